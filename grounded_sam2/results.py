@@ -1,0 +1,103 @@
+"""The few frozen values that flow between rooms.
+
+One convention everywhere: pictures are upright RGB ``uint8`` arrays ``(h, w, 3)``; boxes are
+``xyxy`` in pixels, float and half-open (a box around the whole picture is ``(0, 0, w, h)``);
+masks travel as run lengths (`grounded_sam2.geometry.rle.Rle`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.geometry.rle import Rle
+
+__all__ = ["DetectedBoxes", "Frame", "Image", "Label", "Labels", "Origin", "SegmentedMasks"]
+
+Image: TypeAlias = NDArray[np.uint8]
+"""Upright RGB picture, ``(h, w, 3)`` ``uint8``."""
+
+Origin: TypeAlias = Literal["model", "human"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One upright picture of a source, and where it came from."""
+
+    item_id: str
+    """Stable name within its source: the POSIX path relative to the source's root."""
+    image: Image
+    path: Path | None = None
+    """The file it was read from; ``None`` for pictures that were never files."""
+    content_hash: str | None = None
+    """SHA-256 of the file's bytes, hexadecimal."""
+    exif_orientation: int = 1
+    """Orientation tag of the file (1 to 8). `image` is upright whatever it says."""
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the upright picture, in pixels."""
+        height, width = self.image.shape[:2]
+        return height, width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedBoxes:
+    """What a detector found in one picture, in the order it said so."""
+
+    boxes_xyxy: NDArray[np.float32]
+    """``(n, 4)``, pixels."""
+    captions: tuple[str, ...]
+    """The caption that found each box; for tasks without captions, the model's own words."""
+    confidence: NDArray[np.float32] | None
+    """``(n,)`` in [0, 1]; ``None`` where the model gives none."""
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentedMasks:
+    """What a segmenter made of the prompts of one picture, in the order of the prompts."""
+
+    masks: tuple[Rle, ...]
+    quality: NDArray[np.float32]
+    """``(n,)`` predicted IoU of each mask with the thing it was asked for."""
+    complement: NDArray[np.bool_]
+    """``(n,)`` true where the model answered with the inverse of what it was asked for."""
+    low_res_logits: NDArray[np.float32] | None = None
+    """``(n, h/4, w/4)`` in model space, to be given back as mask prompts; ``None`` unless asked for."""
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One labeled object of one picture."""
+
+    class_name: str
+    caption: str
+    box_xyxy: tuple[float, float, float, float]
+    mask: Rle | None
+    confidence: float | None
+    """The detector's, from its token likelihoods; never the mask's."""
+    mask_quality: float | None
+    """The segmenter's predicted IoU; never the box's."""
+    track_id: int | None = None
+    origin: Origin = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """All labeled objects of one picture; no objects means that it is background."""
+
+    size_hw: tuple[int, int]
+    objects: tuple[Label, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.objects)
