@@ -1,0 +1,100 @@
+"""Frozen dataclasses that check their values against their own annotations.
+
+One place says what a value may be: ``num_beams: PositiveInt = 1`` is type, range and default, and
+the error message is made from it. Only what configurations need is understood: ``bool``, ``str``,
+``int``, ``float``, ``Literal`` of texts, and numbers annotated with a `Range`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from grounded_sam2.errors import ConfigError
+
+__all__ = ["CheckedSection", "CountInt", "Fraction", "PositiveInt", "Range"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Both ends are allowed."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+Fraction: TypeAlias = Annotated[float, Range(0, 1)]
+PositiveInt: TypeAlias = Annotated[int, Range(1)]
+CountInt: TypeAlias = Annotated[int, Range(0)]
+
+
+class CheckedSection:
+    """Base of the sections of a configuration; they are frozen dataclasses.
+
+    Raises:
+        ConfigError: when built with a wrong type or a value out of range, naming section, key,
+            value and what is expected.
+    """
+
+    section: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, hint in self.hints().items():
+            value = getattr(self, name)
+            if not _fits(hint, value):
+                raise ConfigError(f"{self.section}.{name} is {value!r}; give {_wanted(hint)}")
+            if isinstance(value, int) and _base(hint) is float:
+                # 1 and 1.0 are the same configuration, and must look the same when hashed
+                object.__setattr__(self, name, float(value))
+
+    @classmethod
+    def hints(cls) -> dict[str, Any]:
+        """Annotation of each key, in declared order."""
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
+
+
+def _base(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _range(hint: Any) -> Range:
+    limits: Range = get_args(hint)[1] if get_origin(hint) is Annotated else Range()
+    return limits
+
+
+def _fits(hint: Any, value: object) -> bool:
+    base, limits = _base(hint), _range(hint)
+    if get_origin(base) is Literal:
+        return value in get_args(base)
+    if base is str:
+        return isinstance(value, str) and bool(value.strip())
+    if base is bool:
+        return isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int if base is int else (int, float)):
+        return False  # bool is a subclass of int, but `num_beams: true` is a mistake
+    return limits.low <= value <= limits.high and abs(value) < math.inf
+
+
+def _wanted(hint: Any) -> str:
+    base, limits = _base(hint), _range(hint)
+    if get_origin(base) is Literal:
+        return "one of " + ", ".join(get_args(base))
+    if base is str:
+        return "text"
+    if base is bool:
+        return "true or false"
+    words = "a whole number" if base is int else "a number"
+    if math.isfinite(limits.low) and math.isfinite(limits.high):
+        return f"{words} from {limits.low:g} to {limits.high:g}"
+    return f"{words} of at least {limits.low:g}" if math.isfinite(limits.low) else words
