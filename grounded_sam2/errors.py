@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "ExportError",
+    "GeometryError",
     "GroundedSAM2Error",
     "ImageError",
     "OntologyError",
@@ -42,6 +43,10 @@ class PromptError(GroundedSAM2Error, ValueError):
 
 class CheckpointError(GroundedSAM2Error):
     """A model checkpoint cannot be found, fetched or used."""
+
+
+class GeometryError(GroundedSAM2Error, ValueError):
+    """A box, a mask or an outline has the wrong form or does not fit the picture."""
 
 
 class StoreError(GroundedSAM2Error):

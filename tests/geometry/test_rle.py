@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.rle import Rle
+
+Mask = NDArray[np.bool_]
+
+
+def mask(*rows: str) -> Mask:
+    return np.array([[pixel == "#" for pixel in row] for row in rows])
+
+
+def noise(height: int, width: int, share: float) -> Mask:
+    return np.random.default_rng(0).random((height, width)) < share
+
+
+CASES = {
+    "empty": mask("...", "..."),
+    "full": mask("###", "###"),
+    "single pixel picture, set": mask("#"),
+    "single pixel picture, clear": mask("."),
+    "one pixel": mask("....", "..#.", "...."),
+    "first pixel": mask("#..", "..."),
+    "last pixel": mask("...", "..#"),
+    "all four borders": mask(".#.", "###", ".#."),
+    "hole": mask(".....", ".###.", ".#.#.", ".###.", "....."),
+    "parts": mask("##..#", "....#", "#...."),
+    "run over a column's end": mask("..#", ".#.", "##."),
+    "full columns": mask(".##.", ".##.", ".##."),
+    "one row": noise(1, 20_000, 0.5),
+    "one column": noise(20_000, 1, 0.5),
+    "noise": noise(61, 47, 0.5),
+    "sparse": noise(300, 400, 0.001),
+}
+every_case = pytest.mark.parametrize("dense", CASES.values(), ids=CASES.keys())
+
+
+def theirs(dense: Mask) -> dict[str, Any]:
+    result: dict[str, Any] = coco_mask.encode(np.asfortranarray(dense.view(np.uint8)))
+    return result
+
+
+@every_case
+def test_encodes_as_pycocotools_does(dense: Mask) -> None:
+    (ours,) = rle.encode(dense)
+    assert ours.size_hw == dense.shape
+    assert ours.counts == theirs(dense)["counts"]
+
+
+@every_case
+def test_decodes_to_the_same_pixels(dense: Mask) -> None:
+    decoded = rle.encode(dense)[0].decode()
+    assert decoded.dtype == np.bool_
+    assert decoded.flags.c_contiguous
+    np.testing.assert_array_equal(decoded, dense)
+
+
+@every_case
+def test_area_and_box_are_those_of_the_pixels(dense: Mask) -> None:
+    (ours,) = rle.encode(dense)
+    x, y, width, height = coco_mask.toBbox(theirs(dense))
+    assert ours.area == dense.sum()
+    assert ours.bbox_xyxy == (x, y, x + width, y + height)
+
+
+@every_case
+def test_a_crop_and_its_origin_are_the_mask(dense: Mask) -> None:
+    (ours,) = rle.encode(dense)
+    crop, (left, top) = ours.decode_crop()
+    x0, y0, x1, y1 = ours.bbox_xyxy
+    assert crop.shape == (y1 - y0, x1 - x0)
+    np.testing.assert_array_equal(crop, dense[int(y0) : int(y1), int(x0) : int(x1)])
+    assert rle.encode_crop(crop, (left, top), ours.size_hw) == ours
+
+
+@every_case
+def test_coco_form_is_read_in_all_spellings(dense: Mask) -> None:
+    (ours,) = rle.encode(dense)
+    coco = ours.to_coco()
+    assert coco == {"size": list(dense.shape), "counts": theirs(dense)["counts"].decode()}
+    assert Rle.from_coco(coco) == ours
+    assert Rle.from_coco({**coco, "counts": ours.counts}) == ours
+    assert Rle.from_coco({**coco, "counts": ours.runs().tolist()}) == ours
+
+
+def test_pycocotools_reads_our_coco_form() -> None:
+    dense = CASES["noise"]
+    np.testing.assert_array_equal(coco_mask.decode(rle.encode(dense)[0].to_coco()), dense)
+
+
+def test_empty_runs_are_taken_out_on_reading() -> None:
+    read = Rle.from_coco({"size": [3, 3], "counts": [3, 0, 0, 2, 0, 1, 3, 0, 0]})
+    assert read == rle.encode(mask(".#.", ".#.", ".#."))[0]
+    assert Rle.from_coco({"size": [2, 1], "counts": [0, 0, 0, 2]}) == rle.encode(mask("#", "#"))[0]
+
+
+def test_huge_masks_cost_only_their_runs() -> None:
+    crop = np.ones((2, 3), np.bool_)
+    huge = rle.encode_crop(crop, (59_997, 49_998), (50_000, 60_000))
+    assert huge.area == 6
+    assert huge.bbox_xyxy == (59_997, 49_998, 60_000, 50_000)
+    np.testing.assert_array_equal(huge.decode_crop()[0], crop)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_stack_is_encoded_in_order_whatever_its_memory_layout(share: float) -> None:
+    stack = np.random.default_rng(1).random((4, 9, 7)) < share
+    expected = [rle.encode(np.array(one))[0] for one in stack]
+    assert rle.encode(stack) == expected
+    assert rle.encode(np.asfortranarray(stack)) == expected
+    assert rle.encode(stack[:, ::-1, ::-1][:, ::-1, ::-1]) == expected
+    np.testing.assert_array_equal(rle.decode(expected), stack)
+
+
+def test_no_masks_have_a_stated_answer() -> None:
+    one = rle.encode(CASES["hole"])
+    assert rle.encode(np.zeros((0, 5, 6), np.bool_)) == []
+    assert rle.decode([]).shape == (0, 0, 0)
+    assert rle.decode([], (5, 6)).shape == (0, 5, 6)
+    assert rle.areas([]).shape == (0,)
+    assert rle.bounding_boxes([]).shape == (0, 4)
+    assert rle.iou([], []).shape == (0, 0)
+    assert rle.iou(one, []).shape == (1, 0)
+    assert rle.iou([], one).shape == (0, 1)
+
+
+def test_iou_is_that_of_the_pixels() -> None:
+    stack = np.random.default_rng(2).random((5, 20, 30)) < np.linspace(0, 1, 5)[:, None, None]
+    masks = rle.encode(stack)
+    flat = stack.reshape(5, -1)
+    union = (flat[:, None] | flat[None]).sum(axis=-1)
+    expected = (flat[:, None] & flat[None]).sum(axis=-1) / np.maximum(union, 1)
+    np.testing.assert_allclose(rle.iou(masks, masks[:3]), expected[:, :3])
+    assert rle.iou(masks, masks)[0, 0] == 0, "empty masks overlap nothing"
+
+
+def test_areas_and_boxes_of_several_masks() -> None:
+    masks = [*rle.encode(mask("##.", "...")), *rle.encode(mask("...", "..."))]
+    assert rle.areas(masks).tolist() == [2, 0]
+    assert rle.bounding_boxes(masks).tolist() == [[0, 0, 2, 1], [0, 0, 0, 0]]
+
+
+def test_masks_of_different_pictures_do_not_mix() -> None:
+    small, large = rle.encode(mask("#"))[0], rle.encode(mask("##"))[0]
+    with pytest.raises(GeometryError, match="1×1 and 1×2"):
+        rle.iou([small], [large])
+    with pytest.raises(GeometryError, match="1×1 and 1×2"):
+        rle.decode([small, large])
+    with pytest.raises(GeometryError, match="3×3 and 1×1"):
+        rle.decode([small], (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 3), np.uint8), "dtype uint8"),
+        (np.zeros(3, np.bool_), r"shape \(3,\)"),
+        (np.zeros((2, 0, 3), np.bool_), "0×3"),
+    ],
+)
+def test_what_is_no_mask_is_an_error(array: NDArray[Any], message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        rle.encode(array)
+
+
+def test_a_crop_outside_the_picture_is_an_error() -> None:
+    with pytest.raises(GeometryError, match="outside the picture of 4×4"):
+        rle.encode_crop(np.ones((2, 2), np.bool_), (3, 0), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [2, 2]}, "needs 'size'"),
+        ({"size": [2], "counts": "4"}, "needs 'size'"),
+        ({"size": [0, 2], "counts": "0"}, "0×2"),
+        ({"size": [2, 2], "counts": "3"}, "cover 3 pixels instead of 4"),
+        ({"size": [2, 2], "counts": ""}, "cover 0 pixels instead of 4"),
+        ({"size": [2, 2], "counts": [5, -1]}, "cover 4 pixels"),
+        ({"size": [2, 2], "counts": "Ünicode"}, "neither compressed text"),
+        ({"size": [2, 2], "counts": ["many"]}, "neither compressed text"),
+        ({"size": [2, 2], "counts": "zz"}, "not COCO-compressed"),
+    ],
+)
+def test_damaged_coco_forms_are_an_error(segmentation: dict[str, Any], message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        Rle.from_coco(segmentation)
