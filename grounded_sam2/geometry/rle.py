@@ -281,7 +281,8 @@ def _shortest(runs: NDArray[np.int64]) -> NDArray[np.int64]:
     # so the ones that stay are those that occur an odd number of times.
     places, times = np.unique(ends[:-1], return_counts=True)
     kept = places[(times % 2 == 1) & (places < ends[-1])]
-    return np.diff(kept, prepend=0, append=ends[-1])
+    shortest: NDArray[np.int64] = np.diff(kept, prepend=0, append=ends[-1])
+    return shortest
 
 
 def _transposed(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ def pack(runs: NDArray[np.int64]) -> bytes:
     text = (np.repeat(numbers, groups) >> (5 * within)) & 0x1F
     text += 0x20 + 48
     text[first + groups - 1] -= 0x20
-    return text.astype(np.uint8).tobytes()
+    return bytes(text.astype(np.uint8))
 
 
 def unpack(counts: bytes) -> NDArray[np.int64]:
