@@ -1,0 +1,290 @@
+"""Finding and loading checkpoints: short names, hub ids, local folders, the embedded models.
+
+Weights are data, never code: only safetensors are read, and no code from a checkpoint runs. A
+checkpoint that is on this machine is used without asking the network. One that is not is asked
+for once, with a short time-out, because the hub client's own retries take over 20 seconds to say
+that there is no network. Whatever goes wrong ends in one line that names the checkpoint and every
+way out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, cast
+
+import huggingface_hub
+import torch
+from huggingface_hub import errors as hub_errors
+from transformers.utils import logging as transformers_logging
+
+from grounded_sam2.errors import CheckpointError
+
+__all__ = ["Kind", "load_pretrained", "load_processor", "locate", "model_type", "resolve"]
+
+Kind: TypeAlias = Literal["detector", "segmenter"]
+"""The section of the configuration that names the checkpoint."""
+
+_Loaded = TypeVar("_Loaded")
+
+_SAM2_SIZES = ("tiny", "small", "base-plus", "large")
+_FLORENCE2_SIZES = ("base", "large", "base-ft", "large-ft")
+_SHORT_NAMES: dict[Kind, dict[str, str]] = {
+    "detector": {size: f"florence-community/Florence-2-{size}" for size in _FLORENCE2_SIZES},
+    "segmenter": {
+        **{size: f"facebook/sam2.1-hiera-{size}" for size in _SAM2_SIZES},
+        **{f"sam2-{size}": f"facebook/sam2-hiera-{size}" for size in _SAM2_SIZES},
+        "edgetam": "yonigozlan/EdgeTAM-hf",
+    },
+}
+_EMBEDDED = Path(__file__).parents[1] / "demo" / "weights"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt"]
+_PROBE_SECONDS = 5.0
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def resolve(name: str | Path, kind: Kind) -> str:
+    """What a checkpoint's name stands for: a hub id, or the path of an existing folder.
+
+    Args:
+        name: ``demo`` (the embedded model), a short name (segmenter: ``tiny``, ``small``,
+            ``base-plus``, ``large`` for SAM 2.1, ``sam2-tiny`` … for SAM 2, ``edgetam``; detector:
+            ``base``, ``large``, ``base-ft``, ``large-ft`` for Florence-2), a folder, or a hub id.
+            A folder that is called like a short name is given as ``./tiny``.
+        kind: which model it is for.
+
+    Raises:
+        CheckpointError: none of these.
+    """
+    text = str(name)
+    if text == "demo":
+        return str(_EMBEDDED / kind)
+    if text in _SHORT_NAMES[kind]:
+        return _SHORT_NAMES[kind][text]
+    folder = Path(name).expanduser()
+    if text and folder.is_dir():
+        return str(folder)
+    if isinstance(name, str) and _HUB_ID.fullmatch(text):
+        return text
+    raise _error(text, text, kind, "is neither a folder on this machine nor a hub id")
+
+
+def locate(name: str | Path, kind: Kind, *, local_files_only: bool = False) -> Path:
+    """The folder on this machine with a checkpoint's files, fetched from the hub if need be.
+
+    Args:
+        name: as for `resolve`.
+        kind: which model it is for.
+        local_files_only: never ask the network.
+
+    Returns:
+        A folder with ``config.json`` and all its ``.safetensors``.
+
+    Raises:
+        CheckpointError: it is not there and cannot be fetched, or lacks files.
+    """
+    source = resolve(name, kind)
+    folder = Path(source)
+    if str(name) == "demo" or folder.is_dir():
+        if problem := _problem(folder):
+            raise _error(str(name), source, kind, problem)
+        return folder
+    cached = _cached(source)
+    if cached is not None and _problem(cached) is None:
+        return cached
+    if local_files_only:
+        reason = "is not in the local cache, and runtime.local_files_only forbids to fetch it"
+        raise _error(str(name), source, kind, reason)
+    folder = _download(str(name), source, kind)
+    if problem := _problem(folder):
+        raise _error(str(name), source, kind, problem)
+    return folder
+
+
+def model_type(folder: Path) -> str:
+    """The ``model_type`` in a checkpoint's ``config.json``; empty if it names none.
+
+    Raises:
+        CheckpointError: the file is missing or not JSON.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {str(folder)!r}: config.json cannot be read: {_one_line(error)}"
+        ) from error
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
+def load_pretrained(
+    cls: type[_Loaded],
+    name: str | Path,
+    *,
+    kind: Kind,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    local_files_only: bool = False,
+) -> _Loaded:
+    """Load a model for inference: in evaluation mode, without gradients, on its device.
+
+    Args:
+        cls: a ``transformers`` model class.
+        name: as for `resolve`.
+        kind: which model it is for.
+        dtype: number format of the weights.
+        device: where to put them.
+        local_files_only: never ask the network.
+
+    Raises:
+        CheckpointError: as `locate`; or the files are damaged, or some of the model's weights are
+            missing or of another shape. Weights that the model does not use are no error.
+    """
+    folder = locate(name, kind, local_files_only=local_files_only)
+    with _one_line_errors(name, kind), _quiet():
+        model, report = cast(Any, cls).from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise _error(
+            str(name),
+            resolve(name, kind),
+            kind,
+            f"lacks {len(missing)} of the weights of {cls.__name__}, first {missing[0]!r}",
+        )
+    loaded: _Loaded = model.eval().requires_grad_(False).to(device)
+    return loaded
+
+
+def load_processor(
+    cls: type[_Loaded], name: str | Path, *, kind: Kind, local_files_only: bool = False
+) -> _Loaded:
+    """Load the processor that lies beside a model's weights.
+
+    Args:
+        cls: a ``transformers`` processor, image processor or tokenizer class.
+        name: as for `resolve`.
+        kind: which model it is for.
+        local_files_only: never ask the network.
+
+    Raises:
+        CheckpointError: as `locate`; or the processor's files are missing or damaged.
+    """
+    folder = locate(name, kind, local_files_only=local_files_only)
+    with _one_line_errors(name, kind), _quiet():
+        processor: _Loaded = cast(Any, cls).from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    return processor
+
+
+def _problem(folder: Path) -> str | None:
+    """Why the folder is not a checkpoint that can be loaded; ``None`` if it is one."""
+    if not (folder / "config.json").is_file():
+        return f"has no config.json in {str(folder)!r}"
+    if (folder / "model.safetensors").is_file():
+        return None
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return f"has a damaged {index.name}: {_one_line(error)}"
+        absent = sorted(part for part in parts if not (folder / part).is_file())
+        return f"lacks {len(absent)} of its files, first {absent[0]!r}" if absent else None
+    pickles = [path.name for pattern in _PICKLES for path in folder.glob(pattern)]
+    if pickles:
+        return (
+            f"has its weights only as a pickle ({pickles[0]}), which can run code; "
+            "convert it to safetensors with save_pretrained"
+        )
+    return "has no model.safetensors"
+
+
+def _cached(hub_id: str) -> Path | None:
+    """The checkpoint's folder in the hub client's cache, perhaps with files missing."""
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                hub_id, allow_patterns=_HUB_FILES, local_files_only=True
+            )
+        )
+    except hub_errors.LocalEntryNotFoundError as error:
+        # Somebody who fetched only some of the files may have all that are needed.
+        incomplete = getattr(error, "snapshot_path", None)
+        return None if incomplete is None else Path(incomplete)
+
+
+def _download(name: str, hub_id: str, kind: Kind) -> Path:
+    url = huggingface_hub.hf_hub_url(hub_id, "config.json")
+    try:
+        huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_SECONDS)
+        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+    except hub_errors.OfflineModeIsEnabled as error:
+        reason = "is not in the local cache, and HF_HUB_OFFLINE forbids to fetch it"
+        raise _error(name, hub_id, kind, reason) from error
+    except hub_errors.GatedRepoError as error:
+        reason = "must be agreed to on its hub page first, and needs `hf auth login`"
+        raise _error(name, hub_id, kind, reason) from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise _error(name, hub_id, kind, "is not on the hub, or is private") from error
+    except hub_errors.RemoteEntryNotFoundError as error:
+        raise _error(name, hub_id, kind, "has no config.json on the hub") from error
+    except Exception as error:  # the hub client's transport changes between versions
+        reason = f"is not in the local cache, and the hub cannot be reached ({_one_line(error)})"
+        raise _error(name, hub_id, kind, reason) from error
+
+
+@contextmanager
+def _one_line_errors(name: str | Path, kind: Kind) -> Iterator[None]:
+    """Turn whatever a damaged checkpoint makes the libraries raise into a `CheckpointError`."""
+    try:
+        yield
+    except Exception as error:
+        reason = f"cannot be loaded ({_one_line(error)})"
+        raise _error(str(name), resolve(name, kind), kind, reason) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the loader's bars, advice and warnings off the terminal; errors still raise."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _error(name: str, source: str, kind: Kind, reason: str) -> CheckpointError:
+    """One line: the checkpoint, what is wrong, and the ways out."""
+    stands_for = "" if source == name else f" ({source})"
+    ways = [f"set {kind}.checkpoint to a folder that save_pretrained or `hf download` made"]
+    if _HUB_ID.fullmatch(source):
+        ways.insert(0, f"fetch it where there is a network with `hf download {source}`")
+    if name == "demo":
+        ways = ["reinstall the package, which carries it"]
+    else:
+        ways.append("use the embedded models with `--config demo`")
+    return CheckpointError(f"checkpoint {name!r}{stands_for} {reason}; {', or '.join(ways)}")
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,0 +1,79 @@
+"""Where the models run and in which number format: names from the configuration made concrete.
+
+``auto`` means CUDA with bfloat16 where there is a GPU, and the CPU with float32 otherwise. Apple's
+``mps`` must be asked for by name: it lacks some of the operations that the models need.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from grounded_sam2.errors import ConfigError
+
+__all__ = ["resolve_device", "resolve_dtype"]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that ``runtime.device`` means on this machine.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
+
+    Raises:
+        ConfigError: not such a name, or the machine (or this build of PyTorch) lacks the device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in {"cpu", "cuda", "mps"}:
+        raise ConfigError(
+            f"runtime.device {name!r}: expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'"
+        )
+    if device.type == "cuda":
+        _check_cuda(name, device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"runtime.device {name!r}: needs an Apple GPU; use 'auto' or 'cpu'")
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format that ``runtime.dtype`` means on a device.
+
+    Args:
+        name: ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` is bfloat16 on GPUs that
+            compute in it (NVIDIA: Ampere, 2020, and later) and float32 elsewhere: older GPUs only
+            emulate bfloat16, and SAM 2's activations may leave the range of float16.
+        device: from `resolve_device`.
+
+    Raises:
+        ConfigError: not such a name.
+    """
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
+    if name not in _DTYPES:
+        raise ConfigError(f"runtime.dtype {name!r}: expected 'auto' or one of {', '.join(_DTYPES)}")
+    return _DTYPES[name]
+
+
+def _check_cuda(name: str, index: int) -> None:
+    if not torch.cuda.is_available():
+        why = "sees no GPU or driver" if torch.version.cuda else "was built without CUDA"
+        raise ConfigError(
+            f"runtime.device {name!r}: PyTorch {torch.__version__} {why}; use 'auto' or 'cpu'"
+        )
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise ConfigError(
+            f"runtime.device {name!r}: this machine has {count} CUDA device(s), the last is "
+            f"'cuda:{count - 1}'; use that or 'auto'"
+        )
