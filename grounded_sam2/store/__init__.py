@@ -1,0 +1,10 @@
+"""The label store: one SQLite file per output folder, the truth that every export is made from.
+
+`LabelStore.create` opens it for labeling (one process at a time), `LabelStore.open` for reading
+(any number, also while it is being written).
+"""
+
+from grounded_sam2.store.label_store import LabelStore
+from grounded_sam2.store.records import Item, ItemResult, KnownItem, Recipe, Run, StoreSummary
+
+__all__ = ["Item", "ItemResult", "KnownItem", "LabelStore", "Recipe", "Run", "StoreSummary"]

@@ -1,0 +1,245 @@
+"""The label store itself: opening it, and writing to it.
+
+    with LabelStore.create("labeled") as store:
+        run = store.begin_run(recipe)
+        store.register(run.id, [("a.jpg", Path("images/a.jpg"))])
+        store.write_batch(run.id, results)
+
+    with LabelStore.open("labeled") as store:
+        for item, labels in store.labels():
+            ...
+
+A batch is one transaction, so that an item is there whole or not at all, however the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.store.reader import StoreReader
+from grounded_sam2.store.records import ItemResult, Recipe, Run
+from grounded_sam2.store.rows import LABEL_COLUMNS, label_to_row, path_to_row, storable
+from grounded_sam2.store.schema import connect, hold_writer_lock, store_errors
+
+__all__ = ["LabelStore"]
+
+
+class LabelStore(StoreReader):
+    """The labels of one output folder. Opened with `create` or `open`; a context manager."""
+
+    FILE_NAME = "labels.db"
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: sqlite3.Connection | None
+    ) -> None:
+        super().__init__(path, connection)
+        self._lock = lock
+
+    @classmethod
+    def create(cls, folder: str | Path) -> LabelStore:
+        """Open the store of a folder for writing; make folder and store where there are none.
+
+        Raises:
+            StoreError: another process is writing; the file is no label store, is damaged, or was
+                written by a later version.
+        """
+        path = Path(folder) / cls.FILE_NAME
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"output folder '{folder}' cannot be made ({error}); choose another"
+            ) from error
+        lock = hold_writer_lock(path.with_suffix(".lock"))
+        try:
+            return cls(path, connect(path, write=True), lock)
+        except BaseException:
+            lock.close()
+            raise
+
+    @classmethod
+    def open(cls, folder: str | Path) -> LabelStore:
+        """Open the store of a folder for reading, also while another process labels.
+
+        Raises:
+            StoreError: there is none; the file is no label store, is damaged, or was written by
+                another version.
+        """
+        path = Path(folder) / cls.FILE_NAME
+        if not path.is_file():
+            raise StoreError(
+                f"'{folder}' holds no labels ('{cls.FILE_NAME}' is missing); "
+                "give the output folder of a labeling run"
+            )
+        return cls(path, connect(path, write=False), None)
+
+    def close(self) -> None:
+        """Release the file, and the right to write it. Twice is once."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> LabelStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def begin_run(
+        self,
+        recipe: Recipe,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        versions: Mapping[str, str] | None = None,
+        new_run: bool = False,
+    ) -> Run:
+        """Continue the run of a recipe, or begin it; either way it becomes the current run.
+
+        Args:
+            recipe: what determines the labels.
+            settings: the whole configuration, kept for the record.
+            versions: package versions, kept for the record.
+            new_run: begin another run beside those of other recipes. Without it, a recipe that
+                the store does not know is an error: an option changed by mistake should not start
+                hours of work again.
+
+        Raises:
+            StoreError: the store holds runs of other recipes only, and `new_run` is false. Names
+                each difference to the current one.
+        """
+        runs = self.runs()
+        known = any(run.recipe.key == recipe.key for run in runs)
+        if runs and not known and not new_run:
+            changes = "; ".join(runs[-1].recipe.differences(recipe))
+            raise StoreError(
+                f"label store '{self.path}' was made with other settings ({changes}); label into "
+                "another folder, or begin a new run in this one (new_run=True, --new-run), which "
+                "keeps the earlier labels"
+            )
+        with self._transaction():
+            if not known:
+                self._connection.execute(
+                    "INSERT INTO runs (key, recipe, settings, versions, created_at, last_begun) "
+                    "VALUES (?, ?, ?, ?, ?, 0)",
+                    (
+                        recipe.key,
+                        recipe.to_json(),
+                        json.dumps(dict(settings or {})),
+                        json.dumps(dict(versions or {})),
+                        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                    ),
+                )
+            self._connection.execute(
+                "UPDATE runs SET last_begun = (SELECT max(last_begun) FROM runs) + 1 WHERE key = ?",
+                (recipe.key,),
+            )
+        return self.run()
+
+    def register(self, run_id: int, items: Iterable[tuple[str, Path | None]]) -> int:
+        """Note what a run is going to label, so that an interrupted one knows what it lacks.
+
+        Args:
+            run_id: the run.
+            items: item id and file of every picture of the source, in the source's order. Items
+                that the run has finished stay as they are; pending ones that the source no longer
+                holds are forgotten.
+
+        Returns:
+            The number of items given.
+        """
+        count = 0
+
+        def rows() -> Iterator[tuple[int, str, str | bytes | None]]:
+            nonlocal count
+            for item_id, path in items:
+                count += 1
+                yield run_id, storable(item_id), path_to_row(path, self._root)
+
+        with self._transaction():
+            self._connection.execute(
+                "DELETE FROM items WHERE run_id = ? AND status = 'pending'", (run_id,)
+            )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO items (run_id, item_id, path, status) "
+                "VALUES (?, ?, ?, 'pending')",
+                rows(),
+            )
+        return count
+
+    def write_batch(self, run_id: int, results: Sequence[ItemResult]) -> None:
+        """Write what became of a batch of items, all or nothing. Earlier results are replaced.
+
+        Boxes are rounded to hundredths of a pixel, confidence and mask quality to four decimals.
+
+        Raises:
+            StoreError: a mask has another size than its picture.
+        """
+        with self._transaction():
+            for result in results:
+                self._write(run_id, result)
+
+    def _write(self, run_id: int, result: ItemResult) -> None:
+        item, labels = result.item, result.labels
+        height, width = labels.size_hw if labels is not None else item.size_hw or (None, None)
+        row = {
+            "path": path_to_row(item.path, self._root),
+            "content_hash": item.content_hash,
+            "file_stamp": item.file_stamp,
+            "height": height,
+            "width": width,
+            "exif_orientation": item.exif_orientation,
+            "group_id": item.group,
+            "status": "failed" if labels is None else "done",
+            "error": None if result.error is None else storable(result.error),
+        }
+        ((key,),) = self._connection.execute(
+            f"INSERT INTO items (run_id, item_id, {', '.join(row)}) "
+            f"VALUES (?, ?{', ?' * len(row)}) ON CONFLICT (run_id, item_id) DO UPDATE SET "
+            f"{', '.join(f'{name} = excluded.{name}' for name in row)} RETURNING key",
+            (run_id, storable(item.item_id), *row.values()),
+        ).fetchall()
+        self._connection.execute("DELETE FROM objects WHERE item_key = ?", (key,))
+        if labels is None:
+            return
+        for label in labels.objects:
+            if label.mask is not None and label.mask.size_hw != labels.size_hw:
+                raise StoreError(
+                    f"item '{item.item_id}': a mask has size {label.mask.size_hw}, its picture "
+                    f"{labels.size_hw}; masks must have the size of the upright picture"
+                )
+        self._connection.executemany(
+            f"INSERT INTO objects (item_key, position, {', '.join(LABEL_COLUMNS)}) "
+            f"VALUES (?, ?{', ?' * len(LABEL_COLUMNS)})",
+            [
+                (key, position, *label_to_row(label))
+                for position, label in enumerate(labels.objects)
+            ],
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        if self._lock is None:
+            raise StoreError(
+                f"label store '{self.path}' is open for reading; use LabelStore.create to write"
+            )
+        with store_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.rollback()
+                raise

@@ -1,0 +1,121 @@
+"""Between the store's rows and the values that the rest of the package holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.results import Label
+from grounded_sam2.store.records import Item
+
+__all__ = [
+    "ITEM_COLUMNS",
+    "LABEL_COLUMNS",
+    "item_from_row",
+    "label_from_row",
+    "label_to_row",
+    "path_to_row",
+    "relative_path",
+    "storable",
+]
+
+ITEM_COLUMNS = (
+    "item_id",
+    "path",
+    "content_hash",
+    "height",
+    "width",
+    "exif_orientation",
+    "group_id",
+    "file_stamp",
+)
+LABEL_COLUMNS = (
+    "class_name",
+    "caption",
+    "x_min",
+    "y_min",
+    "x_max",
+    "y_max",
+    "rle_counts",
+    "confidence",
+    "mask_quality",
+    "track_id",
+    "origin",
+)
+
+
+def item_from_row(row: Sequence[Any], root: Path) -> Item:
+    """The item of a row of `ITEM_COLUMNS`; ``root`` is the resolved folder of the store."""
+    item_id, path, content_hash, height, width, orientation, group, stamp = row
+    return Item(
+        item_id=item_id,
+        path=None if path is None else Path(os.path.normpath(root / os.fsdecode(path))),
+        content_hash=content_hash,
+        size_hw=None if height is None else (height, width),
+        exif_orientation=orientation,
+        group=group,
+        file_stamp=stamp,
+    )
+
+
+def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
+    """The label of a row of `LABEL_COLUMNS`, on a picture of this size."""
+    class_name, caption, x_min, y_min, x_max, y_max, counts, *rest = row
+    confidence, mask_quality, track_id, origin = rest
+    return Label(
+        class_name=class_name,
+        caption=caption,
+        box_xyxy=(x_min, y_min, x_max, y_max),
+        mask=None if counts is None else Rle(size_hw, counts),
+        confidence=confidence,
+        mask_quality=mask_quality,
+        track_id=track_id,
+        origin=origin,
+    )
+
+
+def label_to_row(label: Label) -> tuple[Any, ...]:
+    """The row of `LABEL_COLUMNS` of a label, its numbers rounded to what they mean.
+
+    Boxes to hundredths of a pixel, confidence and mask quality to four decimals: further digits
+    are noise of the arithmetic, and would make equal runs differ.
+    """
+    return (
+        label.class_name,
+        label.caption,
+        *(round(float(edge), 2) for edge in label.box_xyxy),
+        None if label.mask is None else label.mask.counts,
+        None if label.confidence is None else round(float(label.confidence), 4),
+        None if label.mask_quality is None else round(float(label.mask_quality), 4),
+        label.track_id,
+        label.origin,
+    )
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """A path as POSIX text relative to ``root``, the resolved folder of the store.
+
+    Pictures and labels that lie side by side can be moved together. Links in the path are kept,
+    since their names are what users know. A path on another drive stays absolute.
+    """
+    absolute = os.path.abspath(path)  # noqa: PTH100  (resolve() would follow links)
+    try:
+        return Path(os.path.relpath(absolute, root)).as_posix()
+    except ValueError:  # another drive
+        return Path(absolute).as_posix()
+
+
+def path_to_row(path: Path | None, root: Path) -> str | bytes | None:
+    """A relative path as the store keeps it: text, or bytes where the name is not UTF-8."""
+    if path is None:
+        return None
+    relative = relative_path(path, root)
+    return relative if storable(relative) == relative else os.fsencode(relative)
+
+
+def storable(text: str) -> str:
+    """SQLite holds UTF-8; undecodable bytes of a file name become backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

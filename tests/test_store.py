@@ -1,0 +1,417 @@
+"""The label store: what goes in comes out, whole or not at all, and only one process writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.results import Label, Labels
+from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+
+RECIPE = Recipe(
+    models={"detector": "d", "segmenter": "s"},
+    config={"detector": {"min_confidence": 0.3}, "cleanup": {"nms": "none"}},
+    ontology=(("red circle", "ball"), ("blue square", "box"), ("orange circle", "ball")),
+    source="../images",
+)
+
+
+def square_mask(size_hw: tuple[int, int] = (20, 30)):
+    mask = np.zeros(size_hw, bool)
+    mask[5:15, 5:25] = True
+    return encode(mask)[0]
+
+
+def ball(**changes) -> Label:
+    label = Label(
+        class_name="ball",
+        caption="red circle",
+        box_xyxy=(5.0, 5.0, 25.0, 15.0),
+        mask=square_mask(),
+        confidence=0.75,
+        mask_quality=0.5,
+    )
+    return replace(label, **changes)
+
+
+def done(item_id: str, *objects: Label, size_hw=(20, 30), **fields) -> ItemResult:
+    fields = {"path": None, "content_hash": f"hash of {item_id}", **fields}
+    return ItemResult(Item(item_id, size_hw=size_hw, **fields), Labels(size_hw, objects))
+
+
+def failed(item_id: str, reason: str = "empty file") -> ItemResult:
+    return ItemResult(Item(item_id, path=None), None, reason)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with LabelStore.create(tmp_path / "labeled") as store:
+        yield store
+
+
+# What goes in comes out
+
+
+def test_labels_come_back_as_they_were_written(store):
+    run = store.begin_run(RECIPE)
+    item = Item("sub/a.jpg", path=None, content_hash="aa", size_hw=(20, 30), exif_orientation=6)
+    labels = Labels((20, 30), (ball(), ball(track_id=7, origin="human")))
+
+    store.write_batch(run.id, [ItemResult(item, labels)])
+
+    assert list(store.labels()) == [(item, labels)]
+    assert list(store.done_items()) == [item]
+
+
+def test_what_a_model_did_not_say_stays_unsaid(store):
+    run = store.begin_run(RECIPE)
+    label = ball(mask=None, confidence=None, mask_quality=None)
+    store.write_batch(run.id, [done("a.jpg", label)])
+    [(_, labels)] = store.labels()
+    assert labels.objects == (label,)
+
+
+def test_background_comes_without_objects_and_failures_do_not_come(store):
+    run = store.begin_run(RECIPE)
+    store.write_batch(run.id, [done("a.jpg"), failed("b.jpg", "truncated"), done("c.jpg", ball())])
+    assert [(item.item_id, len(labels)) for item, labels in store.labels()] == [
+        ("a.jpg", 0),
+        ("c.jpg", 1),
+    ]
+    assert [(item.item_id, reason) for item, reason in store.failures()] == [("b.jpg", "truncated")]
+
+
+def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
+    run = store.begin_run(RECIPE)
+    for name in ("b.jpg", "ä.jpg", "a/z.jpg", "a.jpg", "B.jpg"):
+        store.write_batch(run.id, [done(name, ball(), ball(confidence=0.25))])
+    names = [item.item_id for item, _ in store.labels()]
+    assert names == sorted(names) == ["B.jpg", "a.jpg", "a/z.jpg", "b.jpg", "ä.jpg"]
+    assert all(
+        [o.confidence for o in labels.objects] == [0.75, 0.25] for _, labels in store.labels()
+    )
+
+
+def test_numbers_are_rounded_to_what_they_mean(store):
+    run = store.begin_run(RECIPE)
+    label = ball(
+        box_xyxy=(np.float32(0.123456), 1.005, 2.999, 3.0),
+        confidence=np.float32(0.123456),
+        mask_quality=0.98765,
+    )
+    store.write_batch(run.id, [done("a.jpg", label)])
+    [(_, labels)] = store.labels()
+    assert labels.objects[0].box_xyxy == (0.12, 1.0, 3.0, 3.0)
+    assert labels.objects[0].confidence == 0.1235
+    assert labels.objects[0].mask_quality == 0.9877
+
+
+def test_a_result_replaces_the_earlier_one_whole(store):
+    run = store.begin_run(RECIPE)
+    store.write_batch(run.id, [done("a.jpg", ball(), ball(), ball())])
+    store.write_batch(run.id, [done("a.jpg", ball(confidence=0.5))])
+    [(_, labels)] = store.labels()
+    assert [o.confidence for o in labels.objects] == [0.5]
+    store.write_batch(run.id, [failed("a.jpg")])
+    assert list(store.labels()) == []
+    assert store.summary().objects == 0
+
+
+def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store):
+    run = store.begin_run(RECIPE)
+    wrong = done("b.jpg", ball(mask=square_mask((40, 40))))
+    with pytest.raises(StoreError, match=r"'b\.jpg'.*\(40, 40\).*\(20, 30\)"):
+        store.write_batch(run.id, [done("a.jpg", ball()), wrong])
+    assert list(store.labels()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are Unicode elsewhere")
+def test_a_name_that_is_not_utf8_is_found_again(store, tmp_path):
+    run = store.begin_run(RECIPE)
+    name = os.fsdecode(b"caf\xe9.jpg")
+    store.register(run.id, [(name, tmp_path / name)])
+    store.write_batch(run.id, [done(name, ball(), path=tmp_path / name, content_hash="e9")])
+    [(item, _)] = store.labels()
+    assert item.item_id == "caf\\udce9.jpg"
+    assert item.path == tmp_path / name
+    assert store.known(run.id, [name])[name].status == "done"
+
+
+def test_reading_many_items_takes_the_memory_of_one(store):
+    run = store.begin_run(RECIPE)
+    store.write_batch(run.id, [done(f"{i:05}.jpg", *[ball()] * 5) for i in range(1000)])
+    tracemalloc.start()
+    count = sum(len(labels) for _, labels in store.labels())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 5000
+    assert peak < 200_000  # all 5000 labels at once take more than two million bytes
+
+
+# Places
+
+
+def test_labels_and_pictures_can_be_moved_together(tmp_path):
+    (tmp_path / "before").mkdir()
+    picture = tmp_path / "before" / "images" / "a.jpg"
+    with LabelStore.create(tmp_path / "before" / "labeled") as store:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done("a.jpg", path=picture)])
+        assert [item.path for item, _ in store.labels()] == [picture]
+    (tmp_path / "before").rename(tmp_path / "after")
+    with LabelStore.open(tmp_path / "after" / "labeled") as store:
+        assert [i.path for i, _ in store.labels()] == [tmp_path / "after" / "images" / "a.jpg"]
+
+
+def test_a_link_in_the_path_of_a_picture_keeps_its_name(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with LabelStore.create(tmp_path / "labeled") as store:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done("a.jpg", path=tmp_path / "link" / "a.jpg")])
+        assert [item.path for item, _ in store.labels()] == [tmp_path / "link" / "a.jpg"]
+
+
+# Runs
+
+
+def test_the_same_recipe_continues_its_run(tmp_path):
+    with LabelStore.create(tmp_path) as store:
+        first = store.begin_run(RECIPE, settings={"a": 1}, versions={"torch": "2"})
+        store.write_batch(first.id, [done("a.jpg")])
+    with LabelStore.create(tmp_path) as store:
+        again = store.begin_run(RECIPE)
+        assert again == first
+        assert (again.settings, again.versions) == ({"a": 1}, {"torch": "2"})
+        assert again.recipe == RECIPE
+        assert store.summary().images == 1
+
+
+def test_a_changed_recipe_is_refused_with_each_difference(store):
+    store.begin_run(RECIPE)
+    changed = replace(
+        RECIPE,
+        config={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
+        models={"detector": "other", "segmenter": "s"},
+    )
+    with pytest.raises(StoreError) as error:
+        store.begin_run(changed)
+    message = str(error.value)
+    assert "config.detector.min_confidence: 0.3 → 0.4" in message
+    assert "models.detector: 'd' → 'other'" in message
+    assert "nms" not in message
+    assert "another folder" in message
+    assert "--new-run" in message
+    assert len(store.runs()) == 1
+
+
+def test_the_order_of_the_ontology_is_part_of_the_recipe():
+    turned = replace(RECIPE, ontology=RECIPE.ontology[::-1])
+    assert turned.key != RECIPE.key
+    assert Recipe.from_json(turned.to_json()) == turned
+
+
+def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
+    first = store.begin_run(RECIPE)
+    store.write_batch(first.id, [done("a.jpg", ball())])
+    second = store.begin_run(replace(RECIPE, ontology=None), new_run=True)
+    store.write_batch(second.id, [done("a.jpg", ball(class_name="wheel", caption="wheel"))])
+
+    assert store.run() == second
+    assert [o.class_name for _, labels in store.labels() for o in labels.objects] == ["wheel"]
+    [(_, labels)] = store.labels(first.id)
+    assert labels.objects == (ball(),)
+
+    assert store.begin_run(RECIPE) == first
+    assert store.run() == first
+    assert [run.id for run in store.runs()] == [second.id, first.id]
+
+
+def test_a_run_that_does_not_exist_is_named(store):
+    with pytest.raises(StoreError, match="no run yet"):
+        store.summary()
+    run = store.begin_run(RECIPE)
+    with pytest.raises(StoreError, match=f"no run 99; it has {run.id}"):
+        store.run(99)
+
+
+def test_classes_follow_the_ontology_and_then_the_alphabet(store):
+    run = store.begin_run(RECIPE)
+    assert store.classes() == ["ball", "box"]
+    store.write_batch(
+        run.id, [done("a.jpg", ball(class_name="zebra"), ball(class_name="ape"), ball())]
+    )
+    assert store.classes() == ["ball", "box", "ape", "zebra"]
+
+
+# Progress
+
+
+def test_summary_counts_what_there_is(store):
+    run = store.begin_run(RECIPE)
+    assert store.register(run.id, [(f"{n}.jpg", None) for n in "abcde"]) == 5
+    store.write_batch(run.id, [done("a.jpg", ball(), ball()), done("b.jpg"), failed("c.jpg")])
+    summary = store.summary()
+    assert (summary.images, summary.background, summary.failed, summary.pending) == (2, 1, 1, 2)
+    assert summary.objects_per_class == {"ball": 2, "box": 0}
+    assert summary.objects == 2
+
+
+def test_registering_again_keeps_results_and_forgets_what_is_gone(store):
+    run = store.begin_run(RECIPE)
+    store.register(run.id, [("a.jpg", None), ("b.jpg", None), ("gone.jpg", None)])
+    store.write_batch(run.id, [done("a.jpg", ball())])
+    store.register(run.id, [("a.jpg", None), ("b.jpg", None), ("new.jpg", None)])
+    summary = store.summary()
+    assert (summary.images, summary.objects, summary.pending) == (1, 1, 2)
+
+
+def test_known_items_tell_what_to_label_again(store):
+    run = store.begin_run(RECIPE)
+    store.register(run.id, [("a.jpg", None), ("b.jpg", None)])
+    store.write_batch(run.id, [done("a.jpg", content_hash="aa", file_stamp="10:99")])
+    known = store.known(run.id, ["a.jpg", "b.jpg", "c.jpg"])
+    assert set(known) == {"a.jpg", "b.jpg"}
+    assert known["b.jpg"].status == "pending"
+    a = known["a.jpg"]
+    assert (a.status, a.content_hash, a.file_stamp) == ("done", "aa", "10:99")
+
+
+# One writer, many readers
+
+
+def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
+    with LabelStore.create(tmp_path) as store:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done("a.jpg")])
+        with pytest.raises(StoreError, match="being labeled by another process"):
+            LabelStore.create(tmp_path)
+        with LabelStore.open(tmp_path) as reader:
+            assert reader.summary().images == 1
+            store.write_batch(run.id, [done("b.jpg")])
+            assert reader.summary().images == 2
+            with pytest.raises(StoreError, match="open for reading"):
+                reader.begin_run(RECIPE)
+    LabelStore.create(tmp_path).close()
+
+
+def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
+    with LabelStore.create(tmp_path) as store, LabelStore.open(tmp_path) as reader:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done("a.jpg")])
+        with reader.snapshot():
+            assert reader.summary().images == 1
+            store.write_batch(run.id, [done("b.jpg")])
+            assert reader.summary().images == 1
+        assert reader.summary().images == 2
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to the superuser"
+)
+def test_a_store_on_read_only_media_can_be_read(tmp_path):
+    with LabelStore.create(tmp_path / "labeled") as store:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done("a.jpg")])
+    (tmp_path / "labeled").chmod(0o555)
+    with LabelStore.open(tmp_path / "labeled") as reader:
+        assert reader.summary().images == 1
+
+
+WRITER = """
+import os, signal, sys
+from grounded_sam2.results import Labels
+from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+store = LabelStore.create(sys.argv[1])
+run = store.begin_run(Recipe(models={}, config={}, ontology=None))
+def batch(names):
+    for name in names:
+        if name == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield ItemResult(Item(name, None), Labels((2, 2)))
+class Lazy(list):
+    def __iter__(self):
+        return batch(["c.jpg", "d.jpg", "die"])
+store.write_batch(run.id, list(batch(["a.jpg", "b.jpg"])))
+store.write_batch(run.id, Lazy())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_writer_leaves_whole_batches_and_no_lock(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", WRITER, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with LabelStore.open(tmp_path) as reader:
+        assert [item.item_id for item in reader.done_items()] == ["a.jpg", "b.jpg"]
+    with LabelStore.create(tmp_path) as store:
+        assert store.summary().images == 2
+
+
+# Files that are no store
+
+
+def test_a_folder_without_labels(tmp_path):
+    with pytest.raises(StoreError, match=r"labels\.db.*missing"):
+        LabelStore.open(tmp_path)
+
+
+def test_an_output_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("here first")
+    with pytest.raises(StoreError, match="cannot be made"):
+        LabelStore.create(tmp_path / "file")
+
+
+@pytest.mark.parametrize("opening", [LabelStore.create, LabelStore.open])
+def test_a_file_that_is_not_sqlite(tmp_path, opening):
+    (tmp_path / "labels.db").write_bytes(b"not a database, and long enough to be looked at" * 50)
+    with pytest.raises(StoreError, match="cannot be read"):
+        opening(tmp_path)
+
+
+@pytest.mark.parametrize("opening", [LabelStore.create, LabelStore.open])
+def test_an_sqlite_file_of_another_program(tmp_path, opening):
+    other = sqlite3.connect(tmp_path / "labels.db")
+    other.execute("CREATE TABLE songs (title TEXT)")
+    other.close()
+    with pytest.raises(StoreError, match="no label store"):
+        opening(tmp_path)
+
+
+@pytest.mark.parametrize("opening", [LabelStore.create, LabelStore.open])
+def test_a_store_of_a_later_version(tmp_path, opening):
+    LabelStore.create(tmp_path).close()
+    later = sqlite3.connect(tmp_path / "labels.db")
+    later.execute("PRAGMA user_version = 99")
+    later.close()
+    with pytest.raises(StoreError, match=r"schema 99.*upgrade"):
+        opening(tmp_path)
+
+
+def test_a_failed_opening_gives_the_lock_back(tmp_path):
+    (tmp_path / "labels.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError):
+        LabelStore.create(tmp_path)
+    (tmp_path / "labels.db").unlink()
+    LabelStore.create(tmp_path).close()
+
+
+def test_damage_inside_the_file_is_a_store_error(tmp_path):
+    with LabelStore.create(tmp_path) as store:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done(f"{i}.jpg", *[ball()] * 20) for i in range(100)])
+    whole = tmp_path / "labels.db"
+    content = bytearray(whole.read_bytes())
+    content[3 * 4096 :] = b"\x17" * (len(content) - 3 * 4096)
+    whole.write_bytes(content)
+    with pytest.raises(StoreError, match="restore it from a copy"), LabelStore.open(tmp_path) as s:
+        list(s.labels())
