@@ -1,0 +1,5 @@
+"""Florence-2 as a detector: captions in, boxes with confidence out."""
+
+from grounded_sam2.models.florence2.detector import Florence2Detector
+
+__all__ = ["Florence2Detector"]

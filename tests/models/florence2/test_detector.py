@@ -1,0 +1,166 @@
+"""The detector: what is asked, what comes back, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from grounded_sam2.errors import PromptError
+from grounded_sam2.models.florence2 import Florence2Detector
+from grounded_sam2.models.florence2.answers import Instance
+from grounded_sam2.models.florence2.decoding import Generation
+from grounded_sam2.models.florence2.detector import _boxes
+from grounded_sam2.models.protocols import Detector
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, size, np.uint8) for size in [(60, 80, 3), (50, 50, 3)]]
+
+
+def answering(detector, processor, monkeypatch, replies):
+    """Make the detector's model say given texts to given prompts."""
+    asked = []
+
+    def generate(features, questions):
+        answers = []
+        for picture, prompt in questions:
+            asked.append((picture, prompt))
+            ids = processor.tokenizer(replies(picture, prompt), add_special_tokens=False).input_ids
+            half = np.full(len(ids), 0.5, np.float32)
+            answers.append(Generation(tuple(ids), half, half, 0 * half))
+        return answers
+
+    monkeypatch.setattr(detector, "generate", generate)
+    return asked
+
+
+def test_is_a_detector(random_detector):
+    assert isinstance(random_detector, Detector)
+
+
+def test_each_caption_is_asked_and_kept(random_detector, processor, pictures, monkeypatch):
+    """The box belongs to the caption that was asked, whatever the model calls it."""
+    asked = answering(
+        random_detector,
+        processor,
+        monkeypatch,
+        lambda picture, prompt: "dog<loc_100><loc_200><loc_500><loc_600>" if "猫" in prompt else "",
+    )
+    found = random_detector.detect(pictures, [["red circle", "猫"], ["猫"]])
+    assert asked == [
+        (0, "Locate red circle in the image."),
+        (0, "Locate 猫 in the image."),
+        (1, "Locate 猫 in the image."),
+    ]
+    assert [boxes.captions for boxes in found] == [("猫",), ("猫",)]
+    np.testing.assert_allclose(found[0].boxes_xyxy, [[8.04, 12.03, 40.04, 36.03]], rtol=1e-5)
+    np.testing.assert_allclose(found[0].confidence, [0.25])
+
+
+def test_grounding_asks_all_captions_at_once(random_model, processor, pictures, monkeypatch):
+    detector = Florence2Detector(random_model, processor, task="phrase_grounding")
+    asked = answering(
+        detector,
+        processor,
+        monkeypatch,
+        lambda *_: (
+            "The Star<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>"
+            "red circle here<loc_9><loc_9><loc_19><loc_19>a dog<loc_1><loc_1><loc_2><loc_2>"
+        ),
+    )
+    found = detector.detect(pictures[:1], [["red circle", "star"]])
+    assert asked == [(0, "Locate the phrases in the caption: red circle. star.")]
+    assert found[0].captions == ("star", "star", "red circle")
+
+
+@pytest.mark.parametrize("task", ["object_detection", "dense_region_caption"])
+def test_tasks_without_captions_answer_in_their_own_words(
+    random_model, processor, pictures, monkeypatch, task
+):
+    detector = Florence2Detector(random_model, processor, task=task)
+    answering(detector, processor, monkeypatch, lambda *_: "a cup<loc_1><loc_2><loc_3><loc_4>")
+    found = detector.detect(pictures, [[], []])
+    assert [boxes.captions for boxes in found] == [("a cup",), ("a cup",)]
+
+
+def test_cascade_grounds_the_models_own_caption(random_model, processor, pictures, monkeypatch):
+    detector = Florence2Detector(random_model, processor, task="caption_then_grounding")
+    asked = answering(
+        detector,
+        processor,
+        monkeypatch,
+        lambda _, prompt: "a red cup" if "detail" in prompt else "cup<loc_1><loc_2><loc_3><loc_4>",
+    )
+    found = detector.detect(pictures[:1], [[]])
+    assert asked[1] == (0, "Locate the phrases in the caption: a red cup")
+    assert found[0].captions == ("cup",)
+
+
+def test_the_vision_tower_sees_each_picture_once(random_detector, pictures, monkeypatch):
+    seen = []
+    features = random_detector.model.get_image_features
+
+    def counting(pixels):
+        seen.append(len(pixels))
+        return features(pixels)
+
+    monkeypatch.setattr(random_detector.model, "get_image_features", counting)
+    random_detector.detect(pictures, [["a", "b", "c", "d"], ["e"]])
+    assert seen == [2]
+
+
+def test_pictures_without_captions_are_not_encoded(random_detector, pictures, monkeypatch):
+    monkeypatch.setattr(random_detector.model, "get_image_features", None)
+    assert [len(boxes) for boxes in random_detector.detect(pictures, [[], []])] == [0, 0]
+
+
+def test_no_pictures(random_detector):
+    assert random_detector.detect([], []) == []
+
+
+def test_repeated_and_flat_boxes_are_dropped():
+    def said(bins, sure):
+        return "x", Instance("x", bins, (0,), (1, 2, 3, 4)), sure
+
+    boxes = _boxes(
+        [
+            said((10, 10, 20, 20), 0.4),
+            said((10, 10, 20, 20), 0.6),
+            said((30, 10, 30, 20), 0.9),
+            said((50, 10, 40, 20), 0.9),
+        ],
+        (1000, 1000),
+    )
+    np.testing.assert_allclose(boxes.boxes_xyxy, [[10.5, 10.5, 20.5, 20.5]])
+    np.testing.assert_allclose(boxes.confidence, [0.6])
+
+
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        ([[""]], "caption '' is empty"),
+        ([["  "]], "is empty"),
+        ([["a <loc_5> b"]], "<loc_5>"),
+        ([["x</s>"]], "</s>"),
+        ([["word " * 1200]], "the model reads"),
+        ([], "0 lists of captions for 1 pictures"),
+    ],
+)
+def test_bad_captions_are_refused_by_name(random_detector, pictures, captions, message):
+    with pytest.raises(PromptError, match=message):
+        random_detector.detect(pictures[:1], captions)
+
+
+def test_from_a_folder(random_model, processor, pictures, tmp_path):
+    random_model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    detector = Florence2Detector.from_pretrained(tmp_path, device="cpu", max_new_tokens=8)
+    again = Florence2Detector(random_model, processor, max_new_tokens=8)
+    question = [(0, "Locate star in the image.")]
+    ours = detector.generate(detector.encode(pictures), question)
+    theirs = again.generate(again.encode(pictures), question)
+    assert ours[0].tokens == theirs[0].tokens
+    assert detector.model.dtype == torch.float32
