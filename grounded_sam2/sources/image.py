@@ -1,0 +1,212 @@
+"""The one image loader of the package: anything that is a picture, as upright RGB ``uint8``.
+
+A path, bytes, an open file, an ``http(s)`` URL, a PIL image or an array go in; out comes a
+C-contiguous ``(h, w, 3)`` array, turned as the EXIF orientation says. How samples of other depths
+and colour models become RGB is told in `grounded_sam2.sources.pixels`.
+
+Whatever is wrong with a picture is an `ImageError` that says which picture and why, so that a run
+can write it down and go on. The size is read from the header and compared with the limit before
+anything is decoded; Pillow's global limits are neither used nor touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from grounded_sam2.config import ImageConfig
+from grounded_sam2.errors import ImageError
+from grounded_sam2.results import Frame, Image
+from grounded_sam2.sources.download import download
+from grounded_sam2.sources.pixels import (
+    check_size,
+    exif_orientation,
+    read_rare_tiff,
+    upright_rgb,
+)
+
+__all__ = ["FORMATS", "ImageSource", "load_frame", "load_image", "printable"]
+
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
+    " | PIL.Image.Image | NDArray[Any]"
+)
+
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "QOI"),
+    "HEIF",  # where the user has registered pillow-heif
+)
+"""What pictures are kept in. Pillow opens more, but some of it is no picture (EPS runs
+Ghostscript), and some has no signature, so that any file could be taken for it (TGA)."""
+
+_DEFAULTS = ImageConfig()
+
+
+def load_image(source: ImageSource, *, config: ImageConfig = _DEFAULTS) -> Image:
+    """Load one picture.
+
+    Args:
+        source: a path; an ``http://`` or ``https://`` URL; the bytes of a file; a file opened in
+            binary mode, read from where it stands; a PIL image, of which the current frame is
+            taken and which is left as it is; or an array, ``(h, w)`` grey, ``(h, w, 3)`` RGB (not
+            OpenCV's BGR) or ``(h, w, 4)`` RGBA, ``uint8``.
+        config: limits of size and of downloads.
+
+    Returns:
+        Upright RGB, ``(h, w, 3)`` ``uint8``, C-contiguous. An array that is that already is
+        returned as it is, without a copy.
+
+    Raises:
+        ImageError: missing, a folder, empty, truncated, not a picture, more pixels than
+            ``config.max_pixels``, a failed download, or an array of the wrong form.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, PIL.Image.Image):
+        with _named("image (PIL)"):
+            return _finish(source, config)[0]
+    if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)):
+        name = f"image {printable(source)!r}"
+        if scheme[1].lower() not in ("http", "https"):
+            raise ImageError(f"{name}: cannot fetch {scheme[1]!r} addresses; give http or https")
+        data = download(source, timeout_s=config.url_timeout_s, max_bytes=config.url_max_bytes)
+        return _decode(data, name, config)[0]
+    if isinstance(source, (str, os.PathLike)):
+        return _decode(_read(Path(source)), f"image {printable(source)!r}", config)[0]
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(bytes(source), "image (bytes)", config)[0]
+    if hasattr(source, "read"):
+        name = f"image {printable(getattr(source, 'name', '(file object)'))!r}"
+        if isinstance(source, io.TextIOBase):
+            raise ImageError(f"{name}: was opened as text; open it with mode 'rb'")
+        try:
+            data = source.read()
+        except (OSError, ValueError) as error:  # ValueError: closed
+            raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error
+        return _decode(data, name, config)[0]
+    raise ImageError(
+        f"image: cannot load a {type(source).__name__}; give a path, URL, bytes, file, PIL image "
+        "or uint8 array"
+    )
+
+
+def load_frame(path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULTS) -> Frame:
+    """Load one file of a source, with the hash of its bytes. The file is read once.
+
+    Raises:
+        ImageError: as `load_image`.
+    """
+    path = Path(path)
+    data = _read(path)
+    image, orientation = _decode(data, f"image {printable(path)!r}", config)
+    return Frame(
+        item_id=item_id,
+        image=image,
+        path=path,
+        content_hash=hashlib.sha256(data).hexdigest(),
+        exif_orientation=orientation,
+    )
+
+
+def printable(name: object) -> str:
+    """A path or address as text that any terminal, database or JSON file takes.
+
+    File names are bytes on most systems. What is not UTF-8 in them is written ``\\xff``.
+    """
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _read(path: Path) -> bytes:
+    name = f"image {printable(path)!r}"
+    try:
+        if path.is_dir():
+            raise ImageError(f"{name}: is a folder; give a file")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: does not exist") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error
+
+
+def _decode(data: bytes, name: str, config: ImageConfig) -> tuple[Image, int]:
+    """Upright picture, and the orientation that its file had."""
+    with _named(name):
+        if not data:
+            raise ImageError("is empty (0 bytes)")
+        picture = _open(data)
+        if picture is None:
+            return read_rare_tiff(data, max_pixels=config.max_pixels)
+        with picture:
+            return _finish(picture, config)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the picture's name before what is wrong with it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error.__cause__
+    except Exception as error:  # decoders raise anything on a damaged file
+        raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
+
+
+def _open(data: bytes) -> PIL.Image.Image | None:
+    """Read the header only; ``None`` for a TIFF of a kind that Pillow does not know.
+
+    This walks Pillow's registry of formats as `PIL.Image.open` does. That function refuses, or
+    warns of, pictures above a process-wide number of pixels, which is not ours to change.
+    """
+    PIL.Image.init()
+    damage: Exception | None = None
+    for kind in FORMATS:
+        if kind not in PIL.Image.OPEN:
+            continue
+        factory, accept = PIL.Image.OPEN[kind]
+        try:
+            if accept is None or accept(data[:16]) is True:
+                return factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:
+            damage = error  # how Pillow's readers say that a header is not theirs after all
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return None
+    if damage is not None:
+        raise ImageError(f"is damaged: {_reason(damage)}") from damage
+    raise ImageError(f"is not a picture in a known format ({', '.join(FORMATS)})")
+
+
+def _finish(picture: PIL.Image.Image, config: ImageConfig) -> tuple[Image, int]:
+    check_size(*picture.size, max_pixels=config.max_pixels)
+    orientation = exif_orientation(picture)  # before decoding, which turns TIFFs
+    return upright_rgb(picture), orientation
+
+
+def _from_array(array: NDArray[Any]) -> Image:
+    given = f"image (array {array.shape} {array.dtype})"
+    if array.dtype != np.uint8:
+        raise ImageError(f"{given}: must be uint8, 0 to 255; scale and convert it first")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise ImageError(f"{given}: must be (h, w), (h, w, 3) or (h, w, 4), channels last")
+    if array.size == 0:
+        raise ImageError(f"{given}: has no pixels")
+    if array.ndim == 3 and array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    return upright_rgb(PIL.Image.fromarray(np.ascontiguousarray(array)))
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(printable(text).split())

@@ -1,0 +1,148 @@
+"""How pictures of any depth and colour model become upright RGB ``uint8``.
+
+Every rule is fixed: the same file gives the same pixels, whatever else is in it, and nothing is
+stretched to fill the range.
+
+- **Transparency** is laid on white, as a page shows it. What stands under transparent pixels is
+  arbitrary, mostly black.
+- **16 bits** keep their upper 8 (``v >> 8``). Wider integers are read as 16 bits, and refused when
+  they do not fit; 12-bit TIFFs keep their upper 8 of 12.
+- **Floats** from 0 to 1 mean black to white. A picture with a value above 1 is read as 0 to 255.
+  Below 0, above 255 or not finite is refused.
+- **CMYK** is converted without a profile, ``(255 - c) · (255 - k) / 255``; other colour profiles
+  are not applied either, as in the pictures that the models were trained on.
+- **Animations** show their first frame; a PIL image the frame it stands at.
+- **EXIF orientation** 1 to 8 is applied; anything else is none.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.Image import Transpose
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from grounded_sam2.errors import ImageError
+from grounded_sam2.results import Image
+
+__all__ = ["check_size", "exif_orientation", "read_rare_tiff", "upright_rgb"]
+
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,  # the camera was turned left: turn the picture right
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _PHOTOMETRIC_TAG = 256, 257, 258, 262
+_WHITE_IS_ZERO = 0
+
+
+def exif_orientation(picture: PIL.Image.Image) -> int:
+    """Orientation tag, 1 to 8; 1 where there is none or it makes no sense."""
+    try:
+        value = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged metadata must not cost the picture
+        return 1
+    return int(value) if value in _TURNS else 1
+
+
+def upright_rgb(picture: PIL.Image.Image) -> Image:
+    """Decode a picture to ``(h, w, 3)`` RGB ``uint8``, C-contiguous and writable.
+
+    Raises:
+        ValueError: samples that no rule covers.
+        Exception: what the decoder raises on a damaged file.
+    """
+    picture.load()
+    turn = _TURNS.get(exif_orientation(picture))  # after load: TIFFs turn themselves there
+    rgb = _rgb(picture)
+    return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def check_size(width: int, height: int, *, max_pixels: int) -> None:
+    """Refuse a picture by its header, before it is decoded.
+
+    Raises:
+        ImageError: no pixels, or more than `max_pixels`.
+    """
+    if width * height == 0:
+        raise ImageError(f"has no pixels ({width} × {height})")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"has {width} × {height} pixels; the limit images.max_pixels is {max_pixels}, "
+            "raise it if the picture can be trusted"
+        )
+
+
+def read_rare_tiff(data: bytes, *, max_pixels: int) -> tuple[Image, int]:
+    """Decode a TIFF of a kind that Pillow does not know, such as floats in RGB, or doubles.
+
+    Returns:
+        The first page as `upright_rgb`, and its orientation tag.
+
+    Raises:
+        ImageError: more than `max_pixels`.
+        ValueError: OpenCV does not know it either, or samples that no rule covers.
+    """
+    import cv2  # slow to import, and few ever need it here
+
+    stream = io.BytesIO(data)
+    tags = ImageFileDirectory_v2(data[:8])
+    stream.seek(tags.next)
+    tags.load(stream)
+    check_size(int(tags[_WIDTH_TAG]), int(tags[_HEIGHT_TAG]), max_pixels=max_pixels)
+    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # turns it upright
+    if samples is None:
+        raise ValueError("neither Pillow nor OpenCV knows this kind of TIFF")
+    if samples.ndim == 3:  # OpenCV's blue comes first
+        samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+    picture = PIL.Image.fromarray(np.ascontiguousarray(_eight_bits(samples)))
+    orientation = tags.get(_ORIENTATION_TAG, 1)
+    return upright_rgb(picture), int(orientation) if orientation in _TURNS else 1
+
+
+def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        return PIL.Image.fromarray(_eight_bits(_deep_samples(picture))).convert("RGB")
+    if picture.has_transparency_data:
+        page = PIL.Image.new("RGBA", picture.size, "white")
+        return PIL.Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _deep_samples(picture: PIL.Image.Image) -> NDArray[Any]:
+    """Samples ``(h, w)`` of a picture of one deep channel, 0 meaning black."""
+    samples = np.asarray(picture)
+    tags = getattr(picture, "tag_v2", {})
+    # Pillow hands out these two kinds of TIFF as they lie in the file
+    bits = tags.get(_BITS_TAG, (16,))[0]
+    if picture.mode.startswith("I;16") and bits < 16:
+        samples = samples << (16 - bits)
+    if picture.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
+        samples = 65535 - samples
+    return samples
+
+
+def _eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    if samples.dtype == np.uint8:
+        return samples
+    low, high = samples.min(), samples.max()
+    if samples.dtype.kind == "f":
+        if not (low >= 0 and high <= 255):  # also false for NaN
+            raise ValueError(
+                f"its float samples run from {low:g} to {high:g}; scale them to 0…1 or 0…255"
+            )
+        eight = np.rint(samples * 255 if high <= 1 else samples)
+    elif low < 0 or high > 65535:
+        raise ValueError(f"its samples run from {low} to {high}; scale them to 16 bits, 0…65535")
+    else:
+        eight = samples >> 8
+    return np.asarray(eight, np.uint8)

@@ -1,0 +1,188 @@
+"""Folders: which files count as pictures, under which names, in which order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, ImageRef
+
+
+def make(root: Path, *names: str) -> Path:
+    """Empty files: a folder source opens none."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def ids(source: FolderSource) -> list[str]:
+    return [ref.item_id for ref in source]
+
+
+def test_refs_name_the_item_and_its_file(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "sub/b.png")
+    source = FolderSource(tmp_path)
+    assert list(source) == [
+        ImageRef("a.jpg", tmp_path / "a.jpg"),
+        ImageRef("sub/b.png", tmp_path / "sub" / "b.png"),
+    ]
+    assert ids(FolderSource(str(tmp_path))) == ["a.jpg", "sub/b.png"]
+
+
+def test_order_is_that_of_the_whole_paths(tmp_path: Path) -> None:
+    names = [
+        *("a/1.png", "a.png", "a-1.png", "a-/z.png", "a/b/c.png", "a/b.png", "a/b-.png", "a0.png"),
+        *("10.png", "2.png", "B.png", "b.png", "é.png", "z/é.png", "z/𝔞.png", "z/￼.png", "a b.png"),
+    ]
+    source = FolderSource(make(tmp_path, *names))
+    assert ids(source) == sorted(names)
+    assert ids(source) == sorted(names)
+    assert len(source) == len(names)
+
+
+def test_order_does_not_depend_on_the_order_of_creation(tmp_path: Path) -> None:
+    names = [f"{folder}/{i}.png" for folder in "xyz" for i in range(10)]
+    forwards = FolderSource(make(tmp_path / "1", *names))
+    backwards = FolderSource(make(tmp_path / "2", *reversed(names)))
+    assert ids(forwards) == ids(backwards)
+
+
+def test_extensions_in_any_case(tmp_path: Path) -> None:
+    names = ["a.JPG", "b.jpg", "c.Png", "d.TIFF", "e.jpeg"]
+    make(tmp_path, *names, "notes.txt", "jpg", "f.jpg.part", "g.mp4")
+    assert ids(FolderSource(tmp_path)) == names
+
+
+@pytest.mark.parametrize("extensions", [".png", "png", "PNG", [".PNG"], ("png",)])
+def test_chosen_extensions_with_or_without_dot(tmp_path: Path, extensions: str | list[str]) -> None:
+    make(tmp_path, "a.png", "b.jpg", "c.PNG", "dpng")
+    assert ids(FolderSource(tmp_path, extensions=extensions)) == ["a.png", "c.PNG"]
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    make(tmp_path, ".a.jpg", "._b.jpg", ".git/c.jpg", ".jpg", "d.jpg", "e/.f/g.jpg")
+    assert ids(FolderSource(tmp_path)) == ["d.jpg"]
+
+
+def test_a_hidden_root_is_listed(tmp_path: Path) -> None:
+    assert ids(FolderSource(make(tmp_path / ".cache", "a.jpg"))) == ["a.jpg"]
+
+
+def test_without_folders(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "sub/b.jpg")
+    assert ids(FolderSource(tmp_path, recursive=False)) == ["a.jpg"]
+
+
+def test_a_folder_named_like_a_picture(tmp_path: Path) -> None:
+    assert ids(FolderSource(make(tmp_path, "a.jpg/b.png"))) == ["a.jpg/b.png"]
+
+
+def test_excluded_folders(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "out/images/a.jpg", "outer/b.jpg", "sub/out/c.jpg")
+    source = FolderSource(tmp_path, exclude=[tmp_path / "sub" / ".." / "out"])
+    assert ids(source) == ["a.jpg", "outer/b.jpg", "sub/out/c.jpg"]
+
+
+class TestLinks:
+    def test_links_are_followed_under_their_own_names(self, tmp_path: Path) -> None:
+        elsewhere = make(tmp_path / "elsewhere", "x.jpg")
+        root = make(tmp_path / "root", "a.jpg")
+        (root / "linked").symlink_to(elsewhere)
+        (root / "one.jpg").symlink_to(elsewhere / "x.jpg")
+        assert ids(FolderSource(root)) == ["a.jpg", "linked/x.jpg", "one.jpg"]
+
+    def test_loops_end(self, tmp_path: Path) -> None:
+        root = make(tmp_path, "a.jpg", "sub/b.jpg", "sub/deep/c.jpg")
+        (root / "sub" / "deep" / "up").symlink_to(root)
+        (root / "sub" / "here").symlink_to(root / "sub")
+        (root / "self").symlink_to(root / "self")
+        assert ids(FolderSource(root)) == ["a.jpg", "sub/b.jpg", "sub/deep/c.jpg"]
+
+    def test_a_broken_link_is_a_picture_that_will_fail(self, tmp_path: Path) -> None:
+        root = make(tmp_path, "a.jpg")
+        (root / "b.jpg").symlink_to(root / "gone.jpg")
+        (root / "c.txt").symlink_to(root / "gone.txt")
+        assert ids(FolderSource(root)) == ["a.jpg", "b.jpg"]
+
+
+def test_pipes_are_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(make(tmp_path, "a.jpg") / "b.jpg")
+    assert ids(FolderSource(tmp_path)) == ["a.jpg"]
+
+
+def test_names_that_are_not_unicode_get_ids_that_are(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/d\xff/caf\xe9.png"
+    Path(os.fsdecode(path)).parent.mkdir()
+    Path(os.fsdecode(path)).touch()
+    (ref,) = FolderSource(tmp_path)
+    assert ref.item_id == "d\\xff/caf\\xe9.png"
+    assert os.fsencode(ref.path) == path
+
+
+class TestFiles:
+    def test_one_file_whatever_its_extension(self, tmp_path: Path) -> None:
+        make(tmp_path, "scan.dat", "other.jpg")
+        source = FolderSource(tmp_path / "scan.dat")
+        assert list(source) == [ImageRef("scan.dat", tmp_path / "scan.dat")]
+        assert len(source) == 1
+
+    def test_several_are_named_from_the_folder_that_all_lie_in(self, tmp_path: Path) -> None:
+        make(tmp_path, "x/b/1.jpg", "x/a/2.jpg", "x/a/3.jpg")
+        given = [tmp_path / name for name in ("x/b/1.jpg", "x/a/2.jpg", "x/b/../a/2.jpg")]
+        source = FolderSource(given)
+        assert ids(source) == ["a/2.jpg", "b/1.jpg"]
+        assert source.root == tmp_path / "x"
+
+    def test_relative_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make(tmp_path, "a.jpg", "sub/b.jpg")
+        monkeypatch.chdir(tmp_path / "sub")
+        assert ids(FolderSource(["b.jpg", "../a.jpg"])) == ["a.jpg", "sub/b.jpg"]
+
+    def test_missing_folder_among_them_and_none(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.jpg")
+        with pytest.raises(SourceError, match=r"none\.jpg' does not exist"):
+            FolderSource([tmp_path / "a.jpg", tmp_path / "none.jpg"])
+        with pytest.raises(SourceError, match="is a folder among files"):
+            FolderSource([tmp_path / "a.jpg", tmp_path])
+        with pytest.raises(SourceError, match="list of files is empty"):
+            FolderSource([])
+
+
+class TestNothing:
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match="none' does not exist"):
+            FolderSource(tmp_path / "none")
+
+    def test_an_empty_folder_names_what_was_looked_for(self, tmp_path: Path) -> None:
+        with pytest.raises(SourceError) as caught:
+            FolderSource(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+        assert ", ".join(IMAGE_EXTENSIONS) in str(caught.value)
+        assert "found no files" in str(caught.value)
+
+    def test_other_files_are_counted_by_extension(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.txt", "sub/b.TXT", "c.mp4", "README")
+        expected = r"looked for \.png; found \.txt \(2\), .*"
+        with pytest.raises(SourceError, match=expected) as caught:
+            FolderSource(tmp_path, extensions="png")
+        assert ".mp4 (1)" in str(caught.value)
+        assert "none (1)" in str(caught.value)
+
+    def test_pictures_in_folders_that_were_not_asked_for(self, tmp_path: Path) -> None:
+        make(tmp_path, "sub/a.jpg")
+        with pytest.raises(SourceError, match="without its folders"):
+            FolderSource(tmp_path, recursive=False)
+
+    def test_a_folder_that_vanishes_while_it_is_walked(self, tmp_path: Path) -> None:
+        source = FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg"))
+        walk = iter(source)
+        next(walk)
+        shutil.rmtree(tmp_path / "sub")
+        with pytest.raises(SourceError, match="sub' cannot be listed: No such file"):
+            next(walk)

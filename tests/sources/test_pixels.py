@@ -1,0 +1,285 @@
+"""Colour models, depths, transparency and orientation: the right pixels for each."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from grounded_sam2.config import ImageConfig
+from grounded_sam2.errors import ImageError
+from grounded_sam2.results import Image
+from grounded_sam2.sources.image import load_frame, load_image
+
+WHITE = [255, 255, 255]
+
+
+def saved(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def grey_row(*values: int) -> list[list[list[int]]]:
+    return [[[value] * 3 for value in values]]
+
+
+def tiff(samples: NDArray[Any]) -> bytes:
+    """A TIFF of any depth, RGB given, by a writer that is not Pillow."""
+    done, data = cv2.imencode(".tiff", samples[..., ::-1] if samples.ndim == 3 else samples)
+    assert done
+    return data.tobytes()
+
+
+def tiff_by_hand(strip: bytes, tags: dict[int, list[int]]) -> bytes:
+    """An uncompressed little-endian TIFF with one strip, for what no writer here can write."""
+    values = {259: [1], 273: [8], 279: [len(strip)]} | tags
+    data = b"II*\0" + bytes(4) + strip + bytes(len(strip) % 2)
+    directory = len(values).to_bytes(2, "little")
+    for tag, numbers in sorted(values.items()):
+        packed = np.array(numbers, "<u2").tobytes()
+        if len(packed) > 4:
+            packed, data = len(data).to_bytes(4, "little"), data + packed
+        directory += np.array([tag, 3, len(numbers), 0], "<u2").tobytes() + packed.ljust(4, b"\0")
+    return data[:4] + len(data).to_bytes(4, "little") + data[8:] + directory + bytes(4)
+
+
+class TestColourModels:
+    def test_one_bit(self) -> None:
+        picture = PIL.Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+        assert load_image(saved(picture, "png")).tolist() == grey_row(0, 255)
+        assert load_image(saved(picture, "tiff")).tolist() == grey_row(0, 255)
+
+    def test_grey(self) -> None:
+        picture = PIL.Image.fromarray(np.array([[0, 100, 255]], np.uint8))
+        assert load_image(saved(picture, "png")).tolist() == grey_row(0, 100, 255)
+
+    def test_grey_and_alpha(self) -> None:
+        picture = PIL.Image.fromarray(np.array([[[100, 255], [100, 0], [0, 51]]], np.uint8), "LA")
+        assert load_image(saved(picture, "png")).tolist() == grey_row(100, 255, 204)
+
+    def test_rgba(self) -> None:
+        rgba = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]], np.uint8)
+        expected = [[[200, 100, 0], WHITE, [244, 224, 204]]]
+        picture = PIL.Image.fromarray(rgba)
+        assert load_image(saved(picture, "png")).tolist() == expected
+        assert load_image(saved(picture, "tiff")).tolist() == expected
+        assert load_image(picture).tolist() == expected
+
+    def test_palette(self) -> None:
+        picture = PIL.Image.new("P", (2, 1))
+        picture.putpalette([200, 100, 0, 0, 50, 250])
+        picture.putpixel((1, 0), 1)
+        expected = [[[200, 100, 0], [0, 50, 250]]]
+        assert load_image(saved(picture, "png")).tolist() == expected
+        assert load_image(saved(picture, "gif")).tolist() == expected
+
+    def test_palette_with_a_transparent_colour(self) -> None:
+        picture = PIL.Image.new("P", (2, 1))
+        picture.putpalette([200, 100, 0, 0, 50, 250])
+        picture.putpixel((1, 0), 1)
+        expected = [[WHITE, [0, 50, 250]]]
+        assert load_image(saved(picture, "png", transparency=0)).tolist() == expected
+        assert load_image(saved(picture, "gif", transparency=0)).tolist() == expected
+
+    def test_palette_with_an_alpha_for_each_colour(self) -> None:
+        picture = PIL.Image.new("P", (2, 1))
+        picture.putpalette([200, 100, 0, 0, 50, 250])
+        picture.putpixel((1, 0), 1)
+        image = load_image(saved(picture, "png", transparency=bytes([51, 255])))
+        assert image.tolist() == [[[244, 224, 204], [0, 50, 250]]]
+
+    def test_rgb_and_grey_with_a_transparent_colour(self) -> None:
+        rgb = PIL.Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
+        assert load_image(saved(rgb, "png", transparency=(1, 2, 3))).tolist() == [
+            [WHITE, [4, 5, 6]]
+        ]
+        grey = PIL.Image.fromarray(np.array([[9, 8]], np.uint8))
+        assert load_image(saved(grey, "png", transparency=9)).tolist() == grey_row(255, 8)
+
+    def test_cmyk_tiff(self) -> None:
+        cmyk = np.array(
+            [[[0, 0, 0, 0], [255, 0, 0, 0], [0, 0, 0, 255], [0, 255, 255, 51]]], np.uint8
+        )
+        data = saved(PIL.Image.fromarray(cmyk.astype(np.uint8), "CMYK"), "tiff")
+        assert load_image(data).tolist() == [[WHITE, [0, 255, 255], [0, 0, 0], [204, 0, 0]]]
+
+    def test_cmyk_jpeg_with_adobes_inverted_inks(self) -> None:
+        cmyk = np.zeros((16, 16, 4), np.uint8)
+        cmyk[..., 0] = 255
+        data = saved(PIL.Image.fromarray(cmyk, "CMYK"), "jpeg", quality=95)
+        assert b"Adobe" in data
+        np.testing.assert_allclose(
+            load_image(data).astype(int), np.full((16, 16, 3), [0, 255, 255]), atol=3
+        )
+
+    def test_ycbcr_jpeg(self) -> None:
+        rgb = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+        data = saved(PIL.Image.fromarray(rgb), "jpeg", quality=95)
+        np.testing.assert_allclose(load_image(data).astype(int), rgb, atol=3)
+
+    def test_lab_and_hsv(self) -> None:
+        lab = PIL.Image.new("LAB", (1, 1), (255, 128, 128))
+        np.testing.assert_allclose(load_image(saved(lab, "tiff")).astype(int), [[WHITE]], atol=2)
+        assert load_image(PIL.Image.new("HSV", (1, 1), (0, 255, 200))).tolist() == [[[200, 0, 0]]]
+
+
+class TestDepth:
+    SIXTEEN = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    EIGHT = grey_row(0, 0, 1, 128, 255)
+
+    def test_16_bit_grey(self) -> None:
+        picture = PIL.Image.fromarray(self.SIXTEEN)
+        for kind in ("png", "tiff", "jpeg2000"):
+            assert load_image(saved(picture, kind)).tolist() == self.EIGHT, kind
+        assert load_image(picture).tolist() == self.EIGHT
+        assert load_image(tiff(self.SIXTEEN)).tolist() == self.EIGHT
+        big_endian = PIL.Image.frombytes("I;16B", (5, 1), self.SIXTEEN.astype(">u2").tobytes())
+        assert load_image(saved(big_endian, "tiff")).tolist() == self.EIGHT
+
+    def test_16_bit_dark_pictures_stay_dark(self) -> None:
+        dark = np.full((4, 4), 1024, np.uint16)
+        assert np.unique(load_image(saved(PIL.Image.fromarray(dark), "png"))).tolist() == [4]
+
+    def test_16_bit_rgb(self) -> None:
+        rgb = np.array([[[0, 256, 65535], [65535, 255, 32768]]], np.uint16)
+        expected = [[[0, 1, 255], [255, 0, 128]]]
+        assert load_image(tiff(rgb)).tolist() == expected
+        assert load_image(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()).tolist() == expected
+
+    def test_16_bit_tiff_where_white_is_zero(self) -> None:
+        data = saved(PIL.Image.fromarray(self.SIXTEEN), "tiff", tiffinfo={262: 0})
+        assert load_image(data).tolist() == grey_row(255, 255, 254, 127, 0)
+
+    def test_12_bit_tiff(self) -> None:
+        strip = bytes([0x80, 0x0F, 0xFF])  # two samples, 0x800 and 0xfff
+        data = tiff_by_hand(strip, {256: [2], 257: [1], 258: [12], 262: [1], 277: [1]})
+        assert load_image(data).tolist() == grey_row(128, 255)
+
+    def test_32_bit_integers_are_read_as_16_bits(self) -> None:
+        picture = PIL.Image.fromarray(self.SIXTEEN.astype(np.int32))
+        assert load_image(saved(picture, "tiff")).tolist() == self.EIGHT
+
+    @pytest.mark.parametrize("value", [-1, 65536])
+    def test_integers_beyond_16_bits_are_refused(self, value: int) -> None:
+        picture = PIL.Image.fromarray(np.array([[0, value]], np.int32))
+        with pytest.raises(ImageError, match=f"samples run from .*{value}.*scale them to 16 bits"):
+            load_image(saved(picture, "tiff"))
+
+    def test_floats_to_one_mean_black_to_white(self) -> None:
+        samples = np.array([[0, 0.2, 0.5, 1]], np.float32)
+        data = saved(PIL.Image.fromarray(samples), "tiff")
+        assert load_image(data).tolist() == grey_row(0, 51, 128, 255)
+        assert load_image(PIL.Image.fromarray(samples)).tolist() == grey_row(0, 51, 128, 255)
+
+    def test_floats_above_one_are_read_as_0_to_255(self) -> None:
+        samples = np.array([[0, 1, 99.6, 255]], np.float32)
+        data = saved(PIL.Image.fromarray(samples), "tiff")
+        assert load_image(data).tolist() == grey_row(0, 1, 100, 255)
+
+    def test_float_rgb_and_doubles(self) -> None:
+        rgb = np.array([[[0, 0.2, 1], [1, 0.4, 0]]], np.float32)
+        expected = [[[0, 51, 255], [255, 102, 0]]]
+        assert load_image(tiff(rgb)).tolist() == expected
+        assert load_image(tiff(rgb.astype(np.float64))).tolist() == expected
+        assert load_image(tiff(rgb[..., 1].astype(np.float64))).tolist() == grey_row(51, 102)
+
+    def test_float_rgb_obeys_the_size_limit(self) -> None:
+        with pytest.raises(
+            ImageError, match=r"has 8 × 9 pixels; the limit images\.max_pixels is 71"
+        ):
+            load_image(tiff(np.zeros((9, 8, 3), np.float32)), config=ImageConfig(max_pixels=71))
+
+    @pytest.mark.parametrize("value", [-0.5, 255.5, np.nan, np.inf])
+    def test_other_floats_are_refused(self, value: float) -> None:
+        samples = np.array([[0, value]], np.float32)
+        with pytest.raises(
+            ImageError, match=r"float samples run from .*; scale them to 0…1 or 0…255"
+        ):
+            load_image(saved(PIL.Image.fromarray(samples), "tiff"))
+
+
+class TestAnimations:
+    @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
+    def test_the_first_frame_counts(self, kind: str) -> None:
+        frames = [PIL.Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
+        options = {"lossless": True} if kind == "webp" else {}
+        data = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert np.unique(load_image(data).reshape(-1, 3), axis=0).tolist() == [[255, 0, 0]]
+
+
+def stored(upright: Image, orientation: int) -> Image:
+    """How a camera that writes this orientation lays out a scene (EXIF 2.32, section 4.6.4)."""
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    return np.ascontiguousarray(turned)
+
+
+class TestOrientation:
+    UPRIGHT = np.kron(
+        np.random.default_rng(1).integers(0, 256, (3, 5, 1), dtype=np.uint8),
+        np.ones((16, 16, 3), np.uint8),  # blocks of one grey, which JPEG keeps
+    )
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            ("png", {}),
+            ("jpeg", {"quality": 95}),
+            ("webp", {"lossless": True}),
+            ("tiff", {}),
+            ("tiff", {"compression": "tiff_lzw"}),
+        ],
+        ids=["png", "jpeg", "webp", "tiff", "tiff-lzw"],
+    )
+    def test_all_orientations_give_the_same_upright_picture(
+        self, tmp_path: Path, kind: str, options: dict[str, Any], orientation: int
+    ) -> None:
+        path = tmp_path / "scene"
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        picture = PIL.Image.fromarray(stored(self.UPRIGHT, orientation))
+        picture.save(path, kind, exif=exif, **options)
+        frame = load_frame(path, "scene")
+        tolerance = 3 if kind == "jpeg" else 0
+        np.testing.assert_allclose(frame.image.astype(int), self.UPRIGHT, atol=tolerance)
+        assert frame.exif_orientation == orientation
+        assert frame.image.flags.c_contiguous
+
+    @pytest.mark.parametrize("orientation", [0, 9, 1000])
+    def test_orientations_that_are_none_are_ignored(self, tmp_path: Path, orientation: int) -> None:
+        path = tmp_path / "scene.png"
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        PIL.Image.fromarray(self.UPRIGHT).save(path, exif=exif)
+        frame = load_frame(path, "scene.png")
+        assert frame.exif_orientation == 1
+        np.testing.assert_array_equal(frame.image, self.UPRIGHT)
+
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+    def test_damaged_metadata_does_not_cost_the_picture(self) -> None:
+        data = saved(PIL.Image.fromarray(self.UPRIGHT), "png", exif=b"Exif\0\0II*\0garbage")
+        np.testing.assert_array_equal(load_image(data), self.UPRIGHT)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_float_rgb_tiff(self, orientation: int) -> None:
+        samples = stored(self.UPRIGHT, orientation)
+        height, width = samples.shape[:2]
+        shape = {256: [width], 257: [height], 258: [32] * 3, 277: [3], 339: [3] * 3}
+        data = tiff_by_hand(samples.astype("<f4").tobytes(), shape | {262: [2], 274: [orientation]})
+        np.testing.assert_array_equal(load_image(data), self.UPRIGHT)
