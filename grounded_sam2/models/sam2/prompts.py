@@ -1,0 +1,184 @@
+"""What can be asked of SAM 2: boxes, points, masks of an earlier answer, and their combinations.
+
+Pictures differ in how much is asked of them. Padding all to the largest number would spend the
+decoder on padding, and SAM 2 has no padding for boxes. So the prompts of all pictures are laid out
+as rows, one per mask wanted, and every row knows its picture: the cost is the number of prompts.
+Rows go through the decoder with others of the same form (as many points, a box or none), never
+padded to it, so that an answer does not depend on what else is asked in the same call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.errors import PromptError
+
+__all__ = ["PromptRows", "Prompts", "rows_by_form"]
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompts:
+    """What is asked of one picture: ``n`` prompts, each for one mask. The default asks nothing.
+
+    A prompt may combine a box, points and mask logits; what is given has the same ``n``.
+
+    Raises:
+        PromptError: wrong shape, not finite, a box whose end lies before its begin, a label other
+            than 1, 0 and -1, or different ``n``.
+    """
+
+    boxes_xyxy: NDArray[np.float32] | None = None
+    """``(n, 4)``, pixels of the picture, half-open."""
+    points_xy: NDArray[np.float32] | None = None
+    """``(n, p, 2)``, pixels of the picture; ``p`` at least 1."""
+    point_labels: NDArray[np.int64] | None = None
+    """``(n, p)``: 1 inside the thing, 0 outside, -1 to be ignored."""
+    mask_logits: NDArray[np.float32] | None = None
+    """``(n, h, w)``: `SegmentedMasks.low_res_logits` of an earlier answer, to be refined."""
+
+    def __post_init__(self) -> None:
+        self._check("boxes_xyxy", np.float32, ("n", 4))
+        self._check("points_xy", np.float32, ("n", "p", 2))
+        self._check("point_labels", np.int64, ("n", "p"))
+        self._check("mask_logits", np.float32, ("n", "h", "w"))
+        if (self.points_xy is None) != (self.point_labels is None):
+            raise PromptError("points_xy and point_labels belong together; give both or neither")
+        counts = {name: len(values) for name, values in self._given().items()}
+        if len(set(counts.values())) > 1:
+            raise PromptError(f"as many of each are needed for the same prompts, not {counts}")
+        if self.boxes_xyxy is not None:
+            reversed_sides = self.boxes_xyxy[:, :2] > self.boxes_xyxy[:, 2:]
+            for index in np.flatnonzero(reversed_sides.any(axis=1))[:1]:
+                raise PromptError(
+                    f"boxes_xyxy[{index}] is {self.boxes_xyxy[index].tolist()}: "
+                    "expected x1 ≤ x2 and y1 ≤ y2"
+                )
+        if self.points_xy is not None and self.point_labels is not None:
+            if self.points_xy.shape[:2] != self.point_labels.shape or not self.points_xy.shape[1]:
+                raise PromptError(
+                    f"points_xy of shape {self.points_xy.shape} need point_labels of shape "
+                    f"(n, p) with p ≥ 1, not {self.point_labels.shape}"
+                )
+            for label in np.setdiff1d(self.point_labels, (-1, 0, 1))[:1]:
+                raise PromptError(f"point label {label}: expected 1, 0 or -1")
+
+    def __len__(self) -> int:
+        return next((len(values) for values in self._given().values()), 0)
+
+    @property
+    def form(self) -> tuple[bool, int, bool]:
+        """What each prompt consists of: a box or none, how many points, a mask or none."""
+        points = 0 if self.points_xy is None else self.points_xy.shape[1]
+        return self.boxes_xyxy is not None, points, self.mask_logits is not None
+
+    def _given(self) -> dict[str, NDArray[Any]]:
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return {name: values for name, values in fields.items() if values is not None}
+
+    def _check(self, name: str, dtype: type[np.generic], shape: tuple[str | int, ...]) -> None:
+        """Bring one field to its dtype; where its shape has a letter, any size will do."""
+        given = getattr(self, name)
+        if given is None:
+            return
+        try:
+            values = np.asarray(given, dtype)
+        except (TypeError, ValueError) as error:
+            raise PromptError(f"{name} is not an array of numbers: {error}") from error
+        if values.shape == (0,):  # an empty list has lost its other axes
+            values = values.reshape(
+                0, *(size if isinstance(size, int) else 1 for size in shape[1:])
+            )
+        fits = len(shape) == values.ndim and all(
+            isinstance(want, str) or want == have
+            for want, have in zip(shape, values.shape, strict=True)
+        )
+        if not fits:
+            expected = ", ".join(map(str, shape))
+            raise PromptError(f"{name} has shape {values.shape}; expected ({expected})")
+        for index in np.argwhere(~np.isfinite(values))[:1].tolist():
+            raise PromptError(f"{name}{index} is {values[tuple(index)]}; give finite values")
+        object.__setattr__(self, name, values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptRows:
+    """Prompts of one form, from any number of pictures, in the coordinates of the model."""
+
+    picture: NDArray[np.int64]
+    """``(n,)``, ascending: the picture that each row is asked of."""
+    position: NDArray[np.int64]
+    """``(n,)``: which of that picture's prompts the row is."""
+    boxes_xyxy: NDArray[np.float32] | None
+    points_xy: NDArray[np.float32] | None
+    point_labels: NDArray[np.int64] | None
+    mask_logits: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def take(self, index: slice | NDArray[np.int64]) -> PromptRows:
+        """Some of the rows."""
+        return PromptRows(
+            self.picture[index],
+            self.position[index],
+            _some(self.boxes_xyxy, index),
+            _some(self.points_xy, index),
+            _some(self.point_labels, index),
+            _some(self.mask_logits, index),
+        )
+
+
+def rows_by_form(
+    prompts: Sequence[Prompts], sizes_hw: Sequence[tuple[int, int]], side: int
+) -> list[PromptRows]:
+    """Lay out the prompts of several pictures as rows, those of the same form together.
+
+    Args:
+        prompts: one per picture.
+        sizes_hw: heights and widths of the pictures.
+        side: the model sees every picture stretched to ``(side, side)``.
+    """
+    pictures_by_form: dict[tuple[bool, int, bool], list[int]] = {}
+    for index, asked in enumerate(prompts):
+        if len(asked):
+            pictures_by_form.setdefault(asked.form, []).append(index)
+    groups = []
+    for pictures in pictures_by_form.values():
+        counts = [len(prompts[picture]) for picture in pictures]
+        boxes, points, labels, masks = (
+            None if parts[0] is None else np.concatenate(parts)
+            for parts in zip(
+                *(_in_model_space(prompts[i], sizes_hw[i], side) for i in pictures), strict=True
+            )
+        )
+        picture = np.repeat(np.array(pictures, np.int64), counts)
+        position = np.concatenate([np.arange(count, dtype=np.int64) for count in counts])
+        groups.append(PromptRows(picture, position, boxes, points, labels, masks))
+    return groups
+
+
+def _in_model_space(
+    asked: Prompts, size_hw: tuple[int, int], side: int
+) -> tuple[NDArray[Any] | None, ...]:
+    height, width = size_hw
+    scale = np.array([side / width, side / height], np.float32)
+    boxes, points = asked.boxes_xyxy, asked.points_xy
+    return (
+        None if boxes is None else boxes * np.tile(scale, 2),
+        None if points is None else points * scale,
+        asked.point_labels,
+        asked.mask_logits,
+    )
+
+
+def _some(
+    values: NDArray[_Number] | None, index: slice | NDArray[np.int64]
+) -> NDArray[_Number] | None:
+    return None if values is None else values[index]

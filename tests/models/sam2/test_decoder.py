@@ -1,0 +1,150 @@
+"""Our decoder against the model's own, on the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from grounded_sam2.models.sam2.decoder import MaskDecoder
+
+CLASSES = {
+    "sam2": "Sam2Model",
+    "sam2_video": "Sam2VideoModel",
+    "edgetam": "EdgeTamModel",
+    "edgetam_video": "EdgeTamVideoModel",
+}
+COUNT = 5
+
+
+@pytest.fixture(params=CLASSES, scope="module")
+def model(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Any:
+    cls = getattr(transformers, CLASSES[request.param])
+    return cls.from_pretrained(checkpoints[request.param]).eval()
+
+
+@pytest.fixture(scope="module")
+def features(model: Any) -> list[Tensor]:
+    """Features of two pictures."""
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return list(model.get_image_embeddings(pixels))
+
+
+def embedded(model: Any, *, boxes: bool, points: bool, masks: bool) -> tuple[Tensor, Tensor]:
+    """Random prompts, one per row, as the model's own prompt encoder has them."""
+    generator = torch.Generator().manual_seed(2)
+    corners = torch.rand(COUNT, 1, 2, 2, generator=generator).sort(dim=2).values * 64
+    spots = torch.rand(COUNT, 1, 3, 2, generator=generator) * 64
+    labels = torch.tensor([[1, 0, -1]]).expand(COUNT, 1, 3)
+    logits = torch.randn(COUNT, 1, 16, 16, generator=generator) * 5
+    sparse, dense = model.prompt_encoder(
+        spots if points else None,
+        labels if points else None,
+        corners.flatten(2) if boxes else None,
+        logits if masks else None,
+    )
+    return sparse, dense
+
+
+def reference(
+    model: Any, features: list[Tensor], pictures: list[int], prompts: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """All four masks and their quality from the model's own decoder, one row per picture."""
+    decoder, collected = model.mask_decoder, {}
+
+    def keep(masks: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        collected["all"] = masks[:, 0], quality[:, 0]
+        return masks[:, :, :1], quality[:, :, :1]
+
+    decoder._dynamic_multimask_via_stability = keep
+    positions = model.get_image_wide_positional_embeddings()
+    decoder(
+        image_embeddings=features[2][pictures],
+        image_positional_embeddings=positions.repeat(len(pictures), 1, 1, 1),
+        sparse_prompt_embeddings=prompts[0],
+        dense_prompt_embeddings=prompts[1],
+        multimask_output=False,
+        high_resolution_features=[features[0][pictures], features[1][pictures]],
+    )
+    del decoder._dynamic_multimask_via_stability
+    return collected["all"]
+
+
+@pytest.mark.parametrize("pictures", [[1] * COUNT, [0, 0, 1, 1, 1]], ids=["shared", "mixed"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"boxes": True, "points": False, "masks": False},
+        {"boxes": False, "points": True, "masks": False},
+        {"boxes": True, "points": True, "masks": False},
+        {"boxes": True, "points": False, "masks": True},
+    ],
+    ids=lambda given: "+".join(name for name, is_given in given.items() if is_given),
+)
+@torch.inference_mode()
+def test_agrees_with_the_model(
+    model: Any, features: list[Tensor], pictures: list[int], given: dict[str, bool]
+) -> None:
+    prompts = embedded(model, **given)
+    expected_masks, expected_quality = reference(model, features, pictures, prompts)
+    decoder = MaskDecoder(model)
+    rows = decoder.prepare(features).rows(pictures)
+    cells = prompts[1] if given["masks"] else None
+    masks, quality = decoder.decode(rows, prompts[0][:, 0], cells)
+    torch.testing.assert_close(quality, expected_quality, rtol=1e-4, atol=1e-5)
+    scale = float(expected_masks.abs().max())
+    assert scale > 0.1, "logits too small to tell anything"
+    for index in range(4):
+        torch.testing.assert_close(
+            decoder.in_reading_order(masks[:, index]),
+            expected_masks[:, index],
+            rtol=1e-4,
+            atol=1e-5 * scale,
+        )
+
+
+def cell_masks(decoder: MaskDecoder, values: list[float]) -> Tensor:
+    """Constant masks with some of the first one's pixels at given values."""
+    masks = torch.full((1, 4, decoder.grid**2 * 16), 9.0)
+    masks[0, 0, : len(values)] = torch.tensor(values)
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("values", "multimask", "choice"),
+    [
+        ([], False, 0),
+        ([0.01] * 5, False, 0),  # 5 of 256 pixels within the margin: 98.05 % stable
+        ([0.01] * 6, False, 2),
+        ([-9.0] * 256, False, 0),  # an empty mask is stable
+        ([], True, 2),
+    ],
+)
+def test_an_unstable_first_mask_gives_way_to_the_best_of_three(
+    checkpoints: dict[str, Path], values: list[float], multimask: bool, choice: int
+) -> None:
+    decoder = MaskDecoder(transformers.Sam2Model.from_pretrained(checkpoints["sam2"]))
+    quality = torch.tensor([[0.99, 0.1, 0.7, 0.6]])
+    masks = cell_masks(decoder, values)
+    assert decoder.choose(masks, quality, multimask=multimask).tolist() == [choice]
+
+
+def test_the_checkpoint_can_switch_the_fallback_off(checkpoints: dict[str, Path]) -> None:
+    model = transformers.Sam2Model.from_pretrained(checkpoints["sam2"])
+    model.mask_decoder.dynamic_multimask_via_stability = False
+    decoder = MaskDecoder(model)
+    quality = torch.tensor([[0.1, 0.2, 0.7, 0.6]])
+    masks = cell_masks(decoder, [0.01] * 100)
+    assert decoder.choose(masks, quality, multimask=False).tolist() == [0]
+
+
+def test_one_picture_is_shared_and_not_copied(model: Any, features: list[Tensor]) -> None:
+    prepared = MaskDecoder(model).prepare(features)
+    shared = prepared.rows([1, 1, 1])
+    assert shared.cells.shape[0] == 1
+    assert shared.cells.data_ptr() == prepared.cells[1].data_ptr()
+    assert prepared.rows([0, 1, 1]).cells.shape[0] == 3

@@ -1,0 +1,403 @@
+"""The segmenter against the models' own processors and forward passes, and its own promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grounded_sam2.config import SegmenterConfig, load_config
+from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.geometry.rle import decode
+from grounded_sam2.models.protocols import Segmenter
+from grounded_sam2.models.sam2 import Prompts, Sam2Segmenter
+from grounded_sam2.results import SegmentedMasks
+
+BOXES = [[3, 4, 40, 41], [20.5, 10, 69, 45], [0, 0, 70, 50]]
+SIZES = [(50, 70), (90, 33), (64, 64), (3, 40)]
+
+
+@pytest.fixture(scope="module")
+def images() -> list[NDArray[np.uint8]]:
+    """Four sizes: wide, tall, square and all but flat."""
+    rng = np.random.default_rng(0)
+    small = [rng.integers(0, 256, (-(-h // 8), -(-w // 8), 3), np.uint8) for h, w in SIZES]
+    large = [image.repeat(8, axis=0).repeat(8, axis=1) for image in small]
+    return [image[:h, :w] for image, (h, w) in zip(large, SIZES, strict=True)]
+
+
+def load(folder: Path, **options: Any) -> Sam2Segmenter:
+    return Sam2Segmenter.from_pretrained(
+        folder, device="cpu", options=SegmenterConfig(**options), local_files_only=True
+    )
+
+
+@pytest.fixture(scope="module")
+def segmenter(checkpoints: dict[str, Path]) -> Sam2Segmenter:
+    return load(checkpoints["sam2"], complement="flag")
+
+
+class Reference:
+    """A model with its own processor, one picture at a time, as its documentation shows."""
+
+    def __init__(self, folder: Path, cls: type[Any] = transformers.Sam2Model) -> None:
+        self.model = cls.from_pretrained(folder).eval()
+        self.processor = transformers.Sam2Processor(
+            transformers.Sam2ImageProcessor.from_pretrained(folder)
+        )
+
+    @torch.inference_mode()
+    def __call__(
+        self, image: NDArray[np.uint8], *, multimask: bool = False, **prompts: Any
+    ) -> tuple[NDArray[np.bool_], Tensor, Tensor]:
+        """Masks ``(n, h, w)``, quality ``(n,)``, logits ``(n, s, s)``, the best if of three."""
+        masks = prompts.pop("input_masks", None)
+        inputs = self.processor(
+            images=image, input_data_format="channels_last", return_tensors="pt", **prompts
+        )
+        sizes = inputs.pop("original_sizes")
+        output = self.model(**inputs, input_masks=masks, multimask_output=multimask)
+        [full] = self.processor.post_process_masks(output.pred_masks, sizes)
+        quality, best = output.iou_scores[0].max(dim=1)
+        each = torch.arange(len(best))
+        return full[each, best].numpy(), quality, output.pred_masks[0][each, best]
+
+
+def assert_same(answer: SegmentedMasks, expected: tuple[NDArray[np.bool_], Tensor, Tensor]) -> None:
+    masks, quality, logits = expected
+    torch.testing.assert_close(torch.from_numpy(answer.quality), quality, rtol=1e-4, atol=1e-5)
+    assert answer.low_res_logits is not None
+    torch.testing.assert_close(
+        torch.from_numpy(answer.low_res_logits), logits, rtol=1e-3, atol=1e-3
+    )
+    ours = decode(answer.masks)
+    assert ours.shape == masks.shape
+    assert 0.01 < masks.mean() < 0.99, "the model says nothing here"
+    assert (ours != masks).mean() < 1e-3  # rounding may turn a pixel whose logit is all but 0
+
+
+# --- what the models' own code says
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference"),
+    [
+        ("sam2", transformers.Sam2Model),
+        ("sam2_video", transformers.Sam2Model),
+        ("edgetam", transformers.EdgeTamModel),
+        ("edgetam_video", transformers.EdgeTamModel),
+    ],
+)
+def test_boxes(
+    kind: str, reference: type[Any], checkpoints: dict[str, Path], images: list[Any]
+) -> None:
+    """Checkpoints for video answer as the classes for pictures do with the same weights."""
+    segmenter = load(checkpoints[kind], complement="flag")
+    assert type(segmenter.model).__name__.lower().removesuffix("model") == kind.replace("_", "")
+    [answer] = segmenter.segment(
+        segmenter.encode(images[:1]), [Prompts(boxes_xyxy=BOXES)], return_logits=True
+    )
+    expected = Reference(checkpoints[kind], reference)(images[0], input_boxes=[BOXES])
+    assert_same(answer, expected)
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoints: dict[str, Path]) -> Reference:
+    return Reference(checkpoints["sam2"])
+
+
+@pytest.mark.parametrize("multimask", [False, True])
+@pytest.mark.parametrize("index", range(len(SIZES)))
+def test_a_point_on_pictures_of_all_shapes(
+    index: int,
+    multimask: bool,
+    segmenter: Sam2Segmenter,
+    reference: Reference,
+    images: list[Any],
+) -> None:
+    points, labels = [[[9, 2]], [[30, 1]]], [[1], [0]]
+    [answer] = segmenter.segment(
+        segmenter.encode([images[index]]),
+        [Prompts(points_xy=points, point_labels=labels)],
+        multimask=multimask,
+        return_logits=True,
+    )
+    expected = reference(
+        images[index], input_points=[points], input_labels=[labels], multimask=multimask
+    )
+    assert_same(answer, expected)
+
+
+def test_points_to_be_ignored_and_a_box_beside_points(
+    segmenter: Sam2Segmenter, reference: Reference, images: list[Any]
+) -> None:
+    points, labels = [[[9, 2], [50, 40], [1, 1]]], [[1, 0, -1]]
+    prompts = Prompts(points_xy=points, point_labels=labels, boxes_xyxy=BOXES[:1])
+    [answer] = segmenter.segment(segmenter.encode(images[:1]), [prompts], return_logits=True)
+    expected = reference(
+        images[0], input_points=[points], input_labels=[labels], input_boxes=[BOXES[:1]]
+    )
+    assert_same(answer, expected)
+
+
+def test_logits_are_refined(
+    segmenter: Sam2Segmenter, reference: Reference, images: list[Any]
+) -> None:
+    embeddings = segmenter.encode(images[:1])
+    boxes = Prompts(boxes_xyxy=BOXES)
+    [first] = segmenter.segment(embeddings, [boxes], return_logits=True)
+    refined = replace(boxes, mask_logits=first.low_res_logits)
+    [answer] = segmenter.segment(embeddings, [refined], return_logits=True)
+    for index, box in enumerate(BOXES):  # the model itself takes one mask prompt per picture
+        masks = torch.from_numpy(first.low_res_logits[None, index : index + 1])
+        expected = reference(images[0], input_boxes=[[box]], input_masks=masks)
+        part = slice(index, index + 1)
+        assert_same(
+            SegmentedMasks(
+                answer.masks[part],
+                answer.quality[part],
+                answer.complement[part],
+                answer.low_res_logits[part],
+            ),
+            expected,
+        )
+
+
+def test_a_mask_alone_is_a_prompt(
+    segmenter: Sam2Segmenter, reference: Reference, images: list[Any]
+) -> None:
+    logits = np.random.default_rng(1).normal(0, 5, (1, 16, 16)).astype(np.float32)
+    [answer] = segmenter.segment(
+        segmenter.encode(images[:1]), [Prompts(mask_logits=logits)], return_logits=True
+    )
+    assert_same(answer, reference(images[0], input_masks=torch.from_numpy(logits[None])))
+
+
+# --- many prompts on many pictures
+
+
+def answers_equal(first: SegmentedMasks, second: SegmentedMasks) -> bool:
+    same_pixels = decode(first.masks) == decode(second.masks)
+    return bool(same_pixels.mean() > 0.999 and np.allclose(first.quality, second.quality, 1e-3))
+
+
+@pytest.mark.parametrize("prompts_per_batch", [1, 2, 64])
+def test_different_numbers_and_forms_in_one_call(
+    prompts_per_batch: int, checkpoints: dict[str, Path], images: list[Any]
+) -> None:
+    segmenter = load(checkpoints["sam2"], prompts_per_batch=prompts_per_batch, complement="flag")
+    rng = np.random.default_rng(2)
+    boxes = np.sort(rng.uniform(0, 33, (7, 2, 2)), axis=1).reshape(7, 4)
+    prompts = [
+        Prompts(boxes_xyxy=boxes),
+        Prompts(),
+        Prompts(boxes_xyxy=boxes[:1], points_xy=[[[3, 3]]], point_labels=[[1]]),
+        Prompts(boxes_xyxy=boxes[2:5]),
+    ]
+    together = segmenter.segment(segmenter.encode(images), prompts)
+    assert [len(answer) for answer in together] == [7, 0, 1, 3]
+    for image, asked, answer in zip(images, prompts, together, strict=True):
+        for index in range(len(asked)):
+            alone = Prompts(
+                boxes_xyxy=asked.boxes_xyxy[index : index + 1],
+                points_xy=None if asked.points_xy is None else asked.points_xy,
+                point_labels=None if asked.point_labels is None else asked.point_labels,
+            )
+            [expected] = segmenter.segment(segmenter.encode([image]), [alone])
+            part = slice(index, index + 1)
+            got = SegmentedMasks(answer.masks[part], answer.quality[part], answer.complement[part])
+            assert answers_equal(got, expected)
+
+
+def test_a_step_is_never_larger_than_asked_for(
+    checkpoints: dict[str, Path], images: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load(checkpoints["sam2"], prompts_per_batch=3, complement="flag")
+    steps = []
+    decode_rows = segmenter._decoder.decode
+
+    def watched(rows: Any, tokens: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        steps.append(len(tokens))
+        return decode_rows(rows, tokens, masks)
+
+    monkeypatch.setattr(segmenter._decoder, "decode", watched)
+    segmenter.segment_boxes(images[:2], [np.array(BOXES[:2] * 2), np.array(BOXES)])
+    assert steps == [3, 3, 1]
+
+
+def test_pictures_without_boxes_are_not_encoded(
+    segmenter: Sam2Segmenter, images: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = segmenter.model.get_image_embeddings
+
+    def watched(pixels: Tensor) -> list[Tensor]:
+        encoded.append(len(pixels))
+        return list(encode(pixels))
+
+    monkeypatch.setattr(segmenter.model, "get_image_embeddings", watched)
+    none = np.zeros((0, 4), np.float32)
+    answers = segmenter.segment_boxes(images[:3], [none, np.array(BOXES[:1]), none])
+    assert [len(answer) for answer in answers] == [0, 1, 0]
+    assert encoded == [1]
+    assert segmenter.segment_boxes(images[:1], [none])[0].masks == ()
+    assert segmenter.segment_boxes([], []) == []
+    assert encoded == [1]
+
+
+def test_logits_are_given_only_when_asked_for(segmenter: Sam2Segmenter, images: list[Any]) -> None:
+    embeddings = segmenter.encode(images[:2])
+    prompts = [Prompts(boxes_xyxy=BOXES), Prompts()]
+    assert segmenter.segment(embeddings, prompts)[0].low_res_logits is None
+    with_logits = segmenter.segment(embeddings, prompts, return_logits=True)
+    assert [answer.low_res_logits.shape for answer in with_logits] == [(3, 16, 16), (0, 16, 16)]
+    assert with_logits[0].low_res_logits.dtype == np.float32
+
+
+def test_a_higher_threshold_gives_the_same_logits_and_a_smaller_mask(
+    segmenter: Sam2Segmenter, checkpoints: dict[str, Path], images: list[Any]
+) -> None:
+    strict = load(checkpoints["sam2"], mask_threshold=2.0, complement="flag")
+    prompts = [Prompts(boxes_xyxy=BOXES)]
+    [usual] = segmenter.segment(segmenter.encode(images[:1]), prompts, return_logits=True)
+    [smaller] = strict.segment(strict.encode(images[:1]), prompts, return_logits=True)
+    np.testing.assert_allclose(smaller.low_res_logits, usual.low_res_logits, atol=1e-5)
+    for one, other in zip(decode(smaller.masks), decode(usual.masks), strict=True):
+        assert one.sum() < other.sum()
+        assert not (one & ~other).any()
+
+
+# --- complements
+
+
+class Contrary:
+    """A decoder that answers with the complement until it is shown a mask, and maybe after."""
+
+    def __init__(self, segmenter: Sam2Segmenter, *, learns: bool) -> None:
+        self.learns = learns
+        self.grid = segmenter._decoder.grid
+        self.shown: list[Tensor | None] = []
+
+    def __call__(
+        self, rows: Any, tokens: Tensor, mask_cells: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        self.shown.append(mask_cells)
+        thing = torch.full((len(tokens), 4, self.grid**2, 16), -4.0)
+        thing[:, :, self.grid + 1] = 4.0  # the second cell of the second row
+        right = mask_cells is not None and self.learns
+        quality = torch.full((len(tokens), 4), 0.6 if right else 0.9)
+        return (thing if right else -thing).flatten(2), quality
+
+
+AROUND = [[14.0, 14.0, 34.0, 34.0], [0.0, 0.0, 64.0, 64.0]]
+"""On a picture of 64×64: around the thing, and around everything."""
+
+
+@pytest.mark.parametrize(
+    ("complement", "learns", "flagged", "area", "calls"),
+    [
+        ("repair", True, False, 16 * 16, 2),
+        ("repair", False, True, 64 * 64 - 16 * 16, 2),
+        ("flag", True, True, 64 * 64 - 16 * 16, 1),
+    ],
+)
+def test_complements(
+    complement: Any,
+    learns: bool,
+    flagged: bool,
+    area: int,
+    calls: int,
+    checkpoints: dict[str, Path],
+    images: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    segmenter = load(checkpoints["sam2"], complement=complement)
+    contrary = Contrary(segmenter, learns=learns)
+    monkeypatch.setattr(segmenter._decoder, "decode", contrary)
+    [answer] = segmenter.segment_boxes(images[2:3], [np.array(AROUND, np.float32)])
+    assert answer.complement.tolist() == [flagged, False]
+    assert answer.masks[0].area == pytest.approx(area, rel=0.05)  # rounded corners
+    assert answer.quality[0] == pytest.approx(0.9 if flagged else 0.6)
+    assert answer.quality[1] == pytest.approx(0.9)
+    assert [0 if shown is None else len(shown) for shown in contrary.shown] == [0, 1][:calls]
+
+
+def test_points_have_no_complement(
+    checkpoints: dict[str, Path], images: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load(checkpoints["sam2"])
+    contrary = Contrary(segmenter, learns=True)
+    monkeypatch.setattr(segmenter._decoder, "decode", contrary)
+    prompts = Prompts(points_xy=[[[20, 20]]], point_labels=[[1]])
+    [answer] = segmenter.segment(segmenter.encode(images[2:3]), [prompts])
+    assert answer.complement.tolist() == [False]
+    assert len(contrary.shown) == 1
+
+
+# --- wrong use
+
+
+def test_prompts_for_another_number_of_pictures(
+    segmenter: Sam2Segmenter, images: list[Any]
+) -> None:
+    with pytest.raises(PromptError, match="1 encoded pictures and prompts for 2"):
+        segmenter.segment(segmenter.encode(images[:1]), [Prompts(), Prompts()])
+    with pytest.raises(PromptError, match="2 pictures and boxes for 1"):
+        segmenter.segment_boxes(images[:2], [np.array(BOXES)])
+
+
+def test_logits_of_another_model(segmenter: Sam2Segmenter, images: list[Any]) -> None:
+    prompts = Prompts(mask_logits=np.zeros((1, 256, 256)))
+    with pytest.raises(PromptError, match=r"\(1, 256, 256\); this model takes \(n, 16, 16\)"):
+        segmenter.segment(segmenter.encode(images[:1]), [prompts])
+
+
+def test_a_processor_for_another_size(segmenter: Sam2Segmenter) -> None:
+    with pytest.raises(CheckpointError, match="1024×1024, the model takes 64×64"):
+        Sam2Segmenter(segmenter.model, transformers.Sam2ImageProcessor())
+
+
+# --- loading
+
+
+def test_satisfies_the_protocol(segmenter: Sam2Segmenter) -> None:
+    assert isinstance(segmenter, Segmenter)
+
+
+def test_from_a_configuration(checkpoints: dict[str, Path]) -> None:
+    options = {"checkpoint": str(checkpoints["edgetam"]), "prompts_per_batch": 5}
+    config = load_config({"segmenter": options, "runtime": {"device": "cpu", "dtype": "bfloat16"}})
+    segmenter = Sam2Segmenter.from_config(config)
+    assert segmenter.options.prompts_per_batch == 5
+    assert segmenter.device == torch.device("cpu")
+    assert segmenter.model.mask_decoder.iou_token.weight.dtype == torch.bfloat16
+
+
+def test_bfloat16_answers_like_float32_and_keeps_positions_exact(
+    checkpoints: dict[str, Path], segmenter: Sam2Segmenter, images: list[Any]
+) -> None:
+    half = Sam2Segmenter.from_pretrained(
+        checkpoints["sam2"], device="cpu", dtype="bfloat16", options=segmenter.options
+    )
+    assert next(half.model.vision_encoder.parameters()).dtype == torch.bfloat16
+    assert half.model.prompt_encoder.point_embed.weight.dtype == torch.float32
+    [coarse], [fine] = (
+        model.segment(model.encode(images[:1]), [Prompts(boxes_xyxy=BOXES)], multimask=True)
+        for model in (half, segmenter)
+    )
+    assert (decode(coarse.masks) == decode(fine.masks)).mean() > 0.98
+    np.testing.assert_allclose(coarse.quality, fine.quality, atol=0.02)
+
+
+def test_another_kind_of_model_is_refused(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"of type 'bert'; segmenter\.checkpoint needs"):
+        load(tmp_path)
