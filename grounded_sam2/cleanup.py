@@ -1,0 +1,136 @@
+"""From what the models said to what a dataset should hold: one object for one thing.
+
+In this order: specks and pin-holes of each mask; masks left empty; objects that are one thing,
+found twice; overlaps; boxes. The options and the reasons for their defaults are in
+`grounded_sam2.config.CleanupConfig`.
+
+Which of two objects wins: the higher confidence of the detector. Objects without one come after
+those with one, ordered by their mask quality and last those without either. Where that leaves a
+tie, the earlier object wins. What stays, stays in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.config import CleanupConfig
+from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry import boxes, masks, rle
+from grounded_sam2.geometry.matching import nms
+from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.results import Label, Labels
+
+__all__ = ["clean_up"]
+
+
+def clean_up(labels: Labels, config: CleanupConfig) -> Labels:
+    """Clean the objects of one picture.
+
+    Masks are decoded one at a time and only within their bounding boxes.
+
+    Args:
+        labels: as the models found them; objects without a mask are compared by their boxes.
+        config: what to do.
+
+    Returns:
+        Fewer or as many objects, in the same order; none for no objects.
+
+    Raises:
+        GeometryError: a mask is damaged or not of the size of the picture.
+    """
+    objects = [_with_tidy_mask(label, labels.size_hw, config) for label in labels.objects]
+    objects = _without_empty(objects)
+    objects = _one_per_thing(objects, config)
+    if config.non_overlapping:
+        objects = _without_empty(_without_overlaps(objects, config))
+    if config.boxes_from_masks:
+        objects = [
+            label if label.mask is None else replace(label, box_xyxy=label.mask.bbox_xyxy)
+            for label in objects
+        ]
+    return replace(labels, objects=tuple(objects))
+
+
+def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfig) -> Label:
+    if label.mask is None:
+        return label
+    if label.mask.size_hw != size_hw:
+        raise GeometryError(
+            f"mask of {label.class_name!r}: {label.mask.size_hw[0]}×{label.mask.size_hw[1]} "
+            f"pixels in a picture of {size_hw[0]}×{size_hw[1]}; masks must have its size"
+        )
+    crop, origin_xy = label.mask.decode_crop()
+    crop = masks.remove_specks(crop, config.min_part_area)
+    crop = masks.fill_holes(crop, config.max_hole_area)
+    if config.largest_part_only:
+        crop = masks.largest_part(crop)
+    return replace(label, mask=rle.encode_crop(crop, origin_xy, size_hw))
+
+
+def _without_empty(objects: Sequence[Label]) -> list[Label]:
+    return [label for label in objects if label.mask is None or label.mask.area]
+
+
+def _one_per_thing(objects: Sequence[Label], config: CleanupConfig) -> list[Label]:
+    rank = np.argsort(_by_importance(objects))  # the inverse of the permutation
+    kept = nms(_overlap(objects), -rank, _limits(objects, config))
+    return [objects[index] for index in sorted(kept)]
+
+
+def _by_importance(objects: Sequence[Label]) -> list[int]:
+    """Indices of the objects, the one that wins against all others first."""
+
+    def importance(index: int) -> tuple[int, float]:
+        label = objects[index]
+        if label.confidence is not None:
+            return 2, label.confidence
+        if label.mask_quality is not None:
+            return 1, label.mask_quality
+        return 0, 0.0
+
+    return sorted(range(len(objects)), key=importance, reverse=True)
+
+
+def _overlap(objects: Sequence[Label]) -> NDArray[np.float64]:
+    """``(n, n)`` IoU of masks; of boxes, where one of the two has no mask."""
+    corners = [label.box_xyxy for label in objects]
+    overlap = boxes.box_iou(corners, corners)
+    masked = [index for index, label in enumerate(objects) if label.mask is not None]
+    runs: list[Rle] = [label.mask for label in objects if label.mask is not None]
+    overlap[np.ix_(masked, masked)] = rle.iou(runs, runs)
+    return overlap
+
+
+def _limits(objects: Sequence[Label], config: CleanupConfig) -> NDArray[np.float64]:
+    """``(n, n)`` IoU from which on two objects are one thing; infinite where they never are."""
+    classes = np.array([label.class_name for label in objects], np.object_)
+    captions = np.array([label.caption for label in objects], np.object_)
+    one_class = classes[:, None] == classes[None]
+    synonyms = one_class & (captions[:, None] != captions[None])
+    limits = np.full(one_class.shape, np.inf)
+    if config.nms == "class_specific":
+        limits[one_class] = config.nms_iou
+    elif config.nms == "class_agnostic":
+        limits[:] = config.nms_iou
+    merged = synonyms | ~one_class if config.across_classes else synonyms
+    limits[merged] = np.minimum(limits[merged], config.merge_iou)
+    return limits
+
+
+def _without_overlaps(objects: Sequence[Label], config: CleanupConfig) -> list[Label]:
+    result = list(objects)
+    order = [index for index in _by_importance(objects) if objects[index].mask is not None]
+    before = [mask for index in order if (mask := objects[index].mask) is not None]
+    for index, old, new in zip(order, before, masks.without_overlaps(before), strict=True):
+        if new != old:
+            # What others leave of a mask may be slivers. Its new holes belong to them: no filling.
+            crop, origin_xy = new.decode_crop()
+            crop = masks.remove_specks(crop, config.min_part_area)
+            result[index] = replace(
+                result[index], mask=rle.encode_crop(crop, origin_xy, old.size_hw)
+            )
+    return result

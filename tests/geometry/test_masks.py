@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry import masks
+from grounded_sam2.geometry.rle import encode
+
+Mask = NDArray[np.bool_]
+
+
+def mask(text: str) -> Mask:
+    return np.array([[pixel == "#" for pixel in row] for row in text.split()])
+
+
+def text(dense: Mask) -> str:
+    return " ".join("".join("#" if pixel else "." for pixel in row) for row in dense)
+
+
+PARTS = "##..# ##... ....# .#..#"
+
+
+@pytest.mark.parametrize(
+    ("min_area", "expected"),
+    [
+        (0, PARTS),
+        (1, PARTS),
+        (2, "##... ##... ....# ....#"),
+        (3, "##... ##... ..... ....."),
+        (5, "..... ..... ..... ....."),
+    ],
+)
+def test_parts_below_the_area_are_specks(min_area: int, expected: str) -> None:
+    assert text(masks.remove_specks(mask(PARTS), min_area)) == expected
+
+
+def test_pixels_that_touch_at_a_corner_are_one_part() -> None:
+    assert text(masks.remove_specks(mask("#.. .#. ..#"), 3)) == "#.. .#. ..#"
+
+
+HOLES = "######## #.##..## ####..## ######## #..#####"
+
+
+@pytest.mark.parametrize(
+    ("max_area", "expected"),
+    [
+        (0, HOLES),
+        (1, "######## ####..## ####..## ######## #..#####"),
+        (4, "######## ######## ######## ######## #..#####"),
+        (99, "######## ######## ######## ######## #..#####"),
+    ],
+)
+def test_holes_up_to_the_area_are_filled_but_not_bays_at_the_border(
+    max_area: int, expected: str
+) -> None:
+    assert text(masks.fill_holes(mask(HOLES), max_area)) == expected
+
+
+def test_a_hole_does_not_leak_through_a_corner() -> None:
+    assert text(masks.fill_holes(mask(".##. #.## .##."), 1)) == ".##. #### .##."
+    assert text(masks.fill_holes(mask("..## #.## ###."), 9)) == "..## #.## ###."
+
+
+def test_largest_part_and_which_of_equals() -> None:
+    assert (
+        text(
+            masks.largest_part(mask("#..## ...## ###..")),
+        )
+        == "...## ...## ###.."
+    )
+    assert text(masks.largest_part(mask(".##.## .##.## ...... ###### "))) == (
+        "...... ...... ...... ######"
+    )
+    assert text(masks.largest_part(mask("..# ... #.."))) == "..# ... ..."
+    assert text(masks.largest_part(mask("#.#"))) == "#.."
+
+
+@pytest.mark.parametrize("dense", [np.zeros((0, 0), bool), np.zeros((2, 3), bool)])
+def test_empty_masks_stay_empty(dense: Mask) -> None:
+    for repaired in (
+        masks.remove_specks(dense, 5),
+        masks.fill_holes(dense, 5),
+        masks.largest_part(dense),
+    ):
+        assert repaired.shape == dense.shape
+        assert not repaired.any()
+
+
+def test_a_full_mask_stays_full() -> None:
+    full = np.ones((3, 4), bool)
+    assert masks.fill_holes(full, 5).all()
+    assert masks.remove_specks(full, 5).all()
+    assert masks.largest_part(full).all()
+
+
+def test_the_first_mask_lies_on_top() -> None:
+    top, middle, below = (
+        encode(mask(rows))[0] for rows in ("....# ....#", ".##.. .##..", "##### #####")
+    )
+    painted = masks.without_overlaps([top, middle, below])
+    assert [text(one.decode()) for one in painted] == ["....# ....#", ".##.. .##..", "#..#. #..#."]
+
+
+def test_a_mask_that_is_wholly_covered_becomes_empty() -> None:
+    top, below = (encode(mask(rows))[0] for rows in ("###", ".#."))
+    assert [one.area for one in masks.without_overlaps([top, below])] == [3, 0]
+
+
+def test_no_masks_to_paint() -> None:
+    assert masks.without_overlaps([]) == []
+
+
+def test_masks_of_different_pictures_are_not_painted_together() -> None:
+    with pytest.raises(GeometryError, match="1×1 and 1×2"):
+        masks.without_overlaps([encode(mask("#"))[0], encode(mask("##"))[0]])
