@@ -1,0 +1,85 @@
+"""The masks that every part of the geometry has to get right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+def mask(text: str) -> Mask:
+    return np.array([[pixel == "#" for pixel in row] for row in text.split()])
+
+
+def noise(height: int, width: int, share: float) -> Mask:
+    return np.random.default_rng(0).random((height, width)) < share
+
+
+def disc(size: int) -> Mask:
+    centres = np.arange(size) + 0.5 - size / 2
+    inside: Mask = np.hypot(centres[:, None], centres) < size * 0.45
+    return inside
+
+
+def ring_with_island() -> Mask:
+    dense = disc(80)
+    dense[20:60, 20:60] &= ~disc(40)
+    dense[30:50, 30:50] |= disc(20)
+    return dense
+
+
+def far_parts() -> Mask:
+    dense = np.zeros((90, 300), np.bool_)
+    dense[5:65, 3:63] = disc(60)
+    dense[40:60, 200:220] = disc(20)
+    dense[88:90, 298:300] = True
+    return dense
+
+
+MASKS = {
+    "empty": mask("... ..."),
+    "full": mask("### ###"),
+    "single pixel picture, set": mask("#"),
+    "single pixel picture, clear": mask("."),
+    "one pixel": mask(".... ..#. ...."),
+    "first pixel": mask("#.. ..."),
+    "last pixel": mask("... ..#"),
+    "all four borders": mask(".#. ### .#."),
+    "thin line": mask("....... .#####. ......."),
+    "diagonal": mask("#.... .#... ..#.. ...#. ....#"),
+    "hole": mask("..... .###. .#.#. .###. ....."),
+    "hole closed by a corner": mask(".##. #.## .##. ...."),
+    "two holes that touch": mask("##### #.### ##.## #####"),
+    "hole that touches the outline": mask(".#### ##### #.### #####"),
+    "parts": mask("##..# ....# #...."),
+    "run over a column's end": mask("..# .#. ##."),
+    "full columns": mask(".##. .##. .##."),
+    "checkerboard": np.indices((9, 8)).sum(axis=0) % 2 == 0,
+    "part in a hole": ring_with_island(),
+    "parts far from each other": far_parts(),
+    "disc": disc(200),
+    "one row": noise(1, 500, 0.5),
+    "one column": noise(500, 1, 0.5),
+    "noise": noise(41, 37, 0.5),
+    "dense noise": noise(40, 50, 0.9),
+    "sparse": noise(300, 400, 0.0005),
+}
+
+
+@pytest.fixture(params=MASKS.values(), ids=MASKS.keys())
+def dense(request: pytest.FixtureRequest) -> Mask:
+    """Each of the masks above in turn."""
+    chosen: Mask = request.param
+    return chosen
+
+
+@pytest.fixture
+def holed() -> Mask:
+    return MASKS["part in a hole"]
+
+
+@pytest.fixture
+def parted() -> Mask:
+    return MASKS["parts far from each other"]
