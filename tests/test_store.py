@@ -305,6 +305,18 @@ def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
     LabelStore.create(tmp_path).close()
 
 
+def test_another_process_is_stopped_too(tmp_path):
+    program = (
+        "import sys; from grounded_sam2.store import LabelStore; LabelStore.create(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with LabelStore.create(tmp_path):
+        stopped = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert stopped.returncode == 1
+        assert "is being labeled by another process" in stopped.stderr
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
     with LabelStore.create(tmp_path) as store, LabelStore.open(tmp_path) as reader:
         run = store.begin_run(RECIPE)

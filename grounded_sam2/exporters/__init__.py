@@ -1,0 +1,69 @@
+"""Datasets made from a label store, one file of this folder per format.
+
+    with LabelStore.open("labeled") as store:
+        summary = export("yolo", store, "labeled/yolo", ExportOptions(seed=1))
+
+An export is a pure function of the store and the pictures: it needs no model, holds one picture's
+labels in memory at a time, and gives the same bytes whenever it is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters.coco import export_coco
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
+from grounded_sam2.exporters.splits import parse_split
+from grounded_sam2.exporters.yolo import export_yolo
+from grounded_sam2.store import LabelStore
+
+__all__ = [
+    "EXPORTERS",
+    "ExportOptions",
+    "ExportSummary",
+    "Exporter",
+    "Skipped",
+    "export",
+    "parse_split",
+]
+
+
+class Exporter(Protocol):
+    """Writes the labels of a store as one dataset format."""
+
+    def __call__(
+        self, store: LabelStore, folder: str | Path, *, options: ExportOptions
+    ) -> ExportSummary:
+        """Replace what an earlier export left in the folder, once the new one is whole.
+
+        Raises:
+            ExportError: the folder holds something else, cannot be written, or there is nothing
+                to export.
+            StoreError: the store holds no such run, or is damaged.
+        """
+        ...
+
+
+EXPORTERS: Mapping[str, Exporter] = {"yolo": export_yolo, "coco": export_coco}
+"""Every format by the name that the command line knows it by."""
+
+
+def export(
+    format_name: str,
+    store: LabelStore,
+    folder: str | Path,
+    options: ExportOptions | None = None,
+) -> ExportSummary:
+    """Write the labels of a store in the format of this name. See `Exporter`.
+
+    Raises:
+        ExportError: there is no such format; names those that there are.
+    """
+    if format_name not in EXPORTERS:
+        raise ExportError(
+            f"format '{format_name}' is not known; choose from {', '.join(EXPORTERS)}"
+        )
+    return EXPORTERS[format_name](store, folder, options=options or ExportOptions())

@@ -1,0 +1,153 @@
+"""COCO instance segmentation.
+
+    annotations/instances_<split>.json
+    images/<split>/sub/a.jpg           file_name is the path below the folder of the split
+
+Ids begin at 1, since the evaluator takes annotation 0 for no match; ``iscrowd`` is always 0, since
+crowds are left out of evaluation. ``bbox`` and ``area`` are the mask's. Masks are compressed RLE,
+which says holes and parts exactly, or polygons for readers that know nothing else. An object
+without a mask is the four corners of its box. Each annotation also has ``score`` (the detector's
+confidence), ``mask_quality`` and the ``caption`` that found it, null where there is none.
+
+Format: https://cocodataset.org/#format-data
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from grounded_sam2.exporters.files import PlacedPicture, place_pictures
+from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
+from grounded_sam2.exporters.staging import staged
+from grounded_sam2.geometry.polygons import to_coco, to_polygons
+from grounded_sam2.results import Label
+from grounded_sam2.store import LabelStore
+
+__all__ = ["annotation_of", "export_coco"]
+
+
+def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
+    """Write a COCO dataset. See `grounded_sam2.exporters.Exporter`.
+
+    There is a file of annotations for each split, also for one that came out empty.
+    """
+    folder = Path(folder)
+    with store.snapshot(), ExitStack() as stack:
+        classes = store.classes(options.run_id)
+        tally = Tally(classes, options.split)
+        description = {
+            "format": "coco",
+            "run": store.run(options.run_id).recipe.key,
+            "split": dict(options.split),
+            "seed": options.seed,
+            "images": options.images,
+            "segmentation": options.segmentation,
+            "min_polygon_iou": options.min_polygon_iou,
+        }
+        new = stack.enter_context(staged(folder, ("images", "annotations"), description))
+        (new / "annotations").mkdir()
+        ids = {name: i for i, name in enumerate(classes, start=1)}
+        files = {
+            split: stack.enter_context(
+                _AnnotationFile(new / "annotations" / f"instances_{split}.json", ids)
+            )
+            for split in options.split
+        }
+        for picture in place_pictures(store, new / "images", options, tally, rules=NameRules()):
+            file = files[picture.split]
+            file.add_image(picture)
+            for label in picture.labels.objects:
+                file.add_annotation(annotation_of(label, options), label.class_name)
+                tally.objects[label.class_name] += 1
+                tally.boxes_for_masks += label.mask is None
+        summary = tally.summary("coco", folder, [])
+    return summary
+
+
+def annotation_of(label: Label, options: ExportOptions) -> dict[str, Any]:
+    """A COCO annotation of one object, without its ids."""
+    if label.mask is None:
+        x_min, y_min, x_max, y_max = label.box_xyxy
+        area: float = round((x_max - x_min) * (y_max - y_min), 2)
+        corners = [x_min, y_min, x_max, y_min, x_max, y_max, x_min, y_max]
+        segmentation: Any = [corners]
+    else:
+        x_min, y_min, x_max, y_max = label.mask.bbox_xyxy
+        area = label.mask.area
+        if options.segmentation == "rle":
+            segmentation = label.mask.to_coco()
+        else:
+            segmentation = to_coco(to_polygons(label.mask, min_iou=options.min_polygon_iou))
+    return {
+        "bbox": [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)],
+        "area": area,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+        "score": label.confidence,
+        "mask_quality": label.mask_quality,
+        "caption": label.caption,
+    }
+
+
+class _AnnotationFile:
+    """One JSON file, written as its parts come: images go in, annotations wait on disk."""
+
+    def __init__(self, path: Path, category_ids: Mapping[str, int]) -> None:
+        self._path = path
+        self._category_ids = category_ids
+        self._images = 0
+        self._annotations = 0
+
+    def __enter__(self) -> _AnnotationFile:
+        # ASCII with escapes: some readers open it in the encoding of their system.
+        self._file = self._path.open("w", encoding="ascii", newline="\n")
+        self._waiting = TemporaryFile("w+", encoding="ascii", newline="\n", dir=self._path.parent)
+        self._file.write('{"info":{"description":"labeled with grounded-sam2"},"licenses":[]')
+        self._file.write(',"images":[')
+        return self
+
+    def add_image(self, picture: PlacedPicture) -> None:
+        """The annotations that follow are of this picture."""
+        height, width = picture.labels.size_hw
+        self._file.write("," * bool(self._images) + "\n")
+        self._images += 1
+        entry = {
+            "id": self._images,
+            "file_name": str(picture.name),
+            "height": height,
+            "width": width,
+        }
+        self._file.write(_json(entry))
+
+    def add_annotation(self, annotation: Mapping[str, Any], class_name: str) -> None:
+        """One object of the picture added last."""
+        self._waiting.write("," * bool(self._annotations) + "\n")
+        self._annotations += 1
+        ids = {
+            "id": self._annotations,
+            "image_id": self._images,
+            "category_id": self._category_ids[class_name],
+        }
+        self._waiting.write(_json({**ids, **annotation}))
+
+    def __exit__(self, *error: object) -> None:
+        with self._file, self._waiting:
+            self._waiting.seek(0)
+            self._file.write('\n],"annotations":[')
+            shutil.copyfileobj(self._waiting, self._file)
+            categories = [
+                {"id": i, "name": name, "supercategory": "object"}
+                for name, i in self._category_ids.items()
+            ]
+            self._file.write(f'\n],"categories":{_json(categories)}}}\n')
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

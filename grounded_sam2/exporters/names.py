@@ -1,0 +1,78 @@
+"""What a picture is called in a dataset: its id, unless something else would be hurt.
+
+Names are settled in the order of the ids, so that they do not depend on anything else: the first
+to claim a name keeps it, a later one is told apart by its old ending and then by a number
+(``a.jpg``, ``a_png.png``, ``a_png_2.png``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from itertools import count
+from pathlib import PurePosixPath
+
+__all__ = ["NameRules", "UniqueNames"]
+
+_SAME_FORMAT = {".jpe": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """What a format asks of the names of its pictures."""
+
+    suffixes: frozenset[str] | None = None
+    """Endings that its readers know, lower case with dot; ``None`` if they look inside."""
+    unique_stems: bool = False
+    """Whether names must differ without their endings, since something else is called by them."""
+    reserved_folder: str | None = None
+    """A folder name that its readers give a meaning to."""
+
+    def suffix(self, suffix: str) -> str:
+        """The ending that a picture of this ending gets: its own where readers know it.
+
+        Another ending of the same format is a matter of the name only. Where there is none, the
+        picture has to become a PNG.
+        """
+        if self.suffixes is None or suffix.lower() in self.suffixes:
+            return suffix
+        return _SAME_FORMAT.get(suffix.lower(), ".png")
+
+
+class UniqueNames:
+    """Names handed out so far, on disk, so that their number costs no memory. Close after use.
+
+    Names that differ in case only count as the same: on half of all file systems they are.
+    """
+
+    def __init__(self, rules: NameRules) -> None:
+        self._rules = rules
+        self._taken = sqlite3.connect("", isolation_level=None)  # a private temporary file
+        self._taken.execute("CREATE TABLE taken (key TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def close(self) -> None:
+        """Forget all names."""
+        self._taken.close()
+
+    def claim(self, item_id: str, suffix: str) -> PurePosixPath:
+        """A name for a picture, below the folder of its split.
+
+        Args:
+            item_id: the picture's id. Whatever would lead out of the folder is dropped from it.
+            suffix: the ending to give it.
+        """
+        parts = [part for part in PurePosixPath(item_id).parts if part not in ("/", "..")]
+        wanted = PurePosixPath(*parts)
+        parent = PurePosixPath(
+            *(f"{p}_" if p == self._rules.reserved_folder else p for p in wanted.parent.parts)
+        )
+        stem = wanted.stem or "picture"
+        told_apart = f"{stem}_{wanted.suffix[1:].lower()}" if wanted.suffix else stem
+        for number in count():
+            candidate = (stem, told_apart)[number] if number < 2 else f"{told_apart}_{number}"
+            name = parent / f"{candidate}{suffix}"
+            key = str(parent / candidate if self._rules.unique_stems else name).casefold()
+            taken = self._taken.execute("INSERT OR IGNORE INTO taken VALUES (?)", (key,))
+            if taken.rowcount:
+                return name
+        raise AssertionError("unreachable")

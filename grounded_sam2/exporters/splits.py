@@ -1,0 +1,82 @@
+"""Which picture goes into which split: a matter of its content alone.
+
+The seeded hash of a picture's bytes is a point between 0 and 1, and the shares of the splits cut
+that line. So adding pictures moves none of the others, renaming one moves nothing, and the same
+picture under two names can never be trained on and tested with. Frames of one video share the
+hash of their group, and stay together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.store import Item
+
+__all__ = ["check_split", "parse_split", "split_of"]
+
+_NAMES = ("train", "val", "test")
+_SLACK = 1e-6  # 0.7 + 0.2 + 0.1 is not 1 in binary
+
+
+def parse_split(text: str) -> dict[str, float]:
+    """Read ``0.8/0.1/0.1`` as the shares of train, val and test; one or two numbers will do.
+
+    Raises:
+        ExportError: not one to three numbers, a negative one, or a sum that is not 1.
+    """
+    parts = text.split("/")
+    try:
+        shares = [float(part) for part in parts]
+    except ValueError as error:
+        raise ExportError(
+            f"split '{text}': must be numbers with slashes between them, such as 0.8/0.1/0.1"
+        ) from error
+    if len(shares) > len(_NAMES):
+        raise ExportError(f"split '{text}': has {len(shares)} shares; give at most train/val/test")
+    split = dict(zip(_NAMES, shares, strict=False))
+    check_split(split)
+    return split
+
+
+def check_split(split: Mapping[str, float]) -> None:
+    """Raise `ExportError` unless the names can be folders and the shares sum to 1."""
+    shown = "/".join(f"{share:g}" for share in split.values())
+    for name, share in split.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise ExportError(
+                f"split '{name}': is no folder name; use letters, digits, '-' and '_'"
+            )
+        if not 0 <= share <= 1:
+            raise ExportError(f"split '{shown}': share {share:g} of {name} must lie from 0 to 1")
+    if abs(sum(split.values()) - 1) > _SLACK:
+        raise ExportError(f"split '{shown}': sums to {sum(split.values()):g}; must sum to 1")
+
+
+def split_of(item: Item, split: Mapping[str, float], seed: int) -> str:
+    """The split of a picture.
+
+    Args:
+        item: the picture; its group decides if it has one, else its content.
+        split: shares, which sum to 1.
+        seed: another seed, another draw.
+    """
+    if item.group is not None:
+        identity = f"group {item.group}"
+    elif item.content_hash is not None:
+        identity = f"content {item.content_hash}"
+    else:
+        identity = f"item {item.item_id}"
+    digest = hashlib.sha256(f"{seed} {identity}".encode()).digest()
+    point = int.from_bytes(digest[:8], "big") / 2**64
+    end = 0.0
+    chosen = ""
+    for name, share in split.items():
+        if share:
+            chosen = name
+            end += share
+        if point < end:
+            break
+    return chosen  # the last one with a share also takes what rounding left

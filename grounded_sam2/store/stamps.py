@@ -1,0 +1,35 @@
+"""Whether a file is still the one that was labeled, mostly without reading it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+__all__ = ["file_stamp", "is_same_file"]
+
+
+def file_stamp(path: Path) -> str:
+    """Size and modification time of a file. While both stand, its bytes are taken to stand too.
+
+    Raises:
+        OSError: the file cannot be looked at.
+    """
+    stat = path.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def is_same_file(path: Path, *, stamp: str | None, content_hash: str | None) -> bool:
+    """Whether a file has this stamp or, failing that, the bytes of this SHA-256.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if file_stamp(path) == stamp:
+        return True
+    if content_hash is None:
+        return False
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest() == content_hash

@@ -1,0 +1,289 @@
+"""Pictures and folders of an export, whatever the format."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters import EXPORTERS, ExportOptions, export
+from grounded_sam2.exporters.names import NameRules, UniqueNames
+from grounded_sam2.results import Labels
+from grounded_sam2.sources.image import load_image
+from grounded_sam2.store import ItemResult, LabelStore
+
+FORMATS = sorted(EXPORTERS)
+SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
+
+
+def run(labeled, format_name="coco", **options):
+    with LabelStore.open(labeled.folder) as store:
+        return export(format_name, store, labeled.folder / format_name, ExportOptions(**options))
+
+
+# Any format
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_an_export_repeats_to_the_byte(rich, files, format_name):
+    run(rich, format_name, split=SPLIT)
+    first = files(rich.folder / format_name)
+    run(rich, format_name, split=SPLIT)
+    assert files(rich.folder / format_name) == first
+    with LabelStore.open(rich.folder) as store:
+        export(format_name, store, rich.folder / "elsewhere", ExportOptions(split=SPLIT))
+    assert files(rich.folder / "elsewhere") == first
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_pictures_are_the_same_bytes_in_their_sub_folders(rich, files, format_name):
+    summary = run(rich, format_name)
+    assert files(rich.folder / format_name / "images" / "train") == files(rich.images)
+    assert summary.images == {"train": 5}
+    assert summary.objects == {"ball": 3, "box": 2, "Katze ü": 2}
+    assert summary.skipped == ()
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_adding_pictures_moves_none_of_the_others(rich, files, format_name):
+    run(rich, format_name, split=SPLIT)
+    before = set(files(rich.folder / format_name / "images"))
+    for i in range(5):
+        rich.add(f"a{i}.png", seed=10 + i)
+    run(rich, format_name, split=SPLIT)
+    after = set(files(rich.folder / format_name / "images"))
+    assert before < after
+    assert len(after) == 10
+
+
+def test_an_unknown_format_is_named(rich):
+    with pytest.raises(ExportError, match=r"'vok' is not known; choose from yolo, coco"):
+        run(rich, "vok")
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_nothing_labeled_is_an_error(labeled, format_name):
+    path = labeled.picture("a.png")
+    labeled.write(ItemResult(labeled.item(path), None, "is empty"))
+    with pytest.raises(ExportError, match="label a folder first"):
+        run(labeled, format_name)
+    assert not (labeled.folder / format_name / "images").exists()
+
+
+def test_options_that_make_no_sense_are_named():
+    for wrong, reason in [
+        ({"images": "move"}, "images 'move'"),
+        ({"segmentation": "mask"}, "segmentation 'mask'"),
+        ({"min_polygon_iou": 1.5}, r"min_polygon_iou 1\.5"),
+        ({"split": {"train": 0.5}}, "sums to 0.5"),
+    ]:
+        with pytest.raises(ExportError, match=reason):
+            ExportOptions(**wrong)
+
+
+# How pictures are placed
+
+
+def test_copies_are_files_of_their_own(rich):
+    run(rich, images="copy")
+    copied = rich.folder / "coco" / "images" / "train" / "a.png"
+    assert not copied.is_symlink()
+    assert copied.stat().st_nlink == 1
+
+
+def test_hard_links_share_the_file(rich):
+    run(rich, images="link")
+    assert (rich.folder / "coco" / "images" / "train" / "a.png").samefile(rich.images / "a.png")
+    assert not (rich.folder / "coco" / "images" / "train" / "a.png").is_symlink()
+
+
+def test_a_hard_link_to_a_link_is_one_to_the_file(labeled):
+    kept = labeled.picture("kept.png").rename(labeled.images.parent / "kept.png")
+    (labeled.images / "a.png").symlink_to(kept)
+    labeled.write(ItemResult(labeled.item(labeled.images / "a.png"), Labels((60, 80))))
+    run(labeled, images="link")
+    placed = labeled.folder / "coco" / "images" / "train" / "a.png"
+    assert placed.samefile(kept)
+    assert not placed.is_symlink()
+
+
+def test_where_links_cannot_be_they_are_copied_and_counted(rich, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise OSError("Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    summary = run(rich, images="link")
+    assert summary.images == {"train": 5}
+    assert any("were copied: 5" in note for note in summary.notes)
+
+
+def test_symbolic_links_point_to_the_originals_wherever_the_export_stands(rich):
+    run(rich, images="symlink")
+    (rich.folder / "coco").rename(rich.folder.parent / "moved")
+    linked = rich.folder.parent / "moved" / "images" / "train" / "sub" / "ring.png"
+    assert linked.is_symlink()
+    assert linked.samefile(rich.images / "sub" / "ring.png")
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif"])
+def test_a_turned_picture_is_written_upright(labeled, name, orientation):
+    path = labeled.add(name, orientation=orientation)
+    run(labeled, images="symlink")
+    written = labeled.folder / "coco" / "images" / "train" / name
+    expected = load_image(path).astype(int)
+    with PIL.Image.open(written) as picture:
+        assert picture.getexif().get(0x0112, 1) == 1
+        assert picture.size == (80, 60)
+        assert picture.format == {"jpg": "JPEG", "tif": "TIFF"}.get(name[2:], name[2:].upper())
+        difference = np.abs(np.asarray(picture).astype(int) - expected)
+    assert not written.is_symlink()
+    assert difference.mean() < (1.5 if name == "a.jpg" else 1e-9)
+
+
+def test_a_picture_that_is_gone_or_changed_is_left_out_and_counted(rich):
+    (rich.images / "a.png").unlink()
+    (rich.images / "sub" / "ring.png").unlink()
+    rich.picture("z.png", seed=99)
+    summary = run(rich)
+    assert summary.images == {"train": 2}
+    gone, changed = summary.skipped
+    assert (gone.count, gone.example) == (2, "a.png")
+    assert "are gone" in gone.reason
+    assert (changed.count, changed.example) == (1, "z.png")
+    assert "have changed" in changed.reason
+
+
+def test_pictures_that_moved_are_found_where_the_user_says(rich, files):
+    run(rich)
+    before = files(rich.folder / "coco")
+    rich.images.rename(rich.images.with_name("moved"))
+    with pytest.raises(ExportError, match="5 are gone; say where they are now"):
+        run(rich)
+    assert files(rich.folder / "coco") == before
+    run(rich, pictures_from=rich.images.with_name("moved"))
+    assert files(rich.folder / "coco") == before
+
+
+# Names
+
+
+def names(rules: NameRules, *claims: str) -> list[str]:
+    unique = UniqueNames(rules)
+    result = [str(unique.claim(i, rules.suffix(os.path.splitext(i)[1]))) for i in claims]  # noqa: PTH122
+    unique.close()
+    return result
+
+
+def test_names_stay_where_nothing_is_hurt():
+    ids = ["a.jpg", "a.png", "b/a.jpg", "ü/ä.JPG", "no ending"]
+    assert names(NameRules(), *ids) == ids
+
+
+def test_pictures_that_differ_by_their_ending_are_told_apart():
+    rules = NameRules(unique_stems=True)
+    ids = ["a.jpg", "a.png", "a_png.png", "b/a.png", "c/a.png", "c/a.webp"]
+    assert names(rules, *ids) == [
+        *("a.jpg", "a_png.png", "a_png_png.png"),
+        *("b/a.png", "c/a.png", "c/a_webp.webp"),
+    ]
+
+
+def test_pictures_that_differ_by_case_are_told_apart():
+    assert names(NameRules(), "A.png", "a.png") == ["A.png", "a_png.png"]
+    assert names(NameRules(unique_stems=True), "A.png", "a.png", "a.PNG") == [
+        *("A.png", "a_png.png", "a_png_2.PNG"),
+    ]
+
+
+def test_a_reserved_folder_gets_another_name():
+    rules = NameRules(reserved_folder="images")
+    assert names(rules, "images/a.png", "b/images/images.png") == [
+        *("images_/a.png", "b/images_/images.png"),
+    ]
+
+
+def test_endings_that_readers_do_not_know_change():
+    rules = NameRules(suffixes=frozenset({".jpg", ".png"}))
+    assert names(rules, "a.jpg", "b.JPG", "c.jfif", "d.gif", "e") == [
+        *("a.jpg", "b.JPG", "c.jpg", "d.png", "e.png"),
+    ]
+
+
+def test_no_name_leads_out_of_its_folder():
+    assert names(NameRules(), "../../etc/a.png", "/b.png", "..") == [
+        *("etc/a.png", "b.png", "picture"),
+    ]
+
+
+# The folder
+
+
+def test_what_is_not_from_an_export_is_never_replaced(rich):
+    precious = rich.folder / "coco" / "images" / "precious.png"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    with pytest.raises(ExportError, match="'images' is there and is not from an export"):
+        run(rich)
+    assert precious.read_text() == "mine"
+
+
+def test_an_export_of_another_format_is_not_replaced(rich):
+    run(rich, "yolo")
+    with LabelStore.open(rich.folder) as store, pytest.raises(ExportError, match="a yolo export"):
+        export("coco", store, rich.folder / "yolo")
+
+
+def test_other_files_beside_an_export_stay(rich):
+    run(rich)
+    (rich.folder / "coco" / "notes.txt").write_text("mine")
+    run(rich)
+    assert (rich.folder / "coco" / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_of_an_earlier_export_stays(rich, files):
+    run(rich, "yolo")
+    assert "labels/train/sub/ring.txt" in files(rich.folder / "yolo")
+    (rich.folder / "yolo" / "labels" / "train.cache").write_text("of a trainer")
+    (rich.images / "sub" / "ring.png").unlink()
+    run(rich, "yolo")
+    present = files(rich.folder / "yolo")
+    assert "labels/train/sub/ring.txt" not in present
+    assert "images/train/sub/ring.png" not in present
+    assert "labels/train.cache" not in present
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_an_export_that_fails_leaves_the_earlier_one(rich, files, monkeypatch, format_name):
+    run(rich, format_name)
+    before = files(rich.folder / format_name)
+
+    def fail(*_args, **_kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fail)
+    with pytest.raises(ExportError, match="No space left"):
+        run(rich, format_name)
+    assert files(rich.folder / format_name) == before
+
+
+def test_what_a_killed_export_left_is_cleared(rich, files):
+    run(rich)
+    before = files(rich.folder / "coco")
+    half = rich.folder / "coco" / ".export.partial" / "new" / "images"
+    half.mkdir(parents=True)
+    (half / "half.png").write_text("cut off")
+    run(rich)
+    assert files(rich.folder / "coco") == before
+
+
+def test_another_run_of_the_store_can_be_exported(rich):
+    second = rich.store.begin_run(replace(rich.run.recipe, ontology=None), new_run=True)
+    [(item, labels), *_] = rich.store.labels(rich.run.id)
+    rich.store.write_batch(second.id, [ItemResult(item, labels)])
+    assert run(rich).images == {"train": 1}
+    assert run(rich, run_id=rich.run.id).images == {"train": 5}

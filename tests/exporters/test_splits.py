@@ -1,0 +1,84 @@
+"""Splits: a matter of content and seed, never of what else is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+import pytest
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters.splits import check_split, parse_split, split_of
+from grounded_sam2.store import Item
+
+SPLIT = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
+def items(n: int, **fields) -> list[Item]:
+    hashes = (hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(n))
+    return [Item(f"{i}.jpg", None, content_hash=h, **fields) for i, h in enumerate(hashes)]
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("0.8/0.1/0.1", SPLIT),
+        ("0.7/0.3", {"train": 0.7, "val": 0.3}),
+        ("1", {"train": 1.0}),
+        ("0.7/0.2/0.1", {"train": 0.7, "val": 0.2, "test": 0.1}),  # not 1 in binary
+        ("0.9/0/0.1", {"train": 0.9, "val": 0.0, "test": 0.1}),
+    ],
+)
+def test_shares_are_read_in_the_order_train_val_test(text, split):
+    assert parse_split(text) == split
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0.8/0.3", "sums to 1.1"),
+        ("80/10/10", "share 80 of train"),
+        ("1.2/-0.2", "share 1.2 of train"),
+        ("0.8,0.2", "must be numbers with slashes"),
+        ("", "must be numbers with slashes"),
+        ("0.4/0.2/0.2/0.2", "at most train/val/test"),
+        ("nan/1", "share nan of train"),
+    ],
+)
+def test_what_is_no_split_is_an_error_that_says_why(text, reason):
+    with pytest.raises(ExportError, match=reason):
+        parse_split(text)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
+def test_split_names_are_folder_names(name):
+    with pytest.raises(ExportError, match="is no folder name"):
+        check_split({name: 1.0})
+
+
+def test_shares_come_out_as_asked():
+    counts = Counter(split_of(item, SPLIT, seed=0) for item in items(5000))
+    assert counts["train"] / 5000 == pytest.approx(0.8, abs=0.02)
+    assert counts["val"] / 5000 == pytest.approx(0.1, abs=0.02)
+
+
+def test_names_do_not_matter_and_content_does():
+    a = Item("a.jpg", None, content_hash="11")
+    b = Item("other/b.jpg", None, content_hash="11")
+    assert all(split_of(a, SPLIT, s) == split_of(b, SPLIT, s) for s in range(50))
+    assert len({split_of(item, SPLIT, 0) for item in items(100)}) == 3
+
+
+def test_another_seed_is_another_draw():
+    first, second = ([split_of(item, SPLIT, seed) for item in items(100)] for seed in (0, 1))
+    assert first != second
+
+
+def test_frames_of_one_group_stay_together():
+    for group in ("a.mp4", "b.mp4"):
+        assert len({split_of(item, SPLIT, 0) for item in items(100, group=group)}) == 1
+
+
+def test_a_share_of_nothing_gets_nothing():
+    split = {"train": 0.5, "val": 0.5, "test": 0.0}
+    assert {split_of(item, split, 0) for item in items(500)} == {"train", "val"}
