@@ -85,8 +85,8 @@ def build_model(processor: Florence2Processor) -> Florence2ForConditionalGenerat
     text = BartConfig(
         vocab_size=len(tokenizer),
         d_model=_WIDTH,
-        encoder_layers=2,
-        decoder_layers=2,
+        encoder_layers=1,
+        decoder_layers=3,
         encoder_attention_heads=6,
         decoder_attention_heads=6,
         encoder_ffn_dim=256,

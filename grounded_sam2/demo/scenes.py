@@ -193,7 +193,7 @@ def outline(sprite: Sprite) -> list[NDArray[np.float64]]:
     else:
         raise AssertionError(f"no outline for shape {sprite.shape!r}")
     cos, sin = np.cos(sprite.angle), np.sin(sprite.angle)
-    turn = np.array([[cos, sin], [-sin, cos]])
+    turn: NDArray[np.float64] = np.array([[cos, sin], [-sin, cos]])
     return [sprite.radius * ring @ turn + np.array(sprite.centre_xy) for ring in rings]
 
 
@@ -215,7 +215,7 @@ def _coverage(sprite: Sprite, size_hw: tuple[int, int]) -> NDArray[np.float32]:
         np.round((ring - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for ring in outline(sprite)
     ]
     cv2.fillPoly(canvas, rings, 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
-    return canvas.astype(np.float32) / 255
+    return np.divide(canvas, 255, dtype=np.float32)
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

@@ -22,6 +22,10 @@ __all__ = ["IMAGE_SIZE", "build_model", "build_processor"]
 
 IMAGE_SIZE = 256
 _WIDTH = 128
+_WAVE_SCALE = 0.4
+"""Places are told by random waves of about this many periods per half picture. Fewer than in the
+public checkpoints (1): on a coarse grid, "to the right of" is then nearly linear, and learnt soon.
+"""
 
 
 def build_processor() -> Sam2Processor:
@@ -35,13 +39,13 @@ def build_processor() -> Sam2Processor:
     return Sam2Processor(image_processor=image_processor, target_size=IMAGE_SIZE)
 
 
-def build_model() -> Sam2VideoModel:
-    """Make the untrained model."""
-    grid = IMAGE_SIZE // 16
+def build_model(image_size: int = IMAGE_SIZE) -> Sam2VideoModel:
+    """Make the untrained model; its weights have the same shapes at every size of picture."""
+    grid = image_size // 16
     channels = [32, 64, 128, 256]
     backbone = Sam2HieraDetConfig(
         hidden_size=channels[0],
-        image_size=[IMAGE_SIZE, IMAGE_SIZE],
+        image_size=[image_size, image_size],
         blocks_per_stage=[1, 1, 2, 1],
         embed_dim_per_stage=channels,
         num_attention_heads_per_stage=[1, 2, 4, 8],
@@ -56,17 +60,17 @@ def build_model() -> Sam2VideoModel:
         fpn_hidden_size=_WIDTH,
     )
     prompts = Sam2VideoPromptEncoderConfig(
-        hidden_size=_WIDTH, image_size=IMAGE_SIZE, mask_input_channels=16
+        hidden_size=_WIDTH, image_size=image_size, mask_input_channels=16
     )
     masks = Sam2VideoMaskDecoderConfig(
         hidden_size=_WIDTH, mlp_dim=256, num_attention_heads=4, iou_head_hidden_dim=_WIDTH
     )
-    return Sam2VideoModel(
+    model = Sam2VideoModel(
         Sam2VideoConfig(
             vision_config=vision,
             prompt_encoder_config=prompts,
             mask_decoder_config=masks,
-            image_size=IMAGE_SIZE,
+            image_size=image_size,
             memory_attention_hidden_size=_WIDTH,
             memory_attention_num_layers=2,
             memory_attention_feed_forward_hidden_size=256,
@@ -80,3 +84,8 @@ def build_model() -> Sam2VideoModel:
             memory_fuser_intermediate_dim=256,
         )
     )
+    # Prompts and pixels must speak of places in the same (random, never trained) waves. Public
+    # checkpoints hold them twice, equal; fresh models draw them twice, different.
+    waves = model.shared_image_embedding.positional_embedding.mul_(_WAVE_SCALE)
+    model.prompt_encoder.shared_embedding.positional_embedding.copy_(waves)
+    return model

@@ -37,7 +37,6 @@ BOX_JITTER = 0.06
 """Standard deviation of each side of a box prompt, as a share of the box."""
 MEAN_DECAY = 0.998
 _LOSS_SIZE = IMAGE_SIZE // 2
-_GRID = IMAGE_SIZE // 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +44,15 @@ class Batch:
     """Pictures, which objects are asked for, and what stands where."""
 
     pixels: Tensor
-    """``(b, 3, 256, 256)`` normalised."""
+    """``(b, 3, s, s)`` normalised; ``s`` is the size that is trained at."""
     pictures: Tensor
     """``(r,)`` picture of each prompt row."""
     boxes: Tensor
-    """``(r, 4)`` true xyxy in pixels of the 256 × 256 picture."""
+    """``(r, 4)`` true xyxy in pixels of the ``s × s`` picture."""
     masks: Tensor
-    """``(r, 128, 128)`` true share of each 2 × 2 block of pixels."""
+    """``(r, 128, 128)`` true share of each cell of the grid that losses are computed on."""
     instances: Tensor
-    """``(b, 256, 256)``."""
+    """``(b, s, s)``: 0 is background, k the k-th object."""
     names: Tensor
     """``(b, 6, 2)``."""
 
@@ -61,16 +60,18 @@ class Batch:
 class BatchSampler:
     """Draws batches from a pool, flipped and turned at random."""
 
-    def __init__(self, pool: ScenePool, processor: Sam2Processor) -> None:
-        self.pool = pool
+    def __init__(self, pool: ScenePool, processor: Sam2Processor, size: int) -> None:
+        self.names, self.size = pool.names, size
+        self.pictures = pool.large if size == IMAGE_SIZE else pool.small
+        self.instances = pool.instances[:, :: IMAGE_SIZE // size, :: IMAGE_SIZE // size]
         self.mean = np.float32(processor.image_processor.image_mean)
         self.std = np.float32(processor.image_processor.image_std)
 
     def draw(self, rng: np.random.Generator, size: int) -> Batch:
         """Draw ``size`` scenes with replacement and `PROMPTS_PER_PICTURE` objects of each."""
-        index = np.sort(rng.integers(len(self.pool), size=size))
-        pictures, instances = self.pool.large[index], self.pool.instances[index]
-        names = self.pool.names[index]
+        index = np.sort(rng.integers(len(self.names), size=size))
+        pictures, instances = self.pictures[index], self.instances[index]
+        names = self.names[index]
         if rng.random() < 0.5:
             pictures, instances = pictures[:, :, ::-1], instances[:, :, ::-1]
         if rng.random() < 0.5:
@@ -84,7 +85,8 @@ class BatchSampler:
                 rows.append((picture, int(identity)))
         masks = np.stack([instances[picture] == identity for picture, identity in rows])
         pixels = (pictures.astype(np.float32) / 255 - self.mean) / self.std
-        shares = masks.reshape(len(rows), _LOSS_SIZE, 2, _LOSS_SIZE, 2).mean((2, 4))
+        block = self.size // _LOSS_SIZE
+        shares = masks.reshape(len(rows), _LOSS_SIZE, block, _LOSS_SIZE, block).mean((2, 4))
         return Batch(
             pixels=torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))),
             pictures=torch.tensor([picture for picture, _ in rows]),
@@ -100,8 +102,14 @@ class DenseHeads(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.coarse = nn.Linear(width, len(COLOURS) + 1 + len(SHAPES) + 1 + 4)
-        self.fine = nn.Linear(width // 8, len(COLOURS) + 1 + 1)
+        # Normalised: else the features grow, since loud features are the easiest to read, and
+        # drown the positions that prompts are matched by.
+        self.coarse = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, len(COLOURS) + 1 + len(SHAPES) + 1 + 4)
+        )
+        self.fine = nn.Sequential(
+            nn.LayerNorm(width // 8), nn.Linear(width // 8, len(COLOURS) + 1 + 1)
+        )
 
     def loss(self, embeddings: list[Tensor], batch: Batch) -> Tensor:
         """Names and sides at stride 16; colours and borders at stride 4."""
@@ -131,12 +139,13 @@ class DenseHeads(nn.Module):
     def _side_loss(sides: Tensor, identity: Tensor, batch: Batch) -> Tensor:
         """L1 of the distances from cell centres to the four sides, in picture widths."""
         asked = torch.full((len(batch.names), batch.names.shape[1] + 1, 4), torch.nan)
-        rows = batch.pictures
+        rows, side = batch.pictures, batch.pixels.shape[-1]
         centres = batch.instances.flatten(1)
         for picture, box, mask in zip(rows, batch.boxes, batch.masks, strict=True):
-            inside = F.interpolate(mask[None, None], size=IMAGE_SIZE)[0, 0].flatten() > 0.99
-            asked[picture, centres[picture][inside][:1]] = box / IMAGE_SIZE
-        position = (torch.arange(_GRID) + 0.5) / _GRID
+            inside = F.interpolate(mask[None, None], size=side)[0, 0].flatten() > 0.99
+            asked[picture, centres[picture][inside][:1]] = box / side
+        grid_side = identity.shape[1]
+        position = (torch.arange(grid_side) + 0.5) / grid_side
         grid = torch.stack(torch.meshgrid(position, position, indexing="xy"), -1).repeat(1, 1, 2)
         target = asked[torch.arange(len(asked))[:, None, None], identity] - grid
         known = target.isfinite().all(-1) & (identity > 0)
@@ -192,7 +201,7 @@ class PromptLoss:
         """Dice plus cross-entropy, weighted so that the box counts as much as all around it."""
         target = batch.masks[:, None].expand_as(logits)
         entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        near = _inside(_grow(batch.boxes, 0.15))[:, None]
+        near = _inside(_grow(batch.boxes, 0.15), batch.pixels.shape[-1])[:, None]
         inside = (entropy * near).sum((2, 3)) / near.sum((2, 3))
         outside = (entropy * ~near).sum((2, 3)) / (~near).sum((2, 3)).clamp(min=1)
         chance = logits.sigmoid()
@@ -215,26 +224,26 @@ def _grow(boxes: Tensor, share: float) -> Tensor:
     return boxes + size * torch.tensor([-share, -share, share, share])
 
 
-def _inside(boxes: Tensor) -> Tensor:
-    """Pixels of the loss grid inside boxes of the picture: ``(r, 128, 128)``."""
-    position = (torch.arange(_LOSS_SIZE) + 0.5) * (IMAGE_SIZE / _LOSS_SIZE)
+def _inside(boxes: Tensor, size: int) -> Tensor:
+    """Cells of the loss grid inside boxes of a ``size × size`` picture: ``(r, 128, 128)``."""
+    position = (torch.arange(_LOSS_SIZE) + 0.5) * (size / _LOSS_SIZE)
     columns = (position >= boxes[:, 0:1]) & (position < boxes[:, 2:3])
     rows = (position >= boxes[:, 1:2]) & (position < boxes[:, 3:4])
     return rows[:, :, None] & columns[:, None, :]
 
 
-def _jitter(rng: np.random.Generator, boxes: Tensor) -> Tensor:
+def _jitter(rng: np.random.Generator, boxes: Tensor, limit: int) -> Tensor:
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     noise = torch.from_numpy(rng.standard_normal(boxes.shape, dtype=np.float32))
-    return (boxes + BOX_JITTER * size * noise).clamp(0, IMAGE_SIZE)
+    return (boxes + BOX_JITTER * size * noise).clamp(0, limit)
 
 
-def _points(rng: np.random.Generator, where: Tensor) -> Tensor:
-    """A random pixel of each ``(r, 128, 128)`` region, as ``(r, 2)`` picture coordinates."""
+def _points(rng: np.random.Generator, where: Tensor, size: int) -> Tensor:
+    """A random cell of each ``(r, 128, 128)`` region, as ``(r, 2)`` picture coordinates."""
     noise = torch.from_numpy(rng.random(tuple(where.shape), dtype=np.float32))
     flat = (noise * where.float()).flatten(1).argmax(1)
-    scale = IMAGE_SIZE / _LOSS_SIZE
-    return torch.stack([flat % _LOSS_SIZE + 0.5, flat // _LOSS_SIZE + 0.5], -1) * scale
+    cell = torch.stack([flat % _LOSS_SIZE + 0.5, flat // _LOSS_SIZE + 0.5], -1)
+    return cell * (size / _LOSS_SIZE)
 
 
 def _prompt(
@@ -254,16 +263,17 @@ def _prompt(
 
 def _first_prompt(rng: np.random.Generator, batch: Batch) -> dict[str, Tensor | None]:
     """A box on two of three steps, else one to three points."""
+    size = batch.pixels.shape[-1]
     if rng.random() < 0.66:
-        return _prompt(boxes=_jitter(rng, batch.boxes))
+        return _prompt(boxes=_jitter(rng, batch.boxes, size))
     inner = batch.masks > 0.99
     count = int(rng.integers(1, 4))
-    points = [_points(rng, inner)]
+    points = [_points(rng, inner, size)]
     labels = [torch.ones(len(inner), dtype=torch.long)]
-    around = _inside(_grow(batch.boxes, 0.3)) & (batch.masks < 0.01)
+    around = _inside(_grow(batch.boxes, 0.3), size) & (batch.masks < 0.01)
     for _ in range(count - 1):
         positive = rng.random() < 0.5
-        points.append(_points(rng, inner if positive else around))
+        points.append(_points(rng, inner if positive else around, size))
         labels.append(torch.full((len(inner),), int(positive)))
     return _prompt(points=torch.stack(points, 1), labels=torch.stack(labels, 1))
 
@@ -275,8 +285,9 @@ def _second_prompt(
     large = F.interpolate(logits[:, None], size=_LOSS_SIZE, mode="bilinear", align_corners=False)
     wrong = (large[:, 0] > 0) != (batch.masks > 0.5)
     wrong = torch.where(wrong.flatten(1).any(1)[:, None, None], wrong, torch.ones_like(wrong))
-    points = _points(rng, wrong)
-    index = (points / (IMAGE_SIZE / _LOSS_SIZE)).long()
+    size = batch.pixels.shape[-1]
+    points = _points(rng, wrong, size)
+    index = (points / (size / _LOSS_SIZE)).long()
     labels = (batch.masks[torch.arange(len(points)), index[:, 1], index[:, 0]] > 0.5).long()
     box = first["input_boxes"]
     return _prompt(
@@ -291,21 +302,25 @@ def _rate(step: int, steps: int, warmup: int = 200) -> float:
     return min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / (0.3 * steps)))
 
 
-def main() -> None:
-    """Train, with a checkpoint every few hundred steps and a line of progress."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pool", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--dense-steps", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of the training: everything is learnt small first, where steps are cheap."""
 
-    processor, model = build_processor(), build_model()
-    heads = DenseHeads(model.hidden_dim)
+    size: int
+    batch_size: int
+    steps: int
+    dense_steps: int
+    multimask: float
+    """Share of steps that train the three alternatives."""
+    refine: float
+    """Share of steps with a second round of prompts."""
+
+
+def train_stage(
+    model: Sam2VideoModel, heads: DenseHeads, pool: ScenePool, stage: Stage, out: Path
+) -> Sam2VideoModel:
+    """Train one stage, or continue it from its checkpoint. Returns the running mean."""
+    processor = build_processor()
     learnt = nn.ModuleList([model, heads])
     optimizer = torch.optim.AdamW(
         learnt.parameters(), lr=LEARNING_RATE, weight_decay=0.02, betas=(0.9, 0.98)
@@ -314,51 +329,49 @@ def main() -> None:
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(MEAN_DECAY)
     )
     start = 0
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = arguments.out / "training.pt"
+    checkpoint = out / f"training_{stage.size}.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         learnt.load_state_dict(state["learnt"])
         mean.load_state_dict(state["mean"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-
-    sampler = BatchSampler(ScenePool.open(arguments.pool), processor)
+    sampler = BatchSampler(pool, processor, stage.size)
     prompt_loss = PromptLoss(model)
     model.train()
     began = time.monotonic()
-    for step in range(start, arguments.steps):
-        rng = np.random.default_rng([2, step])
+    for step in range(start, stage.steps):
+        rng = np.random.default_rng([stage.size, step])
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _rate(step, arguments.steps)
-        dense_only = step < arguments.dense_steps
-        batch = sampler.draw(rng, arguments.batch_size * (2 if dense_only else 1))
+            group["lr"] = LEARNING_RATE * _rate(step, stage.steps)
+        batch = sampler.draw(rng, stage.batch_size)
         log: dict[str, float] = {}
         with torch.autocast("cpu", torch.bfloat16):
-            embeddings = prompt_loss.embed(batch.pixels)
+            embeddings = [feature.float() for feature in prompt_loss.embed(batch.pixels)]
             loss = dense = heads.loss(embeddings, batch)
-            if not dense_only:
-                rows = [feature[batch.pictures] for feature in embeddings]
-                prompt = _first_prompt(rng, batch)
-                asked, logits, iou = prompt_loss(rows, batch, prompt, rng.random() < 0.5)
-                loss = asked + 0.1 * dense
-                kind = "points" if prompt["input_boxes"] is None else "boxes"
-                log = {f"iou_{kind}": iou.mean().item()}
-                if rng.random() < 0.33:
-                    again = _second_prompt(rng, batch, prompt, logits.detach())
-                    refined, _, iou = prompt_loss(rows, batch, again, False)
-                    loss = loss + refined
-                    log["iou_refined"] = iou.mean().item()
+        if step >= stage.dense_steps:
+            rows = [feature[batch.pictures] for feature in embeddings]
+            prompt = _first_prompt(rng, batch)
+            multimask = rng.random() < stage.multimask
+            asked, logits, iou = prompt_loss(rows, batch, prompt, multimask)
+            loss = asked + 0.2 * dense
+            kind = "points" if prompt["input_boxes"] is None else "boxes"
+            log = {f"iou_{kind}": iou.mean().item()}
+            if rng.random() < stage.refine:
+                again = _second_prompt(rng, batch, prompt, logits.detach())
+                refined, _, iou = prompt_loss(rows, batch, again, False)
+                loss = loss + refined
+                log["iou_refined"] = iou.mean().item()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learnt.parameters(), 1.0)
         optimizer.step()
         mean.update_parameters(model)
         if step % 10 == 0:
-            log = {"dense": dense.item(), **log}
+            log = {"dense": dense.item(), "loss": loss.item(), **log}
             line = " ".join(f"{name} {value:.3f}" for name, value in log.items())
-            print(f"{time.monotonic() - began:7.0f}s step {step} {line}", flush=True)
-        if (step + 1) % 250 == 0 or step + 1 == arguments.steps:
+            print(f"{time.monotonic() - began:7.0f}s {stage.size} px {step} {line}", flush=True)
+        if (step + 1) % 250 == 0 or step + 1 == stage.steps:
             state = {
                 "learnt": learnt.state_dict(),
                 "mean": mean.state_dict(),
@@ -367,7 +380,38 @@ def main() -> None:
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
-            save(mean.module, processor, arguments.out)
+            save(at_size(mean.module, IMAGE_SIZE), processor, out)
+    return mean.module
+
+
+def at_size(model: Sam2VideoModel, size: int) -> Sam2VideoModel:
+    """The same weights for pictures of another size."""
+    other = build_model(size)
+    weights = other.state_dict()
+    weights |= {k: v for k, v in model.state_dict().items() if v.shape == weights[k].shape}
+    other.load_state_dict(weights)
+    return other
+
+
+def main() -> None:
+    """Train in two stages, with checkpoints and lines of progress."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pool", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--small-steps", type=int, default=3500)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    pool = ScenePool.open(arguments.pool)
+    small = Stage(128, 16, arguments.small_steps, dense_steps=200, multimask=0.25, refine=0.2)
+    large = Stage(256, 8, arguments.steps, dense_steps=0, multimask=0.5, refine=0.33)
+    model = build_model(small.size)
+    heads = DenseHeads(model.hidden_dim)
+    model = train_stage(model, heads, pool, small, arguments.out)
+    train_stage(at_size(model, large.size), heads, pool, large, arguments.out)
 
 
 def save(model: Sam2VideoModel, processor: Sam2Processor, folder: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-from grounded_sam2.config import DetectorConfig, RuntimeConfig
+from grounded_sam2.config import Config
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.models.checkpoints import load_pretrained, load_processor
 from grounded_sam2.models.devices import resolve_device, resolve_dtype
@@ -139,8 +139,9 @@ class Florence2Detector:
         )
 
     @classmethod
-    def from_config(cls, detector: DetectorConfig, runtime: RuntimeConfig) -> Florence2Detector:
-        """Load what a configuration names."""
+    def from_config(cls, config: Config) -> Florence2Detector:
+        """Load what a configuration names in its sections ``detector`` and ``runtime``."""
+        detector, runtime = config.detector, config.runtime
         return cls.from_pretrained(
             detector.checkpoint,
             task=detector.task,
@@ -236,6 +237,10 @@ class Florence2Detector:
                 answers += decode_greedily(self.model, encoded, mask, self._rules, self._reader)
         return answers
 
+    def read(self, answer: Generation) -> list[Instance]:
+        """The boxes of an answer; see `grounded_sam2.models.florence2.answers.read_answer`."""
+        return read_answer(answer.tokens, self._vocabulary)
+
     def prompt(self, token: str, text: str = "") -> str:
         """The words that stand for a task token, with the caption in its place."""
         if token in self.processor.task_prompts_without_inputs:
@@ -301,7 +306,7 @@ class Florence2Detector:
     ) -> list[tuple[str, Instance, float]]:
         """Caption, instance and confidence of each box that an answer says."""
         found = []
-        for instance in read_answer(answer.tokens, self._vocabulary):
+        for instance in self.read(answer):
             if allowed is None:
                 caption: str | None = instance.phrase
             elif len(allowed) == 1:

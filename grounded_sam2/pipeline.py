@@ -1,0 +1,264 @@
+"""`GroundedSAM2`: the whole package behind one object.
+
+    from grounded_sam2 import CaptionOntology, GroundedSAM2
+
+    model = GroundedSAM2(CaptionOntology({"red circle": "ball"}), config="demo")
+    detections = model.predict("scene.png")
+    model.label("images/", output_folder="labeled", formats=("yolo", "coco"))
+
+The models are loaded when they are first needed, and once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grounded_sam2.config import Config, load_config
+from grounded_sam2.detections import to_supervision
+from grounded_sam2.exporters import ExportOptions, ExportSummary, export
+from grounded_sam2.labeling import label_images
+from grounded_sam2.models.protocols import Detector, Segmenter
+from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.results import DetectedBoxes, Image, Labels, SegmentedMasks
+from grounded_sam2.runner import Progress, RunSummary, label_source
+from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource
+from grounded_sam2.sources.image import ImageSource, load_image
+from grounded_sam2.store import LabelStore, StoreSummary
+
+if TYPE_CHECKING:
+    import numpy as np
+    import supervision as sv
+    from numpy.typing import NDArray
+
+__all__ = ["GroundedSAM2", "LabelResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelResult:
+    """What `GroundedSAM2.label` did, and where it is."""
+
+    folder: Path
+    """Output folder: the label store and one folder per format."""
+    run: RunSummary
+    """Counts of this call."""
+    summary: StoreSummary
+    """Counts of everything labeled so far."""
+    exports: Mapping[str, ExportSummary]
+    """By format."""
+    seconds: float
+
+
+class GroundedSAM2:
+    """Florence-2 finds what the captions say, SAM 2 outlines it.
+
+    Args:
+        ontology: captions and their classes: a `CaptionOntology`, a ``{caption: class}`` mapping,
+            the name of a shipped one (``shapes``, ``road-traffic`` …) or a YAML file. ``None`` for
+            one-off prompts and for tasks without captions.
+        config: a shipped name (``default``, ``demo``, ``fast``, ``accurate``), a YAML file, a
+            mapping of sections or a `Config`; ``None`` is ``default``.
+        detector: used instead of the configured one.
+        segmenter: used instead of the configured one.
+
+    Raises:
+        OntologyError, ConfigError: one of them cannot be used. Names what is wrong in it.
+    """
+
+    def __init__(
+        self,
+        ontology: CaptionOntology | Mapping[str, str] | str | Path | None = None,
+        *,
+        config: str | Path | Config | Mapping[str, object] | None = None,
+        detector: Detector | None = None,
+        segmenter: Segmenter | None = None,
+    ) -> None:
+        self.ontology = _ontology(ontology)
+        self.config = load_config(config)
+        given = {"detector": detector, "segmenter": segmenter}
+        self._given = {role: model for role, model in given.items() if model is not None}
+        vars(self).update(self._given)  # in the place of the properties that would load them
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The detector, loaded on first use.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be found, fetched or loaded.
+        """
+        from grounded_sam2.models.florence2 import Florence2Detector
+
+        return Florence2Detector.from_config(self.config)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The segmenter, loaded on first use.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be found, fetched or loaded.
+        """
+        from grounded_sam2.models.sam2 import Sam2Segmenter
+
+        return Sam2Segmenter.from_config(self.config)
+
+    def predict(
+        self, image: ImageSource, prompt: str | Sequence[str] | None = None
+    ) -> sv.Detections:
+        """Find and outline things in one picture.
+
+        Args:
+            image: path, URL, bytes, file, PIL image, or RGB ``uint8`` array ``(h, w, 3)`` (what
+                ``cv2.imread`` returns is BGR: give the path instead, or turn the channels round).
+            prompt: caption or captions to ask for this once, instead of the ontology's; each is
+                then its own class, numbered in the order given.
+
+        Returns:
+            ``xyxy``, ``mask``, ``confidence``, ``class_id`` and ``data`` with ``class_name``,
+            ``caption`` and ``mask_quality``, by falling confidence: see
+            `grounded_sam2.detections.to_supervision`.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            PromptError, OntologyError: a caption cannot be asked.
+            ConfigError: there is neither ontology nor prompt, and the task needs one.
+            CheckpointError: a model cannot be loaded.
+        """
+        return self.predict_batch([image], prompt)[0]
+
+    def predict_batch(
+        self, images: Iterable[ImageSource], prompt: str | Sequence[str] | None = None
+    ) -> list[sv.Detections]:
+        """Find and outline things in several pictures; as `predict`, and faster than one by one.
+
+        The pictures are held in memory together; to go through many, use `label`.
+        """
+        ontology = self.ontology if prompt is None else _one_off(prompt)
+        loaded = [load_image(image, config=self.config.images) for image in images]
+        classes = ontology.classes() if ontology is not None else []
+        step = self.config.runtime.batch_size
+        return [
+            to_supervision(labels, classes)
+            for first in range(0, len(loaded), step)
+            for labels in self._label(loaded[first : first + step], ontology)
+        ]
+
+    def label(
+        self,
+        input_folder: str | Path | Sequence[str | Path],
+        extension: str | Iterable[str] = IMAGE_EXTENSIONS,
+        output_folder: str | Path | None = None,
+        *,
+        formats: Sequence[str] = ("yolo",),
+        export_options: ExportOptions | None = None,
+        recursive: bool = True,
+        new_run: bool = False,
+        retry_failed: bool = False,
+        progress: Progress | None = None,
+    ) -> LabelResult:
+        """Label a folder of pictures and write it as datasets.
+
+        Running it again continues where it stopped, and does nothing when all is done. A picture
+        that cannot be read is recorded and left out.
+
+        Args:
+            input_folder: a folder, a file, or a list of files.
+            extension: endings to take, in any case; all picture formats by default.
+            output_folder: where the label store and the datasets go; ``<input_folder>_labeled``
+                beside the input by default.
+            formats: dataset formats to write when all is labeled: see
+                `grounded_sam2.exporters.EXPORTERS`.
+            export_options: splits, placement of the pictures and so on.
+            recursive: go into sub-folders.
+            new_run: label again with other settings in a folder that was labeled already.
+            retry_failed: try failed pictures again.
+            progress: told how it comes along.
+
+        Raises:
+            SourceError: there are no pictures.
+            StoreError: the output folder is in use, or holds labels made with other settings.
+            RunInterrupted: Ctrl-C; run it again to continue.
+            CheckpointError, ConfigError, OntologyError, PromptError: nothing can be labeled so.
+        """
+        began = time.monotonic()
+        folder = Path(output_folder) if output_folder is not None else _beside(input_folder)
+        source = FolderSource(
+            input_folder, extensions=extension, recursive=recursive, exclude=[folder]
+        )
+        with LabelStore.create(folder) as store:
+            run = label_source(
+                source,
+                store,
+                _WhenNeeded(self),
+                _WhenNeeded(self),
+                self.ontology,
+                self.config,
+                models=self._model_names(),
+                new_run=new_run,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
+            exports = {name: export(name, store, folder / name, export_options) for name in formats}
+            summary = store.summary()
+        return LabelResult(folder, run, summary, exports, time.monotonic() - began)
+
+    def _model_names(self) -> dict[str, str]:
+        """What the store records: checkpoints, or the classes of models that were given."""
+        names = {
+            "detector": self.config.detector.checkpoint,
+            "segmenter": self.config.segmenter.checkpoint,
+        }
+        for role, model in self._given.items():
+            names[role] = f"{type(model).__module__}.{type(model).__qualname__}"
+        return names
+
+    def _label(self, images: Sequence[Image], ontology: CaptionOntology | None) -> list[Labels]:
+        models = _WhenNeeded(self)
+        return label_images(images, models, models, ontology, self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class _WhenNeeded:
+    """Both models of a pipeline, loaded when they are first asked: a finished run needs none."""
+
+    pipeline: GroundedSAM2
+
+    def detect(
+        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
+    ) -> list[DetectedBoxes]:
+        return self.pipeline.detector.detect(images, captions)
+
+    def segment_boxes(
+        self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
+    ) -> list[SegmentedMasks]:
+        return self.pipeline.segmenter.segment_boxes(images, boxes_xyxy)
+
+
+def _ontology(
+    given: CaptionOntology | Mapping[str, str] | str | Path | None,
+) -> CaptionOntology | None:
+    if given is None or isinstance(given, CaptionOntology):
+        return given
+    if isinstance(given, Mapping):
+        return CaptionOntology(given)
+    return CaptionOntology.from_yaml(given)
+
+
+def _one_off(prompt: str | Sequence[str]) -> CaptionOntology:
+    captions = [prompt] if isinstance(prompt, str) else prompt
+    return CaptionOntology({caption: caption for caption in captions})
+
+
+def _beside(source: str | Path | Sequence[str | Path]) -> Path:
+    """``images_labeled`` for ``images``; for a list of files, beside the first."""
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+    elif source:
+        path = Path(source[0]).parent
+    else:
+        path = Path()  # an empty list, which the source refuses with its own words
+    path = path.resolve()
+    return path.with_name(f"{path.stem if path.is_file() else path.name}_labeled")

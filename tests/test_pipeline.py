@@ -1,0 +1,163 @@
+"""The façade: what users hold, with models that need no weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from grounded_sam2 import CaptionOntology, GroundedSAM2
+from grounded_sam2.errors import ConfigError, ImageError, OntologyError, SourceError, StoreError
+from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
+
+
+def picture(*colors: str) -> np.ndarray:
+    """A dark picture with one block per colour, side by side."""
+    image = np.zeros((40, 20 + 20 * len(colors), 3), np.uint8)
+    for index, color in enumerate(colors):
+        image[10:26, 10 + 20 * index : 26 + 20 * index] = COLORS[color]
+    return image
+
+
+@pytest.fixture
+def model():
+    return GroundedSAM2(
+        CaptionOntology({"red box": "warm", "yellow box": "warm", "blue box": "cold"}),
+        detector=FakeDetector(),
+        segmenter=FakeSegmenter(),
+    )
+
+
+def test_predict_gives_supervision_detections(model):
+    found = model.predict(picture("blue", "red"))
+    assert found.class_id.tolist() == [1, 0]
+    assert found.data["class_name"].tolist() == ["cold", "warm"]
+    assert found.data["caption"].tolist() == ["blue box", "red box"]
+    assert found.mask.shape == (2, 40, 60)
+    assert found.mask.sum(axis=(1, 2)).tolist() == [256, 256]
+    np.testing.assert_array_equal(found.xyxy, [[10, 10, 26, 26], [30, 10, 46, 26]])
+    np.testing.assert_allclose(found.confidence, 0.9)
+    np.testing.assert_allclose(found.data["mask_quality"], 0.8)
+
+
+def test_predict_on_nothing_found(model):
+    found = model.predict(picture("green"))
+    assert len(found) == 0
+    assert found.mask.shape == (0, 40, 40)
+
+
+@pytest.mark.parametrize("prompt", ["green box", ["green box"]])
+def test_one_off_prompt_replaces_the_ontology(model, prompt):
+    found = model.predict(picture("red", "green"), prompt=prompt)
+    assert found.data["class_name"].tolist() == ["green box"]
+    assert found.class_id.tolist() == [0]
+
+
+def test_one_off_prompts_are_their_own_classes_in_order(model):
+    found = model.predict(picture("red", "green"), prompt=["green box", "red box"])
+    assert dict(zip(found.data["caption"], found.class_id, strict=True)) == {
+        "green box": 0,
+        "red box": 1,
+    }
+
+
+def test_predict_batch_keeps_the_order_whatever_the_batch_size(model):
+    model.config = model.config.with_options({"runtime.batch_size": 2})
+    images = [picture(color) for color in ("red", "blue", "green", "yellow", "red")]
+    names = [found.data["class_name"].tolist() for found in model.predict_batch(images)]
+    assert names == [["warm"], ["cold"], [], ["warm"], ["warm"]]
+
+
+def test_predict_takes_paths(model, tmp_path):
+    PILImage.fromarray(picture("red")).save(tmp_path / "a.png")
+    assert len(model.predict(tmp_path / "a.png")) == 1
+    assert len(model.predict(str(tmp_path / "a.png"))) == 1
+
+
+def test_supervision_draws_the_result(model):
+    import supervision as sv
+
+    image = picture("red")
+    assert (sv.MaskAnnotator().annotate(image.copy(), model.predict(image)) != image).any()
+
+
+def test_label_writes_a_dataset_and_continues(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    PILImage.fromarray(picture("red", "blue")).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "left_out.jpg").write_bytes(b"another extension")
+    result = model.label(
+        str(tmp_path / "in"),
+        extension=".png",
+        output_folder=str(tmp_path / "out"),
+        formats=("yolo", "coco"),
+    )
+    assert (result.run.labeled, result.run.failed) == (1, 1)
+    assert result.summary.objects_per_class == {"warm": 1, "cold": 1}
+    assert sorted(path.name for path in result.folder.iterdir() if path.is_dir()) == [
+        "coco",
+        "yolo",
+    ]
+    model.detector = None  # a second call must not need it
+    assert model.label(
+        tmp_path / "in", ".png", tmp_path / "out", formats=("yolo", "coco")
+    ).run.nothing_to_do
+
+
+def test_label_writes_beside_its_input_by_default(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    assert model.label(tmp_path / "in").folder == tmp_path / "in_labeled"
+
+
+def test_given_models_are_what_the_store_records(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    folder = model.label(tmp_path / "in").folder
+    from grounded_sam2 import LabelStore
+
+    with LabelStore.open(folder) as store:
+        assert store.run().recipe.models == {
+            "detector": "grounded_sam2.testing.FakeDetector",
+            "segmenter": "grounded_sam2.testing.FakeSegmenter",
+        }
+
+
+def test_models_load_on_first_use(tmp_path):
+    """Neither a wrong folder nor missing weights matter before something is asked."""
+    model = GroundedSAM2({"a": "b"}, config={"detector": {"checkpoint": str(tmp_path)}})
+    assert "detector" not in vars(model)
+
+
+@pytest.mark.parametrize(
+    ("ontology", "expected"),
+    [({"a": "b"}, {"a": "b"}), (CaptionOntology({"a": "b"}), {"a": "b"}), (None, None)],
+)
+def test_ontologies_in_every_form(ontology, expected):
+    held = GroundedSAM2(ontology).ontology
+    assert expected == (None if held is None else held.to_dict())
+
+
+def test_shipped_ontology_by_name():
+    assert "circle" in GroundedSAM2("shapes").ontology.classes()
+
+
+def test_errors_name_what_is_wrong(model, tmp_path):
+    with pytest.raises(ImageError, match="does not exist"):
+        model.predict(tmp_path / "none.png")
+    with pytest.raises(OntologyError):
+        model.predict(picture("red"), prompt="")
+    with pytest.raises(SourceError):
+        model.label(tmp_path / "none")
+    with pytest.raises(ConfigError, match="ontology"):
+        GroundedSAM2(detector=FakeDetector(), segmenter=FakeSegmenter()).predict(picture("red"))
+
+
+def test_other_settings_in_a_labeled_folder_are_refused(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    model.label(tmp_path / "in")
+    model.config = model.config.with_options({"detector.min_confidence": 0.9})
+    with pytest.raises(StoreError, match="min_confidence"):
+        model.label(tmp_path / "in")
+    assert model.label(tmp_path / "in", new_run=True).run.labeled == 1
