@@ -1,0 +1,62 @@
+"""Runs a command and turns whatever goes wrong into one line and an exit code.
+
+0: done. 1: the run failed. 2: wrong use (an option, a configuration, an ontology or a caption).
+130: stopped with Ctrl-C. An error that is not one of the package's own is a defect, and shows its
+traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+import typer
+from typer.main import get_command
+
+from grounded_sam2.cli.commands import app
+from grounded_sam2.errors import ConfigError, GroundedSAM2Error, OntologyError, PromptError
+
+__all__ = ["main"]
+
+_WRONG_USE = (ConfigError, OntologyError, PromptError)
+
+# Click's own class, which typer imports or carries with it, depending on its version.
+_UsageError = cast(Any, typer.BadParameter.__base__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what stands after the program's name; those of the process if ``None``. Without
+            any, the help is shown.
+
+    Returns:
+        The exit code.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        with get_command(app).make_context("grounded-sam2", given) as context:
+            context.command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except _UsageError as error:
+        path = error.ctx.command_path if error.ctx else "grounded-sam2"
+        return _fail(f"{error.format_message()} See '{path} --help'.", 2)
+    except GroundedSAM2Error as error:
+        return _fail(str(error), 2 if isinstance(error, _WRONG_USE) else 1)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "stopped", 130)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"grounded-sam2: {' '.join(message.split())}", file=sys.stderr)
+    return code

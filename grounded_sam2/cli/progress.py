@@ -1,0 +1,90 @@
+"""The progress bar of a labeling run: pictures done, images per second, time left.
+
+Pictures that an earlier run had settled pass in no time. They count as done, but not for the
+speed, so that a continued run does not promise to end at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar:
+    """Satisfies `grounded_sam2.runner.Progress`; a context manager. Writes to standard error.
+
+    Draws nothing before the run begins, and nothing at all where there is no terminal: a log has
+    no use for a bar.
+
+    Args:
+        console: where to draw; standard error if ``None``.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, *, console: Console | None = None, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._clock = clock
+        console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("labeling"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[failed]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("labeling", total=None, speed="", left="", failed="")
+        self._began = clock()
+        self._total = self._settled = self._worked = self._failed = 0
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, total: int) -> None:
+        """See `grounded_sam2.runner.Progress`."""
+        self._began = self._clock()
+        self._total = total
+        self._progress.update(self._task, total=total)
+        self._progress.start()
+
+    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
+        """See `grounded_sam2.runner.Progress`."""
+        self._settled += labeled + failed + skipped
+        self._worked += labeled + failed
+        self._failed += failed
+        seconds = self._clock() - self._began
+        speed = left = ""
+        if self._worked and seconds > 0:
+            rate = self._worked / seconds
+            speed = f"{rate:.1f} images/s"
+            left = f"{_duration((self._total - self._settled) / rate)} left"
+        self._progress.update(
+            self._task,
+            completed=self._settled,
+            speed=speed,
+            left=left,
+            failed=f"[red]{self._failed} failed" if self._failed else "",
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,124 @@
+"""Pictures of results: one annotated picture, and a sheet of many.
+
+supervision's annotators do the drawing. They take OpenCV's BGR, everything here is RGB: the
+channels are turned on the way in and out, so that colours are supervision's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import PIL.Image
+
+from grounded_sam2.errors import ImageError
+from grounded_sam2.results import Image
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["annotate", "contact_sheet", "picture_format", "save_picture"]
+
+_PAPER = 255
+_GAP = 6
+_SMALLEST_TEXT = 0.35  # OpenCV's stroke font is not readable below
+
+
+def annotate(image: Image, detections: sv.Detections) -> Image:
+    """Draw masks, boxes, class names and confidences, one colour per class.
+
+    Args:
+        image: upright RGB, ``(h, w, 3)`` ``uint8``. Left as it is.
+        detections: as `GroundedSAM2.predict` returns them; ``class_name`` is read from ``data``.
+
+    Returns:
+        A new picture of the same size; a plain copy where there are no detections.
+    """
+    import supervision as sv
+
+    size_wh = image.shape[1], image.shape[0]
+    thickness = max(1, sv.calculate_optimal_line_thickness(size_wh) // 2)
+    scale = max(_SMALLEST_TEXT, 0.6 * sv.calculate_optimal_text_scale(size_wh))
+    names = detections.data.get("class_name", ())
+    confidence = detections.confidence
+    labels = [
+        str(name) if confidence is None else f"{name} {confidence[i]:.2f}"
+        for i, name in enumerate(names)
+    ]
+    canvas = np.ascontiguousarray(image[..., ::-1])
+    canvas = sv.MaskAnnotator(opacity=0.45).annotate(canvas, detections)
+    canvas = sv.BoxAnnotator(thickness=thickness).annotate(canvas, detections)
+    canvas = sv.LabelAnnotator(
+        text_scale=scale,
+        text_padding=round(8 * scale),
+        text_thickness=max(1, thickness // 2),
+    ).annotate(canvas, detections, labels=labels)
+    return np.ascontiguousarray(canvas[..., ::-1])
+
+
+def contact_sheet(pictures: Iterable[Image], *, columns: int = 6, cell: int = 256) -> Image:
+    """Arrange pictures in rows on white paper.
+
+    Args:
+        pictures: RGB, ``(h, w, 3)`` ``uint8``, sizes may differ. Each is brought to the side of
+            its cell, keeping its proportions, and centred.
+        columns: pictures in a row.
+        cell: side of a cell in pixels.
+
+    Returns:
+        RGB ``uint8``; one empty cell for no pictures.
+    """
+    cells = [_fitted(picture, cell) for picture in pictures]
+    columns = max(1, min(columns, len(cells)))
+    rows = max(1, ceil(len(cells) / columns))
+    pitch = cell + _GAP
+    sheet = np.full((rows * pitch + _GAP, columns * pitch + _GAP, 3), _PAPER, np.uint8)
+    for index, picture in enumerate(cells):
+        row, column = divmod(index, columns)
+        height, width = picture.shape[:2]
+        top = _GAP + row * pitch + (cell - height) // 2
+        left = _GAP + column * pitch + (cell - width) // 2
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def picture_format(path: str | Path) -> str:
+    """Pillow's name of the format that a path's ending stands for (``PNG``, ``JPEG`` …).
+
+    Raises:
+        ImageError: the ending stands for no format that can be written.
+    """
+    PIL.Image.init()
+    suffix = Path(path).suffix.lower()
+    name = PIL.Image.registered_extensions().get(suffix, "")
+    if name not in PIL.Image.SAVE:
+        raise ImageError(
+            f"image {str(path)!r}: cannot write a picture with ending {suffix!r}; use .png or .jpg"
+        )
+    return name
+
+
+def save_picture(image: Image, path: str | Path) -> None:
+    """Write an RGB picture in the format that its path's ending stands for; makes the folder.
+
+    Raises:
+        ImageError: see `picture_format`; or the file cannot be written.
+    """
+    name = picture_format(path)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(image).save(path, format=name)
+    except OSError as error:
+        raise ImageError(f"image {str(path)!r}: cannot be written: {error}") from error
+
+
+def _fitted(picture: Image, cell: int) -> Image:
+    height, width = picture.shape[:2]
+    scale = cell / max(height, width)
+    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size_wh, interpolation=method), np.uint8)
