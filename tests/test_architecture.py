@@ -1,0 +1,217 @@
+"""The house rules that keep the package readable: who may import whom, and what loads what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import grounded_sam2
+
+PACKAGE = Path(grounded_sam2.__file__).parent
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+GROUND = {"errors"}
+VALUES = {"errors", "geometry", "results"}
+SETTINGS = {"errors", "config", "ontology"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # From the ground up; a room imports itself, what is named here, and nothing else.
+    "errors": set(),
+    "interrupts": set(),
+    "geometry": GROUND,
+    "checked": GROUND,
+    "yaml_files": GROUND,
+    "ontology": GROUND | {"yaml_files"},
+    "config": GROUND | {"checked", "yaml_files"},
+    "results": GROUND | {"geometry"},
+    "detections": VALUES,
+    "drawing": VALUES,
+    "testing": VALUES,
+    "sources": VALUES | {"config"},
+    "models": VALUES | SETTINGS,
+    "cleanup": VALUES | SETTINGS,
+    "labeling": VALUES | SETTINGS | {"cleanup", "models.protocols"},
+    "store": VALUES,
+    "exporters": VALUES | {"config", "sources", "store"},
+    "prefetch": VALUES | {"config", "sources", "store"},
+    "runner": VALUES
+    | SETTINGS
+    | {"interrupts", "labeling", "models.protocols", "prefetch", "sources", "store"},
+    "pipeline": VALUES
+    | SETTINGS
+    | {"detections", "exporters", "labeling", "models", "runner", "sources", "store"},
+    "demo": VALUES | {"config", "models"},
+    # What `grounded-sam2 demo` does is a user of the whole package.
+    "demo.run": VALUES
+    | {"demo", "detections", "drawing", "pipeline", "runner", "sources", "store"},
+    "cli": VALUES
+    | SETTINGS
+    | {"demo.run", "detections", "drawing", "exporters", "pipeline", "sources", "store"},
+}
+MODEL_LIBRARIES = {"torch", "torchvision", "transformers", "timm", "einops", "huggingface_hub"}
+
+
+def name_of(path: Path) -> str:
+    """``models.sam2.masks`` for a file below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    """The row of the table that a module of the package belongs to."""
+    return module if module in MAY_IMPORT else module.split(".")[0]
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every module that a file imports, wherever in the file, and the line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write the whole name"
+            assert node.module is not None
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            is_module = [is_file_of_ours(name) for name in submodules]
+            yield from ((n, node.lineno) for n, m in zip(submodules, is_module, strict=True) if m)
+            if not all(is_module):
+                yield node.module, node.lineno
+
+
+def is_file_of_ours(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def allowed(module: str, imported: str) -> bool:
+    room = room_of(module)
+    if imported == room or imported.startswith(f"{room}."):
+        return True
+    return any(imported == known or imported.startswith(f"{known}.") for known in MAY_IMPORT[room])
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {name_of(path).split(".")[0] for path in FILES}
+    assert rooms == {room.split(".")[0] for room in MAY_IMPORT}
+
+
+def test_the_table_has_no_circles() -> None:
+    done: set[str] = set()
+    waiting = dict(MAY_IMPORT)
+    while waiting:
+        ready = [
+            room
+            for room, below in waiting.items()
+            if all(known in done or known.split(".")[0] in done for known in below)
+        ]
+        assert ready, f"these rooms import each other: {sorted(waiting)}"
+        done |= set(ready)
+        for room in ready:
+            del waiting[room]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_one_way(path: Path) -> None:
+    module = name_of(path)
+    wrong = [
+        f"line {line}: {imported}"
+        for imported, line in imports(path)
+        if imported.startswith("grounded_sam2.")
+        and not allowed(module, imported.removeprefix("grounded_sam2."))
+    ]
+    assert not wrong, f"{module} (room {room_of(module)}) may not import: {wrong}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_models_and_demo_import_model_libraries(path: Path) -> None:
+    if name_of(path).split(".")[0] in ("models", "demo"):
+        return
+    used = {imported.split(".")[0] for imported, _ in imports(path)} & MODEL_LIBRARIES
+    assert not used
+
+
+def test_the_protocols_load_no_model_library() -> None:
+    used = {name.split(".")[0] for name, _ in imports(PACKAGE / "models" / "protocols.py")}
+    assert not used & MODEL_LIBRARIES
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_module_says_what_it_is_and_what_it_offers(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not tree.body:  # an empty __init__.py
+        return
+    assert ast.get_docstring(tree), "no module docstring"
+    names = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert "__all__" in names, "no __all__"
+
+
+def in_a_new_process(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["grounded_sam2", "grounded_sam2.pipeline", "grounded_sam2.testing", "grounded_sam2.cli"],
+)
+def test_importing_loads_no_model_library(module: str) -> None:
+    in_a_new_process(
+        f"import sys, {module}\n"
+        f"loaded = {MODEL_LIBRARIES!r} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    in_a_new_process(
+        "import sys, grounded_sam2\n"
+        "loaded = {'numpy', 'cv2', 'PIL', 'scipy', 'supervision', 'yaml'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+
+
+def test_importing_touches_neither_network_nor_environment() -> None:
+    in_a_new_process(
+        "import os, sys\n"
+        "before = dict(os.environ)\n"
+        "def watch(event, arguments):\n"
+        "    assert not event.startswith(('socket.', 'os.putenv', 'os.unsetenv')), event\n"
+        "sys.addaudithook(watch)\n"
+        "import grounded_sam2\n"
+        "assert dict(os.environ) == before"
+    )
+
+
+def test_every_public_name_is_found_and_listed() -> None:
+    for name in grounded_sam2.__all__:
+        assert getattr(grounded_sam2, name) is not None
+        assert name in dir(grounded_sam2)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Florence3"):
+        _ = grounded_sam2.Florence3
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "answer"),
+    [
+        ("exporters.coco", "models.sam2", False),
+        ("pipeline", "cli", False),
+        ("labeling", "models.protocols", True),
+        ("labeling", "models.florence2", False),
+        ("demo.scenes", "pipeline", False),
+        ("demo.run", "pipeline", True),
+        ("geometry.rle", "geometry.runs", True),
+    ],
+)
+def test_the_table_is_read_as_meant(module: str, imported: str, answer: bool) -> None:
+    assert allowed(module, imported) is answer
