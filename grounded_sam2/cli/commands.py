@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from grounded_sam2.errors import ConfigError
-
-if TYPE_CHECKING:
-    from grounded_sam2.config import Config
-    from grounded_sam2.exporters import ExportOptions
+from grounded_sam2.cli.options import (
+    ConfigOption,
+    FormatOption,
+    ImagesOption,
+    MinConfidenceOption,
+    OntologyOption,
+    RunOption,
+    SeedOption,
+    SegmentationOption,
+    SetOption,
+    SplitOption,
+    StoreArgument,
+    chosen_config,
+    chosen_formats,
+    export_options,
+)
 
 __all__ = ["app"]
 
@@ -19,64 +30,6 @@ __all__ = ["app"]
 app = typer.Typer(
     name="grounded-sam2", rich_markup_mode=None, add_completion=False, no_args_is_help=False
 )
-
-ConfigOption = Annotated[
-    str,
-    typer.Option(
-        "--config",
-        metavar="NAME|FILE",
-        help="Shipped name (default, fast, accurate, demo) or YAML file. 'demo' is the embedded "
-        "models: offline, and only for coloured shapes.",
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Replace one value of the configuration, such as runtime.device=cpu. Repeatable.",
-    ),
-]
-MinConfidenceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--min-confidence",
-        metavar="0..1",
-        help="Drop detections below; short for --set detector.min_confidence=….",
-    ),
-]
-FormatOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format", metavar="NAME", help="Dataset format to write: yolo or coco. Repeatable."
-    ),
-]
-SplitOption = Annotated[
-    str,
-    typer.Option(
-        "--split",
-        metavar="A/B/C",
-        help="Shares of train/val/test, drawn from the pictures' content.",
-    ),
-]
-SeedOption = Annotated[
-    int,
-    typer.Option("--seed", metavar="N", help="Another seed draws other pictures into each split."),
-]
-ImagesOption = Annotated[
-    str,
-    typer.Option(
-        "--images", metavar="HOW", help="How pictures come into a dataset: copy, link or symlink."
-    ),
-]
-SegmentationOption = Annotated[
-    str,
-    typer.Option(
-        "--segmentation",
-        metavar="FORM",
-        help="Masks of coco: rle (exact), or polygons for readers that know nothing else.",
-    ),
-]
 
 
 def _version(asked: bool) -> None:
@@ -147,14 +100,7 @@ def predict(
             "--prompt", metavar="CAPTION", help="Caption to look for; is its own class. Repeatable."
         ),
     ] = None,
-    ontology: Annotated[
-        str | None,
-        typer.Option(
-            "--ontology",
-            metavar="NAME|FILE",
-            help="Captions and classes: shipped name or YAML file.",
-        ),
-    ] = None,
+    ontology: OntologyOption = None,
     config: ConfigOption = "default",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the annotated picture here.")
@@ -181,7 +127,7 @@ def predict(
         raise typer.BadParameter("--prompt and --ontology both say what to look for; give one.")
     if out is not None:
         picture_format(out)  # before the models load
-    model = GroundedSAM2(ontology, config=_config(config, min_confidence, options))
+    model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     picture = load_image(image, config=model.config.images)
     detections = model.predict(picture, prompt or None)
     if out is not None:
@@ -199,14 +145,7 @@ def label(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of pictures, or one picture.")
     ],
-    ontology: Annotated[
-        str | None,
-        typer.Option(
-            "--ontology",
-            metavar="NAME|FILE",
-            help="Captions and classes: shipped name or YAML file.",
-        ),
-    ] = None,
+    ontology: OntologyOption = None,
     config: ConfigOption = "default",
     out: Annotated[
         Path | None,
@@ -256,16 +195,16 @@ def label(
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 
-    names = _formats(formats or ["yolo"])
-    export_options = _export_options(split, seed, images, segmentation)
-    model = GroundedSAM2(ontology, config=_config(config, min_confidence, options))
+    names = chosen_formats(formats or ["yolo"])
+    how = export_options(split, seed, images, segmentation)
+    model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     with ProgressBar() as bar:
         result = model.label(
             folder,
             extension or IMAGE_EXTENSIONS,
             out,
             formats=names,
-            export_options=export_options,
+            export_options=how,
             recursive=recursive,
             new_run=new_run,
             retry_failed=retry_failed,
@@ -276,9 +215,7 @@ def label(
 
 @app.command()
 def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Output folder of a labeling run.")
-    ],
+    folder: StoreArgument,
     formats: FormatOption = None,
     out: Annotated[
         Path | None,
@@ -296,10 +233,7 @@ def export(
             help="Where the pictures are now, if they were moved.",
         ),
     ] = None,
-    run: Annotated[
-        int | None,
-        typer.Option("--run", metavar="ID", help="Run to export; the current one if absent."),
-    ] = None,
+    run: RunOption = None,
 ) -> None:
     """Write what was labeled as a dataset.
 
@@ -313,22 +247,17 @@ def export(
     from grounded_sam2.exporters import export as write_dataset
     from grounded_sam2.store import LabelStore
 
-    names = _formats(formats)
-    export_options = _export_options(split, seed, images, segmentation, pictures_from, run)
+    names = chosen_formats(formats)
+    how = export_options(split, seed, images, segmentation, pictures_from, run)
     with LabelStore.open(folder) as store:
         for name in names:
-            print_export(write_dataset(name, store, (out or folder) / name, export_options))
+            print_export(write_dataset(name, store, (out or folder) / name, how))
 
 
 @app.command()
 def info(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Output folder of a labeling run.")
-    ],
-    run: Annotated[
-        int | None,
-        typer.Option("--run", metavar="ID", help="Run to describe; the current one if absent."),
-    ] = None,
+    folder: StoreArgument,
+    run: RunOption = None,
 ) -> None:
     """Show what was labeled.
 
@@ -345,62 +274,3 @@ def info(
         chosen = store.run(run)
         print_runs(store)
         print_run(store, chosen)
-
-
-def _config(source: str, min_confidence: float | None, options: list[str] | None) -> Config:
-    """The configuration with the options of the command line put in."""
-    import yaml
-
-    from grounded_sam2.config import load_config
-
-    values: dict[str, object] = {}
-    for option in options or ():
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {option!r}: write KEY=VALUE, such as runtime.device=cpu")
-        try:
-            values[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {option!r}: the value cannot be read") from error
-    if min_confidence is not None:
-        values["detector.min_confidence"] = min_confidence
-    return load_config(source).with_options(values)
-
-
-def _formats(names: list[str] | None) -> list[str]:
-    """The formats, each once, all known: before anything is labeled for hours."""
-    from grounded_sam2.exporters import EXPORTERS
-
-    if not names:
-        raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}.", param_hint="--format")
-    for name in names:
-        if name not in EXPORTERS:
-            raise typer.BadParameter(
-                f"{name!r} is not known; choose from {', '.join(EXPORTERS)}.",
-                param_hint="--format",
-            )
-    return list(dict.fromkeys(names))
-
-
-def _export_options(
-    split: str,
-    seed: int,
-    images: str,
-    segmentation: str,
-    pictures_from: Path | None = None,
-    run_id: int | None = None,
-) -> ExportOptions:
-    from grounded_sam2.errors import ExportError
-    from grounded_sam2.exporters import ExportOptions, parse_split
-
-    try:
-        return ExportOptions(
-            run_id=run_id,
-            split=parse_split(split),
-            seed=seed,
-            images=images,  # type: ignore[arg-type]  # checked there
-            segmentation=segmentation,  # type: ignore[arg-type]
-            pictures_from=pictures_from,
-        )
-    except ExportError as error:
-        raise typer.BadParameter(str(error)) from error

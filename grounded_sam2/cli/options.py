@@ -1,0 +1,161 @@
+"""Options that several commands share, and what is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grounded_sam2.errors import ConfigError
+
+if TYPE_CHECKING:
+    from grounded_sam2.config import Config
+    from grounded_sam2.exporters import ExportOptions
+
+__all__ = [
+    "ConfigOption",
+    "FormatOption",
+    "ImagesOption",
+    "MinConfidenceOption",
+    "OntologyOption",
+    "RunOption",
+    "SeedOption",
+    "SegmentationOption",
+    "SetOption",
+    "SplitOption",
+    "StoreArgument",
+    "chosen_config",
+    "chosen_formats",
+    "export_options",
+]
+
+ConfigOption = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        metavar="NAME|FILE",
+        help="Shipped name (default, fast, accurate, demo) or YAML file. 'demo' is the embedded "
+        "models: offline, and only for coloured shapes.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one value of the configuration, such as runtime.device=cpu. Repeatable.",
+    ),
+]
+MinConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        metavar="0..1",
+        help="Drop detections below; short for --set detector.min_confidence=….",
+    ),
+]
+FormatOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format", metavar="NAME", help="Dataset format to write: yolo or coco. Repeatable."
+    ),
+]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        metavar="A/B/C",
+        help="Shares of train/val/test, drawn from the pictures' content.",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option("--seed", metavar="N", help="Another seed draws other pictures into each split."),
+]
+ImagesOption = Annotated[
+    str,
+    typer.Option(
+        "--images", metavar="HOW", help="How pictures come into a dataset: copy, link or symlink."
+    ),
+]
+SegmentationOption = Annotated[
+    str,
+    typer.Option(
+        "--segmentation",
+        metavar="FORM",
+        help="Masks of coco: rle (exact), or polygons for readers that know nothing else.",
+    ),
+]
+OntologyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ontology", metavar="NAME|FILE", help="Captions and classes: shipped name or YAML file."
+    ),
+]
+RunOption = Annotated[
+    int | None,
+    typer.Option("--run", metavar="ID", help="Which run; the current one if absent."),
+]
+StoreArgument = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Output folder of a labeling run.")
+]
+
+
+def chosen_config(source: str, min_confidence: float | None, options: list[str] | None) -> Config:
+    """The configuration with the options of the command line put in."""
+    import yaml
+
+    from grounded_sam2.config import load_config
+
+    values: dict[str, object] = {}
+    for option in options or ():
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {option!r}: write KEY=VALUE, such as runtime.device=cpu")
+        try:
+            values[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {option!r}: the value cannot be read") from error
+    if min_confidence is not None:
+        values["detector.min_confidence"] = min_confidence
+    return load_config(source).with_options(values)
+
+
+def chosen_formats(names: list[str] | None) -> list[str]:
+    """The formats, each once, all known: before anything is labeled for hours."""
+    from grounded_sam2.exporters import EXPORTERS
+
+    if not names:
+        raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}.", param_hint="--format")
+    for name in names:
+        if name not in EXPORTERS:
+            raise typer.BadParameter(
+                f"{name!r} is not known; choose from {', '.join(EXPORTERS)}.",
+                param_hint="--format",
+            )
+    return list(dict.fromkeys(names))
+
+
+def export_options(
+    split: str,
+    seed: int,
+    images: str,
+    segmentation: str,
+    pictures_from: Path | None = None,
+    run_id: int | None = None,
+) -> ExportOptions:
+    from grounded_sam2.errors import ExportError
+    from grounded_sam2.exporters import ExportOptions, parse_split
+
+    try:
+        return ExportOptions(
+            run_id=run_id,
+            split=parse_split(split),
+            seed=seed,
+            images=images,  # type: ignore[arg-type]  # checked there
+            segmentation=segmentation,  # type: ignore[arg-type]
+            pictures_from=pictures_from,
+        )
+    except ExportError as error:
+        raise typer.BadParameter(str(error)) from error
