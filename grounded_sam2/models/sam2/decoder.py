@@ -246,12 +246,13 @@ def _attend(attention: Any, queries: Tensor, key: Tensor, value: Tensor) -> Tens
 def _mix(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention over heads; whichever side has one row shares it with all rows of the other."""
     count = max(len(query), len(key))
+    # (n, l, h·d) → (n, h, l, d); einops would cost as much as the attention of a small model.
     q, k, v = (
-        rearrange(part.expand(count, -1, -1), "n l (h d) -> n h l d", d=attention.head_dim)
+        part.expand(count, -1, -1).unflatten(2, (-1, attention.head_dim)).transpose(1, 2)
         for part in (query, key, value)
     )
     mixed = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling)
-    return rearrange(mixed, "n h l d -> n l (h d)")
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def _gelu_(values: Tensor) -> Tensor:

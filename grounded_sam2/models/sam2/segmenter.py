@@ -72,6 +72,7 @@ class Sam2Segmenter:
         self, model: Any, image_processor: Any, options: SegmenterConfig | None = None
     ) -> None:
         self.model = model
+        self.device: torch.device = model.device
         self.options = options or SegmenterConfig()
         self._processor = image_processor
         self._decoder = MaskDecoder(model)
@@ -126,12 +127,6 @@ class Sam2Segmenter:
             local_files_only=config.runtime.local_files_only,
             options=config.segmenter,
         )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        device: torch.device = self.model.device
-        return device
 
     @property
     def logits_side(self) -> int:
