@@ -61,7 +61,7 @@ def find(
         )
         for (picture, caption), answer in zip(asked, answers, strict=True):
             size_hw = group[picture].image.shape[:2]
-            for instance in detector.read(answer):
+            for instance in filter(lambda box: box.has_area, detector.read(answer)):
                 (box,) = bins_to_boxes([instance.bins], size_hw).tolist()
                 scores = {name: formula(answer, instance) for name, formula in CANDIDATES.items()}
                 found.append(FoundBox(first + picture, caption, tuple(box), scores))

@@ -48,6 +48,12 @@ class Instance:
     """Steps of the phrase's tokens; shared by the boxes of one phrase; empty without a phrase."""
     location_steps: tuple[int, int, int, int]
 
+    @property
+    def has_area(self) -> bool:
+        """False for a box whose sides are swapped or fall together: the model lost its thread."""
+        x1, y1, x2, y2 = self.bins
+        return x1 < x2 and y1 < y2
+
 
 def read_answer(tokens: Sequence[int], vocabulary: AnswerVocabulary) -> list[Instance]:
     """Read the boxes of one answer.

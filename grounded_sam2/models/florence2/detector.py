@@ -361,8 +361,7 @@ def _boxes(
     """Boxes of one picture, each once, without those that have no area."""
     best: dict[tuple[str, tuple[int, int, int, int]], float] = {}
     for caption, instance, sure in instances:
-        x1, y1, x2, y2 = instance.bins
-        if x1 < x2 and y1 < y2:
+        if instance.has_area:
             key = caption, instance.bins
             best[key] = max(sure, best.get(key, 0.0))
     bins = np.array([box for _, box in best], np.int64).reshape(-1, 4)
