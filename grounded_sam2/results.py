@@ -70,7 +70,8 @@ class SegmentedMasks:
     complement: NDArray[np.bool_]
     """``(n,)`` true where the model answered with the inverse of what it was asked for."""
     low_res_logits: NDArray[np.float32] | None = None
-    """``(n, h/4, w/4)`` in model space, to be given back as mask prompts; ``None`` unless asked for."""
+    """``(n, s, s)`` in the model's own space, to be given back as mask prompts; ``None`` unless
+    asked for."""
 
     def __len__(self) -> int:
         return len(self.masks)
