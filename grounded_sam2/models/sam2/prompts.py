@@ -9,7 +9,7 @@ padded to it, so that an answer does not depend on what else is asked in the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -112,9 +112,7 @@ class PromptRows:
     """Prompts of one form, from any number of pictures, in the coordinates of the model."""
 
     picture: NDArray[np.int64]
-    """``(n,)``, ascending: the picture that each row is asked of."""
-    position: NDArray[np.int64]
-    """``(n,)``: which of that picture's prompts the row is."""
+    """``(n,)``, ascending: the picture that each row is asked of. Its prompts keep their order."""
     boxes_xyxy: NDArray[np.float32] | None
     points_xy: NDArray[np.float32] | None
     point_labels: NDArray[np.int64] | None
@@ -123,11 +121,17 @@ class PromptRows:
     def __len__(self) -> int:
         return len(self.picture)
 
+    def by_picture(self) -> Iterator[tuple[int, slice]]:
+        """The pictures, and which rows are theirs."""
+        pictures, begins = np.unique(self.picture, return_index=True)
+        ends = [*begins[1:].tolist(), len(self)]
+        for picture, begin, end in zip(pictures.tolist(), begins.tolist(), ends, strict=True):
+            yield picture, slice(begin, end)
+
     def take(self, index: slice | NDArray[np.int64]) -> PromptRows:
         """Some of the rows."""
         return PromptRows(
             self.picture[index],
-            self.position[index],
             _some(self.boxes_xyxy, index),
             _some(self.points_xy, index),
             _some(self.point_labels, index),
@@ -159,8 +163,7 @@ def rows_by_form(
             )
         )
         picture = np.repeat(np.array(pictures, np.int64), counts)
-        position = np.concatenate([np.arange(count, dtype=np.int64) for count in counts])
-        groups.append(PromptRows(picture, position, boxes, points, labels, masks))
+        groups.append(PromptRows(picture, boxes, points, labels, masks))
     return groups
 
 

@@ -16,30 +16,24 @@ stretched with the picture and half a pixel of the model's input added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
-from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.models.sam2.complement import inverted, is_complement
-from grounded_sam2.models.sam2.decoder import CellFeatures, MaskDecoder
+from grounded_sam2.models.sam2.answers import Answerer, RowAnswers
+from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
 from grounded_sam2.models.sam2.masks import to_rles
-from grounded_sam2.models.sam2.prompts import PromptRows, Prompts, rows_by_form
+from grounded_sam2.models.sam2.prompts import Prompts, rows_by_form
 from grounded_sam2.results import Image, SegmentedMasks
 
 __all__ = ["ImageEmbeddings", "Sam2Segmenter"]
-
-_CACHED_ELEMENTS = 2**22
-"""Largest intermediate of the decoder on a CPU: 16 MiB, which the allocator keeps for the next
-step; larger ones are given back and paged in again each time, at twice the total cost."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +69,11 @@ class Sam2Segmenter:
         self.device: torch.device = model.device
         self.options = options or SegmenterConfig()
         self._processor = image_processor
-        self._decoder = MaskDecoder(model)
+        self._answerer = Answerer(
+            model,
+            mask_threshold=self.options.mask_threshold,
+            complement=self.options.complement,
+        )
         self._side: int = model.prompt_encoder.input_image_size
         size = (image_processor.size["height"], image_processor.size["width"])
         if size != (self._side, self._side):
@@ -131,7 +129,7 @@ class Sam2Segmenter:
     @property
     def logits_side(self) -> int:
         """Height and width of low-resolution mask logits: a quarter of the model's input."""
-        return 4 * self._decoder.grid
+        return 4 * self._answerer.decoder.grid
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image]) -> ImageEmbeddings:
@@ -150,7 +148,7 @@ class Sam2Segmenter:
             return_tensors="pt",
         )
         features = self.model.get_image_embeddings(inputs["pixel_values"].to(self.device))
-        return ImageEmbeddings(self._decoder.prepare(features), sizes)
+        return ImageEmbeddings(self._answerer.decoder.prepare(features), sizes)
 
     @torch.inference_mode()
     def segment(
@@ -179,26 +177,20 @@ class Sam2Segmenter:
             PromptError: not one `Prompts` per picture, or mask logits of another size.
         """
         self._check(embeddings, prompts)
-        side = self.logits_side
-        answers = [_Answers.of(len(asked), side if return_logits else None) for asked in prompts]
         best_of_three = self.options.multimask if multimask is None else multimask
+        threshold = self.options.mask_threshold if return_logits else None
+        parts: list[list[SegmentedMasks]] = [[] for _ in prompts]
         for rows in rows_by_form(prompts, embeddings.sizes_hw, self._side):
-            step = self._rows_per_step()
+            assert embeddings.features is not None  # rows come only from pictures
+            step = self._answerer.rows_per_step(self.options.prompts_per_batch)
             for begin in range(0, len(rows), step):
                 some = rows.take(slice(begin, begin + step))
-                margins, quality, complement = self._answer(embeddings, some, best_of_three)
-                quality_host, complement_host = quality.cpu().numpy(), complement.cpu().numpy()
-                for picture in np.unique(some.picture).tolist():
-                    of_picture = np.flatnonzero(some.picture == picture)
-                    part = slice(int(of_picture[0]), int(of_picture[-1]) + 1)
-                    answers[picture].put(
-                        some.position[part],
-                        to_rles(margins[part], embeddings.sizes_hw[picture]),
-                        quality_host[part],
-                        complement_host[part],
-                        margins[part] + self.options.mask_threshold if return_logits else None,
-                    )
-        return [answer.freeze() for answer in answers]
+                answers = self._answerer.answer(embeddings.features, some, multimask=best_of_three)
+                for picture, index in some.by_picture():
+                    size_hw = embeddings.sizes_hw[picture]
+                    parts[picture].append(_compact(answers.take(index), size_hw, threshold))
+        logits_side = self.logits_side if return_logits else None
+        return [_joined(of_picture, logits_side) for of_picture in parts]
 
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
@@ -219,7 +211,7 @@ class Sam2Segmenter:
             raise PromptError(f"{len(images)} pictures and boxes for {len(boxes_xyxy)}")
         prompts = [Prompts(boxes_xyxy=boxes) for boxes in boxes_xyxy]
         asked = [index for index, prompt in enumerate(prompts) if len(prompt)]
-        answers = [_Answers.of(0, None).freeze() for _ in images]
+        answers = [_joined([], None) for _ in images]
         embeddings = self.encode([images[index] for index in asked])
         found = self.segment(embeddings, [prompts[index] for index in asked])
         for index, answer in zip(asked, found, strict=True):
@@ -237,94 +229,30 @@ class Sam2Segmenter:
                     f"(n, {expected[0]}, {expected[1]}), as it gives them with return_logits"
                 )
 
-    def _rows_per_step(self) -> int:
-        """How many prompts to decode together."""
-        if self.device.type != "cpu":
-            return self.options.prompts_per_batch
-        elements = self._decoder.elements_per_row
-        return min(self.options.prompts_per_batch, max(1, _CACHED_ELEMENTS // elements))
 
-    def _answer(
-        self, embeddings: ImageEmbeddings, rows: PromptRows, multimask: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Margins ``(n, s, s)`` (logits above the threshold), quality, and what is inverted."""
-        margins, quality = self._decode(embeddings, rows, multimask)
-        if rows.boxes_xyxy is None:
-            return margins, quality, torch.zeros_like(quality, dtype=torch.bool)
-        boxes = torch.from_numpy(rows.boxes_xyxy).to(self.device) * (self.logits_side / self._side)
-        complement = is_complement(margins, boxes)
-        if self.options.complement == "repair" and complement.any():
-            wrong = complement.nonzero()[:, 0]
-            hints = inverted(margins[wrong], boxes[wrong]).cpu().numpy()
-            again = replace(rows.take(wrong.cpu().numpy()), mask_logits=hints)
-            margins_again, quality_again = self._decode(embeddings, again, multimask)
-            better = (margins_again > 0).any(dim=(1, 2)) & ~is_complement(
-                margins_again, boxes[wrong]
-            )
-            repaired = wrong[better]
-            margins[repaired], quality[repaired] = margins_again[better], quality_again[better]
-            complement[repaired] = False
-        return margins, quality, complement
-
-    def _decode(
-        self, embeddings: ImageEmbeddings, rows: PromptRows, multimask: bool
-    ) -> tuple[Tensor, Tensor]:
-        """One pass through the decoder: the chosen margins and their quality."""
-        assert embeddings.features is not None  # there are rows only where there are pictures
-        tokens, mask_cells = self._embed(rows)
-        features = embeddings.features.rows(rows.picture.tolist())
-        masks, quality = self._decoder.decode(features, tokens, mask_cells)
-        choice = self._decoder.choose(masks, quality, multimask=multimask)
-        each = torch.arange(len(choice), device=self.device)
-        margins = self._decoder.in_reading_order(masks[each, choice]).float()
-        return margins - self.options.mask_threshold, quality[each, choice].float()
-
-    def _embed(self, rows: PromptRows) -> tuple[Tensor, Tensor | None]:
-        """Prompt tokens ``(n, t, C)``, and ``(n, C, g, g)`` if masks are given, in float32."""
-        boxes, points, labels, masks = (
-            None if values is None else torch.from_numpy(values).to(self.device)[:, None]
-            for values in (rows.boxes_xyxy, rows.points_xy, rows.point_labels, rows.mask_logits)
-        )
-        if boxes is None and points is None:  # the prompt encoder needs something: ignored points
-            points = torch.zeros(len(rows), 1, 1, 2, device=self.device)
-            labels = torch.full((len(rows), 1, 1), -1, device=self.device)
-        tokens, cells = self.model.prompt_encoder(points, labels, boxes, masks)
-        return tokens[:, 0], None if masks is None else cells
+def _compact(
+    answers: RowAnswers, size_hw: tuple[int, int], threshold: float | None
+) -> SegmentedMasks:
+    """Answers of one picture, off the device; with logits if their threshold is given."""
+    logits = None if threshold is None else (answers.margins + threshold).cpu().numpy()
+    return SegmentedMasks(
+        tuple(to_rles(answers.margins, size_hw)),
+        answers.quality.cpu().numpy(),
+        answers.complement.cpu().numpy(),
+        logits,
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Answers:
-    """The answers of one picture while they come in, in whatever order."""
-
-    masks: dict[int, Rle]
-    quality: NDArray[np.float32]
-    complement: NDArray[np.bool_]
-    logits: NDArray[np.float32] | None
-
-    @classmethod
-    def of(cls, count: int, logits_side: int | None) -> _Answers:
-        shape = None if logits_side is None else (count, logits_side, logits_side)
-        return cls(
-            {},
-            np.zeros(count, np.float32),
-            np.zeros(count, np.bool_),
-            None if shape is None else np.zeros(shape, np.float32),
-        )
-
-    def put(
-        self,
-        position: NDArray[np.int64],
-        masks: list[Rle],
-        quality: NDArray[np.float32],
-        complement: NDArray[np.bool_],
-        logits: Tensor | None,
-    ) -> None:
-        self.masks.update(zip(position.tolist(), masks, strict=True))
-        self.quality[position] = quality
-        self.complement[position] = complement
-        if self.logits is not None and logits is not None:
-            self.logits[position] = logits.cpu().numpy()
-
-    def freeze(self) -> SegmentedMasks:
-        masks = tuple(self.masks[index] for index in range(len(self.quality)))
-        return SegmentedMasks(masks, self.quality, self.complement, self.logits)
+def _joined(parts: Sequence[SegmentedMasks], logits_side: int | None) -> SegmentedMasks:
+    """The answers of one picture, step after step; with logits if their side is given."""
+    logits = None
+    if logits_side is not None:
+        none = np.zeros((0, logits_side, logits_side), np.float32)
+        given = (part.low_res_logits for part in parts)
+        logits = np.concatenate([none, *(values for values in given if values is not None)])
+    return SegmentedMasks(
+        tuple(mask for part in parts for mask in part.masks),
+        np.concatenate([np.zeros(0, np.float32), *(part.quality for part in parts)]),
+        np.concatenate([np.zeros(0, np.bool_), *(part.complement for part in parts)]),
+        logits,
+    )

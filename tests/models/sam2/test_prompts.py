@@ -62,7 +62,7 @@ def test_rows_know_their_picture_and_are_stretched_with_it() -> None:
     prompts = [Prompts(boxes_xyxy=BOX * 2), Prompts(), Prompts(boxes_xyxy=BOX)]
     [rows] = rows_by_form(prompts, [(32, 128), (5, 5), (64, 64)], side=64)
     assert rows.picture.tolist() == [0, 0, 2]
-    assert rows.position.tolist() == [0, 1, 0]
+    assert list(rows.by_picture()) == [(0, slice(0, 2)), (2, slice(2, 3))]
     assert rows.boxes_xyxy.tolist() == [[0.5, 4, 1.5, 8], [0.5, 4, 1.5, 8], [1, 2, 3, 4]]
 
 
@@ -91,7 +91,7 @@ def test_some_of_the_rows() -> None:
     some = rows.take(np.array([1, 3]))
     assert len(some) == 2
     assert some.boxes_xyxy[:, 2].tolist() == [1, 3]
-    assert some.position.tolist() == [1, 3]
+    assert list(some.by_picture()) == [(0, slice(0, 2))]
     assert some.mask_logits.shape == (2, 1, 1)
     assert some.points_xy is None
 

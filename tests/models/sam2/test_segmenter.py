@@ -221,13 +221,13 @@ def test_a_step_is_never_larger_than_asked_for(
 ) -> None:
     segmenter = load(checkpoints["sam2"], prompts_per_batch=3, complement="flag")
     steps = []
-    decode_rows = segmenter._decoder.decode
+    decode_rows = segmenter._answerer.decoder.decode
 
     def watched(rows: Any, tokens: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         steps.append(len(tokens))
         return decode_rows(rows, tokens, masks)
 
-    monkeypatch.setattr(segmenter._decoder, "decode", watched)
+    monkeypatch.setattr(segmenter._answerer.decoder, "decode", watched)
     segmenter.segment_boxes(images[:2], [np.array(BOXES[:2] * 2), np.array(BOXES)])
     assert steps == [3, 3, 1]
 
@@ -282,7 +282,7 @@ class Contrary:
 
     def __init__(self, segmenter: Sam2Segmenter, *, learns: bool) -> None:
         self.learns = learns
-        self.grid = segmenter._decoder.grid
+        self.grid = segmenter._answerer.decoder.grid
         self.shown: list[Tensor | None] = []
 
     def __call__(
@@ -320,7 +320,7 @@ def test_complements(
 ) -> None:
     segmenter = load(checkpoints["sam2"], complement=complement)
     contrary = Contrary(segmenter, learns=learns)
-    monkeypatch.setattr(segmenter._decoder, "decode", contrary)
+    monkeypatch.setattr(segmenter._answerer.decoder, "decode", contrary)
     [answer] = segmenter.segment_boxes(images[2:3], [np.array(AROUND, np.float32)])
     assert answer.complement.tolist() == [flagged, False]
     assert answer.masks[0].area == pytest.approx(area, rel=0.05)  # rounded corners
@@ -334,7 +334,7 @@ def test_points_have_no_complement(
 ) -> None:
     segmenter = load(checkpoints["sam2"])
     contrary = Contrary(segmenter, learns=True)
-    monkeypatch.setattr(segmenter._decoder, "decode", contrary)
+    monkeypatch.setattr(segmenter._answerer.decoder, "decode", contrary)
     prompts = Prompts(points_xy=[[[20, 20]]], point_labels=[[1]])
     [answer] = segmenter.segment(segmenter.encode(images[2:3]), [prompts])
     assert answer.complement.tolist() == [False]
@@ -394,6 +394,22 @@ def test_bfloat16_answers_like_float32_and_keeps_positions_exact(
     )
     assert (decode(coarse.masks) == decode(fine.masks)).mean() > 0.98
     np.testing.assert_allclose(coarse.quality, fine.quality, atol=0.02)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_answers_like_the_cpu(
+    checkpoints: dict[str, Path], segmenter: Sam2Segmenter, images: list[Any]
+) -> None:
+    on_gpu = Sam2Segmenter.from_pretrained(
+        checkpoints["sam2"], device="cuda", dtype="float32", options=segmenter.options
+    )
+    boxes = [np.array(BOXES), np.zeros((0, 4)), np.array(BOXES[:1]), np.array(BOXES[:2])]
+    for fast, slow in zip(
+        on_gpu.segment_boxes(images, boxes), segmenter.segment_boxes(images, boxes), strict=True
+    ):
+        assert len(fast) == len(slow)
+        assert not len(fast) or (decode(fast.masks) == decode(slow.masks)).mean() > 0.98
 
 
 def test_another_kind_of_model_is_refused(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
