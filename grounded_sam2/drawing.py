@@ -25,11 +25,12 @@ __all__ = ["annotate", "contact_sheet", "picture_format", "save_picture"]
 
 _PAPER = 255
 _GAP = 6
+_MASK_OPACITY = 0.3  # the thing can still be seen; the outline says where the mask ends
 _SMALLEST_TEXT = 0.35  # OpenCV's stroke font is not readable below
 
 
 def annotate(image: Image, detections: sv.Detections) -> Image:
-    """Draw masks, boxes, class names and confidences, one colour per class.
+    """Draw masks, outlines, boxes, class names and confidences, one colour per class.
 
     Args:
         image: upright RGB, ``(h, w, 3)`` ``uint8``. Left as it is.
@@ -50,12 +51,14 @@ def annotate(image: Image, detections: sv.Detections) -> Image:
         for i, name in enumerate(names)
     ]
     canvas = np.ascontiguousarray(image[..., ::-1])
-    canvas = sv.MaskAnnotator(opacity=0.45).annotate(canvas, detections)
+    canvas = sv.MaskAnnotator(opacity=_MASK_OPACITY).annotate(canvas, detections)
+    canvas = sv.PolygonAnnotator(thickness=thickness).annotate(canvas, detections)
     canvas = sv.BoxAnnotator(thickness=thickness).annotate(canvas, detections)
     canvas = sv.LabelAnnotator(
         text_scale=scale,
         text_padding=round(8 * scale),
         text_thickness=max(1, thickness // 2),
+        smart_position=True,  # inside the picture, and not on one another
     ).annotate(canvas, detections, labels=labels)
     return np.ascontiguousarray(canvas[..., ::-1])
 

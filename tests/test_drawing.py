@@ -62,7 +62,7 @@ class TestAnnotate:
 
         drawn = annotate(np.zeros((*SIZE, 3), np.uint8), to_supervision(labels(), ["ball"]))
         colour = np.array(sv.ColorPalette.DEFAULT.by_idx(0).as_rgb())
-        np.testing.assert_allclose(drawn[45, 50], 0.45 * colour, atol=2)
+        np.testing.assert_allclose(drawn[45, 50], 0.3 * colour, atol=2)
 
 
 class TestContactSheet:

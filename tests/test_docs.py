@@ -1,0 +1,126 @@
+"""What the README says is true: its commands parse, its code runs, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+import yaml
+from typer.main import get_command
+
+from grounded_sam2.cli.commands import app
+from grounded_sam2.config import load_config
+from grounded_sam2.exporters import EXPORTERS
+from grounded_sam2.yaml_files import shipped_names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GROUP: Any = get_command(app)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every call of the command line in the README, also after ``&&``."""
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [part for part in parts if part.startswith("grounded-sam2 ")]
+
+
+def options(command: str) -> list[str]:
+    found = []
+    for parameter in GROUP.commands[command].params:
+        if parameter.param_type_name == "option":
+            found += [*parameter.opts, *parameter.secondary_opts]
+    return found
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_accepted(command: str) -> None:
+    _, name, *arguments = shlex.split(command)
+    GROUP.commands[name].make_context(name, arguments)
+
+
+def test_every_command_is_shown_in_use() -> None:
+    assert {shlex.split(command)[1] for command in commands()} == set(GROUP.commands)
+
+
+@pytest.mark.parametrize("command", sorted(GROUP.commands))
+def test_every_option_is_in_the_row_of_its_command(command: str) -> None:
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}` |")]
+    missing = [option for option in options(command) if f"`{option}`" not in row]
+    assert not missing
+
+
+def test_the_table_of_commands_names_no_option_that_is_not_there() -> None:
+    for command in GROUP.commands:
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}` |")]
+        assert set(re.findall(r"`(--[a-z-]+)`", row)) == set(options(command))
+
+
+@pytest.mark.parametrize("name", shipped_names("config"))
+def test_every_configuration_is_explained(name: str) -> None:
+    assert f"[`{name}`](configs/{name}.yaml)" in README
+
+
+@pytest.mark.parametrize("name", shipped_names("ontology"))
+def test_every_ontology_is_named(name: str) -> None:
+    assert f"(ontologies/{name}.yaml)" in README
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_every_format_is_explained(name: str) -> None:
+    assert f"\n| `{name}` | " in README
+
+
+def test_the_example_of_a_configuration_is_one() -> None:
+    (example,) = blocks("yaml")
+    config = load_config(yaml.safe_load(example))
+    assert config.cleanup.across_classes
+
+
+def test_links_lead_to_files() -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(targets) > 10
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_python_runs_as_it_stands(
+    demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grounded_sam2.demo.scenes import make_scenes
+
+    (snippet,) = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    for index, scene in enumerate(make_scenes(3, seed=11)):
+        PIL.Image.fromarray(scene.image).save(f"images/{index}.png")
+    PIL.Image.fromarray(scene.image).save("scene.png")
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    assert names["annotated"].shape == scene.image.shape
+    assert (tmp_path / "labeled" / "yolo" / "data.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [
+        ("demo", "pip install -e . && grounded-sam2 demo --out demo"),
+        ("tests", 'pip install -e ".[test]" && pytest'),
+    ],
+)
+def test_the_check_of_a_commit_takes_its_commands_from_here(mark: str, command: str) -> None:
+    assert README.count(f"<!-- ci: {mark} -->\n```bash\n{command}\n```\n") == 1
+
+
+def test_the_check_of_a_commit_is_a_script_that_bash_accepts() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", script], check=True)

@@ -1,0 +1,44 @@
+"""The quick-start notebook runs from top to bottom, offline, without a notebook server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[dict[str, Any]]:
+    document = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
+    cells: list[dict[str, Any]] = document["cells"]
+    return cells
+
+
+def test_is_kept_without_outputs_so_that_changes_can_be_read(cells: list[dict[str, Any]]) -> None:
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 8
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_cells_have_ids_of_their_own(cells: list[dict[str, Any]]) -> None:
+    assert len({cell["id"] for cell in cells}) == len(cells)
+
+
+def test_runs(
+    cells: list[dict[str, Any]],
+    demo_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{NOTEBOOK.name}:{cell['id']}", "exec"), names)
+    assert len(names["dataset"]) == 8
+    assert names["again"].run.nothing_to_do
