@@ -14,9 +14,10 @@ from grounded_sam2.models.sam2.prompts import PromptRows
 
 __all__ = ["Answerer", "RowAnswers"]
 
-_CACHED_ELEMENTS = 2**22
-"""Largest intermediate of the decoder on a CPU: 16 MiB, which the allocator keeps for the next
-step; larger ones are given back and paged in again each time, at twice the total cost."""
+_CACHED_ELEMENTS = 2**21
+"""Largest intermediate of the decoder on a CPU: 8 MiB, which the cache holds and the allocator
+keeps for the next step. With 32 MiB a prompt costs a sixth more; the whole of many prompts at once,
+as the models' own forward pass takes them, costs twice as much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
