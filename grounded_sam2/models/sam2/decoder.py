@@ -9,8 +9,8 @@ forward pass, and the results agree to rounding:
 - The two transposed convolutions do not overlap (2×2 at stride 2), so each is a linear map from a
   cell to its four parts. Cells stay together to the end, and only the one mask that is wanted is
   put into reading order, not 64 channels and then 32.
-- Sums and activations are done in place. A decoder of this size is bound by memory, on a GPU as
-  on a CPU, and there also by the cost of fresh pages.
+- Sums and activations are done in place: on a CPU the forward pass spends half its time on sums,
+  copies and fresh pages.
 
 Sources: the two-way transformer of https://arxiv.org/abs/2304.02643, the mask decoder of
 https://arxiv.org/abs/2408.00714 as `transformers` has it in ``Sam2MaskDecoder``, which
