@@ -68,7 +68,7 @@ class SegmentedMasks:
     quality: NDArray[np.float32]
     """``(n,)`` predicted IoU of each mask with the thing it was asked for."""
     complement: NDArray[np.bool_]
-    """``(n,)`` true where the model answered with the inverse of what it was asked for."""
+    """``(n,)`` true where the mask is, after any repair, the inverse of what was asked for."""
     low_res_logits: NDArray[np.float32] | None = None
     """``(n, s, s)`` in the model's own space, to be given back as mask prompts; ``None`` unless
     asked for."""
