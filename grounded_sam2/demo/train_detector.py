@@ -9,15 +9,11 @@ taught directly what stands there: colour, shape and the four sides of its box, 
 same embedding space that the decoder's location tokens use. With that alone for the first
 `--dense-steps`, and beside the captions afterwards, the decoder only has to learn to find the
 cells that match a caption and to read off what they already know.
-
-The learning rate stays constant and falls linearly over the last quarter, so that a run can be
-prolonged from its checkpoint with a larger `--steps`. The saved weights are a running mean.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +38,7 @@ from grounded_sam2.demo.captions import (
 from grounded_sam2.demo.detector import build_model, build_processor
 from grounded_sam2.demo.pool import ScenePool
 from grounded_sam2.demo.scenes import COLOURS, SHAPES
+from grounded_sam2.demo.training import Trainer, save_checkpoint
 
 __all__ = ["main"]
 
@@ -49,7 +46,6 @@ LEARNING_RATE = 8e-4
 CAPTIONS_PER_PICTURE = 5
 LOCATION_SIGMA = 5.0
 """Width of the smoothed location targets, in bins: about half a pixel of the small picture."""
-MEAN_DECAY = 0.998
 _GRID = 8
 
 
@@ -260,17 +256,13 @@ def _whole_picture_questions(rng: np.random.Generator, batch: Batch) -> list[tup
     ]
 
 
-def _rate(step: int, steps: int, warmup: int = 200) -> float:
-    return min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / (0.25 * steps)))
-
-
 def main() -> None:
-    """Train, with a checkpoint and a line of progress every hundred steps."""
+    """Train, with a checkpoint and a line of progress now and then."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pool", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--dense-steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=6500)
+    parser.add_argument("--dense-steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -280,23 +272,13 @@ def main() -> None:
     processor = build_processor()
     model = build_model(processor)
     heads = CellHeads(model.config.text_config.d_model)
-    learnt = nn.ModuleList([model, heads])
-    optimizer = torch.optim.AdamW(
-        learnt.parameters(), lr=LEARNING_RATE, weight_decay=0.02, betas=(0.9, 0.98)
+    trainer = Trainer(
+        model,
+        heads,
+        arguments.out / "training.pt",
+        steps=arguments.steps,
+        learning_rate=LEARNING_RATE,
     )
-    mean = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(MEAN_DECAY)
-    )
-    start = 0
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = arguments.out / "training.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        learnt.load_state_dict(state["learnt"])
-        mean.load_state_dict(state["mean"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-
     image_processor = processor.image_processor
     sampler = BatchSampler(
         ScenePool.open(arguments.pool), image_processor.image_mean, image_processor.image_std
@@ -304,53 +286,25 @@ def main() -> None:
     smooth = _smooth_targets()
     caption_loss = CaptionLoss(model, processor)
     first = caption_loss.first_location
-    began = time.monotonic()
-    for step in range(start, arguments.steps):
+    for step in trainer.steps():
         rng = np.random.default_rng([1, step])
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _rate(step, arguments.steps)
-        batch = sampler.draw(rng, arguments.batch_size * (2 if step < arguments.dense_steps else 1))
+        dense_only = step < arguments.dense_steps
+        batch = sampler.draw(rng, arguments.batch_size * (2 if dense_only else 1))
         with torch.autocast("cpu", torch.bfloat16):
             features = model.get_image_features(batch.pixels).pooler_output
             locations = model.get_input_embeddings().weight[first : first + NUM_BINS]
-            dense = heads.loss(features[:, 1:], batch, locations, smooth)
-            loss = dense
-            log: dict[str, float] = {}
-            if step >= arguments.dense_steps:
-                asked, log = caption_loss(features, _questions(rng, batch), smooth)
-                general, more = caption_loss(features, _whole_picture_questions(rng, batch), smooth)
-                log |= {f"all_{name}": value for name, value in more.items()}
+            loss = dense = heads.loss(features[:, 1:], batch, locations, smooth)
+            log = {"dense": dense.item()}
+            if not dense_only:
+                asked, details = caption_loss(features, _questions(rng, batch), smooth)
+                general, others = caption_loss(
+                    features, _whole_picture_questions(rng, batch), smooth
+                )
                 loss = asked + 0.4 * general + 0.25 * dense
-                log["caption"] = asked.item()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(learnt.parameters(), 1.0)
-        optimizer.step()
-        mean.update_parameters(model)
-        if step % 20 == 0:
-            log = {"dense": dense.item(), **log}
-            line = " ".join(f"{name} {value:.3f}" for name, value in log.items())
-            print(f"{time.monotonic() - began:7.0f}s step {step} {line}", flush=True)
-        if (step + 1) % 500 == 0 or step + 1 == arguments.steps:
-            state = {
-                "learnt": learnt.state_dict(),
-                "mean": mean.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-            }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
-            save(mean.module, processor, arguments.out)
-
-
-def save(
-    model: Florence2ForConditionalGeneration, processor: Florence2Processor, folder: Path
-) -> None:
-    """Write a checkpoint folder; half precision, which the weights' noise far exceeds."""
-    halved = Florence2ForConditionalGeneration(model.config)
-    halved.load_state_dict(model.state_dict())
-    halved.half().save_pretrained(folder)
-    processor.save_pretrained(folder)
+                log |= {"caption": asked.item(), **details}
+                log |= {f"all_{name}": value for name, value in others.items()}
+        if trainer.update(step, loss, log):
+            save_checkpoint(trainer.mean, processor, arguments.out)
 
 
 if __name__ == "__main__":

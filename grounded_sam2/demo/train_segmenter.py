@@ -14,7 +14,6 @@ whenever its single mask is unstable. Each output also learns to predict its own
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from transformers import Sam2Processor, Sam2VideoModel
 from grounded_sam2.demo.pool import ScenePool
 from grounded_sam2.demo.scenes import COLOURS, SHAPES
 from grounded_sam2.demo.segmenter import IMAGE_SIZE, build_model, build_processor
+from grounded_sam2.demo.training import Trainer, save_checkpoint
 
 __all__ = ["main"]
 
@@ -35,7 +35,6 @@ LEARNING_RATE = 6e-4
 PROMPTS_PER_PICTURE = 8
 BOX_JITTER = 0.06
 """Standard deviation of each side of a box prompt, as a share of the box."""
-MEAN_DECAY = 0.998
 _LOSS_SIZE = IMAGE_SIZE // 2
 
 
@@ -298,10 +297,6 @@ def _second_prompt(
     )
 
 
-def _rate(step: int, steps: int, warmup: int = 200) -> float:
-    return min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / (0.3 * steps)))
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One part of the training: everything is learnt small first, where steps are cheap."""
@@ -319,36 +314,25 @@ class Stage:
 def train_stage(
     model: Sam2VideoModel, heads: DenseHeads, pool: ScenePool, stage: Stage, out: Path
 ) -> Sam2VideoModel:
-    """Train one stage, or continue it from its checkpoint. Returns the running mean."""
+    """Train one stage, or go on from its checkpoint. Returns the running mean."""
     processor = build_processor()
-    learnt = nn.ModuleList([model, heads])
-    optimizer = torch.optim.AdamW(
-        learnt.parameters(), lr=LEARNING_RATE, weight_decay=0.02, betas=(0.9, 0.98)
+    trainer = Trainer(
+        model,
+        heads,
+        out / f"training_{stage.size}.pt",
+        steps=stage.steps,
+        learning_rate=LEARNING_RATE,
     )
-    mean = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(MEAN_DECAY)
-    )
-    start = 0
-    checkpoint = out / f"training_{stage.size}.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        learnt.load_state_dict(state["learnt"])
-        mean.load_state_dict(state["mean"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
     sampler = BatchSampler(pool, processor, stage.size)
     prompt_loss = PromptLoss(model)
     model.train()
-    began = time.monotonic()
-    for step in range(start, stage.steps):
+    for step in trainer.steps():
         rng = np.random.default_rng([stage.size, step])
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _rate(step, stage.steps)
         batch = sampler.draw(rng, stage.batch_size)
-        log: dict[str, float] = {}
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = [feature.float() for feature in prompt_loss.embed(batch.pixels)]
             loss = dense = heads.loss(embeddings, batch)
+        log = {"dense": dense.item()}
         if step >= stage.dense_steps:
             rows = [feature[batch.pictures] for feature in embeddings]
             prompt = _first_prompt(rng, batch)
@@ -356,32 +340,15 @@ def train_stage(
             asked, logits, iou = prompt_loss(rows, batch, prompt, multimask)
             loss = asked + 0.2 * dense
             kind = "points" if prompt["input_boxes"] is None else "boxes"
-            log = {f"iou_{kind}": iou.mean().item()}
+            log[f"iou_{kind}"] = iou.mean().item()
             if rng.random() < stage.refine:
                 again = _second_prompt(rng, batch, prompt, logits.detach())
                 refined, _, iou = prompt_loss(rows, batch, again, False)
                 loss = loss + refined
                 log["iou_refined"] = iou.mean().item()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(learnt.parameters(), 1.0)
-        optimizer.step()
-        mean.update_parameters(model)
-        if step % 10 == 0:
-            log = {"dense": dense.item(), "loss": loss.item(), **log}
-            line = " ".join(f"{name} {value:.3f}" for name, value in log.items())
-            print(f"{time.monotonic() - began:7.0f}s {stage.size} px {step} {line}", flush=True)
-        if (step + 1) % 250 == 0 or step + 1 == stage.steps:
-            state = {
-                "learnt": learnt.state_dict(),
-                "mean": mean.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-            }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
-            save(at_size(mean.module, IMAGE_SIZE), processor, out)
-    return mean.module
+        if trainer.update(step, loss, log):
+            save_checkpoint(at_size(trainer.mean, IMAGE_SIZE), processor, out)
+    return trainer.mean
 
 
 def at_size(model: Sam2VideoModel, size: int) -> Sam2VideoModel:
@@ -404,7 +371,6 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     pool = ScenePool.open(arguments.pool)
     small = Stage(128, 16, arguments.small_steps, dense_steps=200, multimask=0.25, refine=0.2)
     large = Stage(256, 8, arguments.steps, dense_steps=0, multimask=0.5, refine=0.33)
@@ -412,14 +378,6 @@ def main() -> None:
     heads = DenseHeads(model.hidden_dim)
     model = train_stage(model, heads, pool, small, arguments.out)
     train_stage(at_size(model, large.size), heads, pool, large, arguments.out)
-
-
-def save(model: Sam2VideoModel, processor: Sam2Processor, folder: Path) -> None:
-    """Write a checkpoint folder; half precision, which the weights' noise far exceeds."""
-    halved = Sam2VideoModel(model.config)
-    halved.load_state_dict(model.state_dict())
-    halved.half().save_pretrained(folder)
-    processor.save_pretrained(folder)
 
 
 if __name__ == "__main__":
