@@ -1,0 +1,93 @@
+"""Pictures per second of each stage, and the share of what the machine's arithmetic allows.
+
+The ceiling is measured on the spot: a large matrix product in the number format of the models.
+Operations are counted, not assumed. With full-size models, answers have a forced length and boxes
+are injected, because random weights end no answer and find no object.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+import numpy as np
+import torch
+from models import add_model_options, detector, segmenter
+from timing import count_flops, interleave, print_rows
+
+from grounded_sam2.demo.evaluate import CAPTIONS
+from grounded_sam2.demo.scenes import make_scenes
+from grounded_sam2.models.florence2 import Florence2Detector
+from grounded_sam2.models.sam2 import Sam2Segmenter
+from grounded_sam2.results import Image
+
+
+def ask(model: Florence2Detector, images: list[Image], captions: list[str]) -> object:
+    token = "<OPEN_VOCABULARY_DETECTION>"
+    questions = [(i, model.prompt(token, c)) for i in range(len(images)) for c in captions]
+    return model.generate(model.encode(images), questions)
+
+
+def outline(model: Sam2Segmenter, images: list[Image], boxes: list[np.ndarray]) -> object:
+    return model.segment_boxes(images, boxes)
+
+
+def ceiling(device: str, dtype: torch.dtype) -> float:
+    """Operations per second of a large matrix product."""
+    size = 8192 if torch.device(device).type == "cuda" else 1536
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    timed = interleave({"product": lambda: left @ right}, repeats=7, warm_up=2)["product"]
+    return 2 * size**3 / timed.median
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_model_options(parser)
+    parser.add_argument("--pictures", type=int, default=8)
+    parser.add_argument("--captions", type=int, default=16)
+    parser.add_argument("--boxes", type=int, default=8, help="per picture")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    images = [scene.image for scene in make_scenes(arguments.pictures, 3)]
+    rng = np.random.default_rng(0)
+    boxes = []
+    for image in images:
+        corner, size = rng.uniform(0, 0.6, (arguments.boxes, 2)), rng.uniform(0.1, 0.4, 2)
+        scale = np.tile(image.shape[1::-1], 2)
+        boxes.append((np.concatenate([corner, corner + size], 1) * scale).astype(np.float32))
+    captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(arguments.captions)]
+    find, cut = detector(arguments), segmenter(arguments)
+    find.batch_size = 256
+    stages = {
+        "detector": partial(ask, find, images, captions),
+        "segmenter": partial(outline, cut, images, boxes),
+    }
+    limit = ceiling(arguments.device, find.model.dtype)
+    times = interleave(stages, arguments.repeats)
+    rows = []
+    for name, run in stages.items():
+        rate = count_flops(run) / times[name].median
+        rows.append(
+            [
+                name,
+                f"{1000 * times[name].median / len(images):.1f} ms ±{times[name].spread:.0%}",
+                f"{len(images) / times[name].median:.1f}",
+                f"{rate / 1e12:.3f} TFLOP/s",
+                f"{rate / limit:.0%}",
+            ]
+        )
+    total = sum(times[name].median for name in stages)
+    rows.append(
+        ["both", f"{1000 * total / len(images):.1f} ms", f"{len(images) / total:.1f}", "", ""]
+    )
+    title = (
+        f"{arguments.captions} captions and {arguments.boxes} boxes a picture; "
+        f"ceiling {limit / 1e12:.2f} TFLOP/s"
+    )
+    columns = ["stage", "per picture", "pictures/s", "arithmetic", "of the ceiling"]
+    print_rows(title, columns, rows)
+
+
+if __name__ == "__main__":
+    main()
