@@ -86,7 +86,7 @@ def ask_for_caption(rng: np.random.Generator, things: Sequence[Thing]) -> Questi
 def ask_about_everything(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
     """Ask a question about the whole picture: grounding, detection, descriptions or a caption."""
     kinds: tuple[Callable[[np.random.Generator, Sequence[Thing]], Question], ...]
-    kinds = (_ground_list, _ground_list, _ground_caption, _detect, _detect, _describe, _caption)
+    kinds = (*[_ground_list] * 4, _ground_caption, _detect, _detect, _describe, _caption)
     return kinds[rng.integers(len(kinds))](rng, things)
 
 

@@ -10,7 +10,7 @@ confident detection has taken.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,17 @@ from grounded_sam2.models.florence2.answers import bins_to_boxes
 from grounded_sam2.models.florence2.confidence import CANDIDATES, confidence
 from grounded_sam2.models.sam2 import Sam2Segmenter
 
-__all__ = ["HELD_OUT_SEED", "FoundBox", "find", "main"]
+__all__ = [
+    "CAPTIONS",
+    "HELD_OUT_SEED",
+    "FoundBox",
+    "absent_answered",
+    "find",
+    "is_true",
+    "main",
+    "mask_iou_from_true_boxes",
+    "used_formula",
+]
 
 HELD_OUT_SEED = 7
 CAPTIONS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
@@ -89,13 +99,14 @@ def is_true(found: Sequence[FoundBox], scenes: Sequence[Scene], by: str) -> list
     return right
 
 
+def used_formula() -> str:
+    """Name of the candidate that the detector uses."""
+    return next(name for name, formula in CANDIDATES.items() if formula is confidence)
+
+
 def absent_answered(found: Sequence[FoundBox], scenes: Sequence[Scene], floor: float) -> float:
     """Share of captions of absent things that got an object with at least this confidence."""
-    answered = {
-        (box.scene, box.caption)
-        for box in found
-        if max(box.scores[name] for name in CANDIDATES if CANDIDATES[name] is confidence) >= floor
-    }
+    answered = {(box.scene, box.caption) for box in found if box.scores[used_formula()] >= floor}
     absent = [
         (index, caption)
         for index, scene in enumerate(scenes)
@@ -150,25 +161,24 @@ def main() -> None:
     """Print the scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--detector", type=Path, help="checkpoint folder (default: embedded)")
     parser.add_argument("--segmenter", type=Path, help="checkpoint folder (default: embedded)")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     settings = load_config("demo")
-    scenes = list(make_scenes(arguments.scenes, HELD_OUT_SEED))
+    scenes = list(make_scenes(arguments.scenes, arguments.seed))
     detector = Florence2Detector.from_pretrained(arguments.detector or "demo", device="cpu")
     segmenter = Sam2Segmenter.from_pretrained(arguments.segmenter or "demo", device="cpu")
 
     found = find(detector, scenes)
     print(f"{len(scenes)} scenes, {sum(len(s.objects) for s in scenes)} objects, "
           f"{len(found)} detections")  # fmt: skip
-    names: dict[str, Callable[..., float]] = CANDIDATES
-    for name in names:
+    for name in CANDIDATES:
         right, score = is_true(found, scenes, name), [box.scores[name] for box in found]
-        chosen = " (used)" if names[name] is confidence else ""
+        chosen = " (used)" if name == used_formula() else ""
         print(f"confidence {name:13s} AUROC {auroc(score, right):.3f} "
               f"ECE {expected_calibration_error(score, right):.3f}{chosen}")  # fmt: skip
-    used = next(name for name in names if names[name] is confidence)
     floor = settings.detector.min_confidence
     print(f"absent captions answered: {absent_answered(found, scenes, 0.0):.3%}, "
           f"at confidence {floor}: {absent_answered(found, scenes, floor):.3%}")  # fmt: skip
@@ -176,7 +186,7 @@ def main() -> None:
     truth = ground_truth(
         ((str(index), scene) for index, scene in enumerate(scenes)), CAPTIONS, lambda o: o.name
     )
-    rows = _results(found, segmenter, scenes, used)
+    rows = _results(found, segmenter, scenes, used_formula())
     box = average_precision(truth, rows, "bbox")
     mask = average_precision(truth, _without_boxes(rows), "segm")
     print(f"boxes AP {box.ap:.3f} AP50 {box.ap50:.3f}; masks AP {mask.ap:.3f} AP50 {mask.ap50:.3f}")

@@ -300,7 +300,7 @@ def main() -> None:
                 general, others = caption_loss(
                     features, _whole_picture_questions(rng, batch), smooth
                 )
-                loss = asked + 0.4 * general + 0.25 * dense
+                loss = asked + 0.8 * general + 0.25 * dense
                 log |= {"caption": asked.item(), **details}
                 log |= {f"all_{name}": value for name, value in others.items()}
         if trainer.update(step, loss, log):
