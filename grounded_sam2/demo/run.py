@@ -96,8 +96,7 @@ def run_demo(
     return DemoResult(
         labels=labels,
         boxes=average_precision(truth, rows, "bbox"),
-        # With a box, pycocotools takes a result for a box, whatever it is asked to compare.
-        masks=average_precision(truth, [_without_box(row) for row in rows], "segm"),
+        masks=average_precision(truth, rows, "segm"),
         images=folder / "images",
         ground_truth=folder / "ground_truth.json",
         contact_sheet=folder / "contact_sheet.png",
@@ -154,10 +153,6 @@ def _results(store: LabelStore, truth: dict[str, Any]) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def _without_box(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != "bbox"}
 
 
 def _annotated(store: LabelStore) -> list[Any]:

@@ -38,8 +38,8 @@ def average_precision(
 
     Args:
         truth: a COCO dataset, as `grounded_sam2.demo.ground_truth.ground_truth` makes it.
-        results: COCO results: ``image_id``, ``category_id``, ``score`` and ``bbox`` or
-            ``segmentation``.
+        results: COCO results: ``image_id``, ``category_id``, ``score``, and ``bbox`` or
+            ``segmentation`` or both.
         kind: whether boxes or masks are compared.
     """
     if not results:
@@ -48,7 +48,12 @@ def average_precision(
         dataset = COCO()
         dataset.dataset = dict(truth)
         dataset.createIndex()
-        evaluation = COCOeval(dataset, dataset.loadRes([dict(row) for row in results]), kind)
+        # With a box, a result is taken for a box, whatever is to be compared.
+        compared = [
+            {key: value for key, value in row.items() if kind == "bbox" or key != "bbox"}
+            for row in results
+        ]
+        evaluation = COCOeval(dataset, dataset.loadRes(compared), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

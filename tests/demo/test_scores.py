@@ -60,6 +60,12 @@ def test_truth_scores_one(truth):
     assert average_precision(truth, masks, "segm").ap == pytest.approx(1)
 
 
+def test_masks_are_compared_also_where_there_are_boxes(truth):
+    wrong_boxes = [row | {"score": 1.0, "bbox": [0, 0, 1, 1]} for row in truth["annotations"]]
+    assert average_precision(truth, wrong_boxes, "segm").ap == pytest.approx(1)
+    assert average_precision(truth, wrong_boxes, "bbox").ap == 0
+
+
 def test_nothing_found_scores_zero(truth):
     assert average_precision(truth, [], "bbox").ap == 0
 
