@@ -328,6 +328,15 @@ def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
         assert reader.summary().images == 2
 
 
+def test_reading_leaves_nothing_beside_the_store(tmp_path):
+    with LabelStore.create(tmp_path) as store:
+        run = store.begin_run(RECIPE)
+        store.write_batch(run.id, [done("a.jpg")])
+    with LabelStore.open(tmp_path) as reader:
+        assert reader.summary().images == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.db", "labels.lock"]
+
+
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to the superuser"
 )

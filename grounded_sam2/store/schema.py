@@ -79,7 +79,10 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         StoreError: it is not a label store, is damaged, or is of a later version.
     """
     mode = "mode=rwc" if write else "mode=ro"
-    if not write and not os.access(path.parent, os.W_OK) and not _log_of(path).exists():
+    if not write and os.access(path.parent, os.W_OK):
+        # The last to close a WAL file puts away what lies beside it, if it may write.
+        mode = "mode=rw"
+    elif not write and not _log_of(path).exists():
         # Even readers of a WAL file write beside it, unless told that nobody changes it.
         mode = "immutable=1"
     with store_errors(path):
@@ -91,6 +94,8 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")  # safe in WAL, one sync less
                 connection.execute("PRAGMA foreign_keys = ON")
+            else:
+                connection.execute("PRAGMA query_only = ON")
             _prepare(connection, path, write=write)
         except BaseException:
             connection.close()
