@@ -285,6 +285,7 @@ class Florence2Detector:
             padding=True,
             padding_side="right",
             return_tensors="pt",
+            verbose=False,  # what is too long is refused below
         ).to(model.device)
         length = features.shape[1] + text.input_ids.shape[1]
         limit = model.config.text_config.max_position_embeddings
@@ -307,8 +308,9 @@ class Florence2Detector:
         """Caption, instance and confidence of each box that an answer says."""
         found = []
         for instance in self.read(answer):
+            caption: str | None
             if allowed is None:
-                caption: str | None = instance.phrase
+                caption = instance.phrase or None  # a box that the answer gave no name
             elif len(allowed) == 1:
                 caption = allowed[0]
             else:

@@ -57,7 +57,7 @@ def match_phrase(phrase: str, captions: Sequence[str]) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    words = re.findall(r"\w+", text.casefold())
+    words = re.findall(r"\w+", text.casefold()) or text.casefold().split()  # such as emoji
     return [word for word in words if word not in _ARTICLES] or words
 
 

@@ -86,6 +86,13 @@ def test_tasks_without_captions_answer_in_their_own_words(
     assert [boxes.captions for boxes in found] == [("a cup",), ("a cup",)]
 
 
+def test_a_box_without_a_name_is_no_object(random_model, processor, pictures, monkeypatch):
+    detector = Florence2Detector(random_model, processor, task="object_detection")
+    nameless = "<loc_1><loc_1><loc_20><loc_20>car<loc_3><loc_3><loc_40><loc_40>"
+    answering(detector, processor, monkeypatch, lambda *_: nameless)
+    assert detector.detect(pictures[:1], [[]])[0].captions == ("car",)
+
+
 def test_cascade_grounds_the_models_own_caption(random_model, processor, pictures, monkeypatch):
     detector = Florence2Detector(random_model, processor, task="caption_then_grounding")
     asked = answering(

@@ -21,6 +21,8 @@ from grounded_sam2.models.florence2.tasks import grounding_text, match_phrase
         ("黒い猫", ["黒い猫"], "黒い猫"),
         ("", ["cat"], None),
         ("the", ["the"], "the"),
+        ("🔵", ["🔴", "🔵"], "🔵"),
+        ("", ["🔴"], None),
     ],
 )
 def test_match(phrase, captions, expected):
