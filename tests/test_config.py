@@ -47,6 +47,7 @@ def test_every_shipped_configuration_loads(name: str) -> None:
 def test_demo_names_the_embedded_models_and_no_network() -> None:
     config = load_config("demo")
     assert (config.detector.checkpoint, config.segmenter.checkpoint) == ("demo", "demo")
+    assert config.cleanup.across_classes  # a shape is of one class
     assert config.runtime.local_files_only
 
 
