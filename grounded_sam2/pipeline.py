@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING
 
 from grounded_sam2.config import Config, load_config
 from grounded_sam2.detections import to_supervision
-from grounded_sam2.exporters import ExportOptions, ExportSummary, export
+from grounded_sam2.errors import PromptError
+from grounded_sam2.exporters import (
+    EXPORTERS,
+    ExportOptions,
+    ExportSummary,
+    check_format,
+    export,
+)
+from grounded_sam2.exporters.staging import MARKER
 from grounded_sam2.labeling import label_images
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
@@ -49,7 +57,7 @@ class LabelResult:
     summary: StoreSummary
     """Counts of everything labeled so far."""
     exports: Mapping[str, ExportSummary]
-    """By format."""
+    """By format; none if not one picture could be labeled."""
     seconds: float
 
 
@@ -123,7 +131,7 @@ class GroundedSAM2:
 
         Raises:
             ImageError: the picture cannot be read.
-            PromptError, OntologyError: a caption cannot be asked.
+            PromptError: a caption cannot be asked.
             ConfigError: there is neither ontology nor prompt, and the task needs one.
             CheckpointError: a model cannot be loaded.
         """
@@ -168,7 +176,7 @@ class GroundedSAM2:
             input_folder: a folder, a file, or a list of files.
             extension: endings to take, in any case; all picture formats by default.
             output_folder: where the label store and the datasets go; ``<input_folder>_labeled``
-                beside the input by default.
+                beside the input by default. Pictures in it are not labeled, unless all are.
             formats: dataset formats to write when all is labeled: see
                 `grounded_sam2.exporters.EXPORTERS`.
             export_options: splits, placement of the pictures and so on.
@@ -179,14 +187,20 @@ class GroundedSAM2:
 
         Raises:
             SourceError: there are no pictures.
+            ExportError: an unknown format; a dataset cannot be written, then all is labeled.
             StoreError: the output folder is in use, or holds labels made with other settings.
             RunInterrupted: Ctrl-C; run it again to continue.
             CheckpointError, ConfigError, OntologyError, PromptError: nothing can be labeled so.
         """
         began = time.monotonic()
+        for name in formats:
+            check_format(name)
         folder = Path(output_folder) if output_folder is not None else _beside(input_folder)
         source = FolderSource(
-            input_folder, extensions=extension, recursive=recursive, exclude=[folder]
+            input_folder,
+            extensions=extension,
+            recursive=recursive,
+            exclude=_written_by_us(folder, input_folder),
         )
         with LabelStore.create(folder) as store:
             run = label_source(
@@ -201,8 +215,12 @@ class GroundedSAM2:
                 retry_failed=retry_failed,
                 progress=progress,
             )
-            exports = {name: export(name, store, folder / name, export_options) for name in formats}
             summary = store.summary()
+            exports = {
+                name: export(name, store, folder / name, export_options)
+                for name in formats
+                if summary.images
+            }
         return LabelResult(folder, run, summary, exports, time.monotonic() - began)
 
     def _model_names(self) -> dict[str, str]:
@@ -249,7 +267,24 @@ def _ontology(
 
 def _one_off(prompt: str | Sequence[str]) -> CaptionOntology:
     captions = [prompt] if isinstance(prompt, str) else prompt
+    if not captions:
+        raise PromptError("prompt: no captions; say what to look for")
+    for caption in captions:
+        if not isinstance(caption, str) or not caption.strip():
+            raise PromptError(f"prompt: caption {caption!r} is no text; say what to look for")
     return CaptionOntology({caption: caption for caption in captions})
+
+
+def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]) -> list[Path]:
+    """What lies in the output folder and is no input.
+
+    All of it, if it is a folder among the pictures; if the pictures lie in it, earlier exports.
+    """
+    if isinstance(input_folder, (str, Path)):
+        output, pictures = folder.resolve(), Path(input_folder).resolve()
+        if pictures == output or output in pictures.parents:
+            return [folder / name for name in EXPORTERS if (folder / name / MARKER).exists()]
+    return [folder]
 
 
 def _beside(source: str | Path | Sequence[str | Path]) -> Path:

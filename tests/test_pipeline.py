@@ -7,7 +7,14 @@ import pytest
 from PIL import Image as PILImage
 
 from grounded_sam2 import CaptionOntology, GroundedSAM2
-from grounded_sam2.errors import ConfigError, ImageError, OntologyError, SourceError, StoreError
+from grounded_sam2.errors import (
+    ConfigError,
+    ExportError,
+    ImageError,
+    PromptError,
+    SourceError,
+    StoreError,
+)
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 
@@ -110,6 +117,38 @@ def test_label_writes_beside_its_input_by_default(model, tmp_path):
     assert model.label(tmp_path / "in").folder == tmp_path / "in_labeled"
 
 
+@pytest.mark.parametrize("out", [".", "in"])
+def test_the_output_may_be_where_the_pictures_are(model, tmp_path, out):
+    """Exports are not taken for pictures, and pictures are not taken for exports."""
+    (tmp_path / "in" / "coco").mkdir(parents=True)
+    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(picture("blue")).save(tmp_path / "in" / "coco" / "b.png")
+    assert model.label(tmp_path / "in", output_folder=tmp_path / out).run.total == 2
+    again = model.label(tmp_path / "in", output_folder=tmp_path / out).run
+    assert (again.total, again.skipped) == (2, 2)
+
+
+def test_output_among_the_pictures_is_not_labeled(model, tmp_path):
+    PILImage.fromarray(picture("red")).save(tmp_path / "a.png")
+    for _ in range(2):
+        assert model.label(tmp_path, output_folder=tmp_path / "out").run.total == 1
+
+
+def test_an_unknown_format_is_noticed_before_anything_is_labeled(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    with pytest.raises(ExportError, match="'voc' is not known"):
+        model.label(tmp_path / "in", output_folder=tmp_path / "out", formats=("yolo", "voc"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_when_every_picture_fails_there_is_a_result_and_no_dataset(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    result = model.label(tmp_path / "in")
+    assert (result.summary.failed, result.exports) == (1, {})
+
+
 def test_given_models_are_what_the_store_records(model, tmp_path):
     (tmp_path / "in").mkdir()
     PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
@@ -145,8 +184,9 @@ def test_shipped_ontology_by_name():
 def test_errors_name_what_is_wrong(model, tmp_path):
     with pytest.raises(ImageError, match="does not exist"):
         model.predict(tmp_path / "none.png")
-    with pytest.raises(OntologyError):
-        model.predict(picture("red"), prompt="")
+    for prompt in ("", [], ["red box", " "], [3]):
+        with pytest.raises(PromptError, match="say what to look for"):
+            model.predict(picture("red"), prompt=prompt)
     with pytest.raises(SourceError):
         model.label(tmp_path / "none")
     with pytest.raises(ConfigError, match="ontology"):

@@ -26,6 +26,7 @@ __all__ = [
     "ExportSummary",
     "Exporter",
     "Skipped",
+    "check_format",
     "export",
     "parse_split",
 ]
@@ -51,6 +52,12 @@ EXPORTERS: Mapping[str, Exporter] = {"yolo": export_yolo, "coco": export_coco}
 """Every format by the name that the command line knows it by."""
 
 
+def check_format(name: str) -> None:
+    """Raise `ExportError` unless there is a format of this name; names those that there are."""
+    if name not in EXPORTERS:
+        raise ExportError(f"format '{name}' is not known; choose from {', '.join(EXPORTERS)}")
+
+
 def export(
     format_name: str,
     store: LabelStore,
@@ -62,8 +69,5 @@ def export(
     Raises:
         ExportError: there is no such format; names those that there are.
     """
-    if format_name not in EXPORTERS:
-        raise ExportError(
-            f"format '{format_name}' is not known; choose from {', '.join(EXPORTERS)}"
-        )
+    check_format(format_name)
     return EXPORTERS[format_name](store, folder, options=options or ExportOptions())
