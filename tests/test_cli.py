@@ -77,7 +77,12 @@ def draw(path: Path, *colours: str) -> None:
 
 class TestHelp:
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_has_an_example_that_the_command_accepts(self, command: str) -> None:
+    def test_has_an_example_that_the_command_accepts(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for folder in ("images", "labeled"):
+            Path(folder).mkdir()
         assert examples(command)
         for example in examples(command):
             _, name, *arguments = shlex.split(example)
@@ -140,12 +145,24 @@ class TestWrongUse:
             (["label", "x", "--set", "detector.num_beams=[3"], "cannot be read"),
             (["label", "x", "--min-confidence", "7"], "from 0 to 1"),
             (["export", "x"], "choose from yolo, coco"),
+            (["label", "y"], "'y' does not exist"),
+            (["info", "y"], "'y' does not exist"),
+            (["predict", "y.png", "--prompt", "a"], "'y.png' is no file"),
             (["demo", "--images", "0"], "--images"),
             (["demo", "--seed", "1000"], "--seed"),
             (["predict", "x.png", "--prompt", "a", "--ontology", "shapes"], "give one"),
         ],
     )
-    def test_is_told_in_one_line(self, arguments: list[str], says: str, cli: Cli) -> None:
+    def test_is_told_in_one_line(
+        self,
+        arguments: list[str],
+        says: str,
+        cli: Cli,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("x").mkdir()
         ran = cli(*arguments)
         assert ran.code == 2
         assert one_line(ran.err)
@@ -227,12 +244,12 @@ class TestPredict:
         ran = cli("predict", pictures / "empty.png", "--prompt", "red box", "--json")
         assert json.loads(ran.out) == {"objects": []}
 
-    @pytest.mark.parametrize("name", ["broken.png", "absent.png"])
+    @pytest.mark.parametrize(("name", "code"), [("broken.png", 1), ("absent.png", 2), ("more", 2)])
     def test_a_picture_that_cannot_be_read(
-        self, cli: Cli, fakes: None, pictures: Path, name: str
+        self, cli: Cli, fakes: None, pictures: Path, name: str, code: int
     ) -> None:
         ran = cli("predict", pictures / name, "--prompt", "red box")
-        assert ran.code == 1
+        assert ran.code == code
         assert one_line(ran.err)
         assert name in ran.err
 
@@ -240,7 +257,8 @@ class TestPredict:
         self, cli: Cli, pictures: Path
     ) -> None:
         ran = cli("predict", pictures / "red.png", "--prompt", "red box", "--out", "a.mp4")
-        assert ran.code == 1
+        assert ran.code == 2
+        assert one_line(ran.err)
         assert "'.mp4'" in ran.err
 
     def test_missing_weights_are_one_line_with_the_ways_out(self, cli: Cli, pictures: Path) -> None:
@@ -349,8 +367,19 @@ class TestLabel:
 
     def test_a_missing_folder(self, cli: Cli, fakes: None, ontology: Path, tmp_path: Path) -> None:
         ran = self.label(cli, tmp_path / "absent", ontology, tmp_path / "out")
-        assert ran.code == 1
+        assert ran.code == 2
         assert one_line(ran.err)
+
+    def test_when_not_one_picture_can_be_labeled_the_reasons_are_shown(
+        self, cli: Cli, fakes: None, ontology: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+        ran = self.label(cli, tmp_path / "in", ontology, tmp_path / "out")
+        assert ran.code == 1
+        assert "failed: broken.png: " in ran.out
+        assert one_line(ran.err)
+        assert "not one picture" in ran.err
 
     def test_ctrl_c_says_how_to_continue_and_the_same_command_does(
         self,
@@ -436,6 +465,12 @@ class TestExportAndInfo:
         assert ran.code == 1
         assert one_line(ran.err)
         assert "labels.db" in ran.err
+
+    @pytest.mark.parametrize("command", [["info"], ["export", "--format", "coco"]])
+    def test_no_folder(self, cli: Cli, command: list[str], tmp_path: Path) -> None:
+        ran = cli(*command, tmp_path / "absent")
+        assert ran.code == 2
+        assert one_line(ran.err)
 
 
 class TestProgressBar:

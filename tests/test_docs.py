@@ -43,7 +43,12 @@ def options(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_are_accepted(command: str) -> None:
+def test_commands_are_accepted(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("images", "labeled"):
+        Path(folder).mkdir()
     _, name, *arguments = shlex.split(command)
     GROUP.commands[name].make_context(name, arguments)
 

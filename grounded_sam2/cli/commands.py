@@ -120,13 +120,19 @@ def predict(
     """
     from grounded_sam2.cli.tables import detections_json, print_detections
     from grounded_sam2.drawing import annotate, picture_format, save_picture
+    from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.image import load_image
 
     if prompt and ontology:
-        raise typer.BadParameter("--prompt and --ontology both say what to look for; give one.")
+        raise typer.BadParameter("--prompt and --ontology both say what to look for; give one")
+    if "://" not in image and not Path(image).is_file():
+        raise typer.BadParameter(f"'{image}' is no file", param_hint="IMAGE")
     if out is not None:
-        picture_format(out)  # before the models load
+        try:
+            picture_format(out)
+        except ImageError as error:
+            raise typer.BadParameter(str(error), param_hint="--out") from error
     model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     picture = load_image(image, config=model.config.images)
     detections = model.predict(picture, prompt or None)
@@ -143,7 +149,8 @@ def predict(
 @app.command()
 def label(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of pictures, or one picture.")
+        Path,
+        typer.Argument(metavar="FOLDER", exists=True, help="Folder of pictures, or one picture."),
     ],
     ontology: OntologyOption = None,
     config: ConfigOption = "default",
@@ -192,6 +199,7 @@ def label(
     """
     from grounded_sam2.cli.progress import ProgressBar
     from grounded_sam2.cli.tables import print_label_result
+    from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 
@@ -211,6 +219,8 @@ def label(
             progress=bar,
         )
     print_label_result(result)
+    if not result.summary.images:
+        raise ImageError(f"not one picture of '{folder}' could be labeled; the reasons are above")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Runs a command and turns whatever goes wrong into one line and an exit code.
 
-0: done. 1: the run failed. 2: wrong use (an option, a configuration, an ontology or a caption).
+0: done. 1: the run failed. 2: wrong use (an option, a path that leads nowhere, a configuration, an
+ontology or a caption).
 130: stopped with Ctrl-C. An error that is not one of the package's own is a defect, and shows its
 traceback.
 """
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return end.exit_code
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "grounded-sam2"
-        return _fail(f"{error.format_message()} See '{path} --help'.", 2)
+        return _fail(f"{error.format_message().rstrip('.')}. See '{path} --help'.", 2)
     except GroundedSAM2Error as error:
         return _fail(str(error), 2 if isinstance(error, _WRONG_USE) else 1)
     except BrokenPipeError:  # `| head` has seen enough

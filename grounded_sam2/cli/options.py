@@ -98,7 +98,10 @@ RunOption = Annotated[
     typer.Option("--run", metavar="ID", help="Which run; the current one if absent."),
 ]
 StoreArgument = Annotated[
-    Path, typer.Argument(metavar="FOLDER", help="Output folder of a labeling run.")
+    Path,
+    typer.Argument(
+        metavar="FOLDER", exists=True, file_okay=False, help="Output folder of a labeling run."
+    ),
 ]
 
 
@@ -124,16 +127,16 @@ def chosen_config(source: str, min_confidence: float | None, options: list[str] 
 
 def chosen_formats(names: list[str] | None) -> list[str]:
     """The formats, each once, all known: before anything is labeled for hours."""
-    from grounded_sam2.exporters import EXPORTERS
+    from grounded_sam2.errors import ExportError
+    from grounded_sam2.exporters import EXPORTERS, check_format
 
     if not names:
-        raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}.", param_hint="--format")
+        raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}", param_hint="--format")
     for name in names:
-        if name not in EXPORTERS:
-            raise typer.BadParameter(
-                f"{name!r} is not known; choose from {', '.join(EXPORTERS)}.",
-                param_hint="--format",
-            )
+        try:
+            check_format(name)
+        except ExportError as error:
+            raise typer.BadParameter(str(error), param_hint="--format") from error
     return list(dict.fromkeys(names))
 
 

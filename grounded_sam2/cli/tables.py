@@ -38,6 +38,7 @@ _FEW = 5
 def print_detections(detections: sv.Detections) -> None:
     """A row for each object."""
     table = Table("class", "caption", "confidence", "mask quality", "box (x1 y1 x2 y2)")
+    table.columns[-1].no_wrap = True  # words may break, numbers may not
     for found in _objects(detections):
         table.add_row(
             escape(found["class"]),
