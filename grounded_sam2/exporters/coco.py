@@ -22,10 +22,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from grounded_sam2.exporters.files import PlacedPicture, place_pictures
+from grounded_sam2.exporters.dataset import new_dataset
+from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
-from grounded_sam2.exporters.staging import staged
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.geometry.polygons import to_coco, to_polygons
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -38,37 +38,30 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
 
     There is a file of annotations for each split, also for one that came out empty.
     """
-    folder = Path(folder)
-    with store.snapshot(), ExitStack() as stack:
-        classes = store.classes(options.run_id)
-        tally = Tally(classes, options.split)
-        description = {
-            "format": "coco",
-            "run": store.run(options.run_id).recipe.key,
-            "split": dict(options.split),
-            "seed": options.seed,
-            "images": options.images,
-            "segmentation": options.segmentation,
-            "min_polygon_iou": options.min_polygon_iou,
-        }
-        new = stack.enter_context(staged(folder, ("images", "annotations"), description))
-        (new / "annotations").mkdir()
-        ids = {name: i for i, name in enumerate(classes, start=1)}
-        files = {
-            split: stack.enter_context(
-                _AnnotationFile(new / "annotations" / f"instances_{split}.json", ids)
-            )
-            for split in options.split
-        }
-        for picture in place_pictures(store, new / "images", options, tally, rules=NameRules()):
-            file = files[picture.split]
-            file.add_image(picture)
-            for label in picture.labels.objects:
-                file.add_annotation(annotation_of(label, options), label.class_name)
-                tally.objects[label.class_name] += 1
-                tally.boxes_for_masks += label.mask is None
-        summary = tally.summary("coco", folder, [])
-    return summary
+    with new_dataset(
+        "coco",
+        store,
+        folder,
+        options,
+        entries=("images", "annotations"),
+        depends_on=("segmentation", "min_polygon_iou"),
+    ) as data:
+        (data.new / "annotations").mkdir()
+        ids = {name: i for i, name in enumerate(data.classes, start=1)}
+        with ExitStack() as stack:
+            files = {
+                split: stack.enter_context(
+                    _AnnotationFile(data.new / "annotations" / f"instances_{split}.json", ids)
+                )
+                for split in options.split
+            }
+            for picture in data.pictures(rules=NameRules()):
+                file = files[picture.split]
+                file.add_image(picture)
+                for label in picture.labels.objects:
+                    file.add_annotation(annotation_of(label, options), label.class_name)
+                    data.tally.add(label)
+        return data.summary()
 
 
 def annotation_of(label: Label, options: ExportOptions) -> dict[str, Any]:

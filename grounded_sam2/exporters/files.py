@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import PIL.Image
 
@@ -28,7 +29,9 @@ from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import Item, LabelStore
 from grounded_sam2.store.stamps import is_same_file
 
-__all__ = ["PlacedPicture", "place_pictures"]
+__all__ = ["PlacedPicture", "place_pictures", "read_pictures"]
+
+_T = TypeVar("_T")
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"format": "TIFF"}
@@ -63,11 +66,12 @@ def place_pictures(
     *,
     rules: NameRules,
     min_side: int = 1,
+    split_folders: bool = True,
 ) -> Iterator[PlacedPicture]:
     """Put the labeled pictures of a run into ``images/<split>/``, in the order of their ids.
 
     Left out, and counted as such, are pictures that are gone, that are not what was labeled any
-    more, or that have a side of fewer than `min_side` pixels.
+    more, or that have a side of fewer than `min_side` pixels; and objects below the thresholds.
 
     Args:
         store: labels and places of the pictures.
@@ -76,31 +80,93 @@ def place_pictures(
         tally: counts pictures and what is left out.
         rules: what the format asks of names.
         min_side: smallest side that the format's readers take, in pixels.
+        split_folders: whether each split has a folder; if not, all go into `images` itself.
     """
-    with closing(UniqueNames(rules)) as names:
-        for item, labels in store.labels(options.run_id):
-            try:
-                source = _source(item, options)
-                if min(labels.size_hw) < min_side:
-                    raise _LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
-                reencode, suffix = _ending(source, item, rules)
-                split = split_of(item, options.split, options.seed)
-                name = names.claim(item.item_id, suffix)
-                target = images / split / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if reencode:
-                    _write_upright(source, target, labels.size_hw)
-                else:
-                    tally.copied_links += not _place(source, target, options.images)
-            except _LeftOut as reason:
-                tally.skip(item.item_id, str(reason))
-                continue
-            tally.images[split] += 1
-            yield PlacedPicture(labels, split, name)
+
+    def put(picture: PlacedPicture, file: _File) -> None:
+        target = (images / picture.split if split_folders else images) / picture.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.rewrite:
+            target.write_bytes(file.upright(target.suffix, picture.labels.size_hw))
+        elif not _place(file.path, target, options.images):
+            tally.remark("pictures that could not be linked and were copied")
+
+    for picture, _ in _each(store, options, tally, rules, min_side, put):
+        yield picture
+
+
+def read_pictures(
+    store: LabelStore, options: ExportOptions, tally: Tally, *, rules: NameRules
+) -> Iterator[tuple[PlacedPicture, bytes]]:
+    """As `place_pictures`, for formats that hold pictures in their own files.
+
+    Yields:
+        Each picture and the bytes of its file, upright.
+    """
+
+    def read(picture: PlacedPicture, file: _File) -> bytes:
+        if file.rewrite:
+            return file.upright(picture.name.suffix, picture.labels.size_hw)
+        return file.path.read_bytes()
+
+    yield from _each(store, options, tally, rules, 1, read)
 
 
 class _LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
     """Why pictures are not in the export, as what follows their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Where a picture comes from, and whether it has to be written anew."""
+
+    path: Path
+    rewrite: bool
+
+    def upright(self, suffix: str, size_hw: tuple[int, int]) -> bytes:
+        """The picture without an orientation, in the format of this ending."""
+        height, width = size_hw
+        try:
+            image = load_image(self.path, config=ImageConfig(max_pixels=height * width))
+        except ImageError as error:
+            raise _LeftOut("cannot be decoded any more") from error
+        written = BytesIO()
+        PIL.Image.fromarray(image).save(written, **_WRITERS[suffix.lower()])
+        return written.getvalue()
+
+
+def _each(
+    store: LabelStore,
+    options: ExportOptions,
+    tally: Tally,
+    rules: NameRules,
+    min_side: int,
+    take: Callable[[PlacedPicture, _File], _T],
+) -> Iterator[tuple[PlacedPicture, _T]]:
+    """The pictures of an export, and what is made of their files."""
+    with closing(UniqueNames(rules)) as names:
+        for item, labels in store.labels(options.run_id):
+            try:
+                path = _source(item, options)
+                if min(labels.size_hw) < min_side:
+                    raise _LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
+                rewrite, suffix = _ending(path, item, rules)
+                split = split_of(
+                    item, options.split, options.seed, by_folder=options.split_by == "folder"
+                )
+                objects = tuple(label for label in labels.objects if options.takes(label))
+                picture = PlacedPicture(
+                    labels=replace(labels, objects=objects),
+                    split=split,
+                    name=names.claim(item.item_id, suffix),
+                )
+                taken = take(picture, _File(path, rewrite))
+            except _LeftOut as reason:
+                tally.skip(item.item_id, str(reason))
+                continue
+            tally.images[split] += 1
+            tally.remark("objects below the thresholds, left out", len(labels) - len(objects))
+            yield picture, taken
 
 
 def _source(item: Item, options: ExportOptions) -> Path:
@@ -121,10 +187,10 @@ def _source(item: Item, options: ExportOptions) -> Path:
 
 def _ending(source: Path, item: Item, rules: NameRules) -> tuple[bool, str]:
     """Whether a picture has to be written anew, and the ending of its name."""
-    suffix = rules.suffix(source.suffix)
+    suffix, rewrite = rules.suffix(source.suffix)
     if item.exif_orientation != 1:
         return True, suffix if suffix.lower() in _WRITERS else ".png"
-    return suffix == ".png" and source.suffix.lower() != ".png", suffix
+    return rewrite, suffix
 
 
 def _place(source: Path, target: Path, mode: str) -> bool:
@@ -140,12 +206,3 @@ def _place(source: Path, target: Path, mode: str) -> bool:
             pass
     shutil.copyfile(source, target)
     return mode == "copy"
-
-
-def _write_upright(source: Path, target: Path, size_hw: tuple[int, int]) -> None:
-    height, width = size_hw
-    try:
-        image = load_image(source, config=ImageConfig(max_pixels=height * width))
-    except ImageError as error:
-        raise _LeftOut("cannot be decoded any more") from error
-    PIL.Image.fromarray(image).save(target, **_WRITERS[target.suffix.lower()])

@@ -7,6 +7,7 @@ to claim a name keeps it, a later one is told apart by its old ending and then b
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from itertools import count
@@ -14,7 +15,7 @@ from pathlib import PurePosixPath
 
 __all__ = ["NameRules", "UniqueNames"]
 
-_SAME_FORMAT = {".jpe": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
+_SAME_FORMAT = {".jpe": ".jpg", ".jpeg": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,28 @@ class NameRules:
     """Whether names must differ without their endings, since something else is called by them."""
     reserved_folder: str | None = None
     """A folder name that its readers give a meaning to."""
+    substitute: str = ".png"
+    """Ending of the format that pictures in formats unknown to the readers are written in."""
+    lower_case_suffix: bool = False
+    """Whether readers know an ending in lower case only."""
+    forbidden: str = ""
+    """Characters that no name may hold, as a regular expression; each becomes an underscore."""
 
-    def suffix(self, suffix: str) -> str:
+    def suffix(self, suffix: str) -> tuple[str, bool]:
         """The ending that a picture of this ending gets: its own where readers know it.
 
-        Another ending of the same format is a matter of the name only. Where there is none, the
-        picture has to become a PNG.
+        Another ending of the same format is a matter of the name only.
+
+        Returns:
+            The ending, and whether the picture has to be written anew in that format.
         """
-        if self.suffixes is None or suffix.lower() in self.suffixes:
-            return suffix
-        return _SAME_FORMAT.get(suffix.lower(), ".png")
+        lower = suffix.lower()
+        if self.suffixes is None or lower in self.suffixes:
+            return (lower if self.lower_case_suffix else suffix), False
+        renamed = _SAME_FORMAT.get(lower)
+        if renamed in self.suffixes:
+            return renamed, False
+        return self.substitute, True
 
 
 class UniqueNames:
@@ -61,6 +74,8 @@ class UniqueNames:
             item_id: the picture's id. Whatever would lead out of the folder is dropped from it.
             suffix: the ending to give it.
         """
+        if self._rules.forbidden:
+            item_id = re.sub(self._rules.forbidden, "_", item_id)
         parts = [part for part in PurePosixPath(item_id).parts if part not in ("/", "..")]
         wanted = PurePosixPath(*parts)
         parent = PurePosixPath(

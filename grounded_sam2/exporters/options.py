@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.splits import check_split
+from grounded_sam2.results import Label
 
 __all__ = ["ExportOptions", "ExportSummary", "Skipped", "Tally"]
 
 _IMAGE_MODES = ("copy", "link", "symlink")
 _SEGMENTATIONS = ("rle", "polygons")
+_SPLITTERS = ("content", "folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class ExportOptions:
     """The run to export; the current one if ``None``."""
     split: Mapping[str, float] = field(default_factory=lambda: {"train": 1.0})
     """Names of the splits and their shares, which sum to 1."""
+    split_by: Literal["content", "folder"] = "content"
+    """What is drawn: each picture by its content, or each folder as a whole, so that pictures of
+    one place or one day stay together. A folder that is called like a split is that split."""
     seed: int = 0
     """Another seed draws other pictures into each split."""
     images: Literal["copy", "link", "symlink"] = "copy"
@@ -35,10 +40,16 @@ class ExportOptions:
     place, and through any kind of link that would be the original. Hard links (copies where the
     file system has none) and symbolic links cost no space."""
     segmentation: Literal["rle", "polygons"] = "rle"
-    """COCO only. Polygons are for readers that know nothing else: they are simplified, and holes
-    hang on bridges."""
+    """For formats that know both (coco, cvat, labelstudio). Polygons are for readers that know
+    nothing else: they are simplified, and holes hang on bridges."""
     min_polygon_iou: float = 0.98
-    """Polygons are simplified until just before their IoU with the mask falls below this."""
+    """Polygons are simplified until just before their IoU with the mask falls below this. More
+    points, better outlines; 1 is exact."""
+    min_confidence: float = 0
+    """Objects that the detector is less sure of are left out. Those without a confidence, such as
+    what people have drawn, are kept."""
+    min_mask_quality: float = 0
+    """Objects whose mask has a lower predicted IoU are left out; those without one are kept."""
     pictures_from: Path | None = None
     """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
 
@@ -50,8 +61,17 @@ class ExportOptions:
             raise ExportError(
                 f"segmentation '{self.segmentation}': must be one of {', '.join(_SEGMENTATIONS)}"
             )
-        if not 0 <= self.min_polygon_iou <= 1:
-            raise ExportError(f"min_polygon_iou {self.min_polygon_iou}: must lie between 0 and 1")
+        if self.split_by not in _SPLITTERS:
+            raise ExportError(f"split_by '{self.split_by}': must be one of {', '.join(_SPLITTERS)}")
+        for name in ("min_polygon_iou", "min_confidence", "min_mask_quality"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ExportError(f"{name} {getattr(self, name)}: must lie between 0 and 1")
+
+    def takes(self, label: Label) -> bool:
+        """Whether an object reaches both thresholds."""
+        return (label.confidence is None or label.confidence >= self.min_confidence) and (
+            label.mask_quality is None or label.mask_quality >= self.min_mask_quality
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +105,25 @@ class Tally:
     def __init__(self, classes: list[str], splits: Mapping[str, float]) -> None:
         self.images = dict.fromkeys(splits, 0)
         self.objects = dict.fromkeys(classes, 0)
-        self.boxes_for_masks = 0
-        """Objects without a mask, exported as the four corners of their box."""
-        self.copied_links = 0
-        """Pictures that could not be linked."""
+        self._remarks: dict[str, int] = {}
         self._skipped: dict[str, Skipped] = {}
+
+    def add(self, label: Label, *, instead_of_mask: str = "written as their box") -> None:
+        """Count an object that is in the export; say what became of it if it has no mask."""
+        self.objects[label.class_name] += 1
+        self.remark(f"objects without a mask, {instead_of_mask}", label.mask is None)
+
+    def remark(self, text: str, count: int = 1) -> None:
+        """Count something that a user should know of, named by what stands before the number."""
+        if count:
+            self._remarks[text] = self._remarks.get(text, 0) + count
 
     def skip(self, item_id: str, reason: str) -> None:
         """Note that a picture is left out."""
         earlier = self._skipped.get(reason, Skipped(reason, 0, item_id))
         self._skipped[reason] = Skipped(reason, earlier.count + 1, earlier.example)
 
-    def summary(self, format_name: str, folder: Path, notes: list[str]) -> ExportSummary:
+    def summary(self, format_name: str, folder: Path, notes: Sequence[str] = ()) -> ExportSummary:
         """The counts as a value.
 
         Raises:
@@ -106,25 +133,18 @@ class Tally:
             skipped = [f"{s.count} {s.reason} (such as '{s.example}')" for s in self.skipped]
             raise ExportError(
                 f"export to '{folder}': no pictures to export; "
-                + ("; ".join(skipped) or "nothing was labeled, label a folder first")
+                + (
+                    "; ".join(skipped)
+                    or "not one is labeled; label a folder first, or see what failed"
+                )
             )
-        if self.boxes_for_masks:
-            notes = [
-                *notes,
-                f"objects without a mask, written as their box: {self.boxes_for_masks}",
-            ]
-        if self.copied_links:
-            notes = [
-                *notes,
-                f"pictures that could not be linked and were copied: {self.copied_links}",
-            ]
         return ExportSummary(
             format=format_name,
             folder=folder,
             images=dict(self.images),
             objects=dict(self.objects),
             skipped=self.skipped,
-            notes=tuple(notes),
+            notes=(*notes, *(f"{text}: {count}" for text, count in self._remarks.items())),
         )
 
     @property

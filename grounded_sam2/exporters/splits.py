@@ -3,7 +3,8 @@
 The seeded hash of a picture's bytes is a point between 0 and 1, and the shares of the splits cut
 that line. So adding pictures moves none of the others, renaming one moves nothing, and the same
 picture under two names can never be trained on and tested with. Frames of one video share the
-hash of their group, and stay together.
+hash of their group, and stay together. Where whole folders are drawn, the folder's name takes the
+place of the content.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.store import Item
@@ -55,15 +57,23 @@ def check_split(split: Mapping[str, float]) -> None:
         raise ExportError(f"split '{shown}': sums to {sum(split.values()):g}; must sum to 1")
 
 
-def split_of(item: Item, split: Mapping[str, float], seed: int) -> str:
+def split_of(item: Item, split: Mapping[str, float], seed: int, *, by_folder: bool = False) -> str:
     """The split of a picture.
 
     Args:
         item: the picture; its group decides if it has one, else its content.
         split: shares, which sum to 1.
         seed: another seed, another draw.
+        by_folder: let the folder that holds the picture decide instead. If it or one above it is
+            called like a split, that is the split; the topmost counts.
     """
-    if item.group is not None:
+    if by_folder:
+        folders = PurePosixPath(item.item_id).parent
+        for name in folders.parts:
+            if name in split:
+                return name
+        identity = f"folder {folders}"
+    elif item.group is not None:
         identity = f"group {item.group}"
     elif item.content_hash is not None:
         identity = f"content {item.content_hash}"

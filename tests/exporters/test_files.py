@@ -79,10 +79,30 @@ def test_options_that_make_no_sense_are_named():
         ({"images": "move"}, "images 'move'"),
         ({"segmentation": "mask"}, "segmentation 'mask'"),
         ({"min_polygon_iou": 1.5}, r"min_polygon_iou 1\.5"),
+        ({"min_confidence": -0.1}, r"min_confidence -0\.1"),
+        ({"min_mask_quality": 80}, r"min_mask_quality 80: must lie between 0 and 1"),
+        ({"split_by": "colour"}, "split_by 'colour': must be one of content, folder"),
         ({"split": {"train": 0.5}}, "sums to 0.5"),
     ]:
         with pytest.raises(ExportError, match=reason):
             ExportOptions(**wrong)
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_objects_below_a_threshold_are_left_out_and_counted(rich, format_name):
+    summary = run(rich, format_name, min_confidence=0.6)
+    assert summary.images == {"train": 5}
+    assert summary.objects == {"ball": 3, "box": 1, "Katze ü": 2}  # one without a confidence
+    assert "objects below the thresholds, left out: 1" in summary.notes
+
+
+def test_a_picture_without_objects_above_the_thresholds_is_background(labeled):
+    labeled.add("a.png", labeled.label(labeled.disc(), mask_quality=0.79))
+    assert run(labeled, min_mask_quality=0.8).objects["ball"] == 0
+    assert run(labeled, min_mask_quality=0.79).objects["ball"] == 1
 
 
 # How pictures are placed
@@ -174,7 +194,7 @@ def test_pictures_that_moved_are_found_where_the_user_says(rich, files):
 
 def names(rules: NameRules, *claims: str) -> list[str]:
     unique = UniqueNames(rules)
-    result = [str(unique.claim(i, rules.suffix(os.path.splitext(i)[1]))) for i in claims]  # noqa: PTH122
+    result = [str(unique.claim(i, rules.suffix(os.path.splitext(i)[1])[0])) for i in claims]  # noqa: PTH122
     unique.close()
     return result
 

@@ -82,3 +82,22 @@ def test_frames_of_one_group_stay_together():
 def test_a_share_of_nothing_gets_nothing():
     split = {"train": 0.5, "val": 0.5, "test": 0.0}
     assert {split_of(item, split, 0) for item in items(500)} == {"train", "val"}
+
+
+def folder_split(item_id: str, seed: int = 0) -> str:
+    item = Item(item_id, None, content_hash=item_id)
+    return split_of(item, SPLIT, seed, by_folder=True)
+
+
+def test_by_folder_pictures_of_a_folder_stay_together():
+    splits = {folder: {folder_split(f"{folder}/{i}.jpg") for i in range(9)} for folder in "abcdef"}
+    assert all(len(found) == 1 for found in splits.values())
+    drawn = {folder_split("a/1.jpg", seed) for seed in range(50)}
+    assert drawn == set(SPLIT)
+
+
+def test_by_folder_a_folder_called_like_a_split_is_that_split():
+    assert folder_split("val/a.jpg") == "val"
+    assert folder_split("images/test/cats/a.jpg") == "test"
+    assert folder_split("train/val/a.jpg") == "train"
+    assert {folder_split("a.jpg", seed) for seed in range(50)} == set(SPLIT)

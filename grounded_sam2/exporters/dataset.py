@@ -1,0 +1,111 @@
+"""What all formats have in common: a consistent view of the store, a folder to build in, counts.
+
+with new_dataset("jsonl", store, folder, options, entries=("images", "labels.jsonl")) as data:
+    for picture in data.pictures(rules=NameRules()):
+        ...  # write into data.new, count in data.tally
+    return data.summary()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from grounded_sam2.exporters.files import PlacedPicture, place_pictures
+from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
+from grounded_sam2.exporters.staging import staged
+from grounded_sam2.store import LabelStore
+
+__all__ = ["NewDataset", "new_dataset"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDataset:
+    """A dataset that is being built."""
+
+    format: str
+    folder: Path
+    """Where it will stand."""
+    new: Path
+    """Where it is built."""
+    run_key: str
+    """Identity of the run that it is made from."""
+    classes: tuple[str, ...]
+    store: LabelStore
+    options: ExportOptions
+    tally: Tally
+
+    def pictures(
+        self,
+        images: str = "images",
+        *,
+        rules: NameRules,
+        min_side: int = 1,
+        split_folders: bool = True,
+    ) -> Iterator[PlacedPicture]:
+        """Put the pictures into the folder `images` and give their labels. See `place_pictures`."""
+        return place_pictures(
+            self.store,
+            self.new / images,
+            self.options,
+            self.tally,
+            rules=rules,
+            min_side=min_side,
+            split_folders=split_folders,
+        )
+
+    def summary(self, notes: Sequence[str] = ()) -> ExportSummary:
+        """The counts so far.
+
+        Raises:
+            ExportError: not one picture was exported.
+        """
+        return self.tally.summary(self.format, self.folder, notes)
+
+
+@contextmanager
+def new_dataset(
+    format_name: str,
+    store: LabelStore,
+    folder: str | Path,
+    options: ExportOptions,
+    *,
+    entries: Sequence[str],
+    depends_on: Sequence[str] = (),
+) -> Iterator[NewDataset]:
+    """Build a dataset, which appears in its folder when the context ends well.
+
+    Args:
+        format_name: which format it is, by its name in `EXPORTERS`.
+        store: the labels.
+        folder: where it shall be.
+        options: how to export.
+        entries: names of the files and folders that it consists of.
+        depends_on: options that matter to this format only, to be told in its ``export.json``.
+
+    Raises:
+        ExportError, StoreError: see `Exporter`.
+    """
+    folder = Path(folder)
+    with store.snapshot():
+        classes = store.classes(options.run_id)
+        run_key = store.run(options.run_id).recipe.key
+        description = {
+            "format": format_name,
+            "run": run_key,
+            "split": dict(options.split),
+            "split_by": options.split_by,
+            "seed": options.seed,
+            "images": options.images,
+            "min_confidence": options.min_confidence,
+            "min_mask_quality": options.min_mask_quality,
+            **{name: getattr(options, name) for name in depends_on},
+        }
+        with staged(folder, entries, description) as new:
+            tally = Tally(classes, options.split)
+            yield NewDataset(
+                format_name, folder, new, run_key, tuple(classes), store, options, tally
+            )
