@@ -9,6 +9,8 @@ import typer
 
 from grounded_sam2.cli.options import (
     ConfigOption,
+    ExportMinConfidenceOption,
+    ExportMinMaskQualityOption,
     FormatOption,
     ImagesOption,
     MinConfidenceOption,
@@ -17,6 +19,7 @@ from grounded_sam2.cli.options import (
     SeedOption,
     SegmentationOption,
     SetOption,
+    SplitByOption,
     SplitOption,
     StoreArgument,
     chosen_config,
@@ -164,6 +167,7 @@ def label(
     ] = None,
     formats: FormatOption = None,
     split: SplitOption = "1",
+    split_by: SplitByOption = "content",
     seed: SeedOption = 0,
     images: ImagesOption = "copy",
     segmentation: SegmentationOption = "rle",
@@ -204,7 +208,9 @@ def label(
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 
     names = chosen_formats(formats or ["yolo"])
-    how = export_options(split, seed, images, segmentation)
+    how = export_options(
+        split=split, split_by=split_by, seed=seed, images=images, segmentation=segmentation
+    )
     model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     with ProgressBar() as bar:
         result = model.label(
@@ -232,9 +238,12 @@ def export(
         typer.Option("--out", metavar="OUT", help="Datasets go to OUT/FORMAT; FOLDER if absent."),
     ] = None,
     split: SplitOption = "1",
+    split_by: SplitByOption = "content",
     seed: SeedOption = 0,
     images: ImagesOption = "copy",
     segmentation: SegmentationOption = "rle",
+    min_confidence: ExportMinConfidenceOption = 0,
+    min_mask_quality: ExportMinMaskQualityOption = 0,
     pictures_from: Annotated[
         Path | None,
         typer.Option(
@@ -258,7 +267,17 @@ def export(
     from grounded_sam2.store import LabelStore
 
     names = chosen_formats(formats)
-    how = export_options(split, seed, images, segmentation, pictures_from, run)
+    how = export_options(
+        split=split,
+        split_by=split_by,
+        seed=seed,
+        images=images,
+        segmentation=segmentation,
+        min_confidence=min_confidence,
+        min_mask_quality=min_mask_quality,
+        pictures_from=pictures_from,
+        run_id=run,
+    )
     with LabelStore.open(folder) as store:
         for name in names:
             print_export(write_dataset(name, store, (out or folder) / name, how))

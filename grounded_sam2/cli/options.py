@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigOption",
+    "ExportMinConfidenceOption",
+    "ExportMinMaskQualityOption",
     "FormatOption",
     "ImagesOption",
     "MinConfidenceOption",
@@ -23,6 +25,7 @@ __all__ = [
     "SeedOption",
     "SegmentationOption",
     "SetOption",
+    "SplitByOption",
     "SplitOption",
     "StoreArgument",
     "chosen_config",
@@ -55,6 +58,22 @@ MinConfidenceOption = Annotated[
         help="Drop detections below; short for --set detector.min_confidence=….",
     ),
 ]
+ExportMinConfidenceOption = Annotated[
+    float,
+    typer.Option(
+        "--min-confidence",
+        metavar="0..1",
+        help="Leave out objects that the detector was less sure of.",
+    ),
+]
+ExportMinMaskQualityOption = Annotated[
+    float,
+    typer.Option(
+        "--min-mask-quality",
+        metavar="0..1",
+        help="Leave out objects whose mask has a lower predicted IoU.",
+    ),
+]
 FormatOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,6 +86,15 @@ SplitOption = Annotated[
         "--split",
         metavar="A/B/C",
         help="Shares of train/val/test, drawn from the pictures' content.",
+    ),
+]
+SplitByOption = Annotated[
+    str,
+    typer.Option(
+        "--split-by",
+        metavar="WHAT",
+        help="What is drawn: content (each picture), or folder, which keeps pictures of a folder "
+        "together; a folder called like a split is that split.",
     ),
 ]
 SeedOption = Annotated[
@@ -141,13 +169,18 @@ def chosen_formats(names: list[str] | None) -> list[str]:
 
 
 def export_options(
+    *,
     split: str,
+    split_by: str,
     seed: int,
     images: str,
     segmentation: str,
+    min_confidence: float = 0,
+    min_mask_quality: float = 0,
     pictures_from: Path | None = None,
     run_id: int | None = None,
 ) -> ExportOptions:
+    """The options of an export; wrong ones are told as wrong use of the command."""
     from grounded_sam2.errors import ExportError
     from grounded_sam2.exporters import ExportOptions, parse_split
 
@@ -155,9 +188,12 @@ def export_options(
         return ExportOptions(
             run_id=run_id,
             split=parse_split(split),
+            split_by=split_by,  # type: ignore[arg-type]  # checked there
             seed=seed,
-            images=images,  # type: ignore[arg-type]  # checked there
+            images=images,  # type: ignore[arg-type]
             segmentation=segmentation,  # type: ignore[arg-type]
+            min_confidence=min_confidence,
+            min_mask_quality=min_mask_quality,
             pictures_from=pictures_from,
         )
     except ExportError as error:
