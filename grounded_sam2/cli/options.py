@@ -77,7 +77,9 @@ ExportMinMaskQualityOption = Annotated[
 FormatOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--format", metavar="NAME", help="Dataset format to write: yolo or coco. Repeatable."
+        "--format",
+        metavar="NAME",
+        help="Dataset format to write: yolo, coco or yolo-boxes. Repeatable.",
     ),
 ]
 SplitOption = Annotated[

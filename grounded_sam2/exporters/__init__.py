@@ -18,6 +18,7 @@ from grounded_sam2.exporters.coco import export_coco
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
 from grounded_sam2.exporters.yolo import export_yolo
+from grounded_sam2.exporters.yolo_boxes import export_yolo_boxes
 from grounded_sam2.store import LabelStore
 
 __all__ = [
@@ -48,7 +49,11 @@ class Exporter(Protocol):
         ...
 
 
-EXPORTERS: Mapping[str, Exporter] = {"yolo": export_yolo, "coco": export_coco}
+EXPORTERS: Mapping[str, Exporter] = {
+    "yolo": export_yolo,
+    "coco": export_coco,
+    "yolo-boxes": export_yolo_boxes,
+}
 """Every format by the name that the command line knows it by."""
 
 

@@ -39,6 +39,12 @@ def two_parts() -> np.ndarray:
     return mask
 
 
+def pixel(x: int, y: int, size_hw=(60, 80)) -> np.ndarray:
+    mask = np.zeros(size_hw, bool)
+    mask[y, x] = True
+    return mask
+
+
 def label(mask: np.ndarray | None, class_name: str = "ball", **fields) -> Label:
     run_lengths = None if mask is None else encode(mask)[0]
     fields.setdefault("box_xyxy", (0, 0, 0, 0) if run_lengths is None else run_lengths.bbox_xyxy)
@@ -58,6 +64,8 @@ class Labeled:
     disc = staticmethod(disc)
     ring = staticmethod(ring)
     two_parts = staticmethod(two_parts)
+    pixel = staticmethod(pixel)
+    classes = ["ball", "box", "Katze ü"]  # noqa: RUF012
     label = staticmethod(label)
 
     def __init__(self, root: Path) -> None:

@@ -1,0 +1,69 @@
+"""Extent, order and painting of objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grounded_sam2.exporters.objects import extent, paint, row_major_runs, top_first, whole_pixels
+from grounded_sam2.geometry.rle import encode
+
+VOID = 255
+
+
+def unrolled(runs: np.ndarray) -> np.ndarray:
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+
+
+def test_the_extent_is_the_masks_then_the_box_within_the_picture(labeled):
+    size = (60, 80)
+    assert extent(labeled.label(labeled.pixel(3, 4)), size) == (3, 4, 4, 5)
+    assert extent(labeled.label(None, box_xyxy=(-1, 5.5, 90, 70)), size) == (0, 5.5, 80, 60)
+    assert extent(labeled.label(None, box_xyxy=(80, 5, 90, 9)), size) is None
+    assert extent(labeled.label(np.zeros(size, bool)), size) is None
+
+
+def test_a_box_touches_pixels_that_it_covers_in_part():
+    assert whole_pixels((0.5, 1.0, 2.01, 3.0)) == (0, 1, 3, 3)
+
+
+def test_the_surest_is_on_top_and_what_has_no_confidence_above_all(labeled):
+    objects = [labeled.label(None, confidence=c) for c in (0.2, 0.9, None, 0.9, 1.0)]
+    assert top_first(objects) == [2, 4, 1, 3, 0]
+    assert top_first([]) == []
+
+
+def test_overlaps_show_the_surest(labeled):
+    below = labeled.label(np.ones((60, 80), bool), confidence=0.3)
+    above = labeled.label(labeled.ring(), confidence=0.8)
+    painted = paint([above, below], [7, 9], (60, 80), void=VOID)
+    assert np.array_equal(painted, np.where(labeled.ring(), 7, 9))
+
+
+def test_boxes_without_a_mask_are_void_below_every_mask(labeled):
+    box = labeled.label(None, box_xyxy=(10, 10, 20.5, 20), confidence=1.0)
+    mask = labeled.label(labeled.pixel(12, 12), confidence=0.1)
+    painted = paint([mask, box], [3, 4], (60, 80), void=VOID)
+    assert painted[12, 12] == 3
+    assert (painted == VOID).sum() == 11 * 10 - 1
+    assert (painted == 0).sum() == 60 * 80 - 11 * 10
+
+
+def test_nothing_is_painted_as_zeros():
+    assert not paint([], [], (2, 3), void=VOID).any()
+
+
+@pytest.mark.parametrize("name", ["disc", "ring", "two_parts"])
+def test_runs_row_by_row_give_the_mask_back(labeled, name):
+    mask = getattr(labeled, name)()
+    rle = encode(mask)[0]
+    assert np.array_equal(unrolled(row_major_runs(rle)).reshape(60, 80), mask)
+    crop, _ = rle.decode_crop()
+    assert np.array_equal(unrolled(row_major_runs(rle, within_box=True)).reshape(crop.shape), crop)
+
+
+def test_runs_of_an_empty_and_a_full_mask():
+    empty, full = encode(np.stack((np.zeros((4, 5), bool), np.ones((4, 5), bool))))
+    assert row_major_runs(empty).tolist() == [20]
+    assert row_major_runs(empty, within_box=True).tolist() == []
+    assert row_major_runs(full).tolist() == [0, 20]
