@@ -17,6 +17,7 @@ from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.coco import export_coco
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
+from grounded_sam2.exporters.voc import export_voc
 from grounded_sam2.exporters.yolo import export_yolo
 from grounded_sam2.exporters.yolo_boxes import export_yolo_boxes
 from grounded_sam2.store import LabelStore
@@ -53,6 +54,7 @@ EXPORTERS: Mapping[str, Exporter] = {
     "yolo": export_yolo,
     "coco": export_coco,
     "yolo-boxes": export_yolo_boxes,
+    "voc": export_voc,
 }
 """Every format by the name that the command line knows it by."""
 

@@ -1,0 +1,161 @@
+"""Pascal VOC: boxes and segmentation, in the folders of its development kit.
+
+    VOCdevkit/VOC2012/
+        JPEGImages/sub/a.jpg
+        Annotations/sub/a.xml               boxes: whole pixels, 1-based, both ends included
+        SegmentationClass/sub/a.png         palette: 0 background, 1 … classes, 255 void
+        SegmentationObject/sub/a.png        palette: 1 … objects in the order of the XML, 255 void
+        ImageSets/Main/<split>.txt          names of pictures without ending, one a line
+        ImageSets/Segmentation/<split>.txt
+        labelmap.txt                        class:red,green,blue:: as CVAT and Datumaro read it
+
+Readers take ``JPEGImages/<name>.jpg`` for granted, so that pictures in other formats become JPEG
+(quality 95, no chroma subsampling); and they split lines at spaces, so that names get underscores
+for them. Where objects overlap, the one of higher confidence is on top. The box of an object
+without a mask is void in both masks: nobody knows which of its pixels are the object. Objects
+beyond the 254th of a picture have no value left in SegmentationObject, and are void there.
+
+Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters.dataset import NewDataset, new_dataset
+from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.objects import extent, paint, whole_pixels
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary
+from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
+from grounded_sam2.results import Label
+from grounded_sam2.store import LabelStore
+
+__all__ = ["export_voc", "voc_palette"]
+
+_ROOT = "VOCdevkit/VOC2012"
+_VOID = 255
+_MOST = _VOID - 1
+_RULES = NameRules(
+    suffixes=frozenset({".jpg"}),
+    substitute=".jpg",
+    lower_case_suffix=True,
+    unique_stems=True,
+    forbidden=rf"""[\s#"']|{NOT_XML}""",
+)
+
+
+def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
+    """Write a Pascal VOC dataset. See `grounded_sam2.exporters.Exporter`.
+
+    Raises:
+        ExportError: also if there are more than 254 classes, which no palette holds.
+    """
+    with new_dataset("voc", store, folder, options, entries=("VOCdevkit",)) as data:
+        if len(data.classes) > _MOST:
+            raise ExportError(
+                f"export to '{folder}': Pascal VOC holds at most {_MOST} classes, there are "
+                f"{len(data.classes)}; choose masks or coco"
+            )
+        root = data.new / _ROOT
+        root.mkdir(parents=True)
+        (root / "labelmap.txt").write_text("".join(_label_map(data.classes)), encoding="utf-8")
+        with ExitStack() as stack:
+            lists = {}
+            for kind in ("Main", "Segmentation"):
+                (root / "ImageSets" / kind).mkdir(parents=True)
+                for split in options.split:
+                    path = root / "ImageSets" / kind / f"{split}.txt"
+                    lists[kind, split] = stack.enter_context(path.open("w", encoding="utf-8"))
+            for picture in data.pictures(f"{_ROOT}/JPEGImages", rules=_RULES, split_folders=False):
+                objects = _write_labels(root, picture, data)
+                for kind in ("Main", "Segmentation"):
+                    lists[kind, picture.split].write(f"{picture.name.with_suffix('')}\n")
+                for label in objects:
+                    data.tally.add(label, instead_of_mask="written as their box, void in masks")
+        return data.summary()
+
+
+def voc_palette() -> NDArray[np.uint8]:
+    """The colours of Pascal VOC: ``(256, 3)`` ``uint8`` RGB, by pixel value.
+
+    Each colour takes its bits from those of its number, three by three, the lowest into the
+    highest bits of red, green and blue.
+    """
+    number = np.arange(256)[:, None]
+    channel = np.arange(3)
+    colours = np.zeros((256, 3), np.uint8)
+    for place in range(8):
+        bit = number >> (3 * place + channel) & 1
+        colours |= (bit << (7 - place)).astype(np.uint8)
+    return colours
+
+
+def _label_map(classes: Sequence[str]) -> Iterator[str]:
+    yield "# label:color_rgb:parts:actions\n"
+    for name, (red, green, blue) in zip(["background", *classes], voc_palette(), strict=False):
+        yield f"{name}:{red},{green},{blue}::\n"
+    red, green, blue = voc_palette()[_VOID]
+    yield f"void:{red},{green},{blue}::\n"
+
+
+def _write_labels(root: Path, picture: PlacedPicture, data: NewDataset) -> list[Label]:
+    """Write what a picture's labels say; give the objects that have an extent."""
+    size_hw = picture.labels.size_hw
+    boxes, objects = [], []
+    for label in picture.labels.objects:
+        box = extent(label, size_hw)
+        if box is None:
+            data.tally.remark("objects without extent, left out")
+            continue
+        boxes.append(box)
+        objects.append(label)
+    annotation = root / "Annotations" / picture.name.with_suffix(".xml")
+    annotation.parent.mkdir(parents=True, exist_ok=True)
+    annotation.write_text("".join(_annotation(picture, objects, boxes)), encoding="utf-8")
+
+    class_ids = {name: i for i, name in enumerate(data.classes, start=1)}
+    data.tally.remark(
+        "objects beyond the 254th of a picture, void in masks of objects",
+        max(len(objects) - _MOST, 0),
+    )
+    for kind, values in {
+        "SegmentationClass": [class_ids[label.class_name] for label in objects],
+        "SegmentationObject": [min(i, _VOID) for i in range(1, len(objects) + 1)],
+    }.items():
+        pixels = paint(objects, values, size_hw, void=_VOID)
+        image = PIL.Image.fromarray(pixels.astype(np.uint8))
+        image.putpalette(voc_palette().tobytes())
+        file = root / kind / picture.name.with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(file, format="PNG")
+    return objects
+
+
+def _annotation(
+    picture: PlacedPicture,
+    objects: Sequence[Label],
+    boxes: Sequence[tuple[float, float, float, float]],
+) -> Iterator[str]:
+    height, width = picture.labels.size_hw
+    yield "<annotation>\n\t<folder>VOC2012</folder>\n"
+    yield f"\t<filename>{xml_text(str(picture.name))}</filename>\n"
+    yield "\t<source>\n\t\t<database>grounded-sam2</database>\n\t</source>\n"
+    yield f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
+    yield "\t\t<depth>3</depth>\n\t</size>\n\t<segmented>1</segmented>\n"
+    for label, box in zip(objects, boxes, strict=True):
+        left, top, right, bottom = whole_pixels(box)
+        yield f"\t<object>\n\t\t<name>{xml_text(label.class_name)}</name>\n"
+        yield "\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
+        yield "\t\t<difficult>0</difficult>\n\t\t<bndbox>\n"
+        yield f"\t\t\t<xmin>{left + 1}</xmin>\n\t\t\t<ymin>{top + 1}</ymin>\n"
+        yield f"\t\t\t<xmax>{right}</xmax>\n\t\t\t<ymax>{bottom}</ymax>\n"
+        yield "\t\t</bndbox>\n\t</object>\n"
+    yield "</annotation>\n"
