@@ -79,7 +79,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="Dataset format to write: yolo, coco, yolo-boxes or voc. Repeatable.",
+        help="Dataset format to write: yolo, coco, yolo-boxes, voc or masks. Repeatable.",
     ),
 ]
 SplitOption = Annotated[

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.coco import export_coco
+from grounded_sam2.exporters.masks import export_masks
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
 from grounded_sam2.exporters.voc import export_voc
@@ -55,6 +56,7 @@ EXPORTERS: Mapping[str, Exporter] = {
     "coco": export_coco,
     "yolo-boxes": export_yolo_boxes,
     "voc": export_voc,
+    "masks": export_masks,
 }
 """Every format by the name that the command line knows it by."""
 
