@@ -15,6 +15,8 @@ from typing import Protocol
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.coco import export_coco
+from grounded_sam2.exporters.csv_tables import export_csv
+from grounded_sam2.exporters.jsonl import export_jsonl
 from grounded_sam2.exporters.masks import export_masks
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
@@ -57,6 +59,8 @@ EXPORTERS: Mapping[str, Exporter] = {
     "yolo-boxes": export_yolo_boxes,
     "voc": export_voc,
     "masks": export_masks,
+    "jsonl": export_jsonl,
+    "csv": export_csv,
 }
 """Every format by the name that the command line knows it by."""
 

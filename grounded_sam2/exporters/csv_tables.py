@@ -1,0 +1,55 @@
+"""CSV, for scripts and spreadsheets: a table of pictures and a table of objects.
+
+    images/<split>/sub/a.jpg
+    images.csv                     a picture per row, background included
+    objects.csv                    an object per row; ``image`` is its picture
+
+The columns are the keys of `grounded_sam2.exporters.records`, the box in four of them. pycocotools
+decodes a mask from ``rle``, ``height`` and ``width``. UTF-8; what is not known is an empty cell.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from grounded_sam2.exporters.dataset import new_dataset
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary
+from grounded_sam2.exporters.records import object_record, picture_records
+from grounded_sam2.results import Label
+from grounded_sam2.store import LabelStore
+
+__all__ = ["export_csv"]
+
+_BOX = ("x_min", "y_min", "x_max", "y_max")
+_PICTURE = ("image", "split", "width", "height")
+_OBJECT = (
+    *("class", "caption", *_BOX, "area", "confidence", "mask_quality", "track_id", "origin"),
+    "rle",
+)
+
+
+def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
+    """Write CSV tables. See `grounded_sam2.exporters.Exporter`."""
+    entries = ("images", "images.csv", "objects.csv")
+    with new_dataset("csv", store, folder, options, entries=entries) as data:
+        with (
+            (data.new / "images.csv").open("w", encoding="utf-8", newline="") as images_file,
+            (data.new / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,
+        ):
+            images = csv.DictWriter(images_file, (*_PICTURE, "objects"), lineterminator="\n")
+            objects = csv.DictWriter(objects_file, (*_PICTURE, *_OBJECT), lineterminator="\n")
+            images.writeheader()
+            objects.writeheader()
+            for picture, record in picture_records(data):
+                images.writerow({**record, "objects": len(picture.labels)})
+                objects.writerows({**record, **_row(each)} for each in picture.labels.objects)
+        return data.summary()
+
+
+def _row(label: Label) -> dict[str, Any]:
+    record = object_record(label)
+    segmentation = record.pop("segmentation")
+    box = dict(zip(_BOX, record.pop("box"), strict=True))
+    return {**record, **box, "rle": segmentation and segmentation["counts"]}

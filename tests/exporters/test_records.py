@@ -1,0 +1,128 @@
+"""JSON lines and CSV: what scripts read is what the store holds."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+from pycocotools import mask as coco_mask
+
+from grounded_sam2.exporters import ExportOptions, export
+
+SPLIT = {"train": 0.5, "val": 0.5}
+
+
+def run(labeled, format_name, **options):
+    options = ExportOptions(**options)
+    return export(format_name, labeled.store, labeled.folder / format_name, options)
+
+
+def lines(labeled) -> list[dict]:
+    text = (labeled.folder / "jsonl" / "labels.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table(labeled, name: str) -> list[dict[str, str]]:
+    with (labeled.folder / "csv" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def decoded(segmentation: dict) -> np.ndarray:
+    return coco_mask.decode(segmentation).astype(bool)
+
+
+def test_every_picture_is_a_line_with_the_masks_of_its_objects(rich):
+    run(rich, "jsonl", split=SPLIT)
+    stored = {item.item_id: labels for item, labels in rich.store.labels()}
+    read = {each["image"].split("/", 2)[2]: each for each in lines(rich)}
+    assert set(read) == set(stored)
+    for item_id, labels in stored.items():
+        picture = read[item_id]
+        assert (picture["height"], picture["width"]) == labels.size_hw
+        assert picture["image"].split("/")[1] == picture["split"]
+        for each, label in zip(picture["objects"], labels.objects, strict=True):
+            assert np.array_equal(decoded(each["segmentation"]), label.mask.decode())
+            assert each["area"] == label.mask.area
+            assert each["box"] == list(label.mask.bbox_xyxy)
+            assert (each["class"], each["caption"]) == (label.class_name, label.caption)
+            assert each["confidence"] == label.confidence
+            assert each["mask_quality"] == label.mask_quality
+            assert each["origin"] == "model"
+
+
+def test_tables_say_what_the_lines_say(rich):
+    run(rich, "jsonl", split=SPLIT)
+    run(rich, "csv", split=SPLIT)
+    assert table(rich, "images") == [
+        {
+            "image": each["image"],
+            "split": each["split"],
+            "width": "80",
+            "height": "60",
+            "objects": str(len(each["objects"])),
+        }
+        for each in lines(rich)
+    ]
+    expected = [(picture, each) for picture in lines(rich) for each in picture["objects"]]
+    for row, (picture, each) in zip(table(rich, "objects"), expected, strict=True):
+        assert row["image"] == picture["image"]
+        assert row["class"] == each["class"]
+        assert [float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max")] == each["box"]
+        assert row["confidence"] == ("" if each["confidence"] is None else str(each["confidence"]))
+        size = [int(row["height"]), int(row["width"])]
+        mask = decoded({"size": size, "counts": row["rle"].encode("ascii")})
+        assert np.array_equal(mask, decoded(each["segmentation"]))
+
+
+@pytest.mark.consumers
+def test_pandas_reads_both(rich):
+    pd = pytest.importorskip("pandas")
+    run(rich, "csv")
+    run(rich, "jsonl")
+    objects = pd.read_csv(rich.folder / "csv" / "objects.csv")
+    assert objects["class"].value_counts().to_dict() == {"ball": 3, "box": 2, "Katze ü": 2}
+    assert objects["confidence"].isna().sum() == 1
+    read = pd.read_json(rich.folder / "jsonl" / "labels.jsonl", lines=True)
+    assert read["objects"].map(len).tolist() == [2, 0, 1, 3, 1]
+
+
+@pytest.mark.parametrize("name", ['a, "b"\nc', "=1+1", "日本語"])
+def test_any_class_and_caption_comes_back(labeled, name):
+    labeled.add("a.png", labeled.label(labeled.disc(), name, caption=name))
+    run(labeled, "csv")
+    run(labeled, "jsonl")
+    assert [(row["class"], row["caption"]) for row in table(labeled, "objects")] == [(name, name)]
+    assert lines(labeled)[0]["objects"][0]["class"] == name
+
+
+def test_an_object_without_a_mask_has_its_box_and_neither_area_nor_mask(labeled):
+    label = labeled.label(None, box_xyxy=(8.25, 6, 40, 30), mask_quality=None)
+    labeled.add("a.png", replace(label, track_id=7, origin="human"))
+    summary = run(labeled, "jsonl")
+    [each] = lines(labeled)[0]["objects"]
+    assert each["box"] == [8.25, 6, 40, 30]
+    assert each["area"] is each["segmentation"] is each["mask_quality"] is None
+    assert (each["track_id"], each["origin"]) == (7, "human")
+    assert summary.notes == ("objects without a mask, written as their box: 1",)
+    run(labeled, "csv")
+    [row] = table(labeled, "objects")
+    assert row["area"] == row["rle"] == row["mask_quality"] == ""
+
+
+def test_one_pixel(labeled):
+    labeled.add("a.png", labeled.label(labeled.pixel(79, 0)))
+    run(labeled, "jsonl")
+    [each] = lines(labeled)[0]["objects"]
+    assert (each["box"], each["area"]) == ([79, 0, 80, 1], 1)
+
+
+def test_a_turned_picture_and_its_record_agree(labeled):
+    labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
+    run(labeled, "jsonl")
+    [record] = lines(labeled)
+    with PIL.Image.open(labeled.folder / "jsonl" / record["image"]) as picture:
+        assert picture.size == (record["width"], record["height"]) == (80, 60)
