@@ -79,8 +79,8 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, jsonl or csv. "
-        "Repeatable.",
+        help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, hf, jsonl or "
+        "csv. Repeatable.",
     ),
 ]
 SplitOption = Annotated[

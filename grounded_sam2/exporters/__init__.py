@@ -16,6 +16,7 @@ from typing import Protocol
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.coco import export_coco
 from grounded_sam2.exporters.csv_tables import export_csv
+from grounded_sam2.exporters.hugging_face import export_hugging_face
 from grounded_sam2.exporters.jsonl import export_jsonl
 from grounded_sam2.exporters.masks import export_masks
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
@@ -59,6 +60,7 @@ EXPORTERS: Mapping[str, Exporter] = {
     "yolo-boxes": export_yolo_boxes,
     "voc": export_voc,
     "masks": export_masks,
+    "hf": export_hugging_face,
     "jsonl": export_jsonl,
     "csv": export_csv,
 }

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from grounded_sam2.exporters.files import PlacedPicture, place_pictures
+from grounded_sam2.exporters.files import PlacedPicture, place_pictures, read_pictures
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
 from grounded_sam2.exporters.staging import staged
@@ -56,6 +56,10 @@ class NewDataset:
             min_side=min_side,
             split_folders=split_folders,
         )
+
+    def picture_bytes(self, *, rules: NameRules) -> Iterator[tuple[PlacedPicture, bytes]]:
+        """The bytes of the pictures, put nowhere, and their labels. See `read_pictures`."""
+        return read_pictures(self.store, self.options, self.tally, rules=rules)
 
     def summary(self, notes: Sequence[str] = ()) -> ExportSummary:
         """The counts so far.
