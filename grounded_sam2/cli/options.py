@@ -79,8 +79,8 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, hf, jsonl or "
-        "csv. Repeatable.",
+        help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, hf, jsonl, "
+        "csv or cvat. Repeatable.",
     ),
 ]
 SplitOption = Annotated[
@@ -115,7 +115,7 @@ SegmentationOption = Annotated[
     typer.Option(
         "--segmentation",
         metavar="FORM",
-        help="Masks of coco: rle (exact), or polygons for readers that know nothing else.",
+        help="Masks of coco and cvat: rle (exact), or polygons for readers that know nothing else.",
     ),
 ]
 OntologyOption = Annotated[

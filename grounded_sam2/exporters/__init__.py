@@ -16,6 +16,7 @@ from typing import Protocol
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.coco import export_coco
 from grounded_sam2.exporters.csv_tables import export_csv
+from grounded_sam2.exporters.cvat import export_cvat
 from grounded_sam2.exporters.hugging_face import export_hugging_face
 from grounded_sam2.exporters.jsonl import export_jsonl
 from grounded_sam2.exporters.masks import export_masks
@@ -63,6 +64,7 @@ EXPORTERS: Mapping[str, Exporter] = {
     "hf": export_hugging_face,
     "jsonl": export_jsonl,
     "csv": export_csv,
+    "cvat": export_cvat,
 }
 """Every format by the name that the command line knows it by."""
 
