@@ -109,7 +109,7 @@ class TestHelp:
         assert cli().out == cli("--help").out
 
     def test_names_every_shipped_configuration_and_format(self, cli: Cli) -> None:
-        text = cli("label", "--help").out
+        text = "".join(cli("label", "--help").out.split())  # a hyphen may end a line
         assert all(name in text for name in (*shipped_names("config"), *EXPORTERS))
 
     def test_loads_no_model_library(self) -> None:
@@ -187,7 +187,7 @@ class TestWrongUse:
         self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
-        args = ("--ontology", ontology, "--out", out, "--format", "yolo", "--format", "voc")
+        args = ("--ontology", ontology, "--out", out, "--format", "yolo", "--format", "vok")
         assert cli("label", pictures, *args).code == 2
         assert not out.exists()
 

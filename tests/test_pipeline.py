@@ -137,8 +137,8 @@ def test_output_among_the_pictures_is_not_labeled(model, tmp_path):
 def test_an_unknown_format_is_noticed_before_anything_is_labeled(model, tmp_path):
     (tmp_path / "in").mkdir()
     PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
-    with pytest.raises(ExportError, match="'voc' is not known"):
-        model.label(tmp_path / "in", output_folder=tmp_path / "out", formats=("yolo", "voc"))
+    with pytest.raises(ExportError, match="'vok' is not known"):
+        model.label(tmp_path / "in", output_folder=tmp_path / "out", formats=("yolo", "vok"))
     assert not (tmp_path / "out").exists()
 
 

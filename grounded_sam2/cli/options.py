@@ -80,7 +80,7 @@ FormatOption = Annotated[
         "--format",
         metavar="NAME",
         help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, hf, jsonl, "
-        "csv or cvat. Repeatable.",
+        "csv, cvat or labelstudio. Repeatable.",
     ),
 ]
 SplitOption = Annotated[
@@ -115,7 +115,8 @@ SegmentationOption = Annotated[
     typer.Option(
         "--segmentation",
         metavar="FORM",
-        help="Masks of coco and cvat: rle (exact), or polygons for readers that know nothing else.",
+        help="Masks of coco, cvat and labelstudio: rle (exact), or polygons for readers that know "
+        "nothing else.",
     ),
 ]
 OntologyOption = Annotated[

@@ -19,6 +19,7 @@ from grounded_sam2.exporters.csv_tables import export_csv
 from grounded_sam2.exporters.cvat import export_cvat
 from grounded_sam2.exporters.hugging_face import export_hugging_face
 from grounded_sam2.exporters.jsonl import export_jsonl
+from grounded_sam2.exporters.label_studio import export_label_studio
 from grounded_sam2.exporters.masks import export_masks
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
@@ -65,6 +66,7 @@ EXPORTERS: Mapping[str, Exporter] = {
     "jsonl": export_jsonl,
     "csv": export_csv,
     "cvat": export_cvat,
+    "labelstudio": export_label_studio,
 }
 """Every format by the name that the command line knows it by."""
 
