@@ -46,9 +46,8 @@ def peer(
         boxes, classes = [], []
         for class_id, caption in enumerate(CAPTIONS):
             (tokens,) = one_by_one(detector, image, [caption], None)
-            for instance in dict.fromkeys(read_answer(tokens, detector._vocabulary)):
-                if not instance.has_area:
-                    continue
+            said = read_answer(tokens, detector._vocabulary)
+            for instance in filter(lambda box: box.has_area, said):
                 boxes.append(bins_to_boxes([instance.bins], (height, width))[0])
                 classes.append(class_id)
         masks = [np.zeros((0, height, width), np.bool_)]

@@ -6,9 +6,12 @@
 As with the detector, the vision encoder is first taught directly what stands where, and then
 prompts are asked: boxes that are a little off, points, and a second round in which the first
 answer comes back as a mask prompt with a point where it was most wrong. All four mask outputs
-are trained, the single one on half of the steps and the three alternatives (the best of them is
-the one that counts) on the other half, because at inference SAM 2 falls back to the alternatives
+are trained, the single one on most of the steps and the three alternatives (the best of them is
+the one that counts) on the others, because at inference SAM 2 falls back to the alternatives
 whenever its single mask is unstable. Each output also learns to predict its own IoU.
+
+What a prompt means takes many prompts to learn and little resolution, so a first stage works on
+pictures of half the size, where a prompt costs a quarter; the second sharpens the outlines.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ __all__ = [
 NEIGHBOURHOOD = 30
 """Bins on either side of a chosen location that count as the same place: 3 % of the picture. A
 detector that is sure of an edge still spreads its mass over neighbouring bins; half as wide a
-neighbourhood told right from wrong a little worse on the embedded model (AUROC 0.948 instead of
-0.957 on the scenes that this was chosen on)."""
+neighbourhood told right from wrong a little worse on an earlier state of the embedded model (AUROC
+0.948 instead of 0.957, on the scenes that this was chosen on)."""
 _COMPACT_AT = 0.1
 """Share of finished rows at which they leave the batch: leaving copies the others' caches, which
 costs about as much as one decoding step reads."""
