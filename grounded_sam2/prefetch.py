@@ -18,10 +18,10 @@ from typing import Protocol
 from grounded_sam2.config import Config, ImageConfig
 from grounded_sam2.errors import GroundedSAM2Error
 from grounded_sam2.results import Frame
-from grounded_sam2.sources.folder import ImageRef
 from grounded_sam2.sources.image import load_frame
+from grounded_sam2.sources.refs import ImageRef
+from grounded_sam2.sources.stamps import file_stamp, is_same_file
 from grounded_sam2.store import Item, KnownItem, LabelStore
-from grounded_sam2.store.stamps import file_stamp, is_same_file
 
 __all__ = ["Opened", "PictureSource", "opened_batches", "reason"]
 

@@ -26,8 +26,8 @@ from grounded_sam2.exporters.options import ExportOptions, Tally
 from grounded_sam2.exporters.splits import split_of
 from grounded_sam2.results import Labels
 from grounded_sam2.sources.image import load_image
+from grounded_sam2.sources.stamps import is_same_file
 from grounded_sam2.store import Item, LabelStore
-from grounded_sam2.store.stamps import is_same_file
 
 __all__ = ["PlacedPicture", "place_pictures", "read_pictures"]
 

@@ -10,27 +10,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.image import printable
+from grounded_sam2.sources.refs import ImageRef
 
-__all__ = ["IMAGE_EXTENSIONS", "FolderSource", "ImageRef"]
+__all__ = ["IMAGE_EXTENSIONS", "FolderSource"]
 
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".jp2", ".j2k", ".qoi", ".heic", ".heif"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """A picture that has not been opened yet."""
-
-    item_id: str
-    """POSIX path relative to the source's root; what is not UTF-8 in it is written ``\\xff``."""
-    path: Path
 
 
 class FolderSource:

@@ -12,8 +12,8 @@ import pytest
 
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels
+from grounded_sam2.sources.stamps import file_stamp
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
-from grounded_sam2.store.stamps import file_stamp
 
 ORIENTATION_TAG = 0x0112
 RECIPE = Recipe(

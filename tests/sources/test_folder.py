@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, ImageRef
+from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource
+from grounded_sam2.sources.refs import ImageRef
 
 
 def make(root: Path, *names: str) -> Path:
