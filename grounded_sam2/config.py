@@ -1,6 +1,6 @@
 """Everything that can be set, as frozen dataclasses read from YAML.
 
-A configuration has five sections. A file names only what it changes; every other value is the
+A configuration has six sections. A file names only what it changes; every other value is the
 default written here, beside its reason. A key that does not exist is an error which names the
 nearest one, so that a typo never runs with the default instead.
 
@@ -28,6 +28,7 @@ __all__ = [
     "ImageConfig",
     "RuntimeConfig",
     "SegmenterConfig",
+    "TilingConfig",
     "load_config",
 ]
 
@@ -109,6 +110,31 @@ class RuntimeConfig(CheckedSection):
 
 
 @dataclass(frozen=True)
+class TilingConfig(CheckedSection):
+    """Pictures in which small things would vanish are looked at piece by piece.
+
+    The models see a picture squeezed into a square of their input, 768 or 1024 pixels a side, so
+    that what they lose is set by the longer side.
+    """
+
+    section: ClassVar[str] = "tiling"
+
+    mode: Literal["auto", "always", "never"] = "auto"
+    """``auto``: pictures with a side above ``above_side``; ``always``: all that are larger than a
+    tile."""
+    above_side: PositiveInt = 6144
+    """Longer side in pixels. Photographs of 24 million pixels are 6000 wide and show things at the
+    size that people look at; what is larger is mostly a scan, a map or an aerial picture."""
+    tile_size: Annotated[int, Range(64)] = 1024
+    """Side of a tile in pixels: SAM 2 sees it as it is, Florence-2 at three quarters."""
+    overlap: Annotated[float, Range(0, 0.5)] = 0.25
+    """Share of a tile that the next one shows again. What is smaller is whole in one of the two;
+    what is larger is seen whole in tiles of four times the size, or in the whole picture."""
+    tiles_per_batch: PositiveInt = 8
+    """Tiles given to a model together. Bounds the memory, whatever the size of the picture."""
+
+
+@dataclass(frozen=True)
 class CleanupConfig(CheckedSection):
     """What happens to masks between the segmenter and the store."""
 
@@ -158,6 +184,7 @@ class Config:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    tiling: TilingConfig = field(default_factory=TilingConfig)
     cleanup: CleanupConfig = field(default_factory=CleanupConfig)
     images: ImageConfig = field(default_factory=ImageConfig)
 
@@ -182,7 +209,14 @@ class Config:
 
 _SECTIONS: dict[str, type[CheckedSection]] = {
     cls.section: cls
-    for cls in (DetectorConfig, SegmenterConfig, RuntimeConfig, CleanupConfig, ImageConfig)
+    for cls in (
+        DetectorConfig,
+        SegmenterConfig,
+        RuntimeConfig,
+        TilingConfig,
+        CleanupConfig,
+        ImageConfig,
+    )
 }
 
 
