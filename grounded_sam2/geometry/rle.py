@@ -19,7 +19,17 @@ from pycocotools import mask as coco_mask
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.runs import pack, unpack
 
-__all__ = ["Rle", "areas", "bounding_boxes", "decode", "encode", "encode_crop", "iou"]
+__all__ = [
+    "Rle",
+    "areas",
+    "bounding_boxes",
+    "containment",
+    "decode",
+    "encode",
+    "encode_crop",
+    "iou",
+    "paste",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +173,8 @@ def encode_crop(
             "threshold it first"
         )
     _check_size(size_hw)
+    _check_inside(crop.shape, origin_xy, size_hw)
     (height, width), (left, top) = size_hw, origin_xy
-    if min(left, top) < 0 or left + crop.shape[1] > width or top + crop.shape[0] > height:
-        raise GeometryError(
-            f"crop of {crop.shape[0]}×{crop.shape[1]} at x={left}, y={top}: "
-            f"reaches outside the picture of {height}×{width}"
-        )
     rows = np.flatnonzero(crop.any(axis=1))
     if not rows.size:
         return Rle(size_hw, pack(np.array([height * width])))
@@ -183,6 +189,39 @@ def encode_crop(
     changes = np.flatnonzero(np.diff(padded.ravel(), prepend=False))
     column, row = np.divmod(changes, inner_height + 1)
     bounds = (column + left + columns[0]) * height + row + top + rows[0]
+    return Rle(size_hw, pack(_shortest(np.diff(bounds, prepend=0, append=height * width))))
+
+
+def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rle:
+    """Put the mask of a window into the picture that the window was cut from.
+
+    Only run lengths are touched, so that the size of the picture costs nothing.
+
+    Args:
+        mask: of the window's size.
+        origin_xy: column and row of the window's first pixel in the picture.
+        size_hw: height and width of the picture; outside the window all is background.
+
+    Raises:
+        GeometryError: the window reaches outside the picture, or the mask is damaged.
+    """
+    _check_size(size_hw)
+    _check_inside(mask.size_hw, origin_xy, size_hw)
+    (height, width), (left, top), window_height = size_hw, origin_xy, mask.size_hw[0]
+    runs = mask.runs()
+    ends = np.cumsum(runs)[1::2]
+    begins = (ends - runs[1::2])[runs[1::2] > 0]
+    ends = ends[runs[1::2] > 0]
+    # A run may go on in the next column of the window, which is elsewhere in the picture: one
+    # piece for each column that it touches.
+    first = begins // window_height
+    pieces = (ends - 1) // window_height - first + 1
+    nth = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    column = np.repeat(first, pieces) + nth
+    begin_row = np.maximum(np.repeat(begins, pieces) - column * window_height, 0)
+    end_row = np.minimum(np.repeat(ends, pieces) - column * window_height, window_height)
+    at = (column + left) * height + top
+    bounds = np.stack((at + begin_row, at + end_row), axis=1).ravel()
     return Rle(size_hw, pack(_shortest(np.diff(bounds, prepend=0, append=height * width))))
 
 
@@ -228,17 +267,47 @@ def iou(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
     Raises:
         GeometryError: the masks are not all of one size.
     """
+    return _overlap(a, b, of_the_first=False)
+
+
+def containment(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
+    """Share of every mask of `a` that lies in each one of `b`.
+
+    Returns:
+        ``(len(a), len(b))`` ``float64`` in [0, 1]; an empty mask lies in nothing.
+
+    Raises:
+        GeometryError: the masks are not all of one size.
+    """
+    return _overlap(a, b, of_the_first=True)
+
+
+def _overlap(a: Sequence[Rle], b: Sequence[Rle], *, of_the_first: bool) -> NDArray[np.float64]:
+    """Intersection of every pair, as a share of their union or of the first."""
     _common_size([*a, *b], None)
     if not a or not b:
         return np.zeros((len(a), len(b)))
     first, second = ([{"size": m.size_hw, "counts": m.counts} for m in masks] for masks in (a, b))
-    return np.asarray(coco_mask.iou(first, second, [0] * len(b)), np.float64)
+    # pycocotools divides by the area of the first where the second is marked as a crowd
+    crowds = [int(of_the_first)] * len(b)
+    return np.asarray(coco_mask.iou(first, second, crowds), np.float64)
 
 
 def _check_size(size_hw: tuple[int, int]) -> None:
     height, width = size_hw
     if height < 1 or width < 1:
         raise GeometryError(f"mask of {height}×{width} pixels: both sides must be at least 1")
+
+
+def _check_inside(
+    window_hw: tuple[int, ...], origin_xy: tuple[int, int], size_hw: tuple[int, int]
+) -> None:
+    (height, width), (left, top) = size_hw, origin_xy
+    if min(left, top) < 0 or left + window_hw[1] > width or top + window_hw[0] > height:
+        raise GeometryError(
+            f"crop of {window_hw[0]}×{window_hw[1]} at x={left}, y={top}: "
+            f"reaches outside the picture of {height}×{width}"
+        )
 
 
 def _common_size(masks: Sequence[Rle], size_hw: tuple[int, int] | None) -> tuple[int, int]:

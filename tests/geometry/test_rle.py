@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.geometry.runs import pack
 
 Mask = NDArray[np.bool_]
 
@@ -133,6 +134,45 @@ def test_masks_of_different_pictures_do_not_mix() -> None:
         rle.decode([small, large])
     with pytest.raises(GeometryError, match="3×3 and 1×1"):
         rle.decode([small], (3, 3))
+
+
+@pytest.mark.parametrize("margins", [(0, 0, 0, 0), (3, 0, 2, 0), (0, 2, 0, 3), (1, 4, 2, 3)])
+def test_a_window_is_pasted_as_its_pixels_are(
+    dense: Mask, margins: tuple[int, int, int, int]
+) -> None:
+    left, top, right, bottom = margins
+    whole = np.pad(dense, ((top, bottom), (left, right)))
+    pasted = rle.paste(rle.encode(dense)[0], (left, top), (whole.shape[0], whole.shape[1]))
+    assert pasted == rle.encode(whole)[0]
+
+
+def test_a_window_with_empty_runs_is_pasted_in_the_shortest_form() -> None:
+    split = Rle((2, 2), pack(np.array([1, 1, 0, 1, 1])))
+    assert rle.paste(split, (1, 1), (3, 4)) == rle.encode(mask("....", "..#.", ".#.."))[0]
+
+
+def test_a_window_of_a_huge_picture_costs_its_runs_only() -> None:
+    pasted = rle.paste(rle.encode(mask("##", "##"))[0], (39_990, 29_990), (30_000, 40_000))
+    assert pasted.bbox_xyxy == (39_990, 29_990, 39_992, 29_992)
+    assert len(pasted.counts) < 40
+
+
+def test_a_window_outside_the_picture_is_an_error() -> None:
+    with pytest.raises(GeometryError, match="2×2 at x=3, y=0: reaches outside the picture of 4×4"):
+        rle.paste(rle.encode(mask("##", "##"))[0], (3, 0), (4, 4))
+
+
+def test_containment_is_the_share_of_the_first() -> None:
+    half, whole, none = (
+        rle.encode(m)[0] for m in (mask("##..", "...."), mask("####", "...."), mask("....", "...."))
+    )
+    np.testing.assert_allclose(
+        rle.containment([half, whole, none], [half, whole, none]),
+        [[1, 1, 0], [0.5, 1, 0], [0, 0, 0]],
+    )
+    assert rle.containment([], [half]).shape == (0, 1)
+    with pytest.raises(GeometryError, match="one picture"):
+        rle.containment([half], rle.encode(mask("#")))
 
 
 @pytest.mark.parametrize(
