@@ -13,11 +13,15 @@ stretched to fill the range.
   are not applied either, as in the pictures that the models were trained on.
 - **Animations** show their first frame; a PIL image the frame it stands at.
 - **EXIF orientation** 1 to 8 is applied; anything else is none.
+
+Pillow keeps four bytes for each pixel of colour. All that follows decoding is done band by band
+into the array that is returned, so that a large picture never exists a third time.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +45,10 @@ _TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+_FROM_THE_END = (3, 4, 6, 7)
+"""Orientations in which the file's first row is the last row or column of the upright picture."""
+_BAND_PIXELS = 2**22
+"""Pixels converted at a time: 16 MiB as Pillow keeps them, more than most pictures have."""
 _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _PHOTOMETRIC_TAG = 256, 257, 258, 262
 _WHITE_IS_ZERO = 0
 
@@ -62,9 +70,19 @@ def upright_rgb(picture: PIL.Image.Image) -> Image:
         Exception: what the decoder raises on a damaged file.
     """
     picture.load()
-    turn = _TURNS.get(exif_orientation(picture))  # after load: TIFFs turn themselves there
-    rgb = _rgb(picture)
-    return np.array(rgb if turn is None else rgb.transpose(turn))
+    orientation = exif_orientation(picture)  # after load: TIFFs turn themselves there
+    turn = _TURNS.get(orientation)
+    convert = _converter(picture)
+    width, height = picture.size
+    sideways = orientation > 4
+    image = np.empty((width, height, 3) if sideways else (height, width, 3), np.uint8)
+    for top, band in _bands(picture):
+        rgb = convert(band)
+        pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
+        begin = height - top - band.height if orientation in _FROM_THE_END else top
+        place = slice(begin, begin + band.height)
+        image[(slice(None), place) if sideways else place] = pixels
+    return image
 
 
 def check_size(width: int, height: int, *, max_pixels: int) -> None:
@@ -104,24 +122,52 @@ def read_rare_tiff(data: bytes, *, max_pixels: int) -> tuple[Image, int]:
         raise ValueError("neither Pillow nor OpenCV knows this kind of TIFF")
     if samples.ndim == 3:  # OpenCV's blue comes first
         samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
-    picture = PIL.Image.fromarray(np.ascontiguousarray(_eight_bits(samples)))
+    picture = PIL.Image.fromarray(
+        np.ascontiguousarray(_eight_bits(samples, samples.min(), samples.max()))
+    )
     orientation = tags.get(_ORIENTATION_TAG, 1)
     return upright_rgb(picture), int(orientation) if orientation in _TURNS else 1
 
 
+def _bands(picture: PIL.Image.Image) -> Iterator[tuple[int, PIL.Image.Image]]:
+    """A decoded picture cut into bands of whole rows: the first row of each, and the band."""
+    width, height = picture.size
+    rows = max(1, _BAND_PIXELS // width)
+    if rows >= height:
+        yield 0, picture
+        return
+    for top in range(0, height, rows):
+        yield top, picture.crop((0, top, width, min(top + rows, height)))
+
+
+def _converter(picture: PIL.Image.Image) -> Callable[[PIL.Image.Image], PIL.Image.Image]:
+    """What turns the bands of a decoded picture into RGB."""
+    if not picture.mode.startswith(("I", "F")):
+        return _rgb
+    tags = getattr(picture, "tag_v2", {})  # which the bands lack
+    extremes = []
+    for _, band in _bands(picture):
+        samples = _deep_samples(band, tags)
+        extremes += [samples.min(), samples.max()]
+    low, high = np.min(extremes), np.max(extremes)
+
+    def deep(band: PIL.Image.Image) -> PIL.Image.Image:
+        samples = _eight_bits(_deep_samples(band, tags), low, high)
+        return PIL.Image.fromarray(samples).convert("RGB")
+
+    return deep
+
+
 def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    if picture.mode.startswith(("I", "F")):
-        return PIL.Image.fromarray(_eight_bits(_deep_samples(picture))).convert("RGB")
     if picture.has_transparency_data:
         page = PIL.Image.new("RGBA", picture.size, "white")
         return PIL.Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _deep_samples(picture: PIL.Image.Image) -> NDArray[Any]:
+def _deep_samples(picture: PIL.Image.Image, tags: Mapping[int, Any]) -> NDArray[Any]:
     """Samples ``(h, w)`` of a picture of one deep channel, 0 meaning black."""
     samples = np.asarray(picture)
-    tags = getattr(picture, "tag_v2", {})
     # Pillow hands out these two kinds of TIFF as they lie in the file
     bits = tags.get(_BITS_TAG, (16,))[0]
     if picture.mode.startswith("I;16") and bits < 16:
@@ -131,10 +177,10 @@ def _deep_samples(picture: PIL.Image.Image) -> NDArray[Any]:
     return samples
 
 
-def _eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
+def _eight_bits(samples: NDArray[Any], low: Any, high: Any) -> NDArray[np.uint8]:
+    """Samples of a picture whose lowest and highest are given."""
     if samples.dtype == np.uint8:
         return samples
-    low, high = samples.min(), samples.max()
     if samples.dtype.kind == "f":
         if not (low >= 0 and high <= 255):  # also false for NaN
             raise ValueError(

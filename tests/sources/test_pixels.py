@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
+from grounded_sam2.sources import pixels
 from grounded_sam2.sources.image import load_frame, load_image
 
 WHITE = [255, 255, 255]
+
+
+@pytest.fixture(autouse=True, params=[2**22, 1], ids=["in one piece", "row by row"])
+def _bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds however the picture is cut."""
+    monkeypatch.setattr(pixels, "_BAND_PIXELS", request.param)
 
 
 def saved(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
