@@ -12,7 +12,8 @@ tie, the earlier object wins. What stays, stays in its order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,23 @@ from grounded_sam2.geometry.matching import nms
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label, Labels
 
-__all__ = ["clean_up"]
+__all__ = ["Cleaned", "clean_up"]
 
 
-def clean_up(labels: Labels, config: CleanupConfig) -> Labels:
+Objects: TypeAlias = dict[int, Label]
+"""Objects by their place among those that were given, rising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What clean-up left of the objects of one picture."""
+
+    labels: Labels
+    kept: tuple[int, ...]
+    """Which of the objects that were given each of these is; rising."""
+
+
+def clean_up(labels: Labels, config: CleanupConfig) -> Cleaned:
     """Clean the objects of one picture.
 
     Masks are decoded one at a time and only within their bounding boxes.
@@ -42,17 +56,17 @@ def clean_up(labels: Labels, config: CleanupConfig) -> Labels:
     Raises:
         GeometryError: a mask is damaged or not of the size of the picture.
     """
-    objects = [_with_tidy_mask(label, labels.size_hw, config) for label in labels.objects]
+    objects = dict(enumerate(_with_tidy_mask(x, labels.size_hw, config) for x in labels.objects))
     objects = _without_empty(objects)
     objects = _one_per_thing(objects, config)
     if config.non_overlapping:
         objects = _without_empty(_without_overlaps(objects, config))
     if config.boxes_from_masks:
-        objects = [
-            label if label.mask is None else replace(label, box_xyxy=label.mask.bbox_xyxy)
-            for label in objects
-        ]
-    return replace(labels, objects=tuple(objects))
+        objects = {
+            index: x if x.mask is None else replace(x, box_xyxy=x.mask.bbox_xyxy)
+            for index, x in objects.items()
+        }
+    return Cleaned(replace(labels, objects=tuple(objects.values())), tuple(objects))
 
 
 def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfig) -> Label:
@@ -71,14 +85,15 @@ def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfi
     return replace(label, mask=rle.encode_crop(crop, origin_xy, size_hw))
 
 
-def _without_empty(objects: Sequence[Label]) -> list[Label]:
-    return [label for label in objects if label.mask is None or label.mask.area]
+def _without_empty(objects: Objects) -> Objects:
+    return {i: label for i, label in objects.items() if label.mask is None or label.mask.area}
 
 
-def _one_per_thing(objects: Sequence[Label], config: CleanupConfig) -> list[Label]:
-    rank = np.argsort(_by_importance(objects))  # the inverse of the permutation
-    kept = nms(_overlap(objects), -rank, _limits(objects, config))
-    return [objects[index] for index in sorted(kept)]
+def _one_per_thing(objects: Objects, config: CleanupConfig) -> Objects:
+    indices, labels = list(objects), list(objects.values())
+    rank = np.argsort(_by_importance(labels))  # the inverse of the permutation
+    kept = nms(_overlap(labels), -rank, _limits(labels, config))
+    return {indices[place]: labels[place] for place in sorted(kept)}
 
 
 def _by_importance(objects: Sequence[Label]) -> list[int]:
@@ -121,16 +136,16 @@ def _limits(objects: Sequence[Label], config: CleanupConfig) -> NDArray[np.float
     return limits
 
 
-def _without_overlaps(objects: Sequence[Label], config: CleanupConfig) -> list[Label]:
-    result = list(objects)
-    order = [index for index in _by_importance(objects) if objects[index].mask is not None]
-    before = [mask for index in order if (mask := objects[index].mask) is not None]
-    for index, old, new in zip(order, before, masks.without_overlaps(before), strict=True):
+def _without_overlaps(objects: Objects, config: CleanupConfig) -> Objects:
+    result = dict(objects)
+    indices, labels = list(objects), list(objects.values())
+    order = [place for place in _by_importance(labels) if labels[place].mask is not None]
+    before = [mask for place in order if (mask := labels[place].mask) is not None]
+    for place, old, new in zip(order, before, masks.without_overlaps(before), strict=True):
         if new != old:
             # What others leave of a mask may be slivers. Its new holes belong to them: no filling.
             crop, origin_xy = new.decode_crop()
             crop = masks.remove_specks(crop, config.min_part_area)
-            result[index] = replace(
-                result[index], mask=rle.encode_crop(crop, origin_xy, old.size_hw)
-            )
+            mask = rle.encode_crop(crop, origin_xy, old.size_hw)
+            result[indices[place]] = replace(labels[place], mask=mask)
     return result

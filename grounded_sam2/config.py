@@ -59,7 +59,10 @@ class DetectorConfig(CheckedSection):
     """Caption rows decoded together, from however many pictures. Decoding is bound by reading the
     weights, so wide batches are nearly free until memory ends."""
     min_confidence: Fraction = 0.3
-    """Detections below are dropped. Answers to captions of absent things score below it."""
+    """Detections below are no labels. Answers to captions of absent things score below it."""
+    candidate_confidence: Fraction = 0.1
+    """Detections below are forgotten; between it and `min_confidence` they are kept in the label
+    store, marked, so that a lower threshold needs no model. Each costs a mask."""
 
 
 @dataclass(frozen=True)

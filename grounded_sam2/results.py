@@ -16,12 +16,28 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["DetectedBoxes", "Frame", "Image", "Label", "Labels", "Origin", "SegmentedMasks"]
+__all__ = [
+    "Candidate",
+    "DetectedBoxes",
+    "Findings",
+    "Frame",
+    "Image",
+    "Label",
+    "Labels",
+    "Origin",
+    "SegmentedMasks",
+    "Verdict",
+]
 
 Image: TypeAlias = NDArray[np.uint8]
 """Upright RGB picture, ``(h, w, 3)`` ``uint8``."""
 
 Origin: TypeAlias = Literal["model", "human"]
+
+Verdict: TypeAlias = Literal["label", "not_wanted", "low_confidence", "low_quality", "cleaned_up"]
+"""What became of a `Candidate`: a label, or why it is none. ``not_wanted``: the ontology no longer
+holds its caption. ``cleaned_up``: its mask was empty but for specks, or a better candidate is the
+same thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,32 @@ class SegmentedMasks:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing that the models said of a picture, before anything was decided about it.
+
+    Numbers are rounded to what they mean: boxes to hundredths of a pixel, confidence and mask
+    quality to four decimals.
+    """
+
+    caption: str
+    box_xyxy: tuple[float, float, float, float]
+    """The detector's, clipped to the picture."""
+    mask: Rle | None
+    """The segmenter's; ``None`` where it answered with the complement of what it was asked for."""
+    confidence: float | None
+    mask_quality: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the models said of one picture, and what they were asked."""
+
+    asked: frozenset[str]
+    """Captions; empty for a task without captions."""
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """One labeled object of one picture."""
 
@@ -91,6 +133,9 @@ class Label:
     """The segmenter's predicted IoU; never the box's."""
     track_id: int | None = None
     origin: Origin = "model"
+    detected_box_xyxy: tuple[float, float, float, float] | None = None
+    """The detector's box, where `box_xyxy` was made tight around the mask since; ``None`` where no
+    detector was asked."""
 
 
 @dataclass(frozen=True, slots=True)

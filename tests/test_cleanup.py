@@ -33,7 +33,7 @@ def thing(
 
 
 def cleaned(config: CleanupConfig, *objects: Label) -> tuple[Label, ...]:
-    result = clean_up(Labels(SIZE_HW, objects), config)
+    result = clean_up(Labels(SIZE_HW, objects), config).labels
     assert result.size_hw == SIZE_HW
     return result.objects
 
@@ -52,7 +52,7 @@ ELSEWHERE = rectangle(40, 30, 60, 50)
 
 
 def test_background_stays_background() -> None:
-    assert clean_up(Labels(SIZE_HW), CleanupConfig()) == Labels(SIZE_HW)
+    assert clean_up(Labels(SIZE_HW), CleanupConfig()).labels == Labels(SIZE_HW)
 
 
 def test_a_good_object_is_left_alone() -> None:

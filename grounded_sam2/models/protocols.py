@@ -6,7 +6,7 @@ fakes that need no weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
 
-__all__ = ["Detector", "Segmenter"]
+__all__ = ["Detector", "Segmenter", "TwoStepSegmenter"]
 
 
 @runtime_checkable
@@ -51,5 +51,20 @@ class Segmenter(Protocol):
 
         Returns:
             One `SegmentedMasks` per picture, in order, with one mask per box.
+        """
+        ...
+
+
+@runtime_checkable
+class TwoStepSegmenter(Segmenter, Protocol):
+    """A segmenter whose masks can be made compact while it goes on with other pictures."""
+
+    def start_boxes(
+        self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
+    ) -> Callable[[], list[SegmentedMasks]]:
+        """As `segment_boxes`, in two steps: the model's now, the rest when the result is called.
+
+        What is returned may be called once, in any thread, also while this segmenter is at work in
+        another. It holds no picture.
         """
         ...

@@ -15,7 +15,7 @@ stretched with the picture and half a pixel of the model's input added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ class ImageEmbeddings:
 
 
 class Sam2Segmenter:
-    """SAM 2 or EdgeTAM for pictures; satisfies `grounded_sam2.models.protocols.Segmenter`.
+    """SAM 2 or EdgeTAM for pictures; satisfies
+    `grounded_sam2.models.protocols.TwoStepSegmenter`.
 
     Args:
         model: a loaded ``Sam2Model``, ``Sam2VideoModel``, ``EdgeTamModel`` or
@@ -176,19 +177,10 @@ class Sam2Segmenter:
         Raises:
             PromptError: not one `Prompts` per picture, or mask logits of another size.
         """
-        self._check(embeddings, prompts)
-        best_of_three = self.options.multimask if multimask is None else multimask
         threshold = self.options.mask_threshold if return_logits else None
         parts: list[list[SegmentedMasks]] = [[] for _ in prompts]
-        for rows in rows_by_form(prompts, embeddings.sizes_hw, self._side):
-            assert embeddings.features is not None  # rows come only from pictures
-            step = self._answerer.rows_per_step(self.options.prompts_per_batch)
-            for begin in range(0, len(rows), step):
-                some = rows.take(slice(begin, begin + step))
-                answers = self._answerer.answer(embeddings.features, some, multimask=best_of_three)
-                for picture, index in some.by_picture():
-                    size_hw = embeddings.sizes_hw[picture]
-                    parts[picture].append(_compact(answers.take(index), size_hw, threshold))
+        for picture, answers in self._answers(embeddings, prompts, multimask):
+            parts[picture].append(_compact(answers, embeddings.sizes_hw[picture], threshold))
         logits_side = self.logits_side if return_logits else None
         return [_joined(of_picture, logits_side) for of_picture in parts]
 
@@ -207,16 +199,54 @@ class Sam2Segmenter:
         Raises:
             PromptError: not one array of boxes per picture, or boxes of a wrong form.
         """
+        return self.start_boxes(images, boxes_xyxy)()
+
+    @torch.inference_mode()
+    def start_boxes(
+        self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
+    ) -> Callable[[], list[SegmentedMasks]]:
+        """`segment_boxes` in two steps: see `grounded_sam2.models.protocols.TwoStepSegmenter`.
+
+        Between them, the small logits of all masks are held: 256 KiB each.
+        """
         if len(images) != len(boxes_xyxy):
             raise PromptError(f"{len(images)} pictures and boxes for {len(boxes_xyxy)}")
+        sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
         prompts = [Prompts(boxes_xyxy=boxes) for boxes in boxes_xyxy]
         asked = [index for index, prompt in enumerate(prompts) if len(prompt)]
-        answers = [_joined([], None) for _ in images]
         embeddings = self.encode([images[index] for index in asked])
-        found = self.segment(embeddings, [prompts[index] for index in asked])
-        for index, answer in zip(asked, found, strict=True):
-            answers[index] = answer
-        return answers
+        answers = [
+            (asked[place], of_some)
+            for place, of_some in self._answers(embeddings, [prompts[index] for index in asked])
+        ]
+
+        @torch.inference_mode()
+        def finish() -> list[SegmentedMasks]:
+            parts: list[list[SegmentedMasks]] = [[] for _ in sizes_hw]
+            while answers:  # let go of what is done
+                picture, of_some = answers.pop(0)
+                parts[picture].append(_compact(of_some, sizes_hw[picture], None))
+            return [_joined(of_picture, None) for of_picture in parts]
+
+        return finish
+
+    def _answers(
+        self,
+        embeddings: ImageEmbeddings,
+        prompts: Sequence[Prompts],
+        multimask: bool | None = None,
+    ) -> Iterator[tuple[int, RowAnswers]]:
+        """Picture and answers of some of its prompts, in the order of each picture's prompts."""
+        self._check(embeddings, prompts)
+        best_of_three = self.options.multimask if multimask is None else multimask
+        for rows in rows_by_form(prompts, embeddings.sizes_hw, self._side):
+            assert embeddings.features is not None  # rows come only from pictures
+            step = self._answerer.rows_per_step(self.options.prompts_per_batch)
+            for begin in range(0, len(rows), step):
+                some = rows.take(slice(begin, begin + step))
+                answers = self._answerer.answer(embeddings.features, some, multimask=best_of_three)
+                for picture, index in some.by_picture():
+                    yield picture, answers.take(index)
 
     def _check(self, embeddings: ImageEmbeddings, prompts: Sequence[Prompts]) -> None:
         if len(embeddings) != len(prompts):
