@@ -1,0 +1,57 @@
+"""The commands, a file each: they parse, call the library and print.
+
+The library is imported inside of them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from grounded_sam2.cli.commands.demo import demo
+from grounded_sam2.cli.commands.export import export
+from grounded_sam2.cli.commands.info import info
+from grounded_sam2.cli.commands.label import label
+from grounded_sam2.cli.commands.predict import predict
+
+__all__ = ["app"]
+
+# Plain help, not rich panels: examples can be copied out of it, and it needs no import of rich.
+app = typer.Typer(
+    name="grounded-sam2", rich_markup_mode=None, add_completion=False, no_args_is_help=False
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from grounded_sam2 import __version__
+
+        print(f"grounded-sam2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _grounded_sam2(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Labeled segmentation datasets from pictures and words.
+
+    Florence-2 finds what your captions say, SAM 2 outlines it, and the result is a YOLO or COCO
+    dataset.
+
+    \b
+    Examples:
+      grounded-sam2 demo --out demo
+      grounded-sam2 label images/ --ontology ontology.yaml --out labeled
+    """
+
+
+# In the order in which users meet them, which is the order of the help.
+app.command("demo")(demo)
+app.command("predict")(predict)
+app.command("label")(label)
+app.command("export")(export)
+app.command("info")(info)

@@ -1,0 +1,78 @@
+"""``grounded-sam2 export``: a label store, written as datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grounded_sam2.cli.options import (
+    ExportMinConfidenceOption,
+    ExportMinMaskQualityOption,
+    FormatOption,
+    ImagesOption,
+    RunOption,
+    SeedOption,
+    SegmentationOption,
+    SplitByOption,
+    SplitOption,
+    StoreArgument,
+    chosen_formats,
+    export_options,
+)
+
+__all__ = ["export"]
+
+
+def export(
+    folder: StoreArgument,
+    formats: FormatOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="OUT", help="Datasets go to OUT/FORMAT; FOLDER if absent."),
+    ] = None,
+    split: SplitOption = "1",
+    split_by: SplitByOption = "content",
+    seed: SeedOption = 0,
+    images: ImagesOption = "copy",
+    segmentation: SegmentationOption = "rle",
+    min_confidence: ExportMinConfidenceOption = 0,
+    min_mask_quality: ExportMinMaskQualityOption = 0,
+    pictures_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures-from",
+            metavar="FOLDER",
+            help="Where the pictures are now, if they were moved.",
+        ),
+    ] = None,
+    run: RunOption = None,
+) -> None:
+    """Write what was labeled as a dataset.
+
+    Needs no model: everything is in the label store, and the pictures where they were.
+
+    \b
+    Example:
+      grounded-sam2 export labeled --format coco --split 0.8/0.1/0.1
+    """
+    from grounded_sam2.cli.tables import print_export
+    from grounded_sam2.exporters import export as write_dataset
+    from grounded_sam2.store import LabelStore
+
+    names = chosen_formats(formats)
+    how = export_options(
+        split=split,
+        split_by=split_by,
+        seed=seed,
+        images=images,
+        segmentation=segmentation,
+        min_confidence=min_confidence,
+        min_mask_quality=min_mask_quality,
+        pictures_from=pictures_from,
+        run_id=run,
+    )
+    with LabelStore.open(folder) as store:
+        for name in names:
+            print_export(write_dataset(name, store, (out or folder) / name, how))

@@ -1,0 +1,25 @@
+"""``grounded-sam2 info``: what a label store holds."""
+
+from __future__ import annotations
+
+from grounded_sam2.cli.options import RunOption, StoreArgument
+
+__all__ = ["info"]
+
+
+def info(folder: StoreArgument, run: RunOption = None) -> None:
+    """Show what was labeled.
+
+    Runs, models, ontology, counts and failures of a label store.
+
+    \b
+    Example:
+      grounded-sam2 info labeled
+    """
+    from grounded_sam2.cli.tables import print_run, print_runs
+    from grounded_sam2.store import LabelStore
+
+    with LabelStore.open(folder) as store, store.snapshot():
+        chosen = store.run(run)
+        print_runs(store)
+        print_run(store, chosen)

@@ -1,0 +1,105 @@
+"""``grounded-sam2 label``: a folder of pictures, labeled into a store and written as datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grounded_sam2.cli.options import (
+    ConfigOption,
+    FormatOption,
+    ImagesOption,
+    MinConfidenceOption,
+    OntologyOption,
+    SeedOption,
+    SegmentationOption,
+    SetOption,
+    SplitByOption,
+    SplitOption,
+    chosen_config,
+    chosen_formats,
+    export_options,
+)
+
+__all__ = ["label"]
+
+
+def label(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", exists=True, help="Folder of pictures, or one picture."),
+    ],
+    ontology: OntologyOption = None,
+    config: ConfigOption = "default",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="OUT",
+            help="Output folder; FOLDER_labeled beside the pictures if absent.",
+        ),
+    ] = None,
+    formats: FormatOption = None,
+    split: SplitOption = "1",
+    split_by: SplitByOption = "content",
+    seed: SeedOption = 0,
+    images: ImagesOption = "copy",
+    segmentation: SegmentationOption = "rle",
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extension", metavar=".EXT", help="Take only these endings, such as .jpg. Repeatable."
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive/--no-recursive", help="Go into sub-folders.")
+    ] = True,
+    min_confidence: MinConfidenceOption = None,
+    options: SetOption = None,
+    new_run: Annotated[
+        bool,
+        typer.Option("--new-run", help="Label again with other settings; keeps earlier labels."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed pictures again.")
+    ] = False,
+) -> None:
+    """Label a folder of pictures and write it as datasets.
+
+    Stopped with Ctrl-C or by a power cut, the same command continues; when all is done, it does
+    nothing. A picture that cannot be read is reported and left out. Without --format, a YOLO
+    dataset is written.
+
+    \b
+    Example:
+      grounded-sam2 label images/ --ontology shapes --config demo --out labeled \\
+        --format yolo --format coco --split 0.8/0.1/0.1
+    """
+    from grounded_sam2.cli.progress import ProgressBar
+    from grounded_sam2.cli.tables import print_label_result
+    from grounded_sam2.errors import ImageError
+    from grounded_sam2.pipeline import GroundedSAM2
+    from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
+
+    names = chosen_formats(formats or ["yolo"])
+    how = export_options(
+        split=split, split_by=split_by, seed=seed, images=images, segmentation=segmentation
+    )
+    model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
+    with ProgressBar() as bar:
+        result = model.label(
+            folder,
+            extension or IMAGE_EXTENSIONS,
+            out,
+            formats=names,
+            export_options=how,
+            recursive=recursive,
+            new_run=new_run,
+            retry_failed=retry_failed,
+            progress=bar,
+        )
+    print_label_result(result)
+    if not result.summary.images:
+        raise ImageError(f"not one picture of '{folder}' could be labeled; the reasons are above")
