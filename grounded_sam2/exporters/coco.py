@@ -6,8 +6,9 @@
 Ids begin at 1, since the evaluator takes annotation 0 for no match; ``iscrowd`` is always 0, since
 crowds are left out of evaluation. ``bbox`` and ``area`` are the mask's. Masks are compressed RLE,
 which says holes and parts exactly, or polygons for readers that know nothing else. An object
-without a mask is the four corners of its box. Each annotation also has ``score`` (the detector's
-confidence), ``mask_quality`` and the ``caption`` that found it, null where there is none.
+without a mask is the four corners of its box; one without extent is left out, because readers take
+a box of no width for damage. Each annotation also has the ``caption`` that found it and, where
+there is one, ``score`` (the detector's confidence) and ``mask_quality``.
 
 Format: https://cocodataset.org/#format-data
 """
@@ -25,6 +26,7 @@ from typing import Any
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.geometry.polygons import to_coco, to_polygons
 from grounded_sam2.results import Label
@@ -59,34 +61,43 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
                 file = files[picture.split]
                 file.add_image(picture)
                 for label in picture.labels.objects:
-                    file.add_annotation(annotation_of(label, options), label.class_name)
+                    annotation = annotation_of(label, picture.labels.size_hw, options)
+                    if annotation is None:
+                        data.tally.remark("objects without extent, left out")
+                        continue
+                    file.add_annotation(annotation, label.class_name)
                     data.tally.add(label)
         return data.summary()
 
 
-def annotation_of(label: Label, options: ExportOptions) -> dict[str, Any]:
-    """A COCO annotation of one object, without its ids."""
+def annotation_of(
+    label: Label, size_hw: tuple[int, int], options: ExportOptions
+) -> dict[str, Any] | None:
+    """A COCO annotation of one object, without its ids; ``None`` if it has no extent."""
+    box = extent(label, size_hw)
+    if box is None:
+        return None
+    x_min, y_min, x_max, y_max = box
+    width, height = round(x_max - x_min, 2), round(y_max - y_min, 2)
     if label.mask is None:
-        x_min, y_min, x_max, y_max = label.box_xyxy
-        area: float = round((x_max - x_min) * (y_max - y_min), 2)
-        corners = [x_min, y_min, x_max, y_min, x_max, y_max, x_min, y_max]
-        segmentation: Any = [corners]
+        area: float = round(width * height, 2)
+        segmentation: Any = [[x_min, y_min, x_max, y_min, x_max, y_max, x_min, y_max]]
     else:
-        x_min, y_min, x_max, y_max = label.mask.bbox_xyxy
         area = label.mask.area
         if options.segmentation == "rle":
             segmentation = label.mask.to_coco()
         else:
             segmentation = to_coco(to_polygons(label.mask, min_iou=options.min_polygon_iou))
-    return {
-        "bbox": [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)],
+    annotation = {
+        "bbox": [x_min, y_min, width, height],
         "area": area,
         "segmentation": segmentation,
         "iscrowd": 0,
-        "score": label.confidence,
-        "mask_quality": label.mask_quality,
         "caption": label.caption,
     }
+    numbers = {"score": label.confidence, "mask_quality": label.mask_quality}
+    # Left out where there is none: Datumaro refuses a score that is null.
+    return annotation | {name: value for name, value in numbers.items() if value is not None}
 
 
 class _AnnotationFile:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.yolo_layout import write_yolo
 from grounded_sam2.geometry.polygons import to_single_outline
@@ -41,10 +42,13 @@ def export_yolo(store: LabelStore, folder: str | Path, *, options: ExportOptions
 
 def _outline(label: Label, size_hw: tuple[int, int], *, min_iou: float) -> NDArray[np.float64]:
     """x and y of an object's outline by turns, at least three points or none."""
+    box = extent(label, size_hw)
+    if box is None:
+        return np.zeros(0)
     if label.mask is not None:
         outline = to_single_outline(label.mask, min_iou=min_iou)
     else:
-        x_min, y_min, x_max, y_max = label.box_xyxy
+        x_min, y_min, x_max, y_max = box
         outline = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
     height, width = size_hw
     return np.clip(outline / (width, height), 0, 1).ravel()

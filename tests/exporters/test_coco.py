@@ -96,11 +96,30 @@ def test_box_and_area_are_the_masks_whatever_the_box_was(labeled):
     assert (annotation["bbox"], annotation["area"]) == ([30, 10, 30, 10], 300)
 
 
-def test_what_nobody_said_is_null(labeled):
+def test_what_nobody_said_is_not_there(labeled):
     labeled.add("a.png", square(confidence=None, mask_quality=None))
     run(labeled)
     [annotation] = load(labeled)["annotations"]
-    assert annotation["score"] is annotation["mask_quality"] is None
+    assert not annotation.keys() & {"score", "mask_quality"}
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "polygons"])
+def test_objects_without_extent_are_left_out_and_counted(labeled, segmentation):
+    empty = labeled.label(np.zeros((60, 80), bool))
+    outside = labeled.label(None, box_xyxy=(90, 10, 99, 20))
+    labeled.add("a.png", empty, square(), outside)
+    summary = run(labeled, segmentation=segmentation)
+    [annotation] = load(labeled)["annotations"]
+    assert (annotation["id"], annotation["area"]) == (1, 300)
+    assert summary.objects["ball"] == 1
+    assert summary.notes == ("objects without extent, left out: 2",)
+
+
+def test_a_box_is_cut_to_the_picture(labeled):
+    labeled.add("a.png", square(mask=None, box_xyxy=(-5.5, 10.25, 40.5, 70)))
+    run(labeled)
+    [annotation] = load(labeled)["annotations"]
+    assert annotation["bbox"] == [0, 10.25, 40.5, 49.75]
 
 
 def test_an_object_without_a_mask_is_the_corners_of_its_box(labeled):

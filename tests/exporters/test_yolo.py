@@ -134,6 +134,15 @@ def test_an_object_without_a_mask_is_the_corners_of_its_box(labeled):
     assert summary.notes[-1] == "objects without a mask, written as their box: 1"
 
 
+def test_objects_without_extent_are_left_out_and_counted(labeled):
+    empty = labeled.label(np.zeros((60, 80), bool))
+    outside = labeled.label(None, box_xyxy=(90, 10, 99, 20))
+    labeled.add("a.png", empty, outside)
+    summary = run(labeled)
+    assert rows(labeled.folder / "yolo")["train/a.txt"] == []
+    assert "objects without extent, left out: 2" in summary.notes
+
+
 def test_a_turned_picture_and_its_labels_agree(labeled):
     mask = np.zeros((60, 80), bool)
     mask[:30, :20] = True
