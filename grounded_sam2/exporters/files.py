@@ -29,7 +29,7 @@ from grounded_sam2.sources.image import load_image
 from grounded_sam2.sources.stamps import is_same_file
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["PlacedPicture", "place_pictures", "read_pictures"]
+__all__ = ["LeftOut", "PlacedPicture", "find_picture", "place_pictures", "read_pictures"]
 
 _T = TypeVar("_T")
 
@@ -112,8 +112,8 @@ def read_pictures(
     yield from _each(store, options, tally, rules, 1, read)
 
 
-class _LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
-    """Why pictures are not in the export, as what follows their number."""
+class LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
+    """Why pictures cannot be used, as what follows their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class _File:
         try:
             image = load_image(self.path, config=ImageConfig(max_pixels=height * width))
         except ImageError as error:
-            raise _LeftOut("cannot be decoded any more") from error
+            raise LeftOut("cannot be decoded any more") from error
         written = BytesIO()
         PIL.Image.fromarray(image).save(written, **_WRITERS[suffix.lower()])
         return written.getvalue()
@@ -147,9 +147,9 @@ def _each(
     with closing(UniqueNames(rules)) as names:
         for item, labels in store.labels(options.run_id):
             try:
-                path = _source(item, options)
+                path = find_picture(item, options.pictures_from)
                 if min(labels.size_hw) < min_side:
-                    raise _LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
+                    raise LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
                 rewrite, suffix = _ending(path, item, rules)
                 split = split_of(
                     item, options.split, options.seed, by_folder=options.split_by == "folder"
@@ -161,7 +161,7 @@ def _each(
                     name=names.claim(item.item_id, suffix),
                 )
                 taken = take(picture, _File(path, rewrite))
-            except _LeftOut as reason:
+            except LeftOut as reason:
                 tally.skip(item.item_id, str(reason))
                 continue
             tally.images[split] += 1
@@ -169,19 +169,25 @@ def _each(
             yield picture, taken
 
 
-def _source(item: Item, options: ExportOptions) -> Path:
-    """The file of a picture, which is still what was labeled."""
-    path = item.path
-    if options.pictures_from is not None:
-        path = options.pictures_from / item.item_id
+def find_picture(item: Item, pictures_from: Path | None) -> Path:
+    """The file of a picture, which is still what was labeled.
+
+    Args:
+        item: the picture.
+        pictures_from: folder to find it in by its id; ``None`` for where it was.
+
+    Raises:
+        LeftOut: it never was a file, is gone, or has changed.
+    """
+    path = item.path if pictures_from is None else pictures_from / item.item_id
     if path is None:
-        raise _LeftOut("were never files")
+        raise LeftOut("were never files")
     try:
         same = is_same_file(path, stamp=item.file_stamp, content_hash=item.content_hash)
     except (OSError, ValueError) as error:
-        raise _LeftOut("are gone; say where they are now (pictures_from)") from error
+        raise LeftOut("are gone; say where they are now (pictures_from)") from error
     if not same:
-        raise _LeftOut("have changed since they were labeled; label again")
+        raise LeftOut("have changed since they were labeled; label again")
     return path
 
 
