@@ -29,6 +29,7 @@ from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.dataset_card import dataset_card
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.parquet import ShardWriter, pyarrow
 from grounded_sam2.results import Label
@@ -66,8 +67,12 @@ def export_hugging_face(
             ):
                 objects = []
                 for label in picture.labels.objects:
+                    box = extent(label, picture.labels.size_hw)
+                    if box is None:
+                        data.tally.remark("objects without extent, left out")
+                        continue
                     object_id += 1
-                    objects.append(_object(label, object_id, category[label.class_name]))
+                    objects.append(_object(label, box, object_id, category[label.class_name]))
                     data.tally.add(label)
                 row = _row(picture, content, image_id, objects)
                 shards[picture.split].write(row, size=len(content))
@@ -97,7 +102,8 @@ def _schema(classes: Sequence[str]) -> Any:
     """The Arrow schema of a shard, with the features that ``datasets`` reads from it."""
     pa = pyarrow()
     box = pa.list_(pa.float64(), 4)
-    segmentation = pa.struct({"size": pa.list_(pa.int32(), 2), "counts": pa.string()})
+    # Of no fixed length: before version 26, pyarrow cannot read such a list below a null.
+    segmentation = pa.struct({"size": pa.list_(pa.int32()), "counts": pa.string()})
     fields = {
         "id": (pa.int64(), _value("int64")),
         "category": (pa.int64(), {"names": list(classes), "_type": "ClassLabel"}),
@@ -105,7 +111,7 @@ def _schema(classes: Sequence[str]) -> Any:
         "area": (pa.float64(), _value("float64")),
         "segmentation": (
             segmentation,
-            {"size": _list(_value("int32"), 2), "counts": _value("string")},
+            {"size": _list(_value("int32")), "counts": _value("string")},
         ),
         "confidence": (pa.float64(), _value("float64")),
         "mask_quality": (pa.float64(), _value("float64")),
@@ -159,8 +165,10 @@ def _row(
     }
 
 
-def _object(label: Label, object_id: int, category: int) -> dict[str, Any]:
-    x_min, y_min, x_max, y_max = label.box_xyxy if label.mask is None else label.mask.bbox_xyxy
+def _object(
+    label: Label, box: tuple[float, float, float, float], object_id: int, category: int
+) -> dict[str, Any]:
+    x_min, y_min, x_max, y_max = box
     width, height = round(x_max - x_min, 2), round(y_max - y_min, 2)
     return {
         "id": object_id,

@@ -72,6 +72,15 @@ def test_an_object_without_a_mask_has_null_for_it(labeled):
     assert row["objects"]["area"] == [762]
 
 
+def test_objects_without_extent_are_left_out_and_counted(labeled):
+    empty = labeled.label(np.zeros((60, 80), bool))
+    outside = labeled.label(None, box_xyxy=(90, 10, 99, 20))
+    labeled.add("a.png", empty, labeled.label(labeled.disc()), outside)
+    summary = run(labeled)
+    assert rows(labeled)[0]["objects"]["id"] == [1]
+    assert summary.notes == ("objects without extent, left out: 2",)
+
+
 def test_one_pixel(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 0)))
     run(labeled)
