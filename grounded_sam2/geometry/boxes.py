@@ -11,7 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from grounded_sam2.errors import GeometryError
 
-__all__ = ["areas", "box_iou", "clip", "from_xywh", "rounded", "scale", "to_xywh", "valid"]
+__all__ = [
+    "areas",
+    "box_iou",
+    "clip",
+    "containment",
+    "from_xywh",
+    "rounded",
+    "scale",
+    "to_xywh",
+    "valid",
+]
 
 _STORED_DECIMALS = 2
 """A hundredth of a pixel: below what any model resolves, above where platforms differ."""
@@ -42,13 +52,21 @@ def box_iou(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
     A box without area has IoU 0 with everything, also itself.
     """
     a, b = _as_boxes(a_xyxy), _as_boxes(b_xyxy)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    sides = np.maximum(high - low, 0)
-    intersection = sides[..., 0] * sides[..., 1]
+    intersection = _intersections(a, b)
     union = areas(a)[:, None] + areas(b)[None] - intersection
     ratio: NDArray[np.float64] = intersection / np.where(union > 0, union, 1)
     return ratio
+
+
+def containment(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
+    """Share of every box of `a` that lies in each one of `b`: ``(len(a), len(b))``.
+
+    A box without area lies in nothing.
+    """
+    a, b = _as_boxes(a_xyxy), _as_boxes(b_xyxy)
+    own = areas(a)[:, None]
+    share: NDArray[np.float64] = _intersections(a, b) / np.where(own > 0, own, 1)
+    return share
 
 
 def clip(boxes_xyxy: ArrayLike, size_hw: tuple[int, int]) -> NDArray[np.float64]:
@@ -74,6 +92,14 @@ def valid(boxes_xyxy: ArrayLike, min_side: float = 0) -> NDArray[np.bool_]:
         sides = boxes[:, 2:] - boxes[:, :2]
     good = np.isfinite(sides) & (sides > 0) & (sides >= min_side)
     return good[:, 0] & good[:, 1]
+
+
+def _intersections(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Areas that boxes share: ``(len(a), len(b))``."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.maximum(high - low, 0)
+    return sides[..., 0] * sides[..., 1]
 
 
 def _as_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
