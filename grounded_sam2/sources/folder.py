@@ -1,27 +1,92 @@
 """Pictures in folders, in an order that never changes: names now, pixels later.
 
-The order is that of the POSIX paths relative to the root, compared character by character
-(``a-1.png`` < ``a.png`` < ``a/1.png``; ``10.png`` < ``2.png``). It depends on nothing but the
-names: not on the file system, the locale or the time. One folder is held in memory at a time.
+The order is that of `grounded_sam2.sources.walk`: by the whole path, character by character.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.image import printable
-from grounded_sam2.sources.refs import ImageRef
+from grounded_sam2.sources.names import item_name, printable
+from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.sources.walk import FoundFile, walk
 
-__all__ = ["IMAGE_EXTENSIONS", "FolderSource"]
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "FolderSource",
+    "endings_of",
+    "has_pictures",
+    "nothing_found",
+    "refs_of",
+]
 
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".jp2", ".j2k", ".qoi", ".heic", ".heif"),
 )
+
+
+def endings_of(extensions: str | Iterable[str]) -> tuple[str, ...]:
+    """Endings in lower case with their dots; ``jpg``, ``.JPG`` and ``*.jpg`` are one.
+
+    Raises:
+        SourceError: none, or an empty one, which would be that of every file.
+    """
+    given = [extensions] if isinstance(extensions, str) else list(extensions)
+    endings = [ending.lower().removeprefix("*").removeprefix(".") for ending in given]
+    if not endings or not all(endings):
+        raise SourceError(f"source: extensions {given!r} name no ending; give some, such as .jpg")
+    return tuple(dict.fromkeys(f".{ending}" for ending in endings))
+
+
+def refs_of(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterator[ImageRef]:
+    """What a walk came upon, as pictures to be.
+
+    Args:
+        files: from `grounded_sam2.sources.walk.walk`.
+        taken: whether a file of this name (relative to the root) is wanted.
+
+    Raises:
+        SourceError: the root itself cannot be listed. To go on would be to say that every picture
+            is gone.
+    """
+    for found in files:
+        if found.failure is not None:
+            reason = f"source: {_unlisted(found)}"
+            if not found.name:
+                raise SourceError(reason)
+            yield UnreadableRef(item_name(found.name), Path(found.path), reason)
+        elif taken(found.name):
+            yield ImageRef(item_name(found.name), Path(found.path))
+
+
+def has_pictures(refs: Iterable[ImageRef]) -> bool:
+    """Whether there is one at least; stops at the first."""
+    return any(not isinstance(ref, UnreadableRef) for ref in refs)
+
+
+def nothing_found(where: str, looked_for: str, files: Iterable[FoundFile]) -> SourceError:
+    """The error for a place without pictures: says what is there instead."""
+    endings: Counter[str] = Counter()
+    failures = []
+    for found in files:
+        if found.failure is None:
+            endings[PurePosixPath(found.name).suffix.lower()] += 1
+        else:
+            failures.append(_unlisted(found))
+    counted = ", ".join(f"{end or 'none'} ({n})" for end, n in endings.most_common(8))
+    return SourceError(
+        f"source: no pictures in {where}; looked for {looked_for}; "
+        + "; ".join([f"found {printable(counted) or 'no files'}", *failures[:3]])
+    )
+
+
+def _unlisted(found: FoundFile) -> str:
+    return f"folder {printable(found.path)!r} cannot be listed: {found.failure}"
 
 
 class FolderSource:
@@ -32,7 +97,8 @@ class FolderSource:
     `grounded_sam2.sources.image.load_frame`.
 
     Hidden files and folders (``.name``) are left out. Links are followed; a link to a folder that
-    it lies in is not. A broken link counts as a picture, to be reported when it is opened.
+    it lies in is not. A broken link counts as a picture, to be reported when it is opened; so does
+    a folder below the root that cannot be listed.
 
     Args:
         root: a folder; or a file, or several, which are taken whatever their extension. Then the
@@ -43,8 +109,7 @@ class FolderSource:
 
     Raises:
         SourceError: `root` does not exist or cannot be listed, or there is no picture in it; names
-            the extensions tried and those found. A folder that becomes unreadable later raises
-            while iterating.
+            the extensions tried and those found.
     """
 
     def __init__(
@@ -55,15 +120,17 @@ class FolderSource:
         recursive: bool = True,
         exclude: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
-        given = [extensions] if isinstance(extensions, str) else extensions
-        self.extensions = tuple("." + ending.lower().removeprefix(".") for ending in given)
+        self.extensions = endings_of(extensions)
         self.recursive = recursive
         self._excluded = frozenset(Path(path).resolve() for path in exclude)
         if isinstance(root, (str, os.PathLike)) and Path(root).is_dir():
             self.root = Path(root)
             self._files: tuple[Path, ...] | None = None
-            if next(iter(self), None) is None:
-                raise SourceError(self._nothing_found())
+            if not has_pictures(self):
+                without = "" if recursive else " (without its folders)"
+                raise nothing_found(
+                    f"{printable(self.root)!r}{without}", ", ".join(self.extensions), self._walk()
+                )
         else:
             files = [root] if isinstance(root, (str, os.PathLike)) else root
             self._files = tuple(_absolute_file(path) for path in files)
@@ -73,13 +140,11 @@ class FolderSource:
 
     def __iter__(self) -> Iterator[ImageRef]:
         if self._files is None:
-            for entry, name in self._walk(self.root, "", ()):
-                if name.lower().endswith(self.extensions):
-                    yield ImageRef(printable(name), Path(entry.path))
+            yield from refs_of(self._walk(), lambda name: name.lower().endswith(self.extensions))
         else:
             names = {path.relative_to(self.root).as_posix(): path for path in self._files}
             for name in sorted(names):
-                yield ImageRef(printable(name), names[name])
+                yield ImageRef(item_name(name), names[name])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -87,49 +152,8 @@ class FolderSource:
     def __repr__(self) -> str:
         return f"FolderSource({str(self.root)!r})"
 
-    def _walk(
-        self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
-    ) -> Iterator[tuple[os.DirEntry[str], str]]:
-        """Files below a folder with their names relative to the root, in order.
-
-        `above` identifies the folders on the way here, to notice a link back to one of them.
-        """
-        try:
-            stat = folder.stat()
-            with os.scandir(folder) as entries:
-                visible = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError as error:
-            raise SourceError(
-                f"source: folder {printable(folder)!r} cannot be listed: {error.strerror}"
-            ) from error
-        here = (stat.st_dev, stat.st_ino)
-        if here in above or (self._excluded and folder.resolve() in self._excluded):
-            return
-        folders = {entry.name for entry in visible if _is_folder(entry)}
-        # With its slash, a folder sorts where the paths below it do.
-        for entry in sorted(visible, key=lambda e: e.name + "/" * (e.name in folders)):
-            if entry.name not in folders:
-                # neither pipes nor devices: opening one could wait for ever
-                if entry.is_symlink() or entry.is_file():
-                    yield entry, prefix + entry.name
-            elif self.recursive:
-                yield from self._walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
-
-    def _nothing_found(self) -> str:
-        found = Counter(Path(name).suffix.lower() for _, name in self._walk(self.root, "", ()))
-        endings = ", ".join(f"{end or 'none'} ({n})" for end, n in found.most_common(8))
-        return (
-            f"source: no pictures in {printable(self.root)!r}"
-            f"{'' if self.recursive else ' (without its folders)'}; looked for "
-            f"{', '.join(self.extensions)}; found {endings or 'no files'}"
-        )
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+    def _walk(self) -> Iterator[FoundFile]:
+        return walk(self.root, max_depth=None if self.recursive else 1, excluded=self._excluded)
 
 
 def _absolute_file(path: str | os.PathLike[str]) -> Path:

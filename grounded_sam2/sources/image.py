@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Frame, Image
 from grounded_sam2.sources.download import download
+from grounded_sam2.sources.names import printable
 from grounded_sam2.sources.pixels import (
     check_size,
     exif_orientation,
@@ -36,7 +38,7 @@ from grounded_sam2.sources.pixels import (
     upright_rgb,
 )
 
-__all__ = ["FORMATS", "ImageSource", "load_frame", "load_image", "printable"]
+__all__ = ["FORMATS", "ImageSource", "load_frame", "load_image"]
 
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
@@ -119,19 +121,14 @@ def load_frame(path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULT
     )
 
 
-def printable(name: object) -> str:
-    """A path or address as text that any terminal, database or JSON file takes.
-
-    File names are bytes on most systems. What is not UTF-8 in them is written ``\\xff``.
-    """
-    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _read(path: Path) -> bytes:
     name = f"image {printable(path)!r}"
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             raise ImageError(f"{name}: is a folder; give a file")
+        if not stat.S_ISREG(mode):  # reading it could wait for ever
+            raise ImageError(f"{name}: is a pipe or device; give a file")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError(f"{name}: does not exist") from error

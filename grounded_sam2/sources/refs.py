@@ -7,12 +7,16 @@ this still the picture that was labeled (`ImageRef.stamp`, without its bytes), a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from grounded_sam2.errors import ImageError, SourceError
+from grounded_sam2.sources.names import printable
 from grounded_sam2.sources.stamps import file_stamp
 
-__all__ = ["ImageRef"]
+__all__ = ["ImageRef", "PictureSource", "UnreadableRef"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,60 @@ class ImageRef:
         """What tells this state of the picture from others, without reading its bytes.
 
         Raises:
-            OSError: the file cannot be looked at.
-            ValueError: its name cannot be one, such as a NUL in it.
+            OSError: it cannot be looked at.
+            ImageError: its name can be none, such as one with a NUL in it.
+            SourceError: where it lies cannot be read.
         """
-        return file_stamp(self.path)
+        try:
+            return file_stamp(self.path)
+        except ValueError as error:
+            raise ImageError(f"image {printable(self.path)!r}: is no path: {error}") from error
 
     def is_here(self) -> bool:
         """Whether there is a file at all: what was brought once may have been cleared away."""
         return True
 
     def bring(self) -> Path:
-        """The file of the picture, present and current."""
+        """The file of the picture, present and current.
+
+        Raises:
+            OSError, ImageError, SourceError: it cannot be had. The message says why.
+        """
         return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRef(ImageRef):
+    """A folder or file of pictures that cannot be read, in their place.
+
+    One unreadable folder should not cost a night's run, and should not go unnoticed either: it
+    becomes an item that fails with its reason. It is gone from the source when it can be read.
+    """
+
+    reason: str
+    """What cannot be read, and why."""
+
+    def stamp(self) -> str:
+        """The reason: while it stands, there is nothing to try again."""
+        return f"unreadable: {self.reason}"
+
+    def bring(self) -> Path:
+        """Nothing.
+
+        Raises:
+            SourceError: always.
+        """
+        raise SourceError(self.reason)
+
+
+class PictureSource(Protocol):
+    """What can be labeled: pictures in an order that never changes."""
+
+    @property
+    def root(self) -> Path | str:
+        """What item ids are relative to: a place on this machine, or an address (text)."""
+        ...
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        """All pictures; may be asked again, and answers the same."""
+        ...

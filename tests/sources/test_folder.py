@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,11 @@ def test_names_that_are_not_unicode_get_ids_that_are(tmp_path: Path) -> None:
     assert os.fsencode(ref.path) == path
 
 
+def test_names_that_look_like_those_that_are_not_unicode_are_told_apart(tmp_path: Path) -> None:
+    make(tmp_path, os.fsdecode(b"\xff.png"), r"\xff.png", r"a\b.png")
+    assert sorted(ids(FolderSource(tmp_path))) == [r"\x5cxff.png", r"\xff.png", r"a\b.png"]
+
+
 class TestFiles:
     def test_one_file_whatever_its_extension(self, tmp_path: Path) -> None:
         make(tmp_path, "scan.dat", "other.jpg")
@@ -180,10 +186,79 @@ class TestNothing:
         with pytest.raises(SourceError, match="without its folders"):
             FolderSource(tmp_path, recursive=False)
 
-    def test_a_folder_that_vanishes_while_it_is_walked(self, tmp_path: Path) -> None:
-        source = FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg"))
-        walk = iter(source)
-        next(walk)
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder one that may not be listed, also for root, whom no permission stops."""
+    listed = os.scandir
+
+    def lock(folder: Path) -> None:
+        def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+            if Path(path) == folder:
+                raise PermissionError(13, "Permission denied", path)
+            return listed(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return lock
+
+
+class TestFoldersThatCannotBeListed:
+    def test_they_come_in_their_place_and_fail_with_the_reason(
+        self, tmp_path: Path, unreadable: Callable[[Path], None]
+    ) -> None:
+        root = make(tmp_path, "a.jpg", "b/c/d.jpg", "b/e.jpg", "f.jpg")
+        unreadable(root / "b" / "c")
+        refs = list(FolderSource(root))
+        assert [ref.item_id for ref in refs] == ["a.jpg", "b/c", "b/e.jpg", "f.jpg"]
+        assert refs[1].stamp() == refs[1].stamp()
+        with pytest.raises(SourceError, match="b/c' cannot be listed: Permission denied"):
+            refs[1].bring()
+
+    def test_one_that_vanishes_while_it_is_walked(self, tmp_path: Path) -> None:
+        pictures = iter(FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg")))
+        next(pictures)
         shutil.rmtree(tmp_path / "sub")
+        (ref,) = pictures
         with pytest.raises(SourceError, match="sub' cannot be listed: No such file"):
-            next(walk)
+            ref.bring()
+
+    def test_one_without_anything_beside_it_is_an_error(
+        self, tmp_path: Path, unreadable: Callable[[Path], None]
+    ) -> None:
+        unreadable(make(tmp_path, "sub/b.jpg") / "sub")
+        with pytest.raises(SourceError, match=r"no pictures in .*sub' cannot be listed: Perm"):
+            FolderSource(tmp_path)
+
+    def test_the_root_is_an_error_at_any_time(self, tmp_path: Path) -> None:
+        source = FolderSource(make(tmp_path / "root", "a.jpg"))
+        shutil.rmtree(tmp_path / "root")
+        with pytest.raises(SourceError, match="root' cannot be listed: No such file"):
+            list(source)
+
+
+def test_folders_as_deep_as_paths_can_be(tmp_path: Path) -> None:
+    folders = [f"{tmp_path}/" + "d/" * depth for depth in range(1, 1501)]
+    try:
+        for folder in folders:
+            os.mkdir(folder)  # noqa: PTH102  (pathlib and shutil recurse)
+        Path(folders[-1], "a.jpg").touch()
+        (ref,) = FolderSource(tmp_path)
+        assert ref.item_id == "d/" * 1500 + "a.jpg"
+    finally:
+        Path(folders[-1], "a.jpg").unlink()
+        for folder in reversed(folders):
+            os.rmdir(folder)  # noqa: PTH106
+
+
+class TestExtensions:
+    @pytest.mark.parametrize("extensions", ["*.png", [".png", "PNG", ".Png"]])
+    def test_however_they_are_written(self, tmp_path: Path, extensions: str | list[str]) -> None:
+        source = FolderSource(make(tmp_path, "a.png", "b.jpg"), extensions=extensions)
+        assert source.extensions == (".png",)
+        assert ids(source) == ["a.png"]
+
+    @pytest.mark.parametrize("extensions", ["", ".", "*", [], [".jpg", ""]])
+    def test_none_is_an_error(self, tmp_path: Path, extensions: str | list[str]) -> None:
+        with pytest.raises(SourceError, match=r"name no ending; give some, such as \.jpg"):
+            FolderSource(make(tmp_path, "a.jpg"), extensions=extensions)

@@ -188,6 +188,11 @@ class TestBadPictures:
         with pytest.raises(ImageError, match="is a folder; give a file"):
             load_frame(tmp_path, "x")
 
+    def test_a_pipe_that_nobody_writes_to(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.png")
+        with pytest.raises(ImageError, match=r"pipe\.png': is a pipe or device; give a file"):
+            load_frame(tmp_path / "pipe.png", "x")
+
     def test_a_path_that_cannot_be(self) -> None:
         with pytest.raises(ImageError, match="cannot be read"):
             load_image("a\0b.png")

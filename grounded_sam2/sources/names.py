@@ -1,0 +1,83 @@
+"""Names of pictures: as text for the store, and as files that are safe to write.
+
+File names are bytes on most systems, and keys of an object store or names in an archive are
+whatever somebody wrote. Two different names stay different in both forms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+
+__all__ = ["UniqueIds", "item_name", "local_path", "printable"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\ud800-\udfff]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_MAX_NAME_BYTES = 200
+"""File systems take 255; the rest is for what is put before or after a name."""
+_MAX_SUFFIX = 10
+
+
+def printable(name: object) -> str:
+    """A path or address as text that any terminal, database or JSON file takes.
+
+    What is not UTF-8 in a file name is written ``\\xff``.
+    """
+    return _SURROGATE.sub(_escape, str(name))
+
+
+def item_name(name: str) -> str:
+    """A file name as an item id: `printable`, and different for different names.
+
+    A name that holds ``\\xff`` literally is told apart by ``\\x5cxff``.
+    """
+    return printable(_LOOKS_ESCAPED.sub(r"\\x5c", name))
+
+
+def local_path(folder: Path, item_id: str) -> Path:
+    """Where the picture of an id is kept below a folder, whoever chose the id.
+
+    The path is the id wherever every file system takes it. Parts that lead out of the folder, that
+    are hidden, reserved or too long, or that hold control characters or ``<>:"\\|?*``, are
+    replaced by what is left of them and a hash.
+    """
+    return folder.joinpath(*(_safe(part) for part in item_id.split("/")))
+
+
+class UniqueIds:
+    """Ids handed out so far. The first to claim a name keeps it, so that later ones change none."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def claim(self, name: str, *, otherwise: str) -> str:
+        """An id that nothing else has: `name`, or else with `otherwise` before its ending."""
+        claimed = name
+        number = 1
+        while claimed in self._taken:
+            path = PurePosixPath(name)
+            more = otherwise if number == 1 else f"{otherwise}-{number}"
+            claimed = str(path.with_name(f"{path.stem}-{more}{path.suffix}"))
+            number += 1
+        self._taken.add(claimed)
+        return claimed
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _safe(part: str) -> str:
+    cleaned = _UNSAFE.sub("_", part).strip(" .")
+    taken_everywhere = cleaned and not _RESERVED.match(part)
+    if cleaned == part and taken_everywhere and len(part.encode()) <= _MAX_NAME_BYTES:
+        return part
+    name = PurePosixPath(cleaned)
+    stem = name.stem.encode()[: _MAX_NAME_BYTES // 2].decode(errors="ignore")
+    suffix = name.suffix if len(name.suffix) <= _MAX_SUFFIX else ""
+    digest = hashlib.sha256(part.encode()).hexdigest()[:12]
+    return f"{stem or 'picture'}-{digest}{suffix}"
