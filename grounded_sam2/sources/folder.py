@@ -153,7 +153,7 @@ class FolderSource:
         return f"FolderSource({str(self.root)!r})"
 
     def _walk(self) -> Iterator[FoundFile]:
-        return walk(self.root, max_depth=None if self.recursive else 1, excluded=self._excluded)
+        return walk(self.root, enter=lambda name: self.recursive, excluded=self._excluded)
 
 
 def _absolute_file(path: str | os.PathLike[str]) -> Path:

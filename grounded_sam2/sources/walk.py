@@ -36,7 +36,7 @@ class _Entry(NamedTuple):
 def walk(
     root: str | os.PathLike[str],
     *,
-    max_depth: int | None = None,
+    enter: Callable[[str], bool] = lambda name: True,
     excluded: frozenset[Path] = frozenset(),
 ) -> Iterator[FoundFile]:
     """All files below a folder, in order.
@@ -46,7 +46,7 @@ def walk(
 
     Args:
         root: the folder; may itself be hidden.
-        max_depth: 1 for the folder without its sub-folders, and so on; ``None`` for all.
+        enter: whether to look into a folder, by its path relative to the root.
         excluded: resolved folders to leave out.
 
     Yields:
@@ -63,10 +63,10 @@ def walk(
         except OSError as error:
             yield FoundFile(entry.name.removesuffix("/"), entry.path, error.strerror or str(error))
             continue
-        if max_depth is not None and entry.name.count("/") + 1 >= max_depth:
-            below = [each for each in below if not each.is_folder]
         # With its slash, a folder sorts where the paths below it do; the last is taken first.
-        waiting += sorted(below, reverse=True)
+        waiting += sorted(
+            (each for each in below if not each.is_folder or enter(each.name[:-1])), reverse=True
+        )
 
 
 def _entries(folder: _Entry, excluded: frozenset[Path]) -> list[_Entry]:
