@@ -108,6 +108,53 @@ def test_a_pil_image_is_left_as_it_is(pixels: Image) -> None:
     assert picture.getexif()[0x0112] == 3
 
 
+class TestAsManyPixelsAsNeeded:
+    """``longer_side``: a picture that is shown small need not be decoded large."""
+
+    @pytest.fixture
+    def jpeg(self, tmp_path: Path) -> Path:
+        """160×80 as stored, from dark on the left to bright on the right; to be turned."""
+        ramp = np.tile(np.linspace(0, 255, 160).astype(np.uint8), (80, 1))
+        exif = PIL.Image.Exif()
+        exif[0x0112] = 6
+        path = tmp_path / "ramp.jpg"
+        PIL.Image.fromarray(ramp).convert("RGB").save(path, exif=exif, quality=95)
+        return path
+
+    @pytest.mark.parametrize(
+        ("longer_side", "size_hw"),
+        [
+            (1, (20, 10)),
+            (20, (20, 10)),
+            (21, (40, 20)),
+            (41, (80, 40)),
+            (80, (80, 40)),
+            (81, (160, 80)),
+            (5000, (160, 80)),
+        ],
+    )
+    def test_a_jpeg_comes_in_halves_and_never_with_fewer(
+        self, jpeg: Path, longer_side: int, size_hw: tuple[int, int]
+    ) -> None:
+        assert load_image(jpeg, longer_side=longer_side).shape == (*size_hw, 3)
+
+    def test_it_is_the_same_picture_upright(self, jpeg: Path) -> None:
+        small = load_image(jpeg, longer_side=20)[:, 5, 0].astype(int)
+        whole = load_image(jpeg)[4::8, 40, 0].astype(int)
+        assert np.abs(small - whole).max() < 8
+
+    def test_the_limit_is_that_of_the_whole_picture(self, jpeg: Path) -> None:
+        with pytest.raises(ImageError, match="160 × 80"):
+            load_image(jpeg, config=ImageConfig(max_pixels=1000), longer_side=10)
+
+    def test_other_pictures_come_as_they_are(self, pixels: Image, jpeg: Path) -> None:
+        assert load_image(png(pixels), longer_side=1).shape == pixels.shape
+        assert load_image(pixels, longer_side=1).shape == pixels.shape
+        with PIL.Image.open(jpeg) as opened:
+            assert load_image(opened, longer_side=1).shape == (160, 80, 3)
+            assert opened.size == (160, 80)
+
+
 class TestArrays:
     def test_grey_with_and_without_its_axis(self, pixels: Image) -> None:
         grey = pixels[..., 0]
