@@ -4,6 +4,7 @@ A picture whose EXIF orientation is not 1 is the exception: readers disagree on 
 is written upright. JPEG stays JPEG, at quality 95 without chroma subsampling: its blocks do not
 survive every turn, and this is where another generation can no longer be seen. All others are
 written without loss. Such a picture becomes what the models saw, 8-bit RGB, and loses its metadata.
+So does one that the format's readers cannot decode, whatever its ending says.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import PIL.Image
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
+from grounded_sam2.exporters.contents import content_of
 from grounded_sam2.exporters.names import NameRules, UniqueNames
 from grounded_sam2.exporters.options import ExportOptions, Tally
 from grounded_sam2.exporters.splits import split_of
@@ -196,7 +198,11 @@ def _ending(source: Path, item: Item, rules: NameRules) -> tuple[bool, str]:
     suffix, rewrite = rules.suffix(source.suffix)
     if item.exif_orientation != 1:
         return True, suffix if suffix.lower() in _WRITERS else ".png"
-    return rewrite, suffix
+    if rewrite or content_of(source) in rules.contents:
+        return rewrite, suffix
+    # It is called what it is not: nothing says that it has lost something to JPEG before.
+    lossless = _WRITERS.get(suffix.lower(), _JPEG) is not _JPEG
+    return True, suffix if lossless else rules.substitute
 
 
 def _place(source: Path, target: Path, mode: str) -> bool:

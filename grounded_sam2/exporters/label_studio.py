@@ -6,11 +6,12 @@
 
 Pictures are addressed as local files: start Label Studio with this folder as
 ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``, ``LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true``, and
-add its ``images`` as a local storage to the project. Masks are brush strokes, so that holes and
-parts stay; with polygons, each object is one outline, its parts and holes joined by bridges of no
-width. An object without a mask is a rectangle. Each region has its confidence as ``score`` and its
-caption as a note; a prediction's score is the lowest of its regions, by which tasks can be sorted
-with the doubtful ones first. Regions come with the surest last, which is on top.
+add its ``images`` as a local storage to the project. Pictures that no browser shows, such as TIFF,
+become PNG. Masks are brush strokes, so that holes and parts stay; with polygons, each object is one
+outline, its parts and holes joined by bridges of no width. An object without a mask is a rectangle.
+Each region has its confidence as ``score`` and its caption as a note; a prediction's score is the
+lowest of its regions, by which tasks can be sorted with the doubtful ones first. Regions come with
+the surest last, which is on top.
 
 Format: https://labelstud.io/guide/predictions
 """
@@ -25,6 +26,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from grounded_sam2.exporters.brush import brush_rle
+from grounded_sam2.exporters.contents import BROWSER
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
@@ -38,6 +40,10 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["export_label_studio"]
 
+_RULES = NameRules(
+    suffixes=frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}),
+    contents=BROWSER,
+)
 _IMPORT_BYTES = 100 * 10**6
 """Bytes of one file of tasks, about: half of what one import may have."""
 _TAGS = {"brushlabels": "BrushLabels", "polygonlabels": "PolygonLabels"}
@@ -61,7 +67,7 @@ def export_label_studio(
             "".join(_label_config(data.classes, _TAGS[kind])), encoding="utf-8"
         )
         with _TaskFiles(data.new / "tasks") as tasks:
-            for picture in data.pictures(rules=NameRules()):
+            for picture in data.pictures(rules=_RULES):
                 regions = list(_regions(picture, kind, options, data.tally))
                 prediction: dict[str, Any] = {"model_version": f"grounded-sam2 {data.run_key[:8]}"}
                 scores = [region["score"] for region in regions if "score" in region]

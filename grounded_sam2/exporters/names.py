@@ -2,20 +2,29 @@
 
 Names are settled in the order of the ids, so that they do not depend on anything else: the first
 to claim a name keeps it, a later one is told apart by its old ending and then by a number
-(``a.jpg``, ``a_png.png``, ``a_png_2.png``).
+(``a.jpg``, ``a_png.png``, ``a_png_2.png``). Names that differ only by case, or by how an accent is
+spelled in Unicode, count as the same: on half of all file systems they are.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import unicodedata
 from dataclasses import dataclass
 from itertools import count
 from pathlib import PurePosixPath
 
+from grounded_sam2.exporters.contents import PILLOW, Content
+
 __all__ = ["NameRules", "UniqueNames"]
 
 _SAME_FORMAT = {".jpe": ".jpg", ".jpeg": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
+
+_LONGEST = 255
+"""Bytes that a name may have on most file systems."""
+_LONGEST_SUFFIX = len(".jpeg")
+"""Of what is written beside a picture under the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,8 @@ class NameRules:
 
     suffixes: frozenset[str] | None = None
     """Endings that its readers know, lower case with dot; ``None`` if they look inside."""
+    contents: frozenset[Content] = PILLOW
+    """What its readers can decode, whatever the ending says."""
     unique_stems: bool = False
     """Whether names must differ without their endings, since something else is called by them."""
     reserved_folder: str | None = None
@@ -53,10 +64,7 @@ class NameRules:
 
 
 class UniqueNames:
-    """Names handed out so far, on disk, so that their number costs no memory. Close after use.
-
-    Names that differ in case only count as the same: on half of all file systems they are.
-    """
+    """Names handed out so far, on disk, so that their number costs no memory. Close after use."""
 
     def __init__(self, rules: NameRules) -> None:
         self._rules = rules
@@ -82,12 +90,23 @@ class UniqueNames:
             *(f"{p}_" if p == self._rules.reserved_folder else p for p in wanted.parent.parts)
         )
         stem = wanted.stem or "picture"
-        told_apart = f"{stem}_{wanted.suffix[1:].lower()}" if wanted.suffix else stem
+        old_ending = f"_{wanted.suffix[1:].lower()}" if wanted.suffix else ""
+        room = _LONGEST - max(len(suffix.encode()), _LONGEST_SUFFIX)
         for number in count():
-            candidate = (stem, told_apart)[number] if number < 2 else f"{told_apart}_{number}"
+            mark = ("", old_ending)[number] if number < 2 else f"{old_ending}_{number}"
+            candidate = _cut(stem, room - len(mark.encode())) + mark
             name = parent / f"{candidate}{suffix}"
-            key = str(parent / candidate if self._rules.unique_stems else name).casefold()
-            taken = self._taken.execute("INSERT OR IGNORE INTO taken VALUES (?)", (key,))
+            key = str(parent / candidate if self._rules.unique_stems else name)
+            taken = self._taken.execute("INSERT OR IGNORE INTO taken VALUES (?)", (_folded(key),))
             if taken.rowcount:
                 return name
         raise AssertionError("unreachable")
+
+
+def _cut(text: str, size: int) -> str:
+    """As many whole characters as fit into this number of bytes."""
+    return text.encode()[: max(size, 1)].decode(errors="ignore")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

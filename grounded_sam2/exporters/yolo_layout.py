@@ -6,7 +6,8 @@
 
 The reader finds labels by replacing the last ``/images/`` of a path and its ending, so a sub-folder
 called ``images`` gets an underscore, and pictures whose names differ by their ending only are told
-apart. Pictures in formats that Ultralytics leaves out become PNG.
+apart. It passes over hidden files, whose dot becomes an underscore. Pictures in formats that
+Ultralytics leaves out, or stops at in training, become PNG.
 
 Format: https://docs.ultralytics.com/datasets/
 """
@@ -21,6 +22,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
@@ -35,9 +38,13 @@ RowNumbers: TypeAlias = Callable[[Label, tuple[int, int]], NDArray[np.float64]]
 
 _RULES = NameRules(
     suffixes=frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}),
+    contents=OPENCV,
     unique_stems=True,
     reserved_folder="images",
+    forbidden=r"(?<![^/])\.",  # hidden files and folders are not looked at
 )
+_NOT_SPLITS = frozenset({"images", "names", "nc", "path", "download", "channels"})
+"""The folder that labels are found by, and keys of ``data.yaml``."""
 _MIN_SIDE = 10  # Ultralytics: "image size <10 pixels" is corrupt
 
 
@@ -54,7 +61,16 @@ def write_yolo(
 
     A split that came out empty is not named in ``data.yaml``, but ``train`` and ``val`` always
     are, since Ultralytics insists on both: where one is empty or not asked for, it is the other.
+
+    Raises:
+        ExportError: also if a split is called like something else that readers look for.
     """
+    for name in options.split:
+        if name in _NOT_SPLITS:
+            raise ExportError(
+                f"export to '{folder}': split '{name}' means something else to readers of YOLO "
+                "datasets; rename it"
+            )
     with new_dataset(
         format_name,
         store,

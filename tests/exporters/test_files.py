@@ -229,6 +229,22 @@ def test_pictures_that_differ_by_case_are_told_apart():
     ]
 
 
+def test_pictures_that_differ_by_the_spelling_of_an_accent_are_told_apart():
+    assert names(NameRules(), "\u00fc.png", "u\u0308.png") == ["\u00fc.png", "u\u0308_png.png"]
+
+
+def test_long_names_stay_within_what_file_systems_take():
+    stem = "ü" * 125  # two bytes each
+    first, second, third = names(
+        NameRules(unique_stems=True), f"{stem}.jpg", f"{stem}.png", f"{stem}.PNG"
+    )
+    assert first == f"{stem}.jpg"
+    assert second == f"{'ü' * 123}_png.png"
+    assert third == f"{'ü' * 122}_png_2.PNG"
+    [cut] = names(NameRules(suffixes=frozenset({".png"})), "a" * 255)
+    assert cut == "a" * 250 + ".png"
+
+
 def test_characters_that_readers_stumble_over_become_underscores():
     assert names(NameRules(forbidden=r"[\s#]"), "a b/c#d.png", "a_b/c d.png") == [
         *("a_b/c_d.png", "a_b/c_d_png.png"),

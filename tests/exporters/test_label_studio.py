@@ -168,6 +168,14 @@ def test_addresses_lead_to_the_pictures_whatever_they_are_called(labeled):
         assert path.split("/")[1] == task["data"]["split"]
 
 
+def test_pictures_that_no_browser_shows_become_png(labeled):
+    for seed, name in enumerate(["a.tif", "b.ppm", "c.gif", "d.webp"]):
+        labeled.add(name, seed=seed)
+    run(labeled)
+    written = sorted(path.name for path in (labeled.folder / "ls" / "images" / "train").iterdir())
+    assert written == ["a.png", "b.png", "c.gif", "d.webp"]
+
+
 def test_a_turned_picture_and_its_size_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled)

@@ -11,6 +11,7 @@ import pytest
 import supervision as sv
 import yaml
 
+from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.store import ItemResult, LabelStore
@@ -94,6 +95,45 @@ def test_names_that_would_mislead_the_reader_are_changed(labeled):
     images = labeled.folder / "yolo" / "images" / "train"
     assert (images / "a_png.png").read_bytes() == (labeled.images / "a.png").read_bytes()
     assert (images / "images_" / "b.png").is_file()
+
+
+def test_hidden_pictures_are_hidden_no_more(labeled):
+    for seed, name in enumerate([".a.jpg", ".b/.c.jpg", "d.e/f.jpg"]):
+        labeled.add(name, labeled.label(labeled.disc()), seed=seed)
+    run(labeled)
+    assert set(rows(labeled.folder / "yolo")) == {
+        *("train/_a.txt", "train/_b/_c.txt", "train/d.e/f.txt"),
+    }
+
+
+@pytest.mark.parametrize("name", ["images", "names", "path"])
+def test_a_split_called_like_something_else_is_an_error(rich, name):
+    with pytest.raises(ExportError, match=f"split '{name}' means something else"):
+        run(rich, split={name: 1.0})
+
+
+@pytest.mark.parametrize(("name", "becomes"), [("a.png", "a.png"), ("a.jpg", "a.png")])
+def test_a_picture_that_is_not_what_it_is_called_is_written_anew(labeled, name, becomes):
+    path = labeled.images / name
+    labeled.picture("a.gif").rename(path)
+    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    run(labeled)
+    [written] = (labeled.folder / "yolo" / "images" / "train").iterdir()
+    assert written.name == becomes
+    with PIL.Image.open(written) as ours, PIL.Image.open(path) as original:
+        assert ours.format == "PNG"
+        assert np.array_equal(np.asarray(ours), np.asarray(original.convert("RGB")))
+
+
+def test_floats_that_opencv_does_not_read_become_bytes(labeled):
+    path = labeled.images / "a.tif"
+    path.parent.mkdir(parents=True)
+    grey = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
+    PIL.Image.fromarray(grey).save(path)
+    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    run(labeled)
+    read = cv2.imread(str(labeled.folder / "yolo" / "images" / "train" / "a.tif"))
+    assert np.abs(read[..., 0] - grey * 255).max() <= 0.5
 
 
 def test_a_picture_in_a_format_that_is_not_read_becomes_png(labeled):

@@ -1,0 +1,77 @@
+"""What a file holds is told by its bytes, not by its name."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+
+from grounded_sam2.exporters import ExportOptions, export
+from grounded_sam2.exporters.contents import BROWSER, OPENCV, PILLOW, content_of
+from grounded_sam2.results import Labels
+from grounded_sam2.store import ItemResult
+
+RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF"])
+def test_the_ending_does_not_matter(tmp_path, kind):
+    path = tmp_path / "a.txt"
+    PIL.Image.fromarray(RGB).save(path, format=kind)
+    assert content_of(path) == kind
+
+
+@pytest.mark.parametrize(
+    ("dtype", "content"),
+    [(np.uint8, "TIFF"), (np.uint16, "TIFF"), (np.int32, "deep TIFF"), (np.float32, "deep TIFF")],
+)
+def test_a_tiff_is_opened(tmp_path, dtype, content):
+    PIL.Image.fromarray(RGB[..., 0].astype(dtype)).save(tmp_path / "a.tif")
+    assert content_of(tmp_path / "a.tif") == content
+
+
+def test_a_tiff_that_pillow_does_not_know(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tif"), RGB.astype(np.float32) / 255)
+    assert content_of(tmp_path / "a.tif") == "rare TIFF"
+
+
+@pytest.mark.parametrize(
+    ("begin", "content"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0", "HEIF"),
+        (b"\0\0\0\x18ftypisom\0\0", "other"),
+        (b"P6 80 60 255 ", "other"),
+        (b"II*\0", "rare TIFF"),
+        (b"", "other"),
+    ],
+    ids=["a phone's", "a film", "a pixmap", "cut off", "empty"],
+)
+def test_other_beginnings(tmp_path, begin, content):
+    (tmp_path / "a").write_bytes(begin)
+    assert content_of(tmp_path / "a") == content
+
+
+def test_what_opencv_decodes_pillow_does_too():
+    assert OPENCV < PILLOW
+    assert {"JPEG", "PNG"} <= OPENCV & BROWSER
+
+
+@pytest.mark.parametrize("format_name", ["coco", "hf", "yolo"])
+def test_what_pillow_does_not_know_is_written_anew(labeled, format_name):
+    path = labeled.images / "a.tif"
+    path.parent.mkdir(parents=True)
+    cv2.imwrite(str(path), RGB[..., ::-1].astype(np.float32))
+    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    folder = labeled.folder / format_name
+    export(format_name, labeled.store, folder, ExportOptions())
+    if format_name == "hf":
+        [row] = pq.read_table(folder / "data").to_pylist()
+        content = row["image"]["bytes"]
+    else:
+        content = (folder / "images" / "train" / "a.tif").read_bytes()
+    with PIL.Image.open(io.BytesIO(content)) as picture:
+        assert np.array_equal(np.asarray(picture), RGB)
