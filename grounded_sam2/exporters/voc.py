@@ -11,17 +11,21 @@
 
 Readers take ``JPEGImages/<name>.jpg`` for granted, so that pictures in other formats become JPEG
 (quality 95, no chroma subsampling); and they split lines at spaces, so that names get underscores
-for them. Where objects overlap, the one of higher confidence is on top. The box of an object
-without a mask is void in both masks: nobody knows which of its pixels are the object. Objects
-beyond the 254th of a picture have no value left in SegmentationObject, and are void there.
+for them. The label map has no way to write a class with a colon, one that begins with ``#``, or one
+called as its own first and last line; those are called differently, there and in the XML. Where
+objects overlap, the one of higher confidence is on top. The box of an object without a mask is void
+in both masks: nobody knows which of its pixels are the object. Objects beyond the 254th of a
+picture have no value left in SegmentationObject, and are void there.
 
 Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +33,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
@@ -43,8 +48,10 @@ __all__ = ["export_voc", "voc_palette"]
 _ROOT = "VOCdevkit/VOC2012"
 _VOID = 255
 _MOST = _VOID - 1
+_FIRST_LINE, _LAST_LINE = "background", "void"
 _RULES = NameRules(
     suffixes=frozenset({".jpg"}),
+    contents=OPENCV,
     substitute=".jpg",
     lower_case_suffix=True,
     unique_stems=True,
@@ -66,7 +73,13 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
             )
         root = data.new / _ROOT
         root.mkdir(parents=True)
-        (root / "labelmap.txt").write_text("".join(_label_map(data.classes)), encoding="utf-8")
+        names = _class_names(data.classes)
+        data.tally.remark(
+            "classes that the label map cannot name, called differently",
+            sum(name != class_name for class_name, name in names.items()),
+        )
+        label_map = "".join(_label_map(list(names.values())))
+        (root / "labelmap.txt").write_text(label_map, encoding="utf-8")
         with ExitStack() as stack:
             lists = {}
             for kind in ("Main", "Segmentation"):
@@ -75,7 +88,7 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
                     path = root / "ImageSets" / kind / f"{split}.txt"
                     lists[kind, split] = stack.enter_context(path.open("w", encoding="utf-8"))
             for picture in data.pictures(f"{_ROOT}/JPEGImages", rules=_RULES, split_folders=False):
-                objects = _write_labels(root, picture, data)
+                objects = _write_labels(root, picture, data, names)
                 for kind in ("Main", "Segmentation"):
                     lists[kind, picture.split].write(f"{picture.name.with_suffix('')}\n")
                 for label in objects:
@@ -98,15 +111,30 @@ def voc_palette() -> NDArray[np.uint8]:
     return colours
 
 
-def _label_map(classes: Sequence[str]) -> Iterator[str]:
+def _class_names(classes: Sequence[str]) -> dict[str, str]:
+    """What each class is called in the dataset: itself, if a line of the label map can say so."""
+    names: dict[str, str] = {}
+    taken = {_FIRST_LINE, _LAST_LINE}
+    for class_name in classes:
+        name = " ".join(re.sub(NOT_XML, "\ufffd", class_name).replace(":", "_").split())
+        name = f"_{name[1:]}" if name[:1] in ("", "#") else name
+        numbered = (f"{name}_{number}" for number in count(2))
+        names[class_name] = next(each for each in chain([name], numbered) if each not in taken)
+        taken.add(names[class_name])
+    return names
+
+
+def _label_map(names: Sequence[str]) -> Iterator[str]:
     yield "# label:color_rgb:parts:actions\n"
-    for name, (red, green, blue) in zip(["background", *classes], voc_palette(), strict=False):
+    for name, (red, green, blue) in zip([_FIRST_LINE, *names], voc_palette(), strict=False):
         yield f"{name}:{red},{green},{blue}::\n"
     red, green, blue = voc_palette()[_VOID]
-    yield f"void:{red},{green},{blue}::\n"
+    yield f"{_LAST_LINE}:{red},{green},{blue}::\n"
 
 
-def _write_labels(root: Path, picture: PlacedPicture, data: NewDataset) -> list[Label]:
+def _write_labels(
+    root: Path, picture: PlacedPicture, data: NewDataset, names: Mapping[str, str]
+) -> list[Label]:
     """Write what a picture's labels say; give the objects that have an extent."""
     size_hw = picture.labels.size_hw
     boxes, objects = [], []
@@ -119,7 +147,7 @@ def _write_labels(root: Path, picture: PlacedPicture, data: NewDataset) -> list[
         objects.append(label)
     annotation = root / "Annotations" / picture.name.with_suffix(".xml")
     annotation.parent.mkdir(parents=True, exist_ok=True)
-    annotation.write_text("".join(_annotation(picture, objects, boxes)), encoding="utf-8")
+    annotation.write_text("".join(_annotation(picture, objects, boxes, names)), encoding="utf-8")
 
     class_ids = {name: i for i, name in enumerate(data.classes, start=1)}
     data.tally.remark(
@@ -143,6 +171,7 @@ def _annotation(
     picture: PlacedPicture,
     objects: Sequence[Label],
     boxes: Sequence[tuple[float, float, float, float]],
+    names: Mapping[str, str],
 ) -> Iterator[str]:
     height, width = picture.labels.size_hw
     yield "<annotation>\n\t<folder>VOC2012</folder>\n"
@@ -152,7 +181,7 @@ def _annotation(
     yield "\t\t<depth>3</depth>\n\t</size>\n\t<segmented>1</segmented>\n"
     for label, box in zip(objects, boxes, strict=True):
         left, top, right, bottom = whole_pixels(box)
-        yield f"\t<object>\n\t\t<name>{xml_text(label.class_name)}</name>\n"
+        yield f"\t<object>\n\t\t<name>{xml_text(names[label.class_name])}</name>\n"
         yield "\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
         yield "\t\t<difficult>0</difficult>\n\t\t<bndbox>\n"
         yield f"\t\t\t<xmin>{left + 1}</xmin>\n\t\t\t<ymin>{top + 1}</ymin>\n"

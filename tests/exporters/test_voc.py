@@ -169,6 +169,18 @@ def test_the_label_map_names_the_values(rich):
     ]
 
 
+def test_classes_that_the_label_map_cannot_name_are_called_differently(labeled):
+    classes = ["car: red", "car_ red", "#1", "void", " a  b "]
+    labeled.add("a.png", *(labeled.label(labeled.pixel(1, 1), name) for name in classes))
+    summary = run(labeled)
+    lines = (root(labeled) / "labelmap.txt").read_text(encoding="utf-8").splitlines()[5:-1]
+    called = {" a  b ": "a b", "#1": "_1", "car: red": "car_ red", "car_ red": "car_ red_2"}
+    called["void"] = "void_2"
+    assert [line.split(":")[0] for line in lines] == [called[name] for name in sorted(classes)]
+    assert [box[0] for box in boxes(labeled, "a")] == [called[name] for name in classes]
+    assert "classes that the label map cannot name, called differently: 5" in summary.notes
+
+
 def test_torchvision_reads_boxes_and_masks(rich):
     run(rich)
     folder = str(rich.folder / "voc")
