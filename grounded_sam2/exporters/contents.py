@@ -2,7 +2,7 @@
 
 Phones call HEIF pictures ``.jpg``, downloads call GIFs ``.png``, and under ``.tif`` there is
 anything. The first bytes tell them apart; only a TIFF has to be opened, since it may hold floats,
-which OpenCV does not show, or kinds of samples that Pillow does not know.
+which OpenCV refuses and Pillow turns black, or kinds of samples that Pillow does not know.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Content: TypeAlias = Literal[
 
 OPENCV: frozenset[Content] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What OpenCV decodes in every build."""
-PILLOW: frozenset[Content] = OPENCV | {"GIF", "AVIF", "deep TIFF", "other"}
-"""What Pillow decodes without plugins, if ``other`` is something that was labeled."""
+PILLOW: frozenset[Content] = OPENCV | {"GIF", "AVIF", "other"}
+"""What Pillow shows without plugins, if ``other`` is something that was labeled."""
 BROWSER: frozenset[Content] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF"})
 """What a browser shows."""
 

@@ -75,3 +75,16 @@ def test_what_pillow_does_not_know_is_written_anew(labeled, format_name):
         content = (folder / "images" / "train" / "a.tif").read_bytes()
     with PIL.Image.open(io.BytesIO(content)) as picture:
         assert np.array_equal(np.asarray(picture), RGB)
+
+
+@pytest.mark.parametrize("format_name", ["coco", "yolo"])
+def test_floats_become_what_the_models_saw(labeled, format_name):
+    path = labeled.images / "a.tif"
+    path.parent.mkdir(parents=True)
+    grey = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
+    PIL.Image.fromarray(grey).save(path)
+    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    folder = labeled.folder / format_name
+    export(format_name, labeled.store, folder, ExportOptions())
+    read = cv2.imread(str(folder / "images" / "train" / "a.tif"))
+    assert np.abs(read[..., 0] - grey * 255).max() <= 0.5

@@ -125,17 +125,6 @@ def test_a_picture_that_is_not_what_it_is_called_is_written_anew(labeled, name, 
         assert np.array_equal(np.asarray(ours), np.asarray(original.convert("RGB")))
 
 
-def test_floats_that_opencv_does_not_read_become_bytes(labeled):
-    path = labeled.images / "a.tif"
-    path.parent.mkdir(parents=True)
-    grey = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
-    PIL.Image.fromarray(grey).save(path)
-    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
-    run(labeled)
-    read = cv2.imread(str(labeled.folder / "yolo" / "images" / "train" / "a.tif"))
-    assert np.abs(read[..., 0] - grey * 255).max() <= 0.5
-
-
 def test_a_picture_in_a_format_that_is_not_read_becomes_png(labeled):
     path = labeled.add("a.gif")
     run(labeled)
