@@ -75,9 +75,19 @@ class Pattern:
         return bool(suffix) and not is_pattern(suffix)
 
     def takes(self, name: str, endings: tuple[str, ...]) -> bool:
-        """Whether a path below the root matches and, unless the pattern says which, ends so."""
+        """Whether a path below the root matches and, unless the pattern says which, ends so.
+
+        A file that is called exactly as the pattern, wildcards and all, matches.
+        """
+        if name == self.rest:
+            return True
         wanted = self.names_ending or name.lower().endswith(endings)
         return wanted and self._regex.match(name) is not None
+
+    def wants(self, endings: tuple[str, ...]) -> str:
+        """What `takes` looks for, in words."""
+        more = "" if self.names_ending else f" with the ending {', '.join(endings)}"
+        return f"{printable(self.rest)}{more}"
 
     def enters(self, folder: str) -> bool:
         """Whether anything in a folder below the root, or below it, can match."""
@@ -121,10 +131,9 @@ class GlobSource:
         self._excluded = frozenset(Path(path).resolve() for path in exclude)
         self.root = Path(self._pattern.root)
         if not has_pictures(self):
-            looked_for = printable(self._pattern.rest)
-            if not self._pattern.names_ending:
-                looked_for += f" with the ending {', '.join(self._endings)}"
-            raise nothing_found(repr(printable(self.root)), looked_for, self._walk())
+            raise nothing_found(
+                repr(printable(self.root)), self._pattern.wants(self._endings), self._walk()
+            )
 
     def __iter__(self) -> Iterator[ImageRef]:
         yield from refs_of(self._walk(), lambda name: self._pattern.takes(name, self._endings))
