@@ -10,12 +10,13 @@ import hashlib
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["UniqueIds", "item_name", "local_path", "printable"]
+__all__ = ["UniqueIds", "item_name", "local_path", "printable", "public_address"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@(?=[^/])")
 _MAX_NAME_BYTES = 200
 """File systems take 255; the rest is for what is put before or after a name."""
 _MAX_SUFFIX = 10
@@ -35,6 +36,11 @@ def item_name(name: str) -> str:
     A name that holds ``\\xff`` literally is told apart by ``\\x5cxff``.
     """
     return printable(_LOOKS_ESCAPED.sub(r"\\x5c", name))
+
+
+def public_address(address: str) -> str:
+    """An address as text that may be written down: without user and password."""
+    return printable(_CREDENTIALS.sub("", address))
 
 
 def local_path(folder: Path, item_id: str) -> Path:

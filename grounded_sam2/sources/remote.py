@@ -10,7 +10,6 @@ and size), are kept. The order is that of the paths below it, as in a folder.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +22,12 @@ from fsspec.core import url_to_fs
 from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.fetched import FetchedRef, too_large
 from grounded_sam2.sources.folder import nothing_found
-from grounded_sam2.sources.names import item_name, local_path, printable
+from grounded_sam2.sources.names import item_name, local_path, printable, public_address
 from grounded_sam2.sources.patterns import Pattern, is_pattern
 from grounded_sam2.sources.refs import ImageRef
 from grounded_sam2.sources.walk import FoundFile
 
-__all__ = ["Listing", "RemoteFile", "RemoteRef", "RemoteSource", "public_address", "remote_file"]
+__all__ = ["Listing", "RemoteFile", "RemoteRef", "RemoteSource", "remote_file"]
 
 _MARKS = (
     *("ETag", "etag", "md5Hash", "blob_id", "sha", "CRC", "mtime", "LastModified"),
@@ -200,11 +199,6 @@ def remote_file(address: str) -> RemoteFile:
         SourceError: the protocol is unknown or needs a package.
     """
     return RemoteFile(*_open(address))
-
-
-def public_address(address: str) -> str:
-    """An address as text that may be written down: without user and password."""
-    return printable(re.sub(r"(?<=://)[^/@]*@(?=[^/])", "", address))
 
 
 def _open(address: str) -> tuple[Any, str]:

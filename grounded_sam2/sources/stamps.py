@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-__all__ = ["file_stamp", "is_same_file"]
+__all__ = ["file_hash", "file_stamp", "is_same_file"]
 
 
 def file_stamp(path: Path) -> str:
@@ -18,6 +18,19 @@ def file_stamp(path: Path) -> str:
     return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def is_same_file(path: Path, *, stamp: str | None, content_hash: str | None) -> bool:
     """Whether a file has this stamp or, failing that, the bytes of this SHA-256.
 
@@ -26,10 +39,4 @@ def is_same_file(path: Path, *, stamp: str | None, content_hash: str | None) -> 
     """
     if file_stamp(path) == stamp:
         return True
-    if content_hash is None:
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == content_hash
+    return content_hash is not None and file_hash(path) == content_hash

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grounded_sam2.sources.names import UniqueIds, item_name, local_path, printable
+from grounded_sam2.sources.names import UniqueIds, item_name, local_path, printable, public_address
 
 
 class TestItemNames:
@@ -93,3 +93,9 @@ class TestUniqueIds:
             ids.claim(name, otherwise="9") for name in ("a-9.jpg", "a.jpg", "a.jpg", "a.jpg")
         ]
         assert claimed == ["a-9.jpg", "a.jpg", "a-9-2.jpg", "a-9-3.jpg"]
+
+
+def test_passwords_are_not_written_down() -> None:
+    address = "zip://x::ftp://me:secret@host/a@b.zip"
+    assert public_address(address) == "zip://x::ftp://host/a@b.zip"
+    assert public_address("hf://datasets/me/it@main/x") == "hf://datasets/me/it@main/x"

@@ -17,7 +17,6 @@ from grounded_sam2.sources.remote import (
     Listing,
     RemoteRef,
     RemoteSource,
-    public_address,
     remote_file,
 )
 
@@ -230,8 +229,3 @@ class TestWhatCannotBeOpened:
         monkeypatch.setattr(type(bucket), "find", find)
         with pytest.raises(SourceError, match="cannot be listed: no credentials"):
             Listing.of("memory://bucket/pictures")
-
-    def test_passwords_are_not_written_down(self) -> None:
-        address = "zip://x::ftp://me:secret@host/a@b.zip"
-        assert public_address(address) == "zip://x::ftp://host/a@b.zip"
-        assert public_address("hf://datasets/me/it@main/x") == "hf://datasets/me/it@main/x"

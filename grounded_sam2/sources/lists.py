@@ -1,0 +1,165 @@
+"""Lists of pictures: paths and addresses, in the order that they are given in.
+
+What is named twice comes once. A picture that is not there fails alone. An id is the path below the
+list's folder; of anything else, the whole path or address (``data/a.jpg`` for ``/data/a.jpg``,
+``host/a.jpg`` for ``https://host/a.jpg``), so that it does not depend on what else is in the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from grounded_sam2.config import ImageConfig
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.download import download
+from grounded_sam2.sources.fetched import FetchedRef
+from grounded_sam2.sources.names import UniqueIds, item_name, local_path, printable, public_address
+from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.sources.remote import RemoteRef, remote_file
+
+__all__ = ["ListSource", "WebRef", "is_address"]
+
+_PROTOCOLS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*(?=://)")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address (``s3://…``, ``zip://…::…``), not a path."""
+    return _PROTOCOLS.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WebRef(FetchedRef):
+    """A picture on the web.
+
+    It is fetched once: that a page has changed since cannot be known without asking for each
+    picture in each run. Remove the copy to have it fetched again.
+    """
+
+    url: str
+    limits: ImageConfig
+
+    def stamp(self) -> str:
+        """The address, as a hash: it may hold keys."""
+        return f"web:{_digest(self.url)}"
+
+    def _write(self, file: IO[bytes]) -> None:
+        limits = self.limits
+        data = download(self.url, timeout_s=limits.url_timeout_s, max_bytes=limits.url_max_bytes)
+        file.write(data)
+
+
+class ListSource:
+    """Pictures by their paths and addresses.
+
+    Args:
+        entries: gives them, as often as it is called, in the same order.
+        name: what they are called in messages.
+        root: folder that relative paths are relative to.
+        pictures_folder: where copies of what is no local file are kept.
+        limits: of downloads.
+
+    Raises:
+        SourceError: there are none; none of the files exists; an address of an unknown kind.
+    """
+
+    def __init__(
+        self,
+        entries: Callable[[], Iterable[str]],
+        *,
+        name: str,
+        root: Path,
+        pictures_folder: Path,
+        limits: ImageConfig,
+    ) -> None:
+        self.root = root
+        self._entries = entries
+        self._name = name
+        self._folder = pictures_folder
+        self._limits = limits
+        self._check()
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        ids = UniqueIds()
+        seen = set()
+        base = os.path.abspath(self.root)  # noqa: PTH100  (links keep their own names)
+        for entry in self._entries():
+            place = _place_of(entry, base)
+            digest = _digest(place)
+            if digest not in seen:
+                seen.add(digest)
+                yield self._ref(place, ids.claim(_id_of(place, base), otherwise=digest[:8]))
+
+    def __repr__(self) -> str:
+        return f"ListSource({self._name})"
+
+    def _ref(self, place: str, item_id: str) -> ImageRef:
+        if not is_address(place):
+            return ImageRef(item_id, Path(place))
+        copy = local_path(self._folder, item_id)
+        if _is_web(place):
+            return WebRef(item_id, copy, place, self._limits)
+        try:
+            return RemoteRef(item_id, copy, remote_file(place), self._limits.url_max_bytes)
+        except SourceError as error:  # an archive that is not there
+            return UnreadableRef(item_id, copy, str(error))
+
+    def _check(self) -> None:
+        """Refuse what is no list of pictures, before thousands of them fail one by one."""
+        base = os.path.abspath(self.root)  # noqa: PTH100
+        protocols: set[str] = set()
+        found = False
+        first, entries = "", 0
+        for entries, entry in enumerate(self._entries(), start=1):  # noqa: B007
+            first = first or entry
+            if match := _PROTOCOLS.match(place := _place_of(entry, base)):
+                found = True
+                if match[0] not in protocols and not _is_web(place):
+                    remote_file(place)  # finds out whether such addresses can be opened
+                protocols.add(match[0])
+            else:
+                found = found or os.path.lexists(place)
+        if not entries:
+            raise SourceError(f"{self._name}: names no picture; write one path or address a line")
+        if not found:
+            raise SourceError(
+                f"{self._name}: none of its {entries} files exists; the first is "
+                f"{printable(first)!r}, looked for in {printable(base)!r}"
+            )
+
+
+def _place_of(entry: str, base: str) -> str:
+    """An entry as an absolute path or an address."""
+    if entry.lower().startswith("file://"):
+        entry = urllib.request.url2pathname(urllib.parse.urlsplit(entry).path)
+    if is_address(entry):
+        return entry
+    return os.path.abspath(os.path.join(base, entry))  # noqa: PTH100, PTH118
+
+
+def _is_web(place: str) -> bool:
+    return place.lower().startswith(("http://", "https://"))
+
+
+def _id_of(place: str, base: str) -> str:
+    """What a picture is called: see the module."""
+    if not is_address(place):
+        below = place.removeprefix(os.path.join(base, ""))  # noqa: PTH118
+        return item_name(Path(below).as_posix().lstrip("/"))
+    if _is_web(place):
+        place = urllib.parse.unquote(re.split("[?#]", place)[0])
+    # The inmost comes first (zip://a.jpg::s3://bucket/x.zip); caches have no path of their own.
+    *inner, outer = public_address(place).split("::")
+    parts = [outer, *(part for part in reversed(inner) if "://" in part)]
+    return item_name("/".join(part.rpartition("://")[2].strip("/") for part in parts))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,183 @@
+"""Lists of paths and addresses: what each is called, and where it comes from."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from grounded_sam2.config import ImageConfig
+from grounded_sam2.errors import ImageError, SourceError
+from grounded_sam2.sources import lists
+from grounded_sam2.sources.lists import ListSource, WebRef, is_address
+from grounded_sam2.sources.refs import ImageRef
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("list/a.jpg", "list/sub/b.png", "elsewhere/c.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "list"
+
+
+@pytest.fixture
+def bucket() -> Iterator[Any]:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/x/d.jpg", b"d")
+    yield memory
+    memory.rm("/bucket", recursive=True)
+
+
+def source(root: Path, *entries: str) -> ListSource:
+    return ListSource(
+        lambda: entries,
+        name="list 'pictures.txt'",
+        root=root,
+        pictures_folder=root.parent / "copies",
+        limits=ImageConfig(),
+    )
+
+
+def ids(source: ListSource) -> list[str]:
+    return [ref.item_id for ref in source]
+
+
+class TestFiles:
+    def test_in_the_order_of_the_list_and_once(self, root: Path) -> None:
+        given = source(root, "sub/b.png", "a.jpg", "./sub/../a.jpg", str(root / "sub" / "b.png"))
+        assert list(given) == [
+            ImageRef("sub/b.png", root / "sub" / "b.png"),
+            ImageRef("a.jpg", root / "a.jpg"),
+        ]
+        assert ids(given) == ids(given)
+
+    def test_outside_of_the_folder_they_are_called_by_their_whole_path(self, root: Path) -> None:
+        outside = root.parent / "elsewhere" / "c.jpg"
+        whole = str(outside).removeprefix("/")
+        assert list(source(root, "a.jpg", "../elsewhere/c.jpg")) == [
+            ImageRef("a.jpg", root / "a.jpg"),
+            ImageRef(whole, outside),
+        ]
+        assert ids(source(root, str(outside))) == [whole]
+
+    def test_relative_roots(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(root)
+        assert list(source(Path(), "a.jpg")) == [ImageRef("a.jpg", root / "a.jpg")]
+
+    def test_file_addresses(self, root: Path) -> None:
+        (root / "a b.jpg").touch()
+        assert list(source(root, f"file://{root}/a%20b.jpg")) == [
+            ImageRef("a b.jpg", root / "a b.jpg")
+        ]
+
+    def test_missing_ones_fail_alone(self, root: Path) -> None:
+        refs = list(source(root, "none.jpg", "a.jpg", "nul\0.jpg"))
+        with pytest.raises(FileNotFoundError):
+            refs[0].stamp()
+        with pytest.raises(ImageError, match="is no path"):
+            refs[2].stamp()
+
+    def test_names_that_are_not_unicode(self, root: Path) -> None:
+        name = os.fsdecode(b"caf\xe9.jpg")
+        (root / name).touch()
+        assert list(source(root, name)) == [ImageRef(r"caf\xe9.jpg", root / name)]
+
+    def test_links_keep_their_names(self, root: Path) -> None:
+        (root / "link.jpg").symlink_to(root / "a.jpg")
+        assert ids(source(root, "link.jpg", "a.jpg")) == ["link.jpg", "a.jpg"]
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("address", "expected"),
+        [
+            ("https://host/x/a.jpg", "host/x/a.jpg"),
+            ("HTTP://me:secret@host/a%20b.jpg?key=secret#top", "host/a b.jpg"),
+            ("memory://bucket/x/d.jpg", "bucket/x/d.jpg"),
+            ("simplecache::memory://bucket/x/d.jpg", "bucket/x/d.jpg"),
+        ],
+    )
+    def test_they_are_called_by_host_and_path(
+        self, root: Path, address: str, expected: str
+    ) -> None:
+        (ref,) = source(root, address)
+        assert ref.item_id == expected
+        assert ref.path == root.parent / "copies" / expected
+
+    def test_the_same_name_behind_different_addresses(self, root: Path) -> None:
+        addresses = [f"https://host/photo.jpg?id={number}" for number in range(3)]
+        names = ids(source(root, *addresses))
+        assert names[0] == "host/photo.jpg"
+        assert len(set(names)) == 3
+        assert names[:2] == ids(source(root, *addresses[:2]))
+
+    def test_archives_may_be_missing_one_by_one(self, root: Path) -> None:
+        archive = str(root / "pictures.zip")
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("x/a.jpg", b"zipped")
+        there, missing = source(root, f"zip://x/a.jpg::{archive}", "zip://a.jpg::none.zip")
+        assert there.item_id == archive.strip("/") + "/x/a.jpg"
+        assert there.bring().read_bytes() == b"zipped"
+        with pytest.raises(SourceError, match=r"none\.zip' cannot be opened: does not exist"):
+            missing.bring()
+
+    @pytest.mark.usefixtures("bucket")
+    def test_files_in_stores_are_brought(self, root: Path) -> None:
+        (ref,) = source(root, "memory://bucket/x/d.jpg")
+        assert ref.stamp().startswith("1:")
+        assert ref.bring().read_bytes() == b"d"
+        assert ref.path == root.parent / "copies" / "bucket" / "x" / "d.jpg"
+
+    def test_web_pictures_are_brought_once(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        def download(url: str, *, timeout_s: float, max_bytes: int) -> bytes:
+            asked.append((url, timeout_s, max_bytes))
+            return b"from the web"
+
+        monkeypatch.setattr(lists, "download", download)
+        limits = ImageConfig(url_timeout_s=3, url_max_bytes=99)
+        ref = WebRef("a.jpg", root / "new" / "a.jpg", "https://host/a.jpg?key=secret", limits)
+        assert "secret" not in ref.stamp()
+        assert not ref.is_here()
+        assert ref.bring().read_bytes() == b"from the web"
+        assert ref.bring() == ref.path
+        assert asked == [("https://host/a.jpg?key=secret", 3, 99)]
+        assert pickle.loads(pickle.dumps(ref)) == ref
+
+    def test_a_failed_download_leaves_nothing(self, root: Path) -> None:
+        ref = WebRef("a.jpg", root / "new" / "a.jpg", "http://127.0.0.1:1/a.jpg", ImageConfig())
+        with pytest.raises(ImageError, match="cannot be fetched"):
+            ref.bring()
+        assert [path for path in (root / "new").rglob("*") if path.is_file()] == []
+
+    def test_what_an_address_is(self) -> None:
+        assert is_address("s3://bucket/x")
+        assert is_address("simplecache::s3://bucket/x")
+        assert not is_address("a::b.jpg")
+        assert not is_address("c:/a.jpg")
+        assert not is_address("/a/b://c")
+
+
+class TestWhatIsNoList:
+    def test_empty(self, root: Path) -> None:
+        with pytest.raises(SourceError, match=r"list 'pictures\.txt': names no picture; write one"):
+            source(root)
+
+    def test_a_text_about_something_else(self, root: Path) -> None:
+        with pytest.raises(SourceError, match=r"none of its 2 files exists; the first is 'Dear', "):
+            source(root, "Dear", "reader")
+
+    def test_an_unknown_protocol(self, root: Path) -> None:
+        with pytest.raises(SourceError, match="unknown protocol 's4'"):
+            source(root, "a.jpg", "s4://bucket/a.jpg")
