@@ -29,6 +29,7 @@ __all__ = [
     "encode_crop",
     "iou",
     "paste",
+    "rectangle",
 ]
 
 
@@ -190,6 +191,23 @@ def encode_crop(
     column, row = np.divmod(changes, inner_height + 1)
     bounds = (column + left + columns[0]) * height + row + top + rows[0]
     return Rle(size_hw, pack(_shortest(np.diff(bounds, prepend=0, append=height * width))))
+
+
+def rectangle(corners_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]) -> Rle:
+    """The mask of all pixels of a box; half-open, so that no width or height is an empty mask.
+
+    Raises:
+        GeometryError: the box reaches outside the picture, or is turned inside out.
+    """
+    left, top, right, bottom = corners_xyxy
+    _check_size(size_hw)
+    _check_inside((bottom - top, right - left), (left, top), size_hw)
+    if right < left or bottom < top:
+        raise GeometryError(f"box {corners_xyxy}: is turned inside out; give left, top first")
+    columns = np.arange(left, right if bottom > top else left) * size_hw[0]
+    bounds = np.stack((columns + top, columns + bottom), axis=1).ravel()
+    total = size_hw[0] * size_hw[1]
+    return Rle(size_hw, pack(_shortest(np.diff(bounds, prepend=0, append=total))))
 
 
 def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rle:

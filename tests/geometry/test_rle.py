@@ -136,6 +136,27 @@ def test_masks_of_different_pictures_do_not_mix() -> None:
         rle.decode([small], (3, 3))
 
 
+@pytest.mark.parametrize(
+    "corners",
+    [(0, 0, 4, 3), (1, 1, 2, 2), (1, 0, 3, 3), (0, 2, 4, 3), (2, 2, 2, 3), (4, 3, 4, 3)],
+)
+def test_a_rectangle_is_the_pixels_of_a_box(corners: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = corners
+    dense = np.zeros((3, 4), np.bool_)
+    dense[top:bottom, left:right] = True
+    assert rle.rectangle(corners, (3, 4)) == rle.encode(dense)[0]
+
+
+@pytest.mark.parametrize(
+    ("corners", "message"), [((0, 0, 5, 1), "outside"), ((2, 1, 1, 2), "inside out")]
+)
+def test_what_is_no_rectangle_of_the_picture_is_an_error(
+    corners: tuple[int, int, int, int], message: str
+) -> None:
+    with pytest.raises(GeometryError, match=message):
+        rle.rectangle(corners, (3, 4))
+
+
 @pytest.mark.parametrize("margins", [(0, 0, 0, 0), (3, 0, 2, 0), (0, 2, 0, 3), (1, 4, 2, 3)])
 def test_a_window_is_pasted_as_its_pixels_are(
     dense: Mask, margins: tuple[int, int, int, int]
