@@ -1,0 +1,16 @@
+"""Large pictures, looked at piece by piece, so that small things do not vanish.
+
+The models see any picture squeezed into a square of their input. What is large (see
+`grounded_sam2.config.TilingConfig`) is therefore shown to them in windows as well: `views` cuts
+them, `merging` makes one box of what several windows show, `detector` and `segmenter` put this
+around any models, `parts` drops what turns out to be a piece of another object. Other pictures go
+to the models as they are.
+"""
+
+from __future__ import annotations
+
+from grounded_sam2.tiling.detector import TiledDetector
+from grounded_sam2.tiling.parts import are_parts
+from grounded_sam2.tiling.segmenter import TiledSegmenter
+
+__all__ = ["TiledDetector", "TiledSegmenter", "are_parts"]
