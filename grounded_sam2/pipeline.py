@@ -12,7 +12,7 @@ The models are loaded when they are first needed, and once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ from grounded_sam2.runner import Progress, RunSummary, label_source
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource
 from grounded_sam2.sources.image import ImageSource, load_image
 from grounded_sam2.store import LabelStore, StoreSummary
+from grounded_sam2.tiling import TiledDetector, TiledSegmenter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -240,19 +241,29 @@ class GroundedSAM2:
 
 @dataclass(frozen=True, slots=True)
 class _WhenNeeded:
-    """Both models of a pipeline, loaded when they are first asked: a finished run needs none."""
+    """Both models of a pipeline, loaded when they are first asked: a finished run needs none.
+
+    Large pictures are shown to them in tiles, to those that were given as well.
+    """
 
     pipeline: GroundedSAM2
 
     def detect(
         self, images: Sequence[Image], captions: Sequence[Sequence[str]]
     ) -> list[DetectedBoxes]:
-        return self.pipeline.detector.detect(images, captions)
+        detector = TiledDetector(self.pipeline.detector, self.pipeline.config.tiling)
+        return detector.detect(images, captions)
 
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
-        return self.pipeline.segmenter.segment_boxes(images, boxes_xyxy)
+        return self.start_boxes(images, boxes_xyxy)()
+
+    def start_boxes(
+        self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
+    ) -> Callable[[], list[SegmentedMasks]]:
+        segmenter = TiledSegmenter(self.pipeline.segmenter, self.pipeline.config.tiling)
+        return segmenter.start_boxes(images, boxes_xyxy)
 
 
 def _ontology(

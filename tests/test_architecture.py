@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": VALUES,
     "sources": VALUES | {"config"},
     "models": VALUES | SETTINGS,
+    "tiling": VALUES | {"config", "models.protocols"},
     "cleanup": VALUES | SETTINGS,
     "decisions": VALUES | SETTINGS | {"cleanup"},
     "labeling": VALUES | SETTINGS | {"decisions", "models.protocols"},
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"interrupts", "labeling", "models.protocols", "prefetch", "sources", "store"},
     "pipeline": VALUES
     | SETTINGS
-    | {"detections", "exporters", "labeling", "models", "runner", "sources", "store"},
+    | {"detections", "exporters", "labeling", "models", "runner", "sources", "store", "tiling"},
     "demo": VALUES | {"config", "models"},
     # What `grounded-sam2 demo` does is a user of the whole package.
     "demo.run": VALUES
