@@ -2,9 +2,10 @@
 
 `to_polygons` and `to_single_outline` give few points whose filled outline still overlaps the
 mask as asked: they start at a tolerance of one pixel, fill what is left, compare, and refine
-until it holds. The area that the outline itself encloses has to agree as well, because a triangle
-can have the same pixel centres inside as a small square. At the end of the search stands the
-exact outline, so that it always ends well.
+until it holds. Who fills matters: by pixel centres, and as pycocotools does, whose grid of a fifth
+of a pixel cuts slanted lines short. The area that the outline itself encloses has to agree as well,
+because a triangle can have the same pixel centres inside as a small square. At the end of the
+search stands the exact outline, so that it always ends well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.bridges import join
@@ -49,7 +51,8 @@ def to_polygons(
 
     Args:
         mask: ``(h, w)`` ``bool``, or its `Rle`.
-        min_iou: IoU that the filled polygons have with the mask, at least; 1 is exact.
+        min_iou: IoU that the filled polygons have with the mask, at least, by pixel centres and in
+            pycocotools; 1 is exact.
         max_tolerance: pixels that the outline may deviate, also where the IoU would allow more.
 
     Returns:
@@ -66,7 +69,9 @@ def to_polygons(
         enclosed = sum(_enclosed(ring) for part in coarse for ring in (part.exterior, *part.holes))
         if _agreement(enclosed, target.area) < min_iou:
             continue
-        if _overlap(coarse, target) >= min_iou:
+        if _overlap(coarse, target) < min_iou:
+            continue
+        if _overlap_in_pycocotools(to_coco(coarse), target) >= min_iou:
             return coarse
     return exact
 
@@ -85,8 +90,8 @@ def to_single_outline(
 
     Args:
         mask: ``(h, w)`` ``bool``, or its `Rle`.
-        min_iou: IoU that the filled outline has with the mask, at least, by pixel centres; and
-            by ``fillPoly`` as far as bridges between parts allow.
+        min_iou: IoU that the filled outline has with the mask, at least, by pixel centres and in
+            pycocotools; and by ``fillPoly`` as far as bridges between parts allow.
         max_tolerance: pixels that the outline may deviate, also where the IoU would allow more.
 
     Returns:
@@ -100,12 +105,18 @@ def to_single_outline(
     separate = [ring for part in rings(target) for ring in (part.exterior, *part.holes)]
     exact, ends_of_bridges = join(_inset(separate, _INSET))
     pixels, origin_xy = target.decode_crop()
+    painted = _painted(exact - origin_xy, pixels.shape)
+    if _dense_iou(painted, pixels) < min_iou:
+        pixels = painted  # bridges cost more than may be lost; more points would not bring it back
     for tolerance in _tolerances(min_iou, max_tolerance):
         coarse = simplify(exact, tolerance, ends_of_bridges)
         if _agreement(_enclosed(coarse), _enclosed(exact)) < min_iou:
             continue
-        painted = _overlap_painted(coarse - origin_xy, pixels)
-        if painted >= min_iou and _overlap([coarse], target) >= min_iou:
+        if _dense_iou(_painted(coarse - origin_xy, pixels.shape), pixels) < min_iou:
+            continue
+        if _overlap([coarse], target) < min_iou:
+            continue
+        if _overlap_in_pycocotools([coarse.ravel().tolist()], target) >= min_iou:
             return coarse
     return exact
 
@@ -158,14 +169,26 @@ def _overlap(polygons: Sequence[Polygon | Ring], target: Rle) -> float:
     return float(iou([fill(polygons, target.size_hw)], [target])[0, 0])
 
 
-def _overlap_painted(outline: Ring, pixels: NDArray[np.bool_]) -> float:
-    """IoU as Ultralytics reads an outline; 1 where both are empty."""
-    if not pixels.size:
+def _overlap_in_pycocotools(segmentation: list[list[float]], target: Rle) -> float:
+    """IoU as pycocotools reads polygons; 1 where both are empty."""
+    if not segmentation:
         return 1.0
-    canvas = np.zeros(pixels.shape, np.uint8)
-    cv2.fillPoly(canvas, [outline.astype(np.int32)], (1,))
-    painted = canvas.view(np.bool_)
-    return np.count_nonzero(painted & pixels) / np.count_nonzero(painted | pixels)
+    read = coco_mask.merge(coco_mask.frPyObjects(segmentation, *target.size_hw))
+    return float(coco_mask.iou([read], [target.to_coco()], [0])[0, 0])
+
+
+def _painted(outline: Ring, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """What Ultralytics makes of an outline: ``(h, w)`` ``bool``, bridges between parts included."""
+    canvas = np.zeros(size_hw, np.uint8)
+    if canvas.size:
+        cv2.fillPoly(canvas, [outline.astype(np.int32)], (1,))
+    return canvas.view(np.bool_)
+
+
+def _dense_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """1 where both are empty."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
 
 
 def _inset(exact: Sequence[Ring], distance: float) -> list[Ring]:
