@@ -2,19 +2,21 @@
 
 One place says what a value may be: ``num_beams: PositiveInt = 1`` is type, range and default, and
 the error message is made from it. Only what configurations need is understood: ``bool``, ``str``,
-``int``, ``float``, ``Literal`` of texts, and numbers annotated with a `Range`.
+``int``, ``float``, ``Literal`` of texts, numbers annotated with a `Range`, and unions of these.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import UnionType
 from typing import (
     Annotated,
     Any,
     ClassVar,
     Literal,
     TypeAlias,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -73,7 +75,13 @@ def _range(hint: Any) -> Range:
     return limits
 
 
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
 def _fits(hint: Any, value: object) -> bool:
+    if len(_alternatives(hint)) > 1:
+        return any(_fits(each, value) for each in _alternatives(hint))
     base, limits = _base(hint), _range(hint)
     if get_origin(base) is Literal:
         return value in get_args(base)
@@ -87,9 +95,12 @@ def _fits(hint: Any, value: object) -> bool:
 
 
 def _wanted(hint: Any) -> str:
+    if len(_alternatives(hint)) > 1:
+        return " or ".join(_wanted(each) for each in _alternatives(hint))
     base, limits = _base(hint), _range(hint)
     if get_origin(base) is Literal:
-        return "one of " + ", ".join(get_args(base))
+        names = get_args(base)
+        return f"one of {', '.join(names)}" if len(names) > 1 else repr(names[0])
     if base is str:
         return "text"
     if base is bool:

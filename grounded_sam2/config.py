@@ -102,8 +102,10 @@ class RuntimeConfig(CheckedSection):
     """``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda``, ``cuda:1`` …"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto``: bfloat16 on CUDA, where it is twice as fast; float32 on CPU, where it is not."""
-    batch_size: PositiveInt = 8
-    """Pictures per step, and per transaction of the store: the most that an interruption loses."""
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    """Pictures per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
+    nothing from more; on a GPU what its memory holds, 64 at most. A run that is continued keeps its
+    size. Where memory is not enough after all, pictures are asked in halves."""
     prefetch: CountInt = 2
     """Batches decoded ahead: one hides the disk, the second evens out large pictures."""
     loader_threads: PositiveInt = 2

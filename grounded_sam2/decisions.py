@@ -50,6 +50,9 @@ def decide(
     classes = None if ontology is None else ontology.to_dict()
     verdicts = [_verdict(candidate, classes, config) for candidate in candidates]
     places = [place for place, verdict in enumerate(verdicts) if verdict == "label"]
+    if classes is not None:  # ties do not depend on which captions were asked first
+        order = {caption: number for number, caption in enumerate(classes)}
+        places.sort(key=lambda place: order[candidates[place].caption])
     chosen = [_label(candidates[place], classes) for place in places]
     cleaned = clean_up(Labels(size_hw, tuple(chosen)), config.cleanup)
     kept = {places[index] for index in cleaned.kept}

@@ -6,11 +6,13 @@ Catch `GroundedSAM2Error` to catch everything this package raises on purpose.
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "DatasetError",
     "ExportError",
     "GeometryError",
     "GroundedSAM2Error",
     "ImageError",
     "OntologyError",
+    "OutOfMemoryError",
     "PromptError",
     "SourceError",
     "StoreError",
@@ -45,6 +47,10 @@ class CheckpointError(GroundedSAM2Error):
     """A model checkpoint cannot be found, fetched or used."""
 
 
+class OutOfMemoryError(GroundedSAM2Error, MemoryError):
+    """A model needs more memory than its device has."""
+
+
 class GeometryError(GroundedSAM2Error, ValueError):
     """A box, a mask or an outline has the wrong form or does not fit the picture."""
 
@@ -55,3 +61,7 @@ class StoreError(GroundedSAM2Error):
 
 class ExportError(GroundedSAM2Error):
     """A dataset cannot be written as asked."""
+
+
+class DatasetError(GroundedSAM2Error):
+    """A dataset of existing labels cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 __all__ = ["StopRequest"]
@@ -12,12 +13,16 @@ __all__ = ["StopRequest"]
 class StopRequest:
     """Turns the first Ctrl-C into a request that the run honours between batches.
 
+    Args:
+        then: called when it is pressed, in the main thread.
+
     Only Python's own handler is replaced, and only in the main thread, where handlers live: a
     program that handles the signal itself goes on doing so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self.requested = False
+        self._then = then
         self._installed = False
 
     def __enter__(self) -> StopRequest:
@@ -31,6 +36,7 @@ class StopRequest:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        self._then()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
 
     def __exit__(self, *error: object) -> None:

@@ -148,7 +148,8 @@ class GroundedSAM2:
         ontology = self.ontology if prompt is None else _one_off(prompt)
         loaded = [load_image(image, config=self.config.images) for image in images]
         classes = ontology.classes() if ontology is not None else []
-        step = self.config.runtime.batch_size
+        wanted = self.config.runtime.batch_size
+        step = self._auto_batch_size() if wanted == "auto" else wanted
         return [
             to_supervision(labels, classes)
             for first in range(0, len(loaded), step)
@@ -166,6 +167,7 @@ class GroundedSAM2:
         recursive: bool = True,
         new_run: bool = False,
         retry_failed: bool = False,
+        prune: bool = False,
         progress: Progress | None = None,
     ) -> LabelResult:
         """Label a folder of pictures and write it as datasets.
@@ -184,6 +186,7 @@ class GroundedSAM2:
             recursive: go into sub-folders.
             new_run: label again with other settings in a folder that was labeled already.
             retry_failed: try failed pictures again.
+            prune: drop the labels of pictures that are no longer there.
             progress: told how it comes along.
 
         Raises:
@@ -212,8 +215,10 @@ class GroundedSAM2:
                 self.ontology,
                 self.config,
                 models=self._model_names(),
+                auto_batch_size=self._auto_batch_size,
                 new_run=new_run,
                 retry_failed=retry_failed,
+                prune=prune,
                 progress=progress,
             )
             summary = store.summary()
@@ -223,6 +228,12 @@ class GroundedSAM2:
                 if summary.images
             }
         return LabelResult(folder, run, summary, exports, time.monotonic() - began)
+
+    def _auto_batch_size(self) -> int:
+        """Pictures per step on the device that the models will run on."""
+        from grounded_sam2.models.devices import batch_size_for, resolve_device
+
+        return batch_size_for(resolve_device(self.config.runtime.device))
 
     def _model_names(self) -> dict[str, str]:
         """What the store records: checkpoints, or the classes of models that were given."""

@@ -1,119 +1,161 @@
-"""Decodes pictures ahead of the models, in threads, and leaves out those that are settled.
+"""Decodes pictures ahead of the models, in threads, and finds out what each of them needs.
 
-Batches are cut from the stable order of the source before anything is left out, so that a run
-which was interrupted forms the same batches as one that was not. At most
-``runtime.prefetch`` + 1 of them are in memory.
+A picture needs nothing when all is settled; a decision when the models said all that is wanted and
+only what is made of it has changed; answers when the models are to be asked, for all captions or
+for those that are new. Batches are cut from the stable order of the source before anything is left
+out, so that a run which was interrupted forms the same batches as one that was not.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Protocol
 
+from grounded_sam2.asking import reason
 from grounded_sam2.config import Config, ImageConfig
-from grounded_sam2.errors import GroundedSAM2Error
-from grounded_sam2.results import Frame
+from grounded_sam2.results import Findings, Image
 from grounded_sam2.sources.image import load_frame
-from grounded_sam2.sources.refs import ImageRef
-from grounded_sam2.sources.stamps import file_stamp, is_same_file
+from grounded_sam2.sources.refs import ImageRef, PictureSource
+from grounded_sam2.sources.stamps import file_hash
+from grounded_sam2.stages import Occupancy
 from grounded_sam2.store import Item, KnownItem, LabelStore
 
-__all__ = ["Opened", "PictureSource", "opened_batches", "reason"]
+__all__ = ["Opened", "opened_batches"]
 
 
-class PictureSource(Protocol):
-    """What can be labeled: picture files in an order that never changes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A picture and what it needs.
 
-    @property
-    def root(self) -> Path:
-        """The place that item ids are relative to."""
-        ...
+    With `error`: to be recorded as failed. With `image`: the models are to be asked for
+    `captions`. With neither, but with `earlier` findings: a decision. Otherwise nothing.
+    """
 
-    def __iter__(self) -> Iterator[ImageRef]:
-        """All pictures; may be asked again, and answers the same."""
-        ...
+    item: Item
+    image: Image | None = None
+    captions: Sequence[str] = ()
+    earlier: Findings | None = None
+    """What the models said of this very picture before."""
+    error: str | None = None
+    was_touched: bool = False
+    """Nothing is needed, but the file has another time or place than the store has noted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A picture that was decoded (`frame`), failed to (`error`), or needs nothing (neither)."""
+class _Known:
+    """What the store has of a picture."""
 
-    ref: ImageRef
-    stamp: str | None
-    frame: Frame | None = None
-    error: str | None = None
-
-    def item(self) -> Item:
-        """What the store keeps of it."""
-        frame = self.frame
-        if frame is None:
-            return Item(self.ref.item_id, self.ref.path, file_stamp=self.stamp)
-        return Item(
-            item_id=self.ref.item_id,
-            path=self.ref.path,
-            content_hash=frame.content_hash,
-            size_hw=frame.size_hw,
-            exif_orientation=frame.exif_orientation,
-            file_stamp=self.stamp,
-        )
+    state: KnownItem
+    item: Item | None = None
+    findings: Findings | None = None
+    """Read ahead only where a decision is pending."""
 
 
 def opened_batches(
-    source: PictureSource, store: LabelStore, run_id: int, config: Config, *, retry_failed: bool
-) -> Generator[list[Opened], None, None]:
-    """Batches in the order of the source, a bounded number of them decoded ahead."""
-    runtime = config.runtime
+    source: PictureSource,
+    store: LabelStore,
+    run_id: int,
+    config: Config,
+    captions: Sequence[str],
+    *,
+    batch_size: int,
+    retry_failed: bool,
+    occupancy: Occupancy,
+) -> Generator[Callable[[], list[Opened]], None, None]:
+    """Batches in the order of the source; calling one waits until its pictures are decoded.
+
+    Decoding begins when the next batch is asked for: whoever asks bounds how many are in memory.
+    """
+    open_one = _Opener(captions, config.images, retry_failed, occupancy)
     refs = iter(source)
-    waiting: deque[list[Future[Opened]]] = deque()
-    pool = ThreadPoolExecutor(runtime.loader_threads, thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(config.runtime.loader_threads, thread_name_prefix="decode")
     try:
-        while batch := list(islice(refs, runtime.batch_size)):
-            known = store.known(run_id, [ref.item_id for ref in batch])
-            waiting.append(
-                [
-                    pool.submit(_open, ref, known.get(ref.item_id), config.images, retry_failed)
-                    for ref in batch
-                ]
+        while batch := list(islice(refs, batch_size)):
+            known = _known(store, run_id, [ref.item_id for ref in batch])
+            yield partial(
+                _gathered, [pool.submit(open_one, ref, known.get(ref.item_id)) for ref in batch]
             )
-            if len(waiting) > runtime.prefetch:
-                yield [future.result() for future in waiting.popleft()]
-        while waiting:
-            yield [future.result() for future in waiting.popleft()]
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:  # nobody will ask for what is left
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown(wait=False)
 
 
-def _open(
-    ref: ImageRef, known: KnownItem | None, limits: ImageConfig, retry_failed: bool
-) -> Opened:
-    try:
-        stamp = file_stamp(ref.path)  # before the bytes: a change while reading shows next time
-    except (OSError, ValueError):  # ValueError: a NUL byte in the path
-        stamp = None
-    settled = known is not None and (
-        known.status == "done" or (known.status == "failed" and not retry_failed)
-    )
-    if known is not None and settled and _unchanged(ref.path, known):
-        return Opened(ref, stamp)
-    try:
-        return Opened(ref, stamp, frame=load_frame(ref.path, ref.item_id, config=limits))
-    except Exception as error:  # whatever a broken file does to a decoder, the run goes on
-        return Opened(ref, stamp, error=reason(error))
+def _known(store: LabelStore, run_id: int, item_ids: Sequence[str]) -> dict[str, _Known]:
+    known = {}
+    for item_id, state in store.known(run_id, item_ids).items():
+        found = None
+        if state.status == "pending" and state.asked is not None:
+            found = store.findings(run_id, item_id)
+        known[item_id] = _Known(state) if found is None else _Known(state, *found)
+    return known
 
 
-def _unchanged(path: Path, known: KnownItem) -> bool:
-    try:
-        return is_same_file(path, stamp=known.file_stamp, content_hash=known.content_hash)
-    except (OSError, ValueError):
+def _gathered(pictures: list[Future[Opened]]) -> list[Opened]:
+    return [picture.result() for picture in pictures]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """Looks at one picture; called in threads."""
+
+    captions: Sequence[str]
+    limits: ImageConfig
+    retry_failed: bool
+    occupancy: Occupancy
+
+    def __call__(self, ref: ImageRef, known: _Known | None) -> Opened:
+        with self.occupancy.at_work("decode"):
+            return self._open(ref, known)
+
+    def _open(self, ref: ImageRef, known: _Known | None) -> Opened:
+        item = Item(ref.item_id, ref.path)
+        with suppress(Exception):  # what is wrong with it shows when it is opened
+            # Before the bytes: a change while they are read shows next time.
+            item = replace(item, file_stamp=ref.stamp())
+        earlier: Findings | None = None
+        if known is not None and _unchanged(ref, item.file_stamp, known.state):
+            if self._is_settled(known.state):
+                return Opened(item, was_touched=item.file_stamp != known.state.file_stamp)
+            earlier = known.findings
+        captions = self.captions
+        if known is not None and known.item is not None and earlier is not None:
+            captions = [caption for caption in captions if caption not in earlier.asked]
+            if not captions:
+                return Opened(replace(known.item, file_stamp=item.file_stamp), earlier=earlier)
+        try:
+            frame = load_frame(ref.bring(), ref.item_id, config=self.limits)
+        except Exception as error:  # whatever a broken file does to a decoder, the run goes on
+            return Opened(item, error=reason(error))
+        if known is not None and frame.content_hash != known.state.content_hash:
+            captions, earlier = self.captions, None  # it has changed just now
+        item = replace(
+            item,
+            content_hash=frame.content_hash,
+            size_hw=frame.size_hw,
+            exif_orientation=frame.exif_orientation,
+        )
+        return Opened(item, frame.image, captions, earlier)
+
+    def _is_settled(self, state: KnownItem) -> bool:
+        return state.status == "done" or (state.status == "failed" and not self.retry_failed)
+
+
+def _unchanged(ref: ImageRef, stamp: str | None, state: KnownItem) -> bool:
+    """Whether this is the picture that the store has labels, answers or a failure of."""
+    if state.status == "pending" and state.asked is None:
+        return False  # the store has nothing of it
+    if stamp is None:
         return True  # what cannot be looked at has not changed: its labels stay
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, as one line for the store."""
-    text = " ".join(str(error).split())[:500]
-    return text if isinstance(error, GroundedSAM2Error) else f"{type(error).__name__}: {text}"
+    if stamp == state.file_stamp and ref.is_here():
+        return True
+    if state.content_hash is None:
+        return False
+    try:
+        return file_hash(ref.bring()) == state.content_hash
+    except Exception:  # as above
+        return True

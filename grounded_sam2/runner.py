@@ -1,9 +1,12 @@
 """Labels every picture of a source into a store, however often it takes.
 
-Pictures are decoded ahead in threads, labeled in batches, and each batch is written in one
-transaction. Batches are cut from the stable order of the source before finished items are left
-out, so that a run which was interrupted forms the same ones. Running again continues; a picture
-is labeled again only when its file has changed.
+    decode ahead ─► models ─► masks and decisions ─► store
+
+All four are at work at the same time, a bounded number of batches between the first and the last.
+Each batch is written in one transaction, and batches are cut from the stable order of the source,
+so that neither timing nor interruptions change what is stored. Running again continues; what is
+done is what has changed: a picture whose file changed is labeled again, a caption that is new is
+asked of all pictures, and a class that was renamed is renamed without a model.
 
 A picture that cannot be read, or that a model fails on, is one row with the reason, and the run
 goes on. Failed pictures are tried again when their file changes or when asked (`retry_failed`):
@@ -12,34 +15,35 @@ most fail for a reason that stays, and a repeated command should do nothing when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
+from typing import Any, Protocol
 
+from grounded_sam2.asking import Asking
 from grounded_sam2.config import Config
 from grounded_sam2.errors import CheckpointError, ConfigError, OntologyError, PromptError
 from grounded_sam2.interrupts import StopRequest
-from grounded_sam2.labeling import label_images
+from grounded_sam2.labeling import captions_of
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.prefetch import Opened, PictureSource, opened_batches, reason
-from grounded_sam2.results import Image, Labels
-from grounded_sam2.store import ItemResult, LabelStore, Recipe
+from grounded_sam2.prefetch import Opened, opened_batches
+from grounded_sam2.recipes import OntologyChange, least_confidence, recipe_of
+from grounded_sam2.settling import Settled, ask, settle
+from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.stages import Occupancy, Stages, StageTime
+from grounded_sam2.store import LabelStore
 
 __all__ = [
-    "PictureSource",
     "Progress",
     "RunInterrupted",
     "RunSummary",
     "label_source",
-    "recipe_of",
 ]
 
-_ONLY_SPEED = {("detector", "batch_size"), ("segmenter", "prompts_per_batch")}
-"""Options of the models that change no label, like all of ``runtime``: they may change in a run."""
+_CPU_BATCH = 8
 
 _FATAL: tuple[type[Exception], ...] = (CheckpointError, ConfigError, OntologyError)
 """Errors that the next picture would meet as well."""
@@ -70,6 +74,19 @@ class RunSummary:
     failed: int
     skipped: int
     """Pictures that an earlier call had settled."""
+    decided: int = 0
+    """Of the labeled, those that took no model: only what is made of its answers had changed."""
+    removed: int = 0
+    """Pictures of the run that the source no longer holds."""
+    removed_ids: tuple[str, ...] = ()
+    """The first of these."""
+    pruned: bool = False
+    """Whether their labels were dropped."""
+    change: OntologyChange | None = None
+    """What is different in the ontology since the call before."""
+    seconds: float = 0.0
+    batch_size: int = _CPU_BATCH
+    stages: tuple[StageTime, ...] = ()
 
     @property
     def nothing_to_do(self) -> bool:
@@ -89,45 +106,6 @@ class RunInterrupted(KeyboardInterrupt):
         self.summary = summary
 
 
-def recipe_of(
-    config: Config,
-    ontology: CaptionOntology | None,
-    *,
-    models: Mapping[str, str] | None = None,
-    source: str | None = None,
-) -> Recipe:
-    """What determines the labels: models, ontology, and the options that change results.
-
-    Args:
-        config: the configuration. ``runtime``, ``images`` and batch sizes are left out.
-        ontology: captions and classes, or ``None``.
-        models: model ids by role; the configuration's checkpoints if ``None``.
-        source: where the pictures are, as `LabelStore.relative` writes it.
-    """
-    options = {
-        section: {
-            key: value
-            for key, value in values.items()
-            if key != "checkpoint" and (section, key) not in _ONLY_SPEED
-        }
-        for section, values in config.to_dict().items()
-        if section in ("detector", "segmenter", "cleanup")
-    }
-    checkpoints = {
-        "detector": config.detector.checkpoint,
-        "segmenter": config.segmenter.checkpoint,
-    }
-    pairs = None
-    if ontology is not None:
-        pairs = tuple((c, ontology.caption_to_class(c)) for c in ontology.prompts())
-    return Recipe(
-        models=dict(checkpoints if models is None else models),
-        config=options,
-        ontology=pairs,
-        source=source,
-    )
-
-
 def label_source(
     source: PictureSource,
     store: LabelStore,
@@ -137,8 +115,10 @@ def label_source(
     config: Config,
     *,
     models: Mapping[str, str] | None = None,
+    auto_batch_size: Callable[[], int] = lambda: _CPU_BATCH,
     new_run: bool = False,
     retry_failed: bool = False,
+    prune: bool = False,
     progress: Progress | None = None,
 ) -> RunSummary:
     """Label all pictures of a source that the store has no labels for.
@@ -153,92 +133,130 @@ def label_source(
         ontology: captions and classes; ``None`` for tasks without captions.
         config: thresholds, clean-up, batch size, threads.
         models: model ids to record, by role; the configuration's checkpoints if ``None``.
-        new_run: allow a recipe that the store does not know beside those that it does.
+        auto_batch_size: asked for what ``runtime.batch_size: auto`` means, when a run begins; a
+            run that is continued keeps the size that it began with.
+        new_run: allow a recipe that the store does not know beside those that it does. Where only
+            thresholds or clean-up differ, what the models said is taken over from the earlier run.
         retry_failed: try failed pictures again although their files have not changed.
+        prune: drop the labels of pictures that the source no longer holds.
         progress: told how it comes along.
 
     Raises:
         StoreError: the store was made with other settings, and `new_run` is false.
-        RunInterrupted: Ctrl-C. The batch in flight is finished and written first; a second Ctrl-C
-            does not wait for it.
+        RunInterrupted: Ctrl-C. What the models have begun is finished and written first; a second
+            Ctrl-C does not wait for it.
         CheckpointError, ConfigError, OntologyError, SourceError: nothing can be labeled so.
     """
+    began = time.perf_counter()
+    captions = captions_of(ontology, config)
+    pairs = None if ontology is None else tuple(ontology.to_dict().items())
+    recipe = recipe_of(config, ontology, models=models, source=store.relative(source.root))
+    earlier = store.run_of(recipe)
+    batch_size = _batch_size(config, earlier.settings if earlier else {}, auto_batch_size)
     run = store.begin_run(
-        recipe_of(config, ontology, models=models, source=store.relative(source.root)),
-        settings=config.to_dict(),
+        recipe,
+        ontology=pairs,
+        settings=config.with_options({"runtime.batch_size": batch_size}).to_dict(),
         versions=_versions(),
         new_run=new_run,
     )
-    total = store.register(run.id, ((ref.item_id, ref.path) for ref in source))
+    there = store.register(run.id, ((ref.item_id, ref.path) for ref in source), prune=prune)
     if progress is not None:
-        progress.start(total)
-    label = partial(
-        label_images, detector=detector, segmenter=segmenter, ontology=ontology, config=config
+        progress.start(there.total)
+    threads = {"decode": config.runtime.loader_threads, "models": 1, "masks": 1, "store": 1}
+    occupancy = Occupancy(threads)
+    batches = opened_batches(
+        source,
+        store,
+        run.id,
+        config,
+        captions,
+        batch_size=batch_size,
+        retry_failed=retry_failed,
+        occupancy=occupancy,
     )
-    # What is wrong with an ontology's captions is wrong with them on every picture.
-    fatal = _FATAL if ontology is None else (*_FATAL, PromptError)
-    labeled = failed = skipped = 0
-    batches = opened_batches(source, store, run.id, config, retry_failed=retry_failed)
-    with StopRequest() as stop, closing(batches):
-        for batch in batches:
-            results = _settle(batch, label, fatal)
-            store.write_batch(run.id, results)
-            failures = sum(result.labels is None for result in results)
-            labeled += len(results) - failures
-            failed += failures
-            skipped += len(batch) - len(results)
-            if progress is not None:
-                progress.advance(
-                    labeled=len(results) - failures,
-                    failed=failures,
-                    skipped=len(batch) - len(results),
-                )
-            if stop.requested:
-                break
-    summary = RunSummary(run.id, total, labeled, failed, skipped)
+    asking = Asking(
+        detector,
+        segmenter,
+        min_confidence=least_confidence(config),
+        # What is wrong with an ontology's captions is wrong with them on every picture.
+        fatal=_FATAL if ontology is None else (*_FATAL, PromptError),
+    )
+    counts = _Counts()
+    with (
+        Stages[list[Opened], list[Settled]](
+            {
+                "models": lambda batch: ask(batch, asking),
+                "masks": lambda asked: [
+                    settle(opened, answer, ontology, config) for opened, answer in asked()
+                ],
+            },
+            # One decoded in each of the two stages, and as many ahead of them as is asked for.
+            in_flight=config.runtime.prefetch + 2,
+            occupancy=occupancy,
+        ) as stages,
+        closing(batches),
+        StopRequest(then=stages.stop) as stop,
+    ):
+        for settled in stages.run(batches):
+            with occupancy.at_work("store"):
+                counts.add(_write(store, run.id, settled), progress)
+    summary = RunSummary(
+        run_id=run.id,
+        total=there.total,
+        labeled=counts.labeled,
+        failed=counts.failed,
+        skipped=counts.skipped,
+        decided=counts.decided,
+        removed=there.removed,
+        removed_ids=there.removed_ids,
+        pruned=prune,
+        change=OntologyChange.between(earlier.ontology, pairs) if earlier else None,
+        seconds=time.perf_counter() - began,
+        batch_size=batch_size,
+        stages=occupancy.times(),
+    )
     if stop.requested:
         raise RunInterrupted(summary)
     return summary
 
 
-def _settle(
-    batch: Sequence[Opened],
-    label: Callable[[Sequence[Image]], list[Labels]],
-    fatal: tuple[type[Exception], ...],
-) -> list[ItemResult]:
-    """Results of the pictures of a batch that need any, in order."""
-    frames = [opened.frame for opened in batch if opened.frame is not None]
-    answers = iter(_label([frame.image for frame in frames], label, fatal))
-    results = []
-    for opened in batch:
-        answer = next(answers) if opened.frame is not None else opened.error
-        if isinstance(answer, Labels):
-            results.append(ItemResult(opened.item(), answer))
-        elif answer is not None:
-            results.append(ItemResult(opened.item(), None, answer))
-    return results
+def _batch_size(
+    config: Config, settings_before: Mapping[str, Any], auto_batch_size: Callable[[], int]
+) -> int:
+    wanted = config.runtime.batch_size
+    if wanted != "auto":
+        return wanted
+    before = settings_before.get("runtime", {}).get("batch_size")
+    return before if isinstance(before, int) else auto_batch_size()
 
 
-def _label(
-    images: Sequence[Image],
-    label: Callable[[Sequence[Image]], list[Labels]],
-    fatal: tuple[type[Exception], ...],
-) -> list[Labels | str]:
-    """Labels of each picture, or the reason why there are none.
+def _write(store: LabelStore, run_id: int, batch: list[Settled]) -> list[Settled]:
+    if results := [each.result for each in batch if each.result is not None]:
+        store.write_batch(run_id, results)
+    if touched := [each.item for each in batch if each.was_touched]:
+        store.restamp(run_id, touched)
+    return batch
 
-    When a model fails on a batch, its pictures are tried one by one, so that only the culprit
-    fails; and none does where the batch as a whole was too large for the memory.
-    """
-    if not images:
-        return []
-    try:
-        return list(label(images))
-    except fatal:
-        raise
-    except Exception as error:
-        if len(images) == 1:
-            return [reason(error)]
-    return [answer for image in images for answer in _label([image], label, fatal)]
+
+@dataclass(slots=True)
+class _Counts:
+    labeled: int = 0
+    failed: int = 0
+    skipped: int = 0
+    decided: int = 0
+
+    def add(self, batch: list[Settled], progress: Progress | None) -> None:
+        """Count a batch that is safely written."""
+        results = [(each.result, each.took_model) for each in batch if each.result is not None]
+        failed = sum(result.labels is None for result, _ in results)
+        labeled, skipped = len(results) - failed, len(batch) - len(results)
+        self.labeled += labeled
+        self.failed += failed
+        self.skipped += skipped
+        self.decided += sum(not took_model for _, took_model in results)
+        if progress is not None:
+            progress.advance(labeled=labeled, failed=failed, skipped=skipped)
 
 
 def _versions() -> dict[str, str]:

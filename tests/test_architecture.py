@@ -40,10 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "labeling": VALUES | SETTINGS | {"decisions", "models.protocols"},
     "store": VALUES,
     "exporters": VALUES | {"config", "sources", "store"},
-    "prefetch": VALUES | {"config", "sources", "store"},
+    # The engine, from its parts to the whole.
+    "stages": set(),
+    "asking": VALUES | {"labeling", "models.protocols"},
+    "prefetch": VALUES | {"asking", "config", "sources", "stages", "store"},
+    "settling": VALUES | SETTINGS | {"asking", "decisions", "prefetch", "store"},
+    "recipes": VALUES | SETTINGS | {"store"},
     "runner": VALUES
     | SETTINGS
-    | {"interrupts", "labeling", "models.protocols", "prefetch", "sources", "store"},
+    | {"asking", "interrupts", "labeling", "models.protocols", "prefetch", "recipes", "settling"}
+    | {"sources", "stages", "store"},
     "pipeline": VALUES
     | SETTINGS
     | {"detections", "exporters", "labeling", "models", "runner", "sources", "store", "tiling"},

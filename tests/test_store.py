@@ -15,15 +15,16 @@ import pytest
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.results import Label, Labels
+from grounded_sam2.results import Candidate, Findings, Label, Labels
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
 
 RECIPE = Recipe(
     models={"detector": "d", "segmenter": "s"},
-    config={"detector": {"min_confidence": 0.3}, "cleanup": {"nms": "none"}},
-    ontology=(("red circle", "ball"), ("blue square", "box"), ("orange circle", "ball")),
+    config={"detector": {"task": "open_vocabulary_detection"}},
+    decisions={"detector": {"min_confidence": 0.3}, "cleanup": {"nms": "none"}},
     source="../images",
 )
+ONTOLOGY = (("red circle", "ball"), ("blue square", "box"), ("orange circle", "ball"))
 
 
 def square_mask(size_hw: tuple[int, int] = (20, 30)):
@@ -49,6 +50,28 @@ def done(item_id: str, *objects: Label, size_hw=(20, 30), **fields) -> ItemResul
     return ItemResult(Item(item_id, size_hw=size_hw, **fields), Labels(size_hw, objects))
 
 
+def candidate(**changes) -> Candidate:
+    found = Candidate(
+        caption="red circle",
+        box_xyxy=(4.0, 4.0, 26.0, 16.0),
+        mask=square_mask(),
+        confidence=0.75,
+        mask_quality=0.5,
+    )
+    return replace(found, **changes)
+
+
+def asked(item_id: str, *candidates: Candidate) -> ItemResult:
+    """A picture that models were asked about; every sure candidate is a ball."""
+    sure = [each for each in candidates if each.confidence >= 0.3]
+    return ItemResult(
+        Item(item_id, path=None, content_hash=f"hash of {item_id}", size_hw=(20, 30)),
+        Labels((20, 30), (ball(),) * len(sure)),
+        findings=Findings(frozenset({"red circle", "blue square"}), candidates),
+        verdicts=tuple("label" if each in sure else "low_confidence" for each in candidates),
+    )
+
+
 def failed(item_id: str, reason: str = "empty file") -> ItemResult:
     return ItemResult(Item(item_id, path=None), None, reason)
 
@@ -63,7 +86,7 @@ def store(tmp_path):
 
 
 def test_labels_come_back_as_they_were_written(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     item = Item("sub/a.jpg", path=None, content_hash="aa", size_hw=(20, 30), exif_orientation=6)
     labels = Labels((20, 30), (ball(), ball(track_id=7, origin="human")))
 
@@ -74,7 +97,7 @@ def test_labels_come_back_as_they_were_written(store):
 
 
 def test_what_a_model_did_not_say_stays_unsaid(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     label = ball(mask=None, confidence=None, mask_quality=None)
     store.write_batch(run.id, [done("a.jpg", label)])
     [(_, labels)] = store.labels()
@@ -82,7 +105,7 @@ def test_what_a_model_did_not_say_stays_unsaid(store):
 
 
 def test_background_comes_without_objects_and_failures_do_not_come(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg"), failed("b.jpg", "truncated"), done("c.jpg", ball())])
     assert [(item.item_id, len(labels)) for item, labels in store.labels()] == [
         ("a.jpg", 0),
@@ -92,7 +115,7 @@ def test_background_comes_without_objects_and_failures_do_not_come(store):
 
 
 def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     for name in ("b.jpg", "ä.jpg", "a/z.jpg", "a.jpg", "B.jpg"):
         store.write_batch(run.id, [done(name, ball(), ball(confidence=0.25))])
     names = [item.item_id for item, _ in store.labels()]
@@ -103,7 +126,7 @@ def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
 
 
 def test_numbers_are_rounded_to_what_they_mean(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     label = ball(
         box_xyxy=(np.float32(0.123456), 1.005, 2.999, 3.0),
         confidence=np.float32(0.123456),
@@ -117,7 +140,7 @@ def test_numbers_are_rounded_to_what_they_mean(store):
 
 
 def test_a_result_replaces_the_earlier_one_whole(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg", ball(), ball(), ball())])
     store.write_batch(run.id, [done("a.jpg", ball(confidence=0.5))])
     [(_, labels)] = store.labels()
@@ -128,7 +151,7 @@ def test_a_result_replaces_the_earlier_one_whole(store):
 
 
 def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     wrong = done("b.jpg", ball(mask=square_mask((40, 40))))
     with pytest.raises(StoreError, match=r"'b\.jpg'.*\(40, 40\).*\(20, 30\)"):
         store.write_batch(run.id, [done("a.jpg", ball()), wrong])
@@ -137,7 +160,7 @@ def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store)
 
 @pytest.mark.skipif(os.name != "posix", reason="names are Unicode elsewhere")
 def test_a_name_that_is_not_utf8_is_found_again(store, tmp_path):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     name = os.fsdecode(b"caf\xe9.jpg")
     store.register(run.id, [(name, tmp_path / name)])
     store.write_batch(run.id, [done(name, ball(), path=tmp_path / name, content_hash="e9")])
@@ -148,7 +171,7 @@ def test_a_name_that_is_not_utf8_is_found_again(store, tmp_path):
 
 
 def test_reading_many_items_takes_the_memory_of_one(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.write_batch(run.id, [done(f"{i:05}.jpg", *[ball()] * 5) for i in range(1000)])
     tracemalloc.start()
     count = sum(len(labels) for _, labels in store.labels())
@@ -165,7 +188,7 @@ def test_labels_and_pictures_can_be_moved_together(tmp_path):
     (tmp_path / "before").mkdir()
     picture = tmp_path / "before" / "images" / "a.jpg"
     with LabelStore.create(tmp_path / "before" / "labeled") as store:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg", path=picture)])
         assert [item.path for item, _ in store.labels()] == [picture]
     (tmp_path / "before").rename(tmp_path / "after")
@@ -177,7 +200,7 @@ def test_a_link_in_the_path_of_a_picture_keeps_its_name(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with LabelStore.create(tmp_path / "labeled") as store:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg", path=tmp_path / "link" / "a.jpg")])
         assert [item.path for item, _ in store.labels()] == [tmp_path / "link" / "a.jpg"]
 
@@ -187,10 +210,12 @@ def test_a_link_in_the_path_of_a_picture_keeps_its_name(tmp_path):
 
 def test_the_same_recipe_continues_its_run(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        first = store.begin_run(RECIPE, settings={"a": 1}, versions={"torch": "2"})
+        first = store.begin_run(
+            RECIPE, ontology=ONTOLOGY, settings={"a": 1}, versions={"torch": "2"}
+        )
         store.write_batch(first.id, [done("a.jpg")])
     with LabelStore.create(tmp_path) as store:
-        again = store.begin_run(RECIPE)
+        again = store.begin_run(RECIPE, ontology=ONTOLOGY)
         assert again == first
         assert (again.settings, again.versions) == ({"a": 1}, {"torch": "2"})
         assert again.recipe == RECIPE
@@ -198,16 +223,16 @@ def test_the_same_recipe_continues_its_run(tmp_path):
 
 
 def test_a_changed_recipe_is_refused_with_each_difference(store):
-    store.begin_run(RECIPE)
+    store.begin_run(RECIPE, ontology=ONTOLOGY)
     changed = replace(
         RECIPE,
-        config={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
+        decisions={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
         models={"detector": "other", "segmenter": "s"},
     )
     with pytest.raises(StoreError) as error:
         store.begin_run(changed)
     message = str(error.value)
-    assert "config.detector.min_confidence: 0.3 → 0.4" in message
+    assert "detector.min_confidence: 0.3 → 0.4" in message
     assert "models.detector: 'd' → 'other'" in message
     assert "nms" not in message
     assert "another folder" in message
@@ -215,16 +240,71 @@ def test_a_changed_recipe_is_refused_with_each_difference(store):
     assert len(store.runs()) == 1
 
 
-def test_the_order_of_the_ontology_is_part_of_the_recipe():
-    turned = replace(RECIPE, ontology=RECIPE.ontology[::-1])
-    assert turned.key != RECIPE.key
-    assert Recipe.from_json(turned.to_json()) == turned
+def test_a_recipe_comes_back_from_its_json():
+    assert Recipe.from_json(RECIPE.to_json()) == RECIPE
+    assert replace(RECIPE, source="elsewhere").key != RECIPE.key
+
+
+def test_a_changed_ontology_continues_the_run_and_leaves_all_to_be_decided(store):
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(run.id, [asked("a.jpg", candidate()), failed("b.jpg")])
+
+    renamed = (("red circle", "sphere"), *ONTOLOGY[1:])
+    again = store.begin_run(RECIPE, ontology=renamed)
+
+    assert (again.id, again.ontology) == (run.id, renamed)
+    assert list(store.labels()) == []
+    known = store.known(run.id, ["a.jpg", "b.jpg"])
+    assert known["a.jpg"].status == "pending"
+    assert known["a.jpg"].asked == {"red circle", "blue square"}
+    assert known["b.jpg"].status == "failed"
+    item, findings = store.findings(run.id, "a.jpg")
+    assert item.content_hash == "hash of a.jpg"
+    assert findings.candidates == (candidate(),)
+    assert store.findings(run.id, "b.jpg") is None
+
+
+def test_the_same_ontology_leaves_all_as_it_is(store):
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(run.id, [asked("a.jpg", candidate())])
+    store.begin_run(RECIPE, ontology=ONTOLOGY)
+    assert store.known(run.id, ["a.jpg"])["a.jpg"].status == "done"
+
+
+def test_candidates_come_back_with_what_became_of_them(store):
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    doubtful = candidate(confidence=0.15, mask=None, mask_quality=None)
+    store.write_batch(run.id, [asked("a.jpg", candidate(), doubtful)])
+    _, findings = store.findings(run.id, "a.jpg")
+    assert findings.asked == {"red circle", "blue square"}
+    assert findings.candidates == (candidate(), doubtful)
+    assert store.summary().set_aside == {"low_confidence": 1}
+
+    store.write_batch(run.id, [asked("a.jpg", doubtful)])  # replaces
+    assert store.findings(run.id, "a.jpg")[1].candidates == (doubtful,)
+    store.write_batch(run.id, [failed("a.jpg")])
+    assert store.findings(run.id, "a.jpg") is None
+
+
+def test_another_threshold_takes_over_what_the_models_said(store):
+    first = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(first.id, [asked("a.jpg", candidate()), asked("b.jpg"), failed("c.jpg")])
+    strict = replace(RECIPE, decisions={"detector": {"min_confidence": 0.9}})
+    second = store.begin_run(strict, ontology=ONTOLOGY, new_run=True)
+    known = store.known(second.id, ["a.jpg", "b.jpg", "c.jpg"])
+    assert [each.status for each in known.values()] == ["pending", "pending", "failed"]
+    assert store.findings(second.id, "a.jpg") == store.findings(first.id, "a.jpg")
+    assert store.summary(first.id).images == 2
+
+    other = replace(RECIPE, models={"detector": "other"})
+    third = store.begin_run(other, ontology=ONTOLOGY, new_run=True)
+    assert store.known(third.id, ["a.jpg"]) == {}
 
 
 def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
-    first = store.begin_run(RECIPE)
+    first = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.write_batch(first.id, [done("a.jpg", ball())])
-    second = store.begin_run(replace(RECIPE, ontology=None), new_run=True)
+    second = store.begin_run(replace(RECIPE, source="elsewhere"), new_run=True)
     store.write_batch(second.id, [done("a.jpg", ball(class_name="wheel", caption="wheel"))])
 
     assert store.run() == second
@@ -232,7 +312,7 @@ def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
     [(_, labels)] = store.labels(first.id)
     assert labels.objects == (ball(),)
 
-    assert store.begin_run(RECIPE) == first
+    assert store.begin_run(RECIPE, ontology=ONTOLOGY) == first
     assert store.run() == first
     assert [run.id for run in store.runs()] == [second.id, first.id]
 
@@ -240,13 +320,13 @@ def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
 def test_a_run_that_does_not_exist_is_named(store):
     with pytest.raises(StoreError, match="no run yet"):
         store.summary()
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     with pytest.raises(StoreError, match=f"no run 99; it has {run.id}"):
         store.run(99)
 
 
 def test_classes_follow_the_ontology_and_then_the_alphabet(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     assert store.classes() == ["ball", "box"]
     store.write_batch(
         run.id, [done("a.jpg", ball(class_name="zebra"), ball(class_name="ape"), ball())]
@@ -258,8 +338,8 @@ def test_classes_follow_the_ontology_and_then_the_alphabet(store):
 
 
 def test_summary_counts_what_there_is(store):
-    run = store.begin_run(RECIPE)
-    assert store.register(run.id, [(f"{n}.jpg", None) for n in "abcde"]) == 5
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    assert store.register(run.id, [(f"{n}.jpg", None) for n in "abcde"]).total == 5
     store.write_batch(run.id, [done("a.jpg", ball(), ball()), done("b.jpg"), failed("c.jpg")])
     summary = store.summary()
     assert (summary.images, summary.background, summary.failed, summary.pending) == (2, 1, 1, 2)
@@ -268,7 +348,7 @@ def test_summary_counts_what_there_is(store):
 
 
 def test_registering_again_keeps_results_and_forgets_what_is_gone(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.register(run.id, [("a.jpg", None), ("b.jpg", None), ("gone.jpg", None)])
     store.write_batch(run.id, [done("a.jpg", ball())])
     store.register(run.id, [("a.jpg", None), ("b.jpg", None), ("new.jpg", None)])
@@ -276,8 +356,30 @@ def test_registering_again_keeps_results_and_forgets_what_is_gone(store):
     assert (summary.images, summary.objects, summary.pending) == (1, 1, 2)
 
 
+def test_what_the_source_no_longer_holds_is_told_and_dropped_only_when_asked(store):
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(run.id, [done("a.jpg", ball()), asked("b.jpg", candidate()), failed("c.jpg")])
+    there = store.register(run.id, [("a.jpg", None)])
+    assert (there.total, there.removed, there.removed_ids) == (1, 2, ("b.jpg", "c.jpg"))
+    assert store.summary().images == 2
+    there = store.register(run.id, [("a.jpg", None)], prune=True)
+    assert there.removed == 2
+    assert (store.summary().images, store.summary().failed) == (1, 0)
+    assert store.findings(run.id, "b.jpg") is None
+    assert store.register(run.id, [("a.jpg", None)]).removed == 0
+
+
+def test_a_new_stamp_of_the_same_bytes_is_noted(store):
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(run.id, [done("a.jpg", ball(), file_stamp="10:1")])
+    store.restamp(run.id, [Item("a.jpg", path=None, file_stamp="10:2")])
+    known = store.known(run.id, ["a.jpg"])["a.jpg"]
+    assert (known.status, known.file_stamp) == ("done", "10:2")
+    assert store.summary().objects == 1
+
+
 def test_known_items_tell_what_to_label_again(store):
-    run = store.begin_run(RECIPE)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.register(run.id, [("a.jpg", None), ("b.jpg", None)])
     store.write_batch(run.id, [done("a.jpg", content_hash="aa", file_stamp="10:99")])
     known = store.known(run.id, ["a.jpg", "b.jpg", "c.jpg"])
@@ -292,7 +394,7 @@ def test_known_items_tell_what_to_label_again(store):
 
 def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
         with pytest.raises(StoreError, match="being labeled by another process"):
             LabelStore.create(tmp_path)
@@ -301,7 +403,7 @@ def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
             store.write_batch(run.id, [done("b.jpg")])
             assert reader.summary().images == 2
             with pytest.raises(StoreError, match="open for reading"):
-                reader.begin_run(RECIPE)
+                reader.begin_run(RECIPE, ontology=ONTOLOGY)
     LabelStore.create(tmp_path).close()
 
 
@@ -319,7 +421,7 @@ def test_another_process_is_stopped_too(tmp_path):
 
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
     with LabelStore.create(tmp_path) as store, LabelStore.open(tmp_path) as reader:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
         with reader.snapshot():
             assert reader.summary().images == 1
@@ -330,7 +432,7 @@ def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
 
 def test_reading_leaves_nothing_beside_the_store(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
     with LabelStore.open(tmp_path) as reader:
         assert reader.summary().images == 1
@@ -342,7 +444,7 @@ def test_reading_leaves_nothing_beside_the_store(tmp_path):
 )
 def test_a_store_on_read_only_media_can_be_read(tmp_path):
     with LabelStore.create(tmp_path / "labeled") as store:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
     (tmp_path / "labeled").chmod(0o555)
     with LabelStore.open(tmp_path / "labeled") as reader:
@@ -354,7 +456,7 @@ import os, signal, sys
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
 store = LabelStore.create(sys.argv[1])
-run = store.begin_run(Recipe(models={}, config={}, ontology=None))
+run = store.begin_run(Recipe(models={}, config={}))
 def batch(names):
     for name in names:
         if name == "die":
@@ -428,7 +530,7 @@ def test_a_failed_opening_gives_the_lock_back(tmp_path):
 
 def test_damage_inside_the_file_is_a_store_error(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        run = store.begin_run(RECIPE)
+        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
         store.write_batch(run.id, [done(f"{i}.jpg", *[ball()] * 20) for i in range(100)])
     whole = tmp_path / "labels.db"
     content = bytearray(whole.read_bytes())

@@ -131,7 +131,7 @@ def print_run(store: LabelStore, run: Run) -> None:
         _say(f"{role}: {checkpoint}")
     if recipe.source is not None:
         _say(f"images from: {recipe.source}")
-    _say("captions by class:" if recipe.ontology else "captions: none, the model's own words")
+    _say("captions by class:" if run.ontology else "captions: none, the model's own words")
     for class_name, captions in _captions_by_class(run).items():
         _say(f"  {class_name}: {', '.join(captions)}")
     _say("versions: " + ", ".join(f"{name} {v}" for name, v in run.versions.items()))
@@ -158,7 +158,7 @@ def _print_counts(store: LabelStore, summary: StoreSummary) -> None:
 
 def _captions_by_class(run: Run) -> Mapping[str, list[str]]:
     by_class: dict[str, list[str]] = {}
-    for caption, class_name in run.recipe.ontology or ():
+    for caption, class_name in run.ontology or ():
         by_class.setdefault(class_name, []).append(caption)
     return by_class
 

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-from grounded_sam2.errors import ConfigError
+from grounded_sam2.errors import ConfigError, OutOfMemoryError
 
-__all__ = ["resolve_device", "resolve_dtype"]
+__all__ = ["batch_size_for", "memory_errors", "resolve_device", "resolve_dtype"]
 
 _DTYPES = {
     "float32": torch.float32,
@@ -63,6 +66,37 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in _DTYPES:
         raise ConfigError(f"runtime.dtype {name!r}: expected 'auto' or one of {', '.join(_DTYPES)}")
     return _DTYPES[name]
+
+
+def batch_size_for(device: torch.device) -> int:
+    """Pictures per step that ``runtime.batch_size: auto`` means on a device.
+
+    Returns:
+        8 on a CPU, whose cores one picture keeps busy. On a GPU one for each GiB that is free, as
+        a power of two from 4 to 64: the large checkpoints take less than that for one picture.
+    """
+    if device.type != "cuda":
+        return 8
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(64, max(4, 1 << (free >> 30).bit_length() - 1)) if free >> 30 else 4
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Turn what PyTorch raises for want of memory into an `OutOfMemoryError` of ours.
+
+    Args:
+        what: who wanted it, to be named.
+    """
+    advice = "lower runtime.batch_size, or detector.batch_size and segmenter.prompts_per_batch"
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise OutOfMemoryError(f"{what}: not enough GPU memory; {advice}") from None
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise OutOfMemoryError(f"{what}: not enough memory; {advice}") from None
 
 
 def _check_cuda(name: str, index: int) -> None:

@@ -5,6 +5,25 @@
 """
 
 from grounded_sam2.store.label_store import LabelStore
-from grounded_sam2.store.records import Item, ItemResult, KnownItem, Recipe, Run, StoreSummary
+from grounded_sam2.store.records import (
+    Item,
+    ItemResult,
+    KnownItem,
+    Pairs,
+    Recipe,
+    Registered,
+    Run,
+    StoreSummary,
+)
 
-__all__ = ["Item", "ItemResult", "KnownItem", "LabelStore", "Recipe", "Run", "StoreSummary"]
+__all__ = [
+    "Item",
+    "ItemResult",
+    "KnownItem",
+    "LabelStore",
+    "Pairs",
+    "Recipe",
+    "Registered",
+    "Run",
+    "StoreSummary",
+]

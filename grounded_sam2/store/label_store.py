@@ -25,8 +25,16 @@ from typing import Any
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.store.reader import StoreReader
-from grounded_sam2.store.records import ItemResult, Recipe, Run
-from grounded_sam2.store.rows import LABEL_COLUMNS, label_to_row, path_to_row, storable
+from grounded_sam2.store.records import Item, ItemResult, Pairs, Recipe, Registered, Run
+from grounded_sam2.store.rows import (
+    CANDIDATE_COLUMNS,
+    ITEM_COLUMNS,
+    LABEL_COLUMNS,
+    candidate_to_row,
+    label_to_row,
+    path_to_row,
+    storable,
+)
 from grounded_sam2.store.schema import connect, hold_writer_lock, store_errors
 
 __all__ = ["LabelStore"]
@@ -102,14 +110,20 @@ class LabelStore(StoreReader):
         self,
         recipe: Recipe,
         *,
+        ontology: Pairs | None = None,
         settings: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
         new_run: bool = False,
     ) -> Run:
         """Continue the run of a recipe, or begin it; either way it becomes the current run.
 
+        If its ontology has changed, all its finished items become pending: what the models said
+        of them stays, and they are finished again by deciding anew. A new run takes over what the
+        models said from an earlier one, if they would say the same (`Recipe.says_the_same`).
+
         Args:
             recipe: what determines the labels.
+            ontology: captions and classes; ``None`` for a task without captions.
             settings: the whole configuration, kept for the record.
             versions: package versions, kept for the record.
             new_run: begin another run beside those of other recipes. Without it, a recipe that
@@ -121,8 +135,8 @@ class LabelStore(StoreReader):
                 each difference to the current one.
         """
         runs = self.runs()
-        known = any(run.recipe.key == recipe.key for run in runs)
-        if runs and not known and not new_run:
+        known = self.run_of(recipe)
+        if runs and known is None and not new_run:
             changes = "; ".join(runs[-1].recipe.differences(recipe))
             raise StoreError(
                 f"label store '{self.path}' was made with other settings ({changes}); label into "
@@ -130,54 +144,95 @@ class LabelStore(StoreReader):
                 "keeps the earlier labels"
             )
         with self._transaction():
-            if not known:
-                self._connection.execute(
-                    "INSERT INTO runs (key, recipe, settings, versions, created_at, last_begun) "
-                    "VALUES (?, ?, ?, ?, ?, 0)",
+            if known is None:
+                ((run_id,),) = self._connection.execute(
+                    "INSERT INTO runs (key, recipe, ontology, settings, versions, created_at, "
+                    "last_begun) VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
                     (
                         recipe.key,
                         recipe.to_json(),
+                        _json_or_null(ontology),
                         json.dumps(dict(settings or {})),
                         json.dumps(dict(versions or {})),
                         datetime.now(timezone.utc).isoformat(timespec="seconds"),
                     ),
-                )
+                ).fetchall()
+                for run in reversed(runs):
+                    if run.recipe.says_the_same(recipe):
+                        self._take_over(run.id, run_id)
+                        break
+            else:
+                run_id = known.id
+                if known.ontology != ontology:
+                    self._connection.execute(
+                        "UPDATE runs SET ontology = ? WHERE id = ?",
+                        (_json_or_null(ontology), run_id),
+                    )
+                    self._connection.execute(
+                        "UPDATE items SET status = 'pending' WHERE run_id = ? AND status = 'done'",
+                        (run_id,),
+                    )
             self._connection.execute(
-                "UPDATE runs SET last_begun = (SELECT max(last_begun) FROM runs) + 1 WHERE key = ?",
-                (recipe.key,),
+                "UPDATE runs SET last_begun = (SELECT max(last_begun) FROM runs) + 1 WHERE id = ?",
+                (run_id,),
             )
         return self.run()
 
-    def register(self, run_id: int, items: Iterable[tuple[str, Path | None]]) -> int:
+    def _take_over(self, from_run: int, to_run: int) -> None:
+        """Copy what the models said, and what failed."""
+        columns = ", ".join((*ITEM_COLUMNS, "asked", "error"))
+        self._connection.execute(
+            f"INSERT INTO items (run_id, status, {columns}) "
+            f"SELECT ?, CASE status WHEN 'done' THEN 'pending' ELSE status END, {columns} "
+            "FROM items WHERE run_id = ? AND (asked IS NOT NULL OR status = 'failed')",
+            (to_run, from_run),
+        )
+        columns = ", ".join(("position", "verdict", *CANDIDATE_COLUMNS))
+        self._connection.execute(
+            f"INSERT INTO candidates (item_key, {columns}) SELECT new.key, {columns} "
+            "FROM candidates c JOIN items old ON old.key = c.item_key "
+            "JOIN items new ON new.run_id = ? AND new.item_id = old.item_id WHERE old.run_id = ?",
+            (to_run, from_run),
+        )
+
+    def register(
+        self, run_id: int, items: Iterable[tuple[str, Path | None]], *, prune: bool = False
+    ) -> Registered:
         """Note what a run is going to label, so that an interrupted one knows what it lacks.
 
         Args:
             run_id: the run.
             items: item id and file of every picture of the source, in the source's order. Items
-                that the run has finished stay as they are; pending ones that the source no longer
-                holds are forgotten.
-
-        Returns:
-            The number of items given.
+                that the run has stay as they are.
+            prune: drop items that the source no longer holds, with their labels. Without it, only
+                those are forgotten that nothing is known of.
         """
-        count = 0
-
-        def rows() -> Iterator[tuple[int, str, str | bytes | None]]:
-            nonlocal count
-            for item_id, path in items:
-                count += 1
-                yield run_id, storable(item_id), path_to_row(path, self._root)
-
         with self._transaction():
-            self._connection.execute(
-                "DELETE FROM items WHERE run_id = ? AND status = 'pending'", (run_id,)
-            )
+            run = self._connection.execute
+            run("CREATE TEMP TABLE present (item_id TEXT PRIMARY KEY, path)")
             self._connection.executemany(
-                "INSERT OR IGNORE INTO items (run_id, item_id, path, status) "
-                "VALUES (?, ?, ?, 'pending')",
-                rows(),
+                "INSERT OR IGNORE INTO present VALUES (?, ?)",
+                ((storable(item_id), path_to_row(path, self._root)) for item_id, path in items),
             )
-        return count
+            absent = "run_id = ? AND item_id NOT IN (SELECT item_id FROM present)"
+            run(
+                f"DELETE FROM items WHERE {absent} AND status = 'pending' AND asked IS NULL",
+                (run_id,),
+            )
+            ((removed,),) = run(f"SELECT count(*) FROM items WHERE {absent}", (run_id,))
+            examples = run(
+                f"SELECT item_id FROM items WHERE {absent} ORDER BY item_id LIMIT 20", (run_id,)
+            ).fetchall()
+            if prune:
+                run(f"DELETE FROM items WHERE {absent}", (run_id,))
+            run(
+                "INSERT OR IGNORE INTO items (run_id, item_id, path, status) "
+                "SELECT ?, item_id, path, 'pending' FROM present ORDER BY rowid",
+                (run_id,),
+            )
+            ((total,),) = run("SELECT count(*) FROM present")
+            run("DROP TABLE present")
+        return Registered(total, removed, tuple(item_id for (item_id,) in examples))
 
     def write_batch(self, run_id: int, results: Sequence[ItemResult]) -> None:
         """Write what became of a batch of items, all or nothing. Earlier results are replaced.
@@ -191,6 +246,14 @@ class LabelStore(StoreReader):
             for result in results:
                 self._write(run_id, result)
 
+    def restamp(self, run_id: int, items: Sequence[Item]) -> None:
+        """Note new file stamps of items whose pictures are the same."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE items SET file_stamp = ? WHERE run_id = ? AND item_id = ?",
+                [(item.file_stamp, run_id, storable(item.item_id)) for item in items],
+            )
+
     def _write(self, run_id: int, result: ItemResult) -> None:
         item, labels = result.item, result.labels
         height, width = labels.size_hw if labels is not None else item.size_hw or (None, None)
@@ -202,6 +265,7 @@ class LabelStore(StoreReader):
             "width": width,
             "exif_orientation": item.exif_orientation,
             "group_id": item.group,
+            "asked": None if result.findings is None else self._caption_set(result.findings.asked),
             "status": "failed" if labels is None else "done",
             "error": None if result.error is None else storable(result.error),
         }
@@ -212,14 +276,27 @@ class LabelStore(StoreReader):
             (run_id, storable(item.item_id), *row.values()),
         ).fetchall()
         self._connection.execute("DELETE FROM objects WHERE item_key = ?", (key,))
+        self._connection.execute("DELETE FROM candidates WHERE item_key = ?", (key,))
         if labels is None:
             return
-        for label in labels.objects:
-            if label.mask is not None and label.mask.size_hw != labels.size_hw:
+        candidates = () if result.findings is None else result.findings.candidates
+        masks = [found.mask for found in labels.objects] + [found.mask for found in candidates]
+        for mask in masks:
+            if mask is not None and mask.size_hw != labels.size_hw:
                 raise StoreError(
-                    f"item '{item.item_id}': a mask has size {label.mask.size_hw}, its picture "
+                    f"item '{item.item_id}': a mask has size {mask.size_hw}, its picture "
                     f"{labels.size_hw}; masks must have the size of the upright picture"
                 )
+        self._connection.executemany(
+            f"INSERT INTO candidates (item_key, position, verdict, {', '.join(CANDIDATE_COLUMNS)}) "
+            f"VALUES (?, ?, ?{', ?' * len(CANDIDATE_COLUMNS)})",
+            [
+                (key, position, verdict, *candidate_to_row(candidate))
+                for position, (candidate, verdict) in enumerate(
+                    zip(candidates, result.verdicts, strict=True)
+                )
+            ],
+        )
         self._connection.executemany(
             f"INSERT INTO objects (item_key, position, {', '.join(LABEL_COLUMNS)}) "
             f"VALUES (?, ?{', ?' * len(LABEL_COLUMNS)})",
@@ -228,6 +305,16 @@ class LabelStore(StoreReader):
                 for position, label in enumerate(labels.objects)
             ],
         )
+
+    def _caption_set(self, captions: frozenset[str]) -> int:
+        text = json.dumps(sorted(captions))
+        self._connection.execute(
+            "INSERT OR IGNORE INTO caption_sets (captions) VALUES (?)", (text,)
+        )
+        ((set_id,),) = self._connection.execute(
+            "SELECT id FROM caption_sets WHERE captions = ?", (text,)
+        )
+        return int(set_id)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -243,3 +330,7 @@ class LabelStore(StoreReader):
             except BaseException:
                 self._connection.rollback()
                 raise
+
+
+def _json_or_null(ontology: Pairs | None) -> str | None:
+    return None if ontology is None else json.dumps(ontology)

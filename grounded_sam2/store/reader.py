@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.results import Labels
+from grounded_sam2.results import Findings, Labels
 from grounded_sam2.store.records import Item, KnownItem, Recipe, Run, StoreSummary
 from grounded_sam2.store.rows import (
+    CANDIDATE_COLUMNS,
     ITEM_COLUMNS,
     LABEL_COLUMNS,
+    candidate_from_row,
     item_from_row,
     label_from_row,
     relative_path,
@@ -44,15 +46,19 @@ class StoreReader:
         self.path = path
         self._connection = connection
         self._root = path.parent.resolve()
+        self._caption_sets: dict[int, frozenset[str]] = {}  # they never change, and are few
 
     @property
     def folder(self) -> Path:
         """The output folder. Paths in the store are relative to it."""
         return self.path.parent
 
-    def relative(self, path: Path) -> str:
-        """A path as text that means the same after pictures and labels were moved together."""
-        return storable(relative_path(path, self._root))
+    def relative(self, place: Path | str) -> str:
+        """A path as text that means the same after pictures and labels were moved together.
+
+        An address (text) is what it is.
+        """
+        return storable(place if isinstance(place, str) else relative_path(place, self._root))
 
     def runs(self) -> list[Run]:
         """All runs, the current one last; ``[]`` if nothing was ever labeled."""
@@ -71,16 +77,55 @@ class StoreReader:
         ids = ", ".join(str(run.id) for run in runs)
         raise StoreError(f"label store '{self.path}' has no run {run_id}; it has {ids}")
 
+    def run_of(self, recipe: Recipe) -> Run | None:
+        """The run of a recipe, if there is one."""
+        return next((run for run in self.runs() if run.recipe.key == recipe.key), None)
+
     def known(self, run_id: int, item_ids: Sequence[str]) -> dict[str, KnownItem]:
         """What a run has of these items, by the ids given; those that it lacks are left out."""
         given = {storable(item_id): item_id for item_id in item_ids}
         rows = self._rows(
-            "SELECT item_id, status, content_hash, file_stamp FROM items "
+            "SELECT item_id, status, content_hash, file_stamp, asked FROM items "
             f"WHERE run_id = ? AND item_id IN ({', '.join('?' * len(given))})",
             run_id,
             *given,
         )
-        return {given[item_id]: KnownItem(*values) for item_id, *values in rows}
+        return {
+            given[item_id]: KnownItem(status, content_hash, stamp, self._captions(asked))
+            for item_id, status, content_hash, stamp, asked in rows
+        }
+
+    def findings(self, run_id: int, item_id: str) -> tuple[Item, Findings] | None:
+        """What the models said of an item; ``None`` if they were not asked."""
+        found = next(
+            self._rows(
+                f"SELECT i.key, i.asked, {_ITEM} FROM items i WHERE i.run_id = ? "
+                "AND i.item_id = ? AND i.asked IS NOT NULL",
+                run_id,
+                storable(item_id),
+            ),
+            None,
+        )
+        if found is None:
+            return None
+        key, asked, *columns = found
+        item = item_from_row(columns, self._root)
+        assert item.size_hw is not None, "an item that models were asked about has a size"
+        rows = self._rows(
+            f"SELECT {', '.join(CANDIDATE_COLUMNS)} FROM candidates WHERE item_key = ? "
+            "ORDER BY position",
+            key,
+        )
+        candidates = tuple(candidate_from_row(row, item.size_hw) for row in rows)
+        return item, Findings(self._captions(asked) or frozenset(), candidates)
+
+    def _captions(self, asked: int | None) -> frozenset[str] | None:
+        if asked is None:
+            return None
+        if asked not in self._caption_sets:
+            ((captions,),) = self._rows("SELECT captions FROM caption_sets WHERE id = ?", asked)
+            self._caption_sets[asked] = frozenset(json.loads(captions))
+        return self._caption_sets[asked]
 
     def done_items(self, run_id: int | None = None) -> Iterator[Item]:
         """Labeled items."""
@@ -124,10 +169,10 @@ class StoreReader:
     def classes(self, run_id: int | None = None) -> list[str]:
         """The classes in the ontology's order; then, sorted, those that only objects name."""
         run = self.run(run_id)
-        ordered = dict.fromkeys(name for _, name in run.recipe.ontology or ())
+        ordered = dict.fromkeys(name for _, name in run.ontology or ())
         found = self._rows(
             "SELECT DISTINCT o.class_name FROM objects o JOIN items i ON i.key = o.item_key "
-            "WHERE i.run_id = ? ORDER BY o.class_name",
+            "WHERE i.run_id = ? AND i.status = 'done' ORDER BY o.class_name",
             run.id,
         )
         return list(ordered | dict.fromkeys(name for (name,) in found))
@@ -147,7 +192,16 @@ class StoreReader:
             objects = dict(
                 self._rows(
                     "SELECT o.class_name, count(*) FROM objects o "
-                    "JOIN items i ON i.key = o.item_key WHERE i.run_id = ? GROUP BY 1",
+                    "JOIN items i ON i.key = o.item_key "
+                    "WHERE i.run_id = ? AND i.status = 'done' GROUP BY 1",
+                    run_id,
+                )
+            )
+            set_aside = dict(
+                self._rows(
+                    "SELECT c.verdict, count(*) FROM candidates c "
+                    "JOIN items i ON i.key = c.item_key "
+                    "WHERE i.run_id = ? AND i.status = 'done' AND c.verdict != 'label' GROUP BY 1",
                     run_id,
                 )
             )
@@ -159,6 +213,7 @@ class StoreReader:
             failed=status.get("failed", 0),
             pending=status.get("pending", 0),
             objects_per_class={name: objects.get(name, 0) for name in classes},
+            set_aside=set_aside,
         )
 
     @contextmanager
@@ -182,14 +237,15 @@ class StoreReader:
             yield from self._connection.execute(query, values)
 
 
-_SELECT_RUNS = "SELECT id, recipe, settings, versions, created_at FROM runs"
+_SELECT_RUNS = "SELECT id, recipe, ontology, settings, versions, created_at FROM runs"
 
 
 def _run(row: Sequence[Any]) -> Run:
-    run_id, recipe, settings, versions, created_at = row
+    run_id, recipe, ontology, settings, versions, created_at = row
     return Run(
         id=run_id,
         recipe=Recipe.from_json(recipe),
+        ontology=None if ontology is None else tuple((c, n) for c, n in json.loads(ontology)),
         settings=json.loads(settings),
         versions=json.loads(versions),
         created_at=created_at,

@@ -1,8 +1,10 @@
 """What goes into the label store and comes out of it, as frozen values.
 
-A *recipe* is everything that determines labels, and nothing else: two runs with equal recipes are
-one run, so that repeating a command continues it. Devices, batch sizes and the number of workers
-are no part of it, since a user may change them half way without changing what is labeled.
+A *recipe* is what determines the labels of a run besides its ontology: two runs with equal recipes
+are one run, so that repeating a command continues it. Devices, batch sizes and the number of
+workers are no part of it, since a user may change them half way without changing what is labeled.
+The ontology is none either: what is asked and how it is called may change within a run, and only
+what changed is done.
 """
 
 from __future__ import annotations
@@ -10,24 +12,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, Literal, TypeAlias
 
-from grounded_sam2.results import Labels
+from grounded_sam2.results import Findings, Labels, Verdict
 
 __all__ = [
     "Item",
     "ItemResult",
     "ItemStatus",
     "KnownItem",
+    "Pairs",
     "Recipe",
+    "Registered",
     "Run",
     "StoreSummary",
 ]
 
 ItemStatus: TypeAlias = Literal["pending", "done", "failed"]
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+"""An ontology as the store keeps it: ``(caption, class)`` in order."""
 
 _brief = Repr()
 _brief.maxstring = _brief.maxother = 60
@@ -35,14 +42,17 @@ _brief.maxstring = _brief.maxother = 60
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What determines the labels of a run. All values are what JSON can hold."""
+    """What determines the labels of a run besides its ontology. All values are what JSON can hold.
+
+    Runs that differ in ``decisions`` only share what the models said.
+    """
 
     models: Mapping[str, str]
     """Model ids by role, ``{"detector": "florence-community/Florence-2-base", …}``."""
     config: Mapping[str, Any]
-    """The parts of the configuration that change labels."""
-    ontology: tuple[tuple[str, str], ...] | None
-    """``(caption, class)`` in the ontology's order; ``None`` for a task without captions."""
+    """The parts of the configuration that change what the models say."""
+    decisions: Mapping[str, Any] = field(default_factory=dict)
+    """The parts that change what is made of it: thresholds and clean-up."""
     source: str | None = None
     """Where the pictures are, relative to the store's folder; ``None`` where there is no place."""
 
@@ -51,36 +61,37 @@ class Recipe:
         """SHA-256 of the recipe's canonical JSON, hexadecimal: the identity of a run."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def says_the_same(self, other: Recipe) -> bool:
+        """Whether the models say the same under both recipes."""
+        return replace(self, decisions={}) == replace(other, decisions={})
+
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, the order of the ontology kept."""
-        value = {
-            "config": self.config,
-            "models": self.models,
-            "ontology": self.ontology,
-            "source": self.source,
-        }
-        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """Inverse of `to_json`."""
-        value = json.loads(text)
-        ontology = value["ontology"]
-        return cls(
-            models=value["models"],
-            config=value["config"],
-            ontology=None if ontology is None else tuple((c, n) for c, n in ontology),
-            source=value["source"],
-        )
+        return cls(**json.loads(text))
 
     def differences(self, other: Recipe) -> list[str]:
         """Say what changed from this recipe to ``other``, one readable line per key."""
-        before, after = (dict(_flat(json.loads(r.to_json()))) for r in (self, other))
+        before, after = (r._options() for r in (self, other))
         return [
             f"{key}: {_show(before, key)} → {_show(after, key)}"
             for key in sorted(before.keys() | after.keys())
             if before.get(key, ...) != after.get(key, ...)
         ]
+
+    def _options(self) -> dict[str, Any]:
+        """All values by the names that users know: ``detector.min_confidence``."""
+        values = json.loads(self.to_json())
+        named = {"models": values["models"], "source": values["source"]}
+        return dict(
+            option
+            for part in (values["config"], values["decisions"], named)
+            for option in _flat(part)
+        )
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -101,6 +112,8 @@ class Run:
 
     id: int
     recipe: Recipe
+    ontology: Pairs | None
+    """``(caption, class)`` in the ontology's order; ``None`` for a task without captions."""
     settings: Mapping[str, Any]
     """The whole configuration as it was when the run began, for the record."""
     versions: Mapping[str, str]
@@ -135,9 +148,15 @@ class ItemResult:
     item: Item
     labels: Labels | None
     error: str | None = None
+    findings: Findings | None = None
+    """What the models said; ``None`` where no model was asked."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What became of each candidate of the findings."""
 
     def __post_init__(self) -> None:
         assert (self.labels is None) != (self.error is None), "an item is labeled or failed"
+        candidates = self.findings.candidates if self.findings is not None else ()
+        assert len(self.verdicts) == len(candidates), "every candidate has its verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,20 @@ class KnownItem:
     status: ItemStatus
     content_hash: str | None
     file_stamp: str | None
+    asked: frozenset[str] | None
+    """Captions that the detector was asked of it; ``None`` if it was asked nothing yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What `LabelStore.register` found."""
+
+    total: int
+    """Items of the source."""
+    removed: int
+    """Items of the run that the source no longer holds."""
+    removed_ids: tuple[str, ...]
+    """The first of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +196,8 @@ class StoreSummary:
     """Pictures of the source that the run has not come to."""
     objects_per_class: Mapping[str, int] = field(default_factory=dict)
     """In the order of the classes, those without objects included."""
+    set_aside: Mapping[Verdict, int] = field(default_factory=dict)
+    """Candidates that are no labels, by what became of them."""
 
     @property
     def objects(self) -> int:

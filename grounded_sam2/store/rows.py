@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.results import Label
+from grounded_sam2.results import Candidate, Label
 from grounded_sam2.store.records import Item
 
 __all__ = [
+    "CANDIDATE_COLUMNS",
     "ITEM_COLUMNS",
     "LABEL_COLUMNS",
+    "candidate_from_row",
+    "candidate_to_row",
     "item_from_row",
     "label_from_row",
     "label_to_row",
@@ -44,6 +47,20 @@ LABEL_COLUMNS = (
     "mask_quality",
     "track_id",
     "origin",
+    "detected_x_min",
+    "detected_y_min",
+    "detected_x_max",
+    "detected_y_max",
+)
+CANDIDATE_COLUMNS = (
+    "caption",
+    "x_min",
+    "y_min",
+    "x_max",
+    "y_max",
+    "rle_counts",
+    "confidence",
+    "mask_quality",
 )
 
 
@@ -64,7 +81,7 @@ def item_from_row(row: Sequence[Any], root: Path) -> Item:
 def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
     """The label of a row of `LABEL_COLUMNS`, on a picture of this size."""
     class_name, caption, x_min, y_min, x_max, y_max, counts, *rest = row
-    confidence, mask_quality, track_id, origin = rest
+    confidence, mask_quality, track_id, origin, *detected = rest
     return Label(
         class_name=class_name,
         caption=caption,
@@ -74,6 +91,7 @@ def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
         mask_quality=mask_quality,
         track_id=track_id,
         origin=origin,
+        detected_box_xyxy=None if detected[0] is None else tuple(detected),
     )
 
 
@@ -83,16 +101,49 @@ def label_to_row(label: Label) -> tuple[Any, ...]:
     Boxes to hundredths of a pixel, confidence and mask quality to four decimals: further digits
     are noise of the arithmetic, and would make equal runs differ.
     """
+    detected = label.detected_box_xyxy
     return (
         label.class_name,
         label.caption,
-        *(round(float(edge), 2) for edge in label.box_xyxy),
+        *_corners(label.box_xyxy),
         None if label.mask is None else label.mask.counts,
-        None if label.confidence is None else round(float(label.confidence), 4),
-        None if label.mask_quality is None else round(float(label.mask_quality), 4),
+        _score(label.confidence),
+        _score(label.mask_quality),
         label.track_id,
         label.origin,
+        *((None,) * 4 if detected is None else _corners(detected)),
     )
+
+
+def candidate_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Candidate:
+    """The candidate of a row of `CANDIDATE_COLUMNS`, on a picture of this size."""
+    caption, x_min, y_min, x_max, y_max, counts, confidence, mask_quality = row
+    return Candidate(
+        caption=caption,
+        box_xyxy=(x_min, y_min, x_max, y_max),
+        mask=None if counts is None else Rle(size_hw, counts),
+        confidence=confidence,
+        mask_quality=mask_quality,
+    )
+
+
+def candidate_to_row(candidate: Candidate) -> tuple[Any, ...]:
+    """The row of `CANDIDATE_COLUMNS` of a candidate; rounded as `label_to_row` does."""
+    return (
+        candidate.caption,
+        *_corners(candidate.box_xyxy),
+        None if candidate.mask is None else candidate.mask.counts,
+        _score(candidate.confidence),
+        _score(candidate.mask_quality),
+    )
+
+
+def _corners(box_xyxy: Sequence[float]) -> Iterator[float]:
+    return (round(float(edge), 2) for edge in box_xyxy)
+
+
+def _score(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
 
 
 def relative_path(path: Path, root: Path) -> str:

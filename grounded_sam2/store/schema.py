@@ -1,10 +1,10 @@
-"""Tables of the label store, and the connection to the file that holds them.
+"""The file that holds the tables of the label store, and the connection to it.
 
 One file may hold several runs: an item belongs to a run, an object to an item, so that labels of
 another model, threshold or ontology stand beside the earlier ones instead of replacing them.
-``PRAGMA user_version`` counts the steps of `_STEPS` that a file has been through; a change of the
-tables is one more step at the end, and files written before it are brought up when they are next
-opened for writing.
+``PRAGMA user_version`` counts the `STEPS` that a file has been through; a change of the tables is
+one more step at the end, and files written before it are brought up, in one transaction, when they
+are next opened for writing.
 """
 
 from __future__ import annotations
@@ -16,60 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from grounded_sam2.errors import StoreError
+from grounded_sam2.store.steps import STEPS, define_functions
 
 __all__ = ["SCHEMA_VERSION", "connect", "hold_writer_lock", "store_errors"]
 
 _APPLICATION_ID = 0x4753414D  # "GSAM": tells our files from other SQLite files
 
-_STEPS = (
-    """
-    CREATE TABLE runs (
-        id          INTEGER PRIMARY KEY,
-        key         TEXT NOT NULL UNIQUE,   -- SHA-256 of the recipe
-        recipe      TEXT NOT NULL,          -- JSON: all that determines the labels
-        settings    TEXT NOT NULL,          -- JSON: the whole configuration
-        versions    TEXT NOT NULL,          -- JSON: package versions
-        created_at  TEXT NOT NULL,          -- the only clock in the file
-        last_begun  INTEGER NOT NULL        -- the run with the highest is the current one
-    );
-    CREATE TABLE items (
-        key              INTEGER PRIMARY KEY,
-        run_id           INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        item_id          TEXT NOT NULL,     -- POSIX path relative to the source
-        path,                               -- TEXT relative to the store, BLOB if not UTF-8
-        content_hash     TEXT,
-        file_stamp       TEXT,              -- size and modification time; no export reads it
-        height           INTEGER,
-        width            INTEGER,
-        exif_orientation INTEGER NOT NULL DEFAULT 1,
-        group_id         TEXT,              -- what a split keeps together
-        status           TEXT NOT NULL CHECK (status IN ('pending', 'done', 'failed')),
-        error            TEXT,
-        UNIQUE (run_id, item_id)
-    );
-    CREATE TABLE objects (
-        key          INTEGER PRIMARY KEY,
-        item_key     INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
-        position     INTEGER NOT NULL,      -- order within the picture
-        class_name   TEXT NOT NULL,
-        caption      TEXT,                  -- what the detector was asked
-        x_min        REAL NOT NULL,
-        y_min        REAL NOT NULL,
-        x_max        REAL NOT NULL,
-        y_max        REAL NOT NULL,
-        rle_counts   BLOB,                  -- COCO-compressed; the size is the item's
-        confidence   REAL,
-        mask_quality REAL,
-        track_id     INTEGER,
-        origin       TEXT NOT NULL CHECK (origin IN ('model', 'human')),
-        review       TEXT NOT NULL DEFAULT 'unreviewed'
-                     CHECK (review IN ('unreviewed', 'accepted', 'rejected')),
-        UNIQUE (item_key, position)
-    );
-    """,
-)
-
-SCHEMA_VERSION = len(_STEPS)
+SCHEMA_VERSION = len(STEPS)
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
@@ -124,7 +77,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
             f"label store '{path}' has schema {version}, this version of grounded-sam2 reads "
             f"{SCHEMA_VERSION}; run the labeling command once more to bring it up"
         )
-    steps = "".join(_STEPS[version:])
+    define_functions(connection)
+    steps = "".join(STEPS[version:])
     connection.executescript(
         f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {_APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"

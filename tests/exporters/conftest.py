@@ -19,8 +19,8 @@ ORIENTATION_TAG = 0x0112
 RECIPE = Recipe(
     models={},
     config={},
-    ontology=(("red circle", "ball"), ("blue square", "box"), ("cat", "Katze ü")),
 )
+ONTOLOGY = (("red circle", "ball"), ("blue square", "box"), ("cat", "Katze ü"))
 
 
 def disc(size_hw=(60, 80), center=(30, 40), radius=18) -> np.ndarray:
@@ -72,7 +72,7 @@ class Labeled:
         self.images = root / "images"
         self.folder = root / "labeled"
         self.store = LabelStore.create(self.folder)
-        self.run = self.store.begin_run(RECIPE)
+        self.run = self.store.begin_run(RECIPE, ontology=ONTOLOGY)
 
     def picture(self, name: str, size_hw=(60, 80), *, orientation: int = 1, seed: int = 0) -> Path:
         """Write a picture of noise that is `size_hw` when upright."""

@@ -340,7 +340,7 @@ def test_what_a_killed_export_left_is_cleared(rich, files):
 
 
 def test_another_run_of_the_store_can_be_exported(rich):
-    second = rich.store.begin_run(replace(rich.run.recipe, ontology=None), new_run=True)
+    second = rich.store.begin_run(replace(rich.run.recipe, source="elsewhere"), new_run=True)
     [(item, labels), *_] = rich.store.labels(rich.run.id)
     rich.store.write_batch(second.id, [ItemResult(item, labels)])
     assert run(rich).images == {"train": 1}

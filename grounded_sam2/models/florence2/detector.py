@@ -19,7 +19,7 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 from grounded_sam2.config import Config
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.models.checkpoints import load_pretrained, load_processor
-from grounded_sam2.models.devices import resolve_device, resolve_dtype
+from grounded_sam2.models.devices import memory_errors, resolve_device, resolve_dtype
 from grounded_sam2.models.florence2.answers import (
     NUM_BINS,
     AnswerVocabulary,
@@ -153,6 +153,7 @@ class Florence2Detector:
             local_files_only=runtime.local_files_only,
         )
 
+    @memory_errors("detector")
     @torch.inference_mode()
     def detect(
         self, images: Sequence[Image], captions: Sequence[Sequence[str]]

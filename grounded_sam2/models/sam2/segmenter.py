@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.models.devices import memory_errors
 from grounded_sam2.models.sam2.answers import Answerer, RowAnswers
 from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
@@ -201,6 +202,7 @@ class Sam2Segmenter:
         """
         return self.start_boxes(images, boxes_xyxy)()
 
+    @memory_errors("segmenter")
     @torch.inference_mode()
     def start_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
@@ -220,6 +222,7 @@ class Sam2Segmenter:
             for place, of_some in self._answers(embeddings, [prompts[index] for index in asked])
         ]
 
+        @memory_errors("segmenter")
         @torch.inference_mode()
         def finish() -> list[SegmentedMasks]:
             parts: list[list[SegmentedMasks]] = [[] for _ in sizes_hw]
