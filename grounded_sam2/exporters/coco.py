@@ -34,6 +34,8 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["annotation_of", "export_coco"]
 
+_RULES = NameRules(unique_stems=True)  # Datumaro, and so CVAT, knows pictures by them
+
 
 def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
     """Write a COCO dataset. See `grounded_sam2.exporters.Exporter`.
@@ -57,7 +59,7 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
                 )
                 for split in options.split
             }
-            for picture in data.pictures(rules=NameRules()):
+            for picture in data.pictures(rules=_RULES):
                 file = files[picture.split]
                 file.add_image(picture)
                 for label in picture.labels.objects:

@@ -44,7 +44,8 @@ class NameRules:
     lower_case_suffix: bool = False
     """Whether readers know an ending in lower case only."""
     forbidden: str = ""
-    """Characters that no name may hold, as a regular expression; each becomes an underscore."""
+    """Characters that no name may hold, as a regular expression; each becomes an underscore, as
+    does a backslash, which many readers take for a slash."""
 
     def suffix(self, suffix: str) -> tuple[str, bool]:
         """The ending that a picture of this ending gets: its own where readers know it.
@@ -68,6 +69,7 @@ class UniqueNames:
 
     def __init__(self, rules: NameRules) -> None:
         self._rules = rules
+        self._forbidden = "|".join(filter(None, (r"\\", rules.forbidden)))
         self._taken = sqlite3.connect("", isolation_level=None)  # a private temporary file
         self._taken.execute("CREATE TABLE taken (key TEXT PRIMARY KEY) WITHOUT ROWID")
 
@@ -82,9 +84,8 @@ class UniqueNames:
             item_id: the picture's id. Whatever would lead out of the folder is dropped from it.
             suffix: the ending to give it.
         """
-        if self._rules.forbidden:
-            item_id = re.sub(self._rules.forbidden, "_", item_id)
-        parts = [part for part in PurePosixPath(item_id).parts if part not in ("/", "..")]
+        spelled = re.sub(self._forbidden, "_", item_id)
+        parts = [part for part in PurePosixPath(spelled).parts if part not in ("/", "..")]
         wanted = PurePosixPath(*parts)
         parent = PurePosixPath(
             *(f"{p}_" if p == self._rules.reserved_folder else p for p in wanted.parent.parts)
