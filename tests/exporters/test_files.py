@@ -249,6 +249,7 @@ def test_characters_that_readers_stumble_over_become_underscores():
     assert names(NameRules(forbidden=r"[\s#]"), "a b/c#d.png", "a_b/c d.png") == [
         *("a_b/c_d.png", "a_b/c_d_png.png"),
     ]
+    assert names(NameRules(), "a\\b.png", "c d#.png") == ["a_b.png", "c d#.png"]
 
 
 def test_a_reserved_folder_gets_another_name():
