@@ -33,7 +33,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
 
-__all__ = ["check_size", "exif_orientation", "read_rare_tiff", "upright_rgb"]
+__all__ = ["check_size", "exif_orientation", "read_rare_tiff", "upright_rgb", "upright_size"]
 
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
@@ -60,6 +60,14 @@ def exif_orientation(picture: PIL.Image.Image) -> int:
     except Exception:  # damaged metadata must not cost the picture
         return 1
     return int(value) if value in _TURNS else 1
+
+
+def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
+    """Height and width that `upright_rgb` will give, of a picture that is not decoded yet."""
+    # A TIFF turns itself: its size is that before or after, depending on Pillow's version.
+    tags = getattr(picture, "tag_v2", None)
+    width, height = picture.size if tags is None else (tags[_WIDTH_TAG], tags[_HEIGHT_TAG])
+    return (width, height) if exif_orientation(picture) > 4 else (height, width)
 
 
 def upright_rgb(picture: PIL.Image.Image) -> Image:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
-from grounded_sam2.sources.image import load_frame, load_image
+from grounded_sam2.sources.image import load_frame, load_image, read_header
 
 
 @pytest.fixture
@@ -189,6 +190,44 @@ class TestArrays:
     def test_other_forms_are_refused(self, array: Any, expected: str) -> None:
         with pytest.raises(ImageError, match=expected):
             load_image(array)
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
+    def test_say_what_the_decoded_picture_says(
+        self, tmp_path: Path, pixels: Image, kind: str, orientation: int
+    ) -> None:
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / "picture"
+        PIL.Image.fromarray(pixels).save(path, kind, exif=exif)
+        header, frame = read_header(path), load_frame(path, "picture")
+        assert header.size_hw == frame.size_hw
+        assert header.exif_orientation == frame.exif_orientation
+        assert header.content_hash == frame.content_hash
+
+    def test_of_a_tiff_that_pillow_does_not_know(self, tmp_path: Path) -> None:
+        path = tmp_path / "doubles.tif"
+        cv2.imwrite(str(path), np.zeros((3, 7), np.float64))
+        assert read_header(path).size_hw == (3, 7)
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [(b"", "0 bytes"), (b"text", "not a picture")],
+        ids=["empty", "text"],
+    )
+    def test_of_what_is_no_picture(self, tmp_path: Path, content: bytes, expected: str) -> None:
+        path = tmp_path / "a.png"
+        path.write_bytes(content)
+        with pytest.raises(ImageError, match=expected):
+            read_header(path)
+
+    def test_of_a_picture_that_is_too_large(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        path.write_bytes(png_header(30_000, 30_000))
+        with pytest.raises(ImageError, match="max_pixels"):
+            read_header(path)
 
 
 class TestBadPictures:
