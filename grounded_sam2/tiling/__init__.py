@@ -2,9 +2,10 @@
 
 The models see any picture squeezed into a square of their input. What is large (see
 `grounded_sam2.config.TilingConfig`) is therefore shown to them in windows as well: `views` cuts
-them, `merging` makes one box of what several windows show, `detector` and `segmenter` put this
-around any models, `parts` drops what turns out to be a piece of another object. Other pictures go
-to the models as they are.
+them. `detector` asks any detector about all of them, and `merging` makes one box of what several
+show; `segmenter` asks any segmenter about windows around the boxes (`crops`) and about the whole
+picture, and keeps the better mask (`choice`); `parts` says which objects are pieces of others after
+all. Other pictures go to the models as they are.
 """
 
 from __future__ import annotations

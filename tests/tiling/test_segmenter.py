@@ -83,20 +83,36 @@ def test_a_small_box_is_asked_of_the_whole_picture_and_of_one_window() -> None:
     assert answer.masks[0].area == 30 * 40
 
 
-def test_a_box_larger_than_any_window_is_asked_of_the_whole_picture_only() -> None:
+@pytest.mark.parametrize(
+    ("box", "window"),
+    [
+        pytest.param((300, 300, 430, 310), (200, 200), id="with room around it in a tile"),
+        pytest.param((300, 300, 440, 310), (400, 400), id="in twice a tile"),
+        pytest.param((300, 300, 560, 310), (400, 400), id="just so"),
+        pytest.param((300, 300, 580, 310), None, id="as large as half the picture"),
+        pytest.param((10, 10, 690, 690), None, id="nearly everything"),
+    ],
+)
+def test_the_window_grows_with_the_box(
+    box: tuple[int, ...], window: tuple[int, int] | None
+) -> None:
     segmenter = Scripted()
-    answer = asked(segmenter, (0, 0, 150, 150), (10, 10, 690, 690))
-    assert segmenter.calls == [[(SIZE_HW, 2)], [((200, 200), 1)]]  # nothing around a corner
-    assert answer.quality.tolist() == pytest.approx([0.9, 0.5])
+    asked(segmenter, box)
+    assert segmenter.calls[1:] == ([] if window is None else [[(window, 1)]])
 
 
 def test_boxes_of_one_window_are_asked_together() -> None:
     segmenter = Scripted()
     answer = asked(segmenter, CENTRE, (5, 5, 20, 20), beside(CENTRE, 35), (890, 690, 900, 700))
-    assert [count for call in segmenter.calls for _, count in call][:2] == [4, 1]
-    assert sum(count for call in segmenter.calls[1:] for _, count in call) == 3 + 1
-    assert max(count for call in segmenter.calls[1:] for _, count in call) == 2
+    assert [sorted(count for _, count in call) for call in segmenter.calls] == [[4], [1, 1, 2]]
     assert len(answer) == 4
+
+
+def test_windows_that_are_shifted_into_the_same_corner() -> None:
+    segmenter = Scripted()
+    answer = asked(segmenter, (30, 30, 60, 60), (0, 0, 30, 30), (95, 95, 195, 195), (0, 0, 99, 99))
+    assert answer.quality.tolist() == pytest.approx([0.9] * 4)
+    assert answer.masks[3].bbox_xyxy == (0, 0, 99, 99)
 
 
 def test_answers_come_in_the_order_of_the_boxes() -> None:
@@ -133,6 +149,22 @@ def test_the_better_answer_stays(
     assert answer.quality[0] == np.float32(expected[0])
     assert answer.complement[0] == expected[1]
     assert answer.masks[0].bbox_xyxy == beside(CENTRE, expected[2])
+
+
+def test_a_mask_that_runs_into_the_edge_of_its_window_is_cut_off() -> None:
+    class Spreading(Scripted):
+        def _answer(self, image: Image, boxes: Boxes) -> SegmentedMasks:
+            if image.shape[:2] == SIZE_HW:
+                return super()._answer(image, boxes)
+            band = rle.rectangle((0, 35, 200, 165), (200, 200))  # two thirds of it in the box
+            return SegmentedMasks((band,), np.ones(1, np.float32), np.zeros(1, np.bool_))
+
+    assert asked(Spreading(), (310, 310, 440, 440)).quality.tolist() == [0.5]
+
+
+def test_a_mask_that_runs_into_the_border_of_the_picture_is_not() -> None:
+    answer = asked(Scripted(), (0, 0, 40, 30))
+    assert answer.quality.tolist() == pytest.approx([0.9])
 
 
 def test_windows_are_asked_some_at_a_time() -> None:
