@@ -32,7 +32,7 @@ def demo(
       grounded-sam2 demo --out demo --images 24
     """
     from grounded_sam2.cli.progress import ProgressBar
-    from grounded_sam2.cli.tables import print_demo
+    from grounded_sam2.cli.run_tables import print_demo
     from grounded_sam2.demo.run import run_demo
 
     with ProgressBar() as bar:

@@ -16,7 +16,7 @@ def info(folder: StoreArgument, run: RunOption = None) -> None:
     Example:
       grounded-sam2 info labeled
     """
-    from grounded_sam2.cli.tables import print_run, print_runs
+    from grounded_sam2.cli.run_tables import print_run, print_runs
     from grounded_sam2.store import LabelStore
 
     with LabelStore.open(folder) as store, store.snapshot():

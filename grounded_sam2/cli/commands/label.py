@@ -65,12 +65,19 @@ def label(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try failed pictures again.")
     ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Drop the labels of pictures that are no longer there."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also show how busy each stage was.")
+    ] = False,
 ) -> None:
     """Label a folder of pictures and write it as datasets.
 
     Stopped with Ctrl-C or by a power cut, the same command continues; when all is done, it does
-    nothing. A picture that cannot be read is reported and left out. Without --format, a YOLO
-    dataset is written.
+    nothing. When the ontology has changed, only what is new is asked. A picture that cannot be read
+    is reported and left out. Without --format, a YOLO dataset is written.
 
     \b
     Example:
@@ -78,7 +85,7 @@ def label(
         --format yolo --format coco --split 0.8/0.1/0.1
     """
     from grounded_sam2.cli.progress import ProgressBar
-    from grounded_sam2.cli.tables import print_label_result
+    from grounded_sam2.cli.run_tables import print_label_result, print_stages
     from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
@@ -98,8 +105,11 @@ def label(
             recursive=recursive,
             new_run=new_run,
             retry_failed=retry_failed,
+            prune=prune,
             progress=bar,
         )
     print_label_result(result)
+    if verbose:
+        print_stages(result.run)
     if not result.summary.images:
         raise ImageError(f"not one picture of '{folder}' could be labeled; the reasons are above")
