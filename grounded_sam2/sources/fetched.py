@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from grounded_sam2.errors import GroundedSAM2Error, ImageError
-from grounded_sam2.sources.names import printable
+from grounded_sam2.sources.names import reason_of
 from grounded_sam2.sources.refs import ImageRef
 from grounded_sam2.sources.stamps import file_stamp
 
@@ -53,8 +53,9 @@ class FetchedRef(ImageRef):
             raise
         except Exception as error:  # of whatever library reads the other end
             partial.unlink(missing_ok=True)
-            reason = " ".join(printable(error).split()) or type(error).__name__
-            raise ImageError(f"image {self.item_id!r}: cannot be fetched: {reason}") from error
+            raise ImageError(
+                f"image {self.item_id!r}: cannot be fetched: {reason_of(error)}"
+            ) from error
         self._note_path().write_text(json.dumps([stamp, self._copy_stamp()]), encoding="utf-8")
         return self.path
 

@@ -32,7 +32,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Frame, Image
 from grounded_sam2.sources.download import download
-from grounded_sam2.sources.names import printable
+from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.pixels import (
     check_size,
     exif_orientation,
@@ -55,6 +55,11 @@ FORMATS = (
 """What pictures are kept in. Pillow opens more, but some of it is no picture (EPS runs
 Ghostscript), and some has no signature, so that any file could be taken for it (TGA)."""
 
+_ENDINGS = {
+    **{"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"},
+    **{"BMP": ".bmp", "GIF": ".gif", "PPM": ".ppm", "AVIF": ".avif", "JPEG2000": ".jp2"},
+    **{"QOI": ".qoi", "HEIF": ".heic"},
+}
 _DEFAULTS = ImageConfig()
 
 
@@ -104,7 +109,7 @@ def load_image(
         try:
             data = source.read()
         except (OSError, ValueError) as error:  # ValueError: closed
-            raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error
+            raise ImageError(f"{name}: cannot be read: {reason_of(error)}") from error
         return _decode(data, name, config, longer_side)[0]
     raise ImageError(
         f"image: cannot load a {type(source).__name__}; give a path, URL, bytes, file, PIL image "
@@ -166,6 +171,18 @@ def read_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> Header:
     return Header((height, width), orientation, hashlib.sha256(data).hexdigest())
 
 
+def ending_of(data: bytes) -> str:
+    """The usual ending of a file with these bytes, with dot; ``""`` if they are no picture."""
+    try:
+        picture = _open(data)
+    except Exception:  # decoders raise anything on a damaged file
+        return ""
+    if picture is None:
+        return ".tif"
+    with picture:
+        return _ENDINGS.get(picture.format or "", "")
+
+
 def _read(path: Path) -> bytes:
     name = f"image {printable(path)!r}"
     try:
@@ -178,7 +195,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ImageError(f"{name}: does not exist") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error
+        raise ImageError(f"{name}: cannot be read: {reason_of(error)}") from error
 
 
 def _decode(
@@ -201,7 +218,7 @@ def _named(name: str) -> Iterator[None]:
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
     except Exception as error:  # decoders raise anything on a damaged file
-        raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
+        raise ImageError(f"{name}: cannot be decoded: {reason_of(error)}") from error
 
 
 def _open(data: bytes) -> PIL.Image.Image | None:
@@ -226,7 +243,7 @@ def _open(data: bytes) -> PIL.Image.Image | None:
     if data[:4] in (b"II*\0", b"MM\0*"):
         return None
     if damage is not None:
-        raise ImageError(f"is damaged: {_reason(damage)}") from damage
+        raise ImageError(f"is damaged: {reason_of(damage)}") from damage
     raise ImageError(f"is not a picture in a known format ({', '.join(FORMATS)})")
 
 
@@ -255,8 +272,3 @@ def _from_array(array: NDArray[Any]) -> Image:
     if array.ndim == 3 and array.shape[2] == 3:
         return np.ascontiguousarray(array)
     return upright_rgb(PIL.Image.fromarray(np.ascontiguousarray(array)))
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(printable(text).split())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.names import printable
+from grounded_sam2.sources.names import printable, reason_of
 
 __all__ = ["LIST_SUFFIXES", "read_list"]
 
@@ -53,8 +53,7 @@ def read_list(path: Path, *, column: str | None = None) -> Iterator[str]:
                 if entry := entry.strip():
                     yield entry
     except (OSError, csv.Error, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SourceError(f"{name}: cannot be read: {reason}") from error
+        raise SourceError(f"{name}: cannot be read: {reason_of(error)}") from error
 
 
 def _encoding(path: Path) -> str:

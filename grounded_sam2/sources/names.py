@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["UniqueIds", "item_name", "local_path", "printable", "public_address"]
+__all__ = ["UniqueIds", "item_name", "local_path", "printable", "public_address", "reason_of"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
@@ -36,6 +36,14 @@ def item_name(name: str) -> str:
     A name that holds ``\\xff`` literally is told apart by ``\\x5cxff``.
     """
     return printable(_LOOKS_ESCAPED.sub(r"\\x5c", name))
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, as one line that can be written down anywhere."""
+    if isinstance(error, FileNotFoundError):  # many say no more than the path
+        return "does not exist"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(printable(text).split())
 
 
 def public_address(address: str) -> str:

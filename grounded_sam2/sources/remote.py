@@ -22,7 +22,7 @@ from fsspec.core import url_to_fs
 from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.fetched import FetchedRef, too_large
 from grounded_sam2.sources.folder import nothing_found
-from grounded_sam2.sources.names import item_name, local_path, printable, public_address
+from grounded_sam2.sources.names import item_name, local_path, public_address, reason_of
 from grounded_sam2.sources.patterns import Pattern, is_pattern
 from grounded_sam2.sources.refs import ImageRef
 from grounded_sam2.sources.walk import FoundFile
@@ -72,13 +72,13 @@ class RemoteRef(FetchedRef):
         try:
             return self.file.stamp()
         except Exception as error:
-            raise ImageError(f"image {self.item_id!r}: {_reason(error)}") from error
+            raise ImageError(f"image {self.item_id!r}: {reason_of(error)}") from error
 
     def _write(self, file: IO[bytes]) -> None:
         try:
             original = self.file.open()
         except Exception as error:  # apart from what may go wrong with our own disk
-            raise ImageError(f"image {self.item_id!r}: {_reason(error)}") from error
+            raise ImageError(f"image {self.item_id!r}: {reason_of(error)}") from error
         written = 0
         with original:
             while chunk := original.read(1 << 20):
@@ -123,7 +123,7 @@ class Listing:
         except FileNotFoundError as error:
             raise SourceError(f"source: {public!r} does not exist") from error
         except Exception as error:
-            raise SourceError(f"source: {public!r} cannot be listed: {_reason(error)}") from error
+            raise SourceError(f"source: {public!r} cannot be listed: {reason_of(error)}") from error
         is_file = pattern is None and list(found) == [base]
         if is_file:
             base = posixpath.dirname(base)
@@ -210,18 +210,18 @@ def _open(address: str) -> tuple[Any, str]:
         ) from error
     except Exception as error:  # an archive is opened here
         raise SourceError(
-            f"source: {public_address(address)!r} cannot be opened: {_reason(error)}"
+            f"source: {public_address(address)!r} cannot be opened: {reason_of(error)}"
         ) from error
 
 
 def _help(address: str, error: Exception) -> str:
     if isinstance(error, ImportError):
-        return f"a package is missing: {_reason(error)}"
+        return f"a package is missing: {reason_of(error)}"
     protocols = {part.split("://")[0] for part in address.split("::") if "://" in part}
     unknown = sorted(protocols - set(fsspec.available_protocols()))
     if unknown:
         return f"unknown protocol {unknown[0]!r}; give one that fsspec knows, such as s3, gs or zip"
-    return _reason(error)
+    return reason_of(error)
 
 
 def _address_of(file_system: Any, path: str, asked: str) -> str:
@@ -245,9 +245,3 @@ def _stamp(info: Mapping[str, Any]) -> str:
     if isinstance(mark, datetime):  # some list the one and inform of the other
         mark = mark.timestamp()
     return f"{info.get('size', '')}:{mark}"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):  # mostly says no more than the path
-        return "does not exist"
-    return " ".join(printable(error).split()) or type(error).__name__

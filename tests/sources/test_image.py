@@ -19,7 +19,7 @@ import pytest
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
-from grounded_sam2.sources.image import load_frame, load_image, read_header
+from grounded_sam2.sources.image import ending_of, load_frame, load_image, read_header
 
 
 @pytest.fixture
@@ -83,6 +83,16 @@ def test_a_suffix_says_nothing(tmp_path: Path, pixels: Image) -> None:
     path = tmp_path / "scene.jpg"
     path.write_bytes(png(pixels))
     np.testing.assert_array_equal(load_image(path), pixels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("png", ".png"), ("jpeg", ".jpg"), ("tiff", ".tif"), ("webp", ".webp")]
+)
+def test_the_ending_that_a_file_should_have(pixels: Image, kind: str, expected: str) -> None:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, kind)
+    assert ending_of(buffer.getvalue()) == expected
+    assert ending_of(b"no picture") == ""
 
 
 def test_one_pixel() -> None:

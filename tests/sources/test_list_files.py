@@ -95,7 +95,7 @@ class TestJsonLines:
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"none\.txt': cannot be read: No such file"):
+    with pytest.raises(SourceError, match=r"none\.txt': cannot be read: does not exist"):
         list(read_list(tmp_path / "none.txt"))
     with pytest.raises(SourceError, match=r"cannot be read: .*truncated"):
         entries(tmp_path, "list.txt", b"\xff\xfea\x00b")
