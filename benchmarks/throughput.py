@@ -58,7 +58,7 @@ def main() -> None:
         boxes.append((np.concatenate([corner, corner + size], 1) * scale).astype(np.float32))
     captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(arguments.captions)]
     find, cut = detector(arguments), segmenter(arguments)
-    find.batch_size = 256
+    find.rows.most = 256
     stages = {
         "detector": partial(ask, find, images, captions),
         "segmenter": partial(outline, cut, images, boxes),

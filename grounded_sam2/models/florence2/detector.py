@@ -42,6 +42,7 @@ from grounded_sam2.models.florence2.tasks import (
     grounding_text,
     match_phrase,
 )
+from grounded_sam2.models.portions import Portions
 from grounded_sam2.results import DetectedBoxes, Image
 
 __all__ = ["Florence2Detector"]
@@ -80,7 +81,7 @@ class Florence2Detector:
         self.processor = processor
         self.task: Task = task
         self.num_beams = num_beams
-        self.batch_size = batch_size
+        self.rows = Portions(batch_size)
         tokenizer = processor.tokenizer
         self._rules = DecodingRules.of(model, max_new_tokens)
         self._vocabulary, location_ids = _answer_vocabulary(processor)
@@ -226,17 +227,16 @@ class Florence2Detector:
         Returns:
             One `Generation` per question, in order.
         """
-        answers: list[Generation] = []
-        for first in range(0, len(questions), self.batch_size):
-            rows = questions[first : first + self.batch_size]
-            encoded, mask = self._encode_rows(features, rows)
+
+        def on(portion: slice) -> list[Generation]:
+            encoded, mask = self._encode_rows(features, questions[portion])
             if self.num_beams > 1:
-                answers += decode_beams(
+                return decode_beams(
                     self.model, encoded, mask, self._rules, self._reader, self.num_beams
                 )
-            else:
-                answers += decode_greedily(self.model, encoded, mask, self._rules, self._reader)
-        return answers
+            return decode_greedily(self.model, encoded, mask, self._rules, self._reader)
+
+        return [answer for part in self.rows.work(len(questions), on) for answer in part]
 
     def read(self, answer: Generation) -> list[Instance]:
         """The boxes of an answer; see `grounded_sam2.models.florence2.answers.read_answer`."""

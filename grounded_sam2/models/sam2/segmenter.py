@@ -15,10 +15,10 @@ stretched with the picture and half a pixel of the model's input added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,14 +27,17 @@ from numpy.typing import NDArray
 from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.models.devices import memory_errors
+from grounded_sam2.models.portions import Portions
 from grounded_sam2.models.sam2.answers import Answerer, RowAnswers
 from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
 from grounded_sam2.models.sam2.masks import to_rles
-from grounded_sam2.models.sam2.prompts import Prompts, rows_by_form
+from grounded_sam2.models.sam2.prompts import PromptRows, Prompts, rows_by_form
 from grounded_sam2.results import Image, SegmentedMasks
 
 __all__ = ["ImageEmbeddings", "Sam2Segmenter"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +79,7 @@ class Sam2Segmenter:
             mask_threshold=self.options.mask_threshold,
             complement=self.options.complement,
         )
+        self._rows = Portions(self._answerer.rows_per_step(self.options.prompts_per_batch))
         self._side: int = model.prompt_encoder.input_image_size
         size = (image_processor.size["height"], image_processor.size["width"])
         if size != (self._side, self._side):
@@ -179,9 +183,13 @@ class Sam2Segmenter:
             PromptError: not one `Prompts` per picture, or mask logits of another size.
         """
         threshold = self.options.mask_threshold if return_logits else None
+
+        def compact(picture: int, answers: RowAnswers) -> SegmentedMasks:
+            return _compact(answers, embeddings.sizes_hw[picture], threshold)
+
         parts: list[list[SegmentedMasks]] = [[] for _ in prompts]
-        for picture, answers in self._answers(embeddings, prompts, multimask):
-            parts[picture].append(_compact(answers, embeddings.sizes_hw[picture], threshold))
+        for picture, part in self._answers(embeddings, prompts, compact, multimask):
+            parts[picture].append(part)
         logits_side = self.logits_side if return_logits else None
         return [_joined(of_picture, logits_side) for of_picture in parts]
 
@@ -217,17 +225,17 @@ class Sam2Segmenter:
         prompts = [Prompts(boxes_xyxy=boxes) for boxes in boxes_xyxy]
         asked = [index for index, prompt in enumerate(prompts) if len(prompt)]
         embeddings = self.encode([images[index] for index in asked])
-        answers = [
-            (asked[place], of_some)
-            for place, of_some in self._answers(embeddings, [prompts[index] for index in asked])
-        ]
+        answers = self._answers(
+            embeddings, [prompts[index] for index in asked], lambda _, of_some: of_some
+        )
 
         @memory_errors("segmenter")
         @torch.inference_mode()
         def finish() -> list[SegmentedMasks]:
             parts: list[list[SegmentedMasks]] = [[] for _ in sizes_hw]
             while answers:  # let go of what is done
-                picture, of_some = answers.pop(0)
+                place, of_some = answers.pop(0)
+                picture = asked[place]
                 parts[picture].append(_compact(of_some, sizes_hw[picture], None))
             return [_joined(of_picture, None) for of_picture in parts]
 
@@ -237,19 +245,30 @@ class Sam2Segmenter:
         self,
         embeddings: ImageEmbeddings,
         prompts: Sequence[Prompts],
+        keep: Callable[[int, RowAnswers], T],
         multimask: bool | None = None,
-    ) -> Iterator[tuple[int, RowAnswers]]:
-        """Picture and answers of some of its prompts, in the order of each picture's prompts."""
+    ) -> list[tuple[int, T]]:
+        """Picture, and what is kept of the answers to some of its prompts, in their order."""
         self._check(embeddings, prompts)
         best_of_three = self.options.multimask if multimask is None else multimask
+        kept: list[tuple[int, T]] = []
         for rows in rows_by_form(prompts, embeddings.sizes_hw, self._side):
-            assert embeddings.features is not None  # rows come only from pictures
-            step = self._answerer.rows_per_step(self.options.prompts_per_batch)
-            for begin in range(0, len(rows), step):
-                some = rows.take(slice(begin, begin + step))
-                answers = self._answerer.answer(embeddings.features, some, multimask=best_of_three)
-                for picture, index in some.by_picture():
-                    yield picture, answers.take(index)
+            features = embeddings.features
+            assert features is not None, "rows come only from pictures"
+
+            def on(
+                portion: slice, rows: PromptRows = rows, features: CellFeatures = features
+            ) -> list[tuple[int, T]]:
+                some = rows.take(portion)
+                answers = self._answerer.answer(features, some, multimask=best_of_three)
+                return [
+                    (picture, keep(picture, answers.take(index)))
+                    for picture, index in some.by_picture()
+                ]
+
+            for part in self._rows.work(len(rows), on):
+                kept += part
+        return kept
 
     def _check(self, embeddings: ImageEmbeddings, prompts: Sequence[Prompts]) -> None:
         if len(embeddings) != len(prompts):

@@ -171,3 +171,24 @@ def test_from_a_folder(random_model, processor, pictures, tmp_path):
     theirs = again.generate(again.encode(pictures), question)
     assert ours[0].tokens == theirs[0].tokens
     assert detector.model.dtype == torch.float32
+
+
+def test_captions_that_do_not_fit_into_memory_together_are_asked_in_halves(
+    random_detector, pictures, monkeypatch
+):
+    captions = [["red circle", "star", "ring"], ["blue square", "cross"]]
+    whole = random_detector.detect(pictures, captions)
+    encode, tried = random_detector._encode_rows, []
+
+    def small(features, rows):
+        tried.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(features, rows)
+
+    monkeypatch.setattr(random_detector, "_encode_rows", small)
+    halved = random_detector.detect(pictures, captions)
+    assert tried == [5, 2, 2, 1]
+    assert [found.captions for found in halved] == [found.captions for found in whole]
+    for one, other in zip(halved, whole, strict=True):
+        np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy)

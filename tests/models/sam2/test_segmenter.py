@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,41 @@ def test_a_step_is_never_larger_than_asked_for(
     monkeypatch.setattr(segmenter._answerer.decoder, "decode", watched)
     segmenter.segment_boxes(images[:2], [np.array(BOXES[:2] * 2), np.array(BOXES)])
     assert steps == [3, 3, 1]
+
+
+def test_prompts_that_do_not_fit_into_memory_together_are_answered_in_halves(
+    checkpoints: dict[str, Path], images: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load(checkpoints["sam2"], complement="flag")
+    boxes = [np.array(BOXES[:2] * 2), np.array(BOXES)]
+    whole = segmenter.segment_boxes(images[:2], boxes)
+    steps = []
+    decode_rows = segmenter._answerer.decoder.decode
+
+    def small(rows: Any, tokens: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        steps.append(len(tokens))
+        if len(tokens) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode_rows(rows, tokens, masks)
+
+    monkeypatch.setattr(segmenter._answerer.decoder, "decode", small)
+    halved = segmenter.segment_boxes(images[:2], boxes)
+    assert steps[0] == 7
+    assert max(steps[1:]) == 3  # 7 → 3 → 1
+    assert all(answers_equal(one, other) for one, other in zip(halved, whole, strict=True))
+
+
+def test_the_second_step_can_be_done_elsewhere_and_later(
+    segmenter: Sam2Segmenter, images: list[Any]
+) -> None:
+    boxes = [np.array(BOXES[:2]), np.zeros((0, 4), np.float32), np.array(BOXES)]
+    finish = segmenter.start_boxes(images[:3], boxes)
+    segmenter.segment_boxes(images[:1], boxes[:1])  # at work again meanwhile
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(finish).result()
+    at_once = segmenter.segment_boxes(images[:3], boxes)
+    assert [len(answer) for answer in later] == [2, 0, 3]
+    assert all(answers_equal(one, other) for one, other in zip(later, at_once, strict=True))
 
 
 def test_pictures_without_boxes_are_not_encoded(
