@@ -23,8 +23,8 @@ __all__ = ["Answer", "better"]
 Answer: TypeAlias = tuple[Rle, float, bool]
 """Mask in the picture, quality, and whether the mask is a complement."""
 
-_IN_ITS_BOX = 0.5
-"""Share of a mask in its box. A mask of which less lies there is of another thing."""
+_HALF = 0.5
+"""Share of a mask in its box: a mask of which less lies there is of another thing."""
 
 
 def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32]) -> Answer:
@@ -32,8 +32,8 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
 
     One that is not the complement of what was asked for wins over one that is; then one that lies
     mostly in its box, and does not run into the edge of its window, over one that does not; then
-    the higher quality. At a tie the near one, which is finer, or where both go beyond their box the
-    far one, which no window cuts off.
+    the higher quality, and at a tie the near one, which is finer. Where both go beyond the box,
+    the thing is larger: the far one shows it whole, if it covers the box at all.
 
     Args:
         near: from the window.
@@ -42,18 +42,20 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
         box_xyxy: ``(4,)``, in the picture.
     """
     box = _filled(box_xyxy, near[0].size_hw)
-    near_fits = _fits(near[0], box) and not _cut_off(near[0], window)
-    soundness = (not near[2], near_fits), (not far[2], _fits(far[0], box))
-    if soundness[0] != soundness[1]:
-        return near if soundness[0] > soundness[1] else far
+    near_fits = _share(near[0], box) >= _HALF and not _cut_off(near[0], window)
+    near_rank = not near[2], near_fits
+    far_rank = not far[2], _share(far[0], box) >= _HALF
+    if near_rank != far_rank:
+        return near if near_rank > far_rank else far
     if not near_fits:
-        return far
+        return far if _share(box, far[0]) >= _HALF else near
     # Rounded as it is stored: noise of the arithmetic must not decide
     return near if round(near[1], 4) >= round(far[1], 4) else far
 
 
-def _fits(mask: Rle, box: Rle) -> bool:
-    return bool(rle.containment([mask], [box])[0, 0] >= _IN_ITS_BOX)
+def _share(mask: Rle, other: Rle) -> float:
+    """Of the mask, what lies in the other."""
+    return float(rle.containment([mask], [other])[0, 0])
 
 
 def _cut_off(mask: Rle, window: View) -> bool:

@@ -136,7 +136,7 @@ def test_answers_come_in_the_order_of_the_boxes() -> None:
         pytest.param((0.1, True, 0), (0.2, True, 0), "near", id="complements"),
         pytest.param((0.99, False, 20), (0.1, False, 0), "near", id="another thing far"),
         pytest.param((0.1, False, 0), (0.99, False, 20), "far", id="another thing near"),
-        pytest.param((0.1, False, 20), (0.99, False, 20), "far", id="another thing twice"),
+        pytest.param((0.99, False, 20), (0.1, False, 20), "near", id="another thing twice"),
         pytest.param((0.1, True, 0), (0.2, False, 20), "near", id="beside it or complement"),
         pytest.param((0.99, False, 2000), (0.1, False, 0), "near", id="empty far"),
     ],
@@ -160,11 +160,24 @@ def test_a_mask_that_runs_into_the_edge_of_its_window_is_cut_off() -> None:
             return SegmentedMasks((band,), np.ones(1, np.float32), np.zeros(1, np.bool_))
 
     assert asked(Spreading(), (310, 310, 440, 440)).quality.tolist() == [0.5]
+    empty = Spreading(far=(0.5, False, 2000))
+    assert asked(empty, (310, 310, 440, 440)).quality.tolist() == [1]
 
 
 def test_a_mask_that_runs_into_the_border_of_the_picture_is_not() -> None:
     answer = asked(Scripted(), (0, 0, 40, 30))
     assert answer.quality.tolist() == pytest.approx([0.9])
+
+
+def test_where_both_masks_go_beyond_the_box_the_whole_picture_shows_the_thing() -> None:
+    class Generous(Scripted):
+        def _answer(self, image: Image, boxes: Boxes) -> SegmentedMasks:
+            answer = super()._answer(image, boxes)
+            height, width = image.shape[:2]
+            larger = rle.rectangle((20, 20, width - 20, height - 20), (height, width))
+            return SegmentedMasks((larger,), answer.quality, answer.complement)
+
+    assert asked(Generous(), CENTRE).masks[0].bbox_xyxy == (20, 20, 880, 680)
 
 
 def test_windows_are_asked_some_at_a_time() -> None:
