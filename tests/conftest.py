@@ -1,15 +1,22 @@
-"""Fixtures that need the embedded models, and the command line as a function."""
+"""Fixtures that need the embedded models, the command line as a function, and labeled pictures."""
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 import grounded_sam2
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.results import Label, Labels
+from grounded_sam2.sources.stamps import file_stamp
+from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
 
 WEIGHTS = Path(grounded_sam2.__file__).parent / "demo" / "weights"
 
@@ -53,3 +60,102 @@ def demo_weights() -> Path:
     ]
     assert not missing, f"the package lacks its embedded models: {', '.join(missing)}"
     return WEIGHTS
+
+
+ORIENTATION_TAG = 0x0112
+RECIPE = Recipe(
+    models={},
+    config={},
+)
+ONTOLOGY = (("red circle", "ball"), ("blue square", "box"), ("cat", "Katze ü"))
+
+
+def disc(size_hw=(60, 80), center=(30, 40), radius=18) -> np.ndarray:
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]]
+    return (y - center[0]) ** 2 + (x - center[1]) ** 2 < radius**2
+
+
+def ring(size_hw=(60, 80), center=(30, 40), radii=(9, 18)) -> np.ndarray:
+    return disc(size_hw, center, radii[1]) & ~disc(size_hw, center, radii[0])
+
+
+def two_parts() -> np.ndarray:
+    mask = np.zeros((60, 80), bool)
+    mask[5:25, 0:20] = True
+    mask[30:60, 50:80] = True
+    return mask
+
+
+def pixel(x: int, y: int, size_hw=(60, 80)) -> np.ndarray:
+    mask = np.zeros(size_hw, bool)
+    mask[y, x] = True
+    return mask
+
+
+def label(mask: np.ndarray | None, class_name: str = "ball", **fields) -> Label:
+    run_lengths = None if mask is None else encode(mask)[0]
+    fields.setdefault("box_xyxy", (0, 0, 0, 0) if run_lengths is None else run_lengths.bbox_xyxy)
+    return Label(
+        class_name=class_name,
+        caption=fields.pop("caption", "red circle"),
+        mask=run_lengths,
+        confidence=fields.pop("confidence", 0.75),
+        mask_quality=fields.pop("mask_quality", 0.5),
+        **fields,
+    )
+
+
+class Labeled:
+    """A folder of pictures and its store, filled picture by picture; and what to fill it with."""
+
+    disc = staticmethod(disc)
+    ring = staticmethod(ring)
+    two_parts = staticmethod(two_parts)
+    pixel = staticmethod(pixel)
+    classes = ["ball", "box", "Katze ü"]  # noqa: RUF012
+    label = staticmethod(label)
+
+    def __init__(self, root: Path) -> None:
+        self.images = root / "images"
+        self.folder = root / "labeled"
+        self.store = LabelStore.create(self.folder)
+        self.run = self.store.begin_run(RECIPE, ontology=ONTOLOGY)
+
+    def picture(self, name: str, size_hw=(60, 80), *, orientation: int = 1, seed: int = 0) -> Path:
+        """Write a picture of noise that is `size_hw` when upright."""
+        stored = size_hw[::-1] if orientation >= 5 else size_hw
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+        picture = PIL.Image.fromarray(coarse).resize(stored[::-1], PIL.Image.Resampling.BICUBIC)
+        path = self.images / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = PIL.Image.Exif()
+        if orientation != 1:
+            exif[ORIENTATION_TAG] = orientation
+        picture.save(path, exif=exif)
+        return path
+
+    def item(self, path: Path, size_hw=(60, 80), *, orientation: int = 1) -> Item:
+        return Item(
+            item_id=path.relative_to(self.images).as_posix(),
+            path=path,
+            content_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
+            size_hw=size_hw,
+            exif_orientation=orientation,
+            file_stamp=file_stamp(path),
+        )
+
+    def add(self, name: str, *objects: Label, size_hw=(60, 80), orientation=1, seed=0) -> Path:
+        path = self.picture(name, size_hw, orientation=orientation, seed=seed)
+        item = self.item(path, size_hw, orientation=orientation)
+        self.write(ItemResult(item, Labels(size_hw, objects)))
+        return path
+
+    def write(self, result: ItemResult) -> None:
+        self.store.write_batch(self.run.id, [result])
+
+
+@pytest.fixture
+def labeled(tmp_path) -> Iterator[Labeled]:
+    labeled = Labeled(tmp_path)
+    yield labeled
+    labeled.store.close()
