@@ -1,6 +1,6 @@
 """From what the models said to what a dataset should hold.
 
-    candidates ─ wanted? ─ sure enough? ─ mask good enough? ─ clean-up ─► labels
+    candidates ─ wanted? ─ sure enough? ─ mask good enough? ─ whole? ─ clean-up ─► labels
 
 A pure function of candidates, ontology and configuration: the label store keeps the candidates, so
 that another threshold, a renamed class or a dropped caption needs no model.
@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from grounded_sam2.cleanup import clean_up
 from grounded_sam2.config import Config
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, Label, Labels, Verdict
+from grounded_sam2.tiling import are_parts
 
 __all__ = ["Decision", "decide"]
 
@@ -53,7 +56,9 @@ def decide(
     if classes is not None:  # ties do not depend on which captions were asked first
         order = {caption: number for number, caption in enumerate(classes)}
         places.sort(key=lambda place: order[candidates[place].caption])
-    chosen = [_label(candidates[place], classes) for place in places]
+    found = [_label(candidates[place], classes) for place in places]
+    whole = np.flatnonzero(~are_parts(found, size_hw, config.tiling)).tolist()
+    places, chosen = [places[i] for i in whole], [found[i] for i in whole]
     cleaned = clean_up(Labels(size_hw, tuple(chosen)), config.cleanup)
     kept = {places[index] for index in cleaned.kept}
     return Decision(

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": VALUES | SETTINGS,
     "tiling": VALUES | {"config", "models.protocols"},
     "cleanup": VALUES | SETTINGS,
-    "decisions": VALUES | SETTINGS | {"cleanup"},
+    "decisions": VALUES | SETTINGS | {"cleanup", "tiling"},
     "labeling": VALUES | SETTINGS | {"decisions", "models.protocols"},
     "store": VALUES,
     "exporters": VALUES | {"config", "sources", "store"},

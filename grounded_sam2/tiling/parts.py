@@ -22,6 +22,9 @@ __all__ = ["are_parts"]
 
 _INSIDE = 0.9
 """Share of a piece's mask in that of the whole. Not all: masks of one thing differ at the rim."""
+_SMALLER = 0.7
+"""Most that a piece has of the area of the whole. With more, the two are one thing found twice, of
+which clean-up keeps the surer one."""
 
 
 def are_parts(
@@ -29,8 +32,8 @@ def are_parts(
 ) -> NDArray[np.bool_]:
     """Which objects of a picture are pieces of others, cut off by a window.
 
-    A piece is of the same caption as the whole, has the smaller mask and nearly all of it inside,
-    and a box that ends at the edge of a window.
+    A piece is of the same caption as the whole, has a clearly smaller mask and nearly all of it
+    inside, and a box that ends at the edge of a window.
 
     Args:
         objects: with the boxes that the detector gave; those without a mask are no pieces.
@@ -55,13 +58,11 @@ def are_parts(
 
 
 def _lie_in_others(objects: Sequence[Label]) -> NDArray[np.bool_]:
-    """Which masks lie in a larger one: ``(n,)``. Of two that are equal, the second."""
+    """Which masks lie in one that is clearly larger: ``(n,)``."""
     masks = [label.mask for label in objects if label.mask is not None]
-    areas, order = rle.areas(masks), np.arange(len(masks))
-    larger = areas[None] > areas[:, None]
-    larger |= (areas[None] == areas[:, None]) & (order[None] < order[:, None])
-    inside = rle.containment(masks, masks) >= _INSIDE
-    answer: NDArray[np.bool_] = np.any(inside & larger, axis=1)
+    areas = rle.areas(masks)
+    larger = areas[:, None] <= _SMALLER * areas[None]
+    answer: NDArray[np.bool_] = np.any(larger & (rle.containment(masks, masks) >= _INSIDE), axis=1)
     return answer
 
 

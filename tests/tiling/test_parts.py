@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from grounded_sam2.config import TilingConfig
+from grounded_sam2.config import Config, TilingConfig
+from grounded_sam2.decisions import decide
 from grounded_sam2.geometry import rle
-from grounded_sam2.results import Label
+from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.results import Candidate, Label
 from grounded_sam2.tiling import are_parts
 
 OPTIONS = TilingConfig(above_side=500, tile_size=200, overlap=0.25)
@@ -47,7 +49,8 @@ CASES = {
         [thing(WHOLE), thing((220, 200, 350, 340), mask=(220, 200, 350, 300))],
         [False, True],
     ),
-    "the same twice": ([thing(PIECE), thing(PIECE)], [False, True]),
+    "the same twice": ([thing(PIECE), thing(PIECE)], [False, False]),
+    "nearly the same": ([thing(PIECE), thing((220, 100, 370, 200))], [False, False]),
     "empty mask": ([thing(WHOLE), thing(PIECE, mask=(0, 0, 0, 0))], [False, False]),
     "no mask": ([thing(WHOLE), replace(thing(PIECE), mask=None)], [False, False]),
 }
@@ -68,3 +71,17 @@ def test_in_other_pictures_nothing_is_a_piece() -> None:
     objects = [thing(WHOLE), thing(PIECE)]
     assert not are_parts(objects, SIZE_HW, TilingConfig(mode="never")).any()
     assert not are_parts(objects, SIZE_HW, TilingConfig(above_side=650)).any()
+
+
+def test_what_is_a_piece_is_no_label() -> None:
+    config = Config(tiling=OPTIONS)
+    candidates = [
+        Candidate(label.caption, label.box_xyxy, label.mask, label.confidence, label.mask_quality)
+        for label in (thing(PIECE), thing(WHOLE), thing((420, 420, 600, 610)))
+    ]
+    decision = decide(candidates, SIZE_HW, CaptionOntology({"roof": "building"}), config)
+    assert decision.verdicts == ("cleaned_up", "label", "label")
+    boxes = [label.box_xyxy for label in decision.labels.objects]
+    assert boxes == [WHOLE, (420, 420, 600, 610)]
+    untiled = Config(tiling=TilingConfig(mode="never"))
+    assert "cleaned_up" not in decide(candidates, SIZE_HW, None, untiled).verdicts
