@@ -62,7 +62,8 @@ class ListSource:
     Args:
         entries: gives them, as often as it is called, in the same order.
         name: what they are called in messages.
-        root: folder that relative paths are relative to.
+        folder: what relative paths are relative to.
+        root: what ids are relative to: a folder, or an address if there are only addresses.
         pictures_folder: where copies of what is no local file are kept.
         limits: of downloads.
 
@@ -75,23 +76,25 @@ class ListSource:
         entries: Callable[[], Iterable[str]],
         *,
         name: str,
-        root: Path,
+        folder: Path,
+        root: Path | str,
         pictures_folder: Path,
         limits: ImageConfig,
     ) -> None:
         self.root = root
         self._entries = entries
         self._name = name
-        self._folder = pictures_folder
+        self._folder = os.path.abspath(folder)  # noqa: PTH100  (links keep their own names)
+        self._copies = pictures_folder
         self._limits = limits
         self._check()
 
     def __iter__(self) -> Iterator[ImageRef]:
         ids = UniqueIds()
         seen = set()
-        base = os.path.abspath(self.root)  # noqa: PTH100  (links keep their own names)
+        base = os.path.abspath(self.root) if isinstance(self.root, Path) else ""  # noqa: PTH100
         for entry in self._entries():
-            place = _place_of(entry, base)
+            place = _place_of(entry, self._folder)
             digest = _digest(place)
             if digest not in seen:
                 seen.add(digest)
@@ -103,7 +106,7 @@ class ListSource:
     def _ref(self, place: str, item_id: str) -> ImageRef:
         if not is_address(place):
             return ImageRef(item_id, Path(place))
-        copy = local_path(self._folder, item_id)
+        copy = local_path(self._copies, item_id)
         if _is_web(place):
             return WebRef(item_id, copy, place, self._limits)
         try:
@@ -113,13 +116,12 @@ class ListSource:
 
     def _check(self) -> None:
         """Refuse what is no list of pictures, before thousands of them fail one by one."""
-        base = os.path.abspath(self.root)  # noqa: PTH100
         protocols: set[str] = set()
         found = False
         first, entries = "", 0
         for entries, entry in enumerate(self._entries(), start=1):  # noqa: B007
             first = first or entry
-            if match := _PROTOCOLS.match(place := _place_of(entry, base)):
+            if match := _PROTOCOLS.match(place := _place_of(entry, self._folder)):
                 found = True
                 if match[0] not in protocols and not _is_web(place):
                     remote_file(place)  # finds out whether such addresses can be opened
@@ -131,7 +133,7 @@ class ListSource:
         if not found:
             raise SourceError(
                 f"{self._name}: none of its {entries} files exists; the first is "
-                f"{printable(first)!r}, looked for in {printable(base)!r}"
+                f"{printable(first)!r}, looked for in {printable(self._folder)!r}"
             )
 
 

@@ -13,7 +13,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import fsspec
@@ -135,6 +135,14 @@ class Listing:
         names, paths, stamps = zip(*files, strict=True) if files else ((), (), ())
         root = _address_of(file_system, base, address)
         return cls(public, root, file_system, names, paths, stamps, pattern, is_file)
+
+    @property
+    def suffix(self) -> str:
+        """The ending that the address asks for, in lower case; ``""`` for a folder."""
+        if self.pattern is not None and not self.pattern.names_ending:
+            return ""
+        asked = self.names[0] if self.is_file and self.names else ""
+        return PurePosixPath(asked if self.pattern is None else self.pattern.rest).suffix.lower()
 
     def files(self, endings: tuple[str, ...]) -> Iterator[tuple[str, RemoteFile]]:
         """Names and files that match the pattern, if any, and have one of these endings.

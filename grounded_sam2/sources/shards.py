@@ -7,21 +7,24 @@ map, so that a shard costs what a few of its rows do, whatever the size of its r
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.remote import RemoteFile
 from grounded_sam2.sources.stamps import file_stamp
 
-__all__ = ["SHARD_SUFFIXES", "Shard"]
+__all__ = ["SHARD_SUFFIXES", "Shard", "saved_shards"]
 
 SHARD_SUFFIXES = (".parquet", ".arrow")
 
@@ -99,6 +102,35 @@ class Shard:
             return closing(pa.PythonFile(self.file.open(), mode="r"))
         path = os.fsencode(self.file)
         return pa.OSFile(path) if self._is_parquet else pa.memory_map(path)
+
+
+def saved_shards(folder: Path) -> list[Shard] | None:
+    """What ``datasets`` has saved to disk in a folder, by split; ``None`` if it has not.
+
+    Raises:
+        SourceError: it has, and what it wrote of it cannot be read.
+    """
+    index = folder / "dataset_dict.json"
+    state = folder / "state.json"
+    try:
+        if index.is_file():
+            splits = sorted(json.loads(index.read_bytes())["splits"])
+        elif state.is_file() and (folder / "dataset_info.json").is_file():
+            splits = ["."]
+        else:
+            return None
+        names = []
+        for split in splits:
+            state = folder / split / "state.json"
+            # not all that lies there: caches do, too
+            for file in json.loads(state.read_bytes())["_data_files"]:
+                names.append((PurePosixPath(split) / file["filename"]).as_posix())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"source: {printable(folder)!r} is a dataset saved to disk, and its state cannot be "
+            f"read: {reason_of(error)}; save it again"
+        ) from error
+    return [Shard(name, folder / name) for name in names]
 
 
 def _parquet_batches(

@@ -40,6 +40,7 @@ def source(root: Path, *entries: str) -> ListSource:
     return ListSource(
         lambda: entries,
         name="list 'pictures.txt'",
+        folder=root,
         root=root,
         pictures_folder=root.parent / "copies",
         limits=ImageConfig(),

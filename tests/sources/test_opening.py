@@ -1,0 +1,309 @@
+"""What may be given, and what is made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.folder import FolderSource
+from grounded_sam2.sources.lists import ListSource
+from grounded_sam2.sources.opening import open_source
+from grounded_sam2.sources.patterns import GlobSource
+from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.sources.remote import RemoteSource
+from grounded_sam2.sources.rows import RowSource
+
+
+def png(value: int) -> bytes:
+    written = io.BytesIO()
+    PIL.Image.fromarray(np.full((2, 3), value, np.uint8)).save(written, "PNG")
+    return written.getvalue()
+
+
+def write_table(path: Path, **columns: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with one of each, in folders of their own."""
+    for number, name in enumerate(["a.png", "b.PNG", "sub/c.jpg", "sub/d.dat"]):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    pictures = pa.array(
+        [{"bytes": png(number), "path": f"{number}.png"} for number in range(3)],
+        pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+    )
+    write_table(tmp_path / "dataset" / "data" / "train-00000-of-00001.parquet", image=pictures)
+    write_table(tmp_path / "links.parquet", url=["pictures/a.png", "pictures/sub/c.jpg"])
+    (tmp_path / "list.txt").write_text("pictures/b.PNG\npictures/a.png\n", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.write(tmp_path / "pictures" / "a.png", "x/a.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def bucket(here: Path) -> Iterator[None]:
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{here}/", "/bucket/", recursive=True)
+    yield
+    memory.rm("/bucket", recursive=True)
+
+
+def opened(given: Any, **options: Any) -> PictureSource:
+    return open_source(given, pictures_folder=Path("copies"), **options)
+
+
+def ids(source: PictureSource) -> list[str]:
+    return [ref.item_id for ref in source]
+
+
+PICTURES = ["a.png", "b.PNG", "sub/c.jpg"]
+ROWS = ["train/0.png", "train/1.png", "train/2.png"]
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("given", "kind", "expected"),
+        [
+            ("pictures", FolderSource, PICTURES),
+            (Path("pictures"), FolderSource, PICTURES),
+            ("pictures/sub/d.dat", FolderSource, ["d.dat"]),
+            (["pictures"], FolderSource, PICTURES),
+            (["pictures/sub/d.dat", "pictures/a.png"], FolderSource, ["a.png", "sub/d.dat"]),
+            ("pictures/**/*.jpg", GlobSource, ["sub/c.jpg"]),
+            ("list.txt", ListSource, ["pictures/b.PNG", "pictures/a.png"]),
+            ("dataset", RowSource, ROWS),
+            ("dataset/**/*.parquet", RowSource, ROWS),
+            ("dataset/data/train-00000-of-00001.parquet", RowSource, ROWS),
+            ("archive.zip", RemoteSource, ["x/a.png"]),
+            ("zip://x::archive.zip", RemoteSource, ["a.png"]),
+            ("memory://bucket/pictures", RemoteSource, PICTURES),
+            ("memory://bucket/pictures/sub/d.dat", RemoteSource, ["d.dat"]),
+            ("memory://bucket/**/*.jpg", RemoteSource, ["pictures/sub/c.jpg"]),
+            ("memory://bucket/archive.zip", RemoteSource, ["x/a.png"]),
+            ("memory://bucket/dataset", RowSource, ROWS),
+            ("memory://bucket/dataset/**/*.parquet", RowSource, ROWS),
+            ("https://host/x/a.png", ListSource, ["host/x/a.png"]),
+            (["memory://bucket/pictures/a.png"], RemoteSource, ["a.png"]),
+            (
+                ["memory://bucket/pictures/a.png", "pictures/a.png"],
+                ListSource,
+                ["bucket/pictures/a.png", "a.png"],
+            ),
+        ],
+    )
+    @pytest.mark.usefixtures("bucket")
+    def test_each_is_found_out(self, given: Any, kind: type, expected: list[str]) -> None:
+        source = opened(given)
+        assert type(source) is kind
+        assert ids(source) == ids(source) == expected
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ("pictures", Path("pictures")),
+            ("pictures/**/*.jpg", Path("pictures")),
+            ("lists/../list.txt", Path("lists/..")),
+            ("dataset", Path("dataset")),
+            ("memory://bucket/pictures", "memory:///bucket/pictures"),
+            ("memory://bucket/dataset", "memory:///bucket/dataset"),
+            ("zip://x::archive.zip", "zip://x::archive.zip"),
+            ("https://me:secret@host/x/a.png", "https://host/x"),
+            (["https://host/x/a.png", "https://host/y/a.png"], "https://host"),
+        ],
+    )
+    @pytest.mark.usefixtures("bucket")
+    def test_the_root_says_where(self, here: Path, given: Any, expected: Path | str) -> None:
+        (here / "lists").mkdir()
+        assert opened(given).root == expected
+
+    @pytest.mark.usefixtures("bucket")
+    def test_pictures_that_are_no_files_are_brought(self, here: Path) -> None:
+        for given in ("dataset", "memory://bucket/pictures", "archive.zip"):
+            for ref in opened(given):
+                assert ref.bring() == Path("copies") / ref.item_id
+                assert ref.path.read_bytes().startswith(b"\x89PNG")
+        assert ids(opened(Path("copies"))) != []
+
+    def test_file_addresses(self, here: Path) -> None:
+        assert ids(opened(f"file://{here}/pictures")) == PICTURES
+
+    def test_a_file_whose_name_looks_like_a_pattern(self, here: Path) -> None:
+        shutil.copy(here / "pictures" / "a.png", here / "a[1].png")
+        assert ids(opened("a[1].png")) == ["a[1].png"]
+        assert ids(opened(["a[1].png", "pictures/a.png"])) == ["a[1].png", "pictures/a.png"]
+
+
+class TestOptions:
+    @pytest.mark.parametrize("given", ["pictures", "memory://bucket/pictures"])
+    @pytest.mark.usefixtures("bucket")
+    def test_endings_and_folders(self, given: str) -> None:
+        assert ids(opened(given, extensions="jpg")) == ["sub/c.jpg"]
+        assert ids(opened(given, recursive=False)) == ["a.png", "b.PNG"]
+
+    def test_excluded_folders(self, here: Path) -> None:
+        assert ids(opened("pictures", exclude=["pictures/sub"])) == ["a.png", "b.PNG"]
+
+    @pytest.mark.usefixtures("here")
+    def test_columns_of_paths_are_lists(self) -> None:
+        source = opened("links.parquet", column="url")
+        assert type(source) is ListSource
+        assert ids(source) == ["pictures/a.png", "pictures/sub/c.jpg"]
+
+    def test_columns_of_list_files(self, here: Path) -> None:
+        (here / "list.csv").write_text("image,other\nx,pictures/a.png\n", encoding="utf-8")
+        assert ids(opened("list.csv", column="other")) == ["pictures/a.png"]
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            *("pictures", "pictures/a.png", "pictures/*.png", "archive.zip"),
+            *("memory://bucket/pictures", "https://host/a.png"),
+            ["pictures/a.png", "pictures/b.PNG"],
+        ],
+    )
+    @pytest.mark.usefixtures("bucket")
+    def test_a_column_of_what_has_none(self, given: Any) -> None:
+        with pytest.raises(SourceError, match=r"column 'x' was asked for, and '.*' has no table"):
+            opened(given, column="x")
+
+
+class TestPicturesAndTables:
+    def test_both_in_one_folder_are_asked_about(self, here: Path) -> None:
+        shutil.copy(here / "pictures" / "a.png", here / "dataset" / "logo.png")
+        with pytest.raises(
+            SourceError, match=r"holds pictures and also tables .*'data/train-00000"
+        ):
+            opened("dataset")
+        assert ids(opened("dataset", extensions=[".png"])) == ["logo.png"]
+        assert ids(opened("dataset", extensions=[".parquet"])) == ROWS
+        assert ids(opened("dataset", column="image")) == ROWS
+        assert ids(opened("dataset", exclude=["dataset/data"])) == ["logo.png"]
+        assert ids(opened("dataset/*.png")) == ["logo.png"]
+
+    @pytest.mark.usefixtures("bucket")
+    def test_the_same_behind_an_address(self) -> None:
+        with pytest.raises(SourceError, match="holds pictures and also tables with pictures"):
+            opened("memory://bucket")
+        assert ids(opened("memory://bucket", extensions="parquet"))[0] == "dataset/train/0.png"
+
+    def test_a_table_that_describes_the_pictures_beside_it(self, here: Path) -> None:
+        write_table(here / "pictures" / "metadata.parquet", file_name=["a.png"], label=["cat"])
+        assert ids(opened("pictures")) == PICTURES
+
+
+class TestTheHub:
+    """With a file system in the place of the hub's, which is asked in the same way."""
+
+    @pytest.fixture
+    def hub(self, bucket: None) -> Iterator[None]:
+        class Hub(MemoryFileSystem):
+            protocol = "hf"
+            root_marker = ""
+
+            @classmethod
+            def _strip_protocol(cls, path: str) -> str:
+                return path.removeprefix("hf://").strip("/")
+
+            def find(self, path: str, **options: Any) -> Any:
+                found = MemoryFileSystem().find(f"/bucket/{path.split('/', 3)[-1]}", **options)
+                return {name.replace("/bucket", "datasets/me/it", 1): found[name] for name in found}
+
+            def _open(self, path: str, *args: Any, **options: Any) -> Any:
+                return MemoryFileSystem().open(path.replace("datasets/me/it", "/bucket", 1))
+
+        before = fsspec.get_filesystem_class("hf")
+        fsspec.register_implementation("hf", Hub, clobber=True)
+        yield
+        fsspec.register_implementation("hf", before, clobber=True)
+
+    @pytest.mark.usefixtures("hub")
+    def test_datasets_of_rows_and_of_files(self) -> None:
+        rows = opened("hf://datasets/me/it/dataset")
+        assert rows.root == "hf://datasets/me/it/dataset"
+        assert ids(rows) == ROWS
+        assert next(iter(rows)).bring().read_bytes() == png(0)
+        assert ids(opened("hf://datasets/me/it/pictures")) == PICTURES
+
+
+class TestWhatIsNothing:
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ("none", "'none' does not exist; give a folder, a file, a pattern, a list"),
+            ("", "'' does not exist; give a folder"),
+            ("ylecun/mnist", "for a dataset on the hub, give hf://datasets/ylecun/mnist"),
+            (Path("s3://bucket/x"), "addresses are text with two slashes, never a Path"),
+            ("none/*.jpg", r"'none' cannot be listed: "),
+            ("pictures/*.bmp", r"no pictures in 'pictures'; looked for \*\.bmp; found"),
+            ("empty", "no pictures in 'empty'; looked for .jpg, .* found no files"),
+            ("empty.txt", r"list 'empty\.txt': names no picture"),
+            ("empty.parquet", r"'empty\.parquet': its tables have no rows"),
+            ("damaged.parquet", r"'damaged\.parquet': shard 'damaged\.parquet': "),
+            ("damaged.zip", "cannot be opened: File is not a zip file"),
+            ("plain", r"'plain': shard 'x\.parquet': no column with pictures among n; say which"),
+            ([], "list of files is empty"),
+            (["pictures/a.png", "pictures"], "is a folder among files"),
+            (["pictures/a.png", "list.txt"], r"'list\.txt' among several: a pattern, list"),
+            (["pictures/a.png", "pictures/*.jpg"], "among several"),
+            (["pictures/a.png", "archive.zip"], "among several"),
+            ("memory://bucket/list.txt", "a list must lie on this machine; fetch it first"),
+            ("s4://bucket", "unknown protocol 's4'"),
+        ],
+    )
+    @pytest.mark.usefixtures("bucket")
+    def test_is_said_by_name(self, here: Path, given: Any, expected: str) -> None:
+        (here / "empty").mkdir()
+        (here / "empty.txt").touch()
+        (here / "damaged.parquet").write_bytes(b"no table")
+        (here / "damaged.zip").write_bytes(b"no archive")
+        write_table(here / "empty.parquet", image=pa.array([], pa.binary()))
+        write_table(here / "plain" / "x.parquet", n=[1])
+        with pytest.raises(SourceError, match=expected):
+            opened(given)
+
+    @pytest.mark.usefixtures("here")
+    def test_tables_where_there_are_none(self) -> None:
+        with pytest.raises(SourceError, match="tables were asked for, and 'pictures' has no table"):
+            opened("pictures", extensions="parquet")
+
+    def test_nothing_is_written_by_looking(self, here: Path) -> None:
+        for given in ("pictures", "dataset", "archive.zip", "list.txt"):
+            list(opened(given))
+        assert not (here / "copies").exists()
+
+
+@pytest.mark.parametrize("given", ["mixed", "mixed/**", "mixed/*.png"])
+def test_a_zoo_of_names(here: Path, given: str) -> None:
+    folder = here / "mixed"
+    for name in (b"caf\xe9.png", b"A.png", b"a.png", b".hidden.png", b"x.png/in.png", b"n\n.png"):
+        path = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(0))
+    (folder / "dangling.png").symlink_to("none.png")
+    (folder / "loop").symlink_to(folder)
+    with contextlib.suppress(OSError):  # some systems have none
+        os.mkfifo(folder / "pipe.png")
+    expected = ["A.png", "a.png", r"caf\xe9.png", "dangling.png", "n\n.png"]
+    if given != "mixed/*.png":
+        expected.append("x.png/in.png")
+    assert ids(opened(given)) == expected
