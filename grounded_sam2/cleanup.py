@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import CleanupConfig
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry import boxes, masks, rle
+from grounded_sam2.geometry import masks, rle
 from grounded_sam2.geometry.matching import nms
-from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label, Labels
 
 __all__ = ["Cleaned", "clean_up"]
@@ -92,7 +92,8 @@ def _without_empty(objects: Objects) -> Objects:
 def _one_per_thing(objects: Objects, config: CleanupConfig) -> Objects:
     indices, labels = list(objects), list(objects.values())
     rank = np.argsort(_by_importance(labels))  # the inverse of the permutation
-    kept = nms(_overlap(labels), -rank, _limits(labels, config))
+    overlap = mixed_iou([label.box_xyxy for label in labels], [label.mask for label in labels])
+    kept = nms(overlap, -rank, _limits(labels, config))
     return {indices[place]: labels[place] for place in sorted(kept)}
 
 
@@ -108,16 +109,6 @@ def _by_importance(objects: Sequence[Label]) -> list[int]:
         return 0, 0.0
 
     return sorted(range(len(objects)), key=importance, reverse=True)
-
-
-def _overlap(objects: Sequence[Label]) -> NDArray[np.float64]:
-    """``(n, n)`` IoU of masks; of boxes, where one of the two has no mask."""
-    corners = [label.box_xyxy for label in objects]
-    overlap = boxes.box_iou(corners, corners)
-    masked = [index for index, label in enumerate(objects) if label.mask is not None]
-    runs: list[Rle] = [label.mask for label in objects if label.mask is not None]
-    overlap[np.ix_(masked, masked)] = rle.iou(runs, runs)
-    return overlap
 
 
 def _limits(objects: Sequence[Label], config: CleanupConfig) -> NDArray[np.float64]:
