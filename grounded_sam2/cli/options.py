@@ -21,6 +21,7 @@ __all__ = [
     "ImagesOption",
     "MinConfidenceOption",
     "OntologyOption",
+    "PicturesFromOption",
     "RunOption",
     "SeedOption",
     "SegmentationOption",
@@ -31,6 +32,7 @@ __all__ = [
     "chosen_config",
     "chosen_formats",
     "export_options",
+    "parsed_values",
 ]
 
 ConfigOption = Annotated[
@@ -129,6 +131,14 @@ RunOption = Annotated[
     int | None,
     typer.Option("--run", metavar="ID", help="Which run; the current one if absent."),
 ]
+PicturesFromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pictures-from",
+        metavar="FOLDER",
+        help="Where the pictures are now, if they were moved.",
+    ),
+]
 StoreArgument = Annotated[
     Path,
     typer.Argument(
@@ -139,9 +149,17 @@ StoreArgument = Annotated[
 
 def chosen_config(source: str, min_confidence: float | None, options: list[str] | None) -> Config:
     """The configuration with the options of the command line put in."""
-    import yaml
-
     from grounded_sam2.config import load_config
+
+    values = parsed_values(options)
+    if min_confidence is not None:
+        values["detector.min_confidence"] = min_confidence
+    return load_config(source).with_options(values)
+
+
+def parsed_values(options: list[str] | None) -> dict[str, object]:
+    """What ``--set KEY=VALUE`` says; values are read as YAML."""
+    import yaml
 
     values: dict[str, object] = {}
     for option in options or ():
@@ -152,9 +170,7 @@ def chosen_config(source: str, min_confidence: float | None, options: list[str] 
             values[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {option!r}: the value cannot be read") from error
-    if min_confidence is not None:
-        values["detector.min_confidence"] = min_confidence
-    return load_config(source).with_options(values)
+    return values
 
 
 def chosen_formats(names: list[str] | None) -> list[str]:

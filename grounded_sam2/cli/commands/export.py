@@ -12,6 +12,7 @@ from grounded_sam2.cli.options import (
     ExportMinMaskQualityOption,
     FormatOption,
     ImagesOption,
+    PicturesFromOption,
     RunOption,
     SeedOption,
     SegmentationOption,
@@ -39,14 +40,7 @@ def export(
     segmentation: SegmentationOption = "rle",
     min_confidence: ExportMinConfidenceOption = 0,
     min_mask_quality: ExportMinMaskQualityOption = 0,
-    pictures_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--pictures-from",
-            metavar="FOLDER",
-            help="Where the pictures are now, if they were moved.",
-        ),
-    ] = None,
+    pictures_from: PicturesFromOption = None,
     run: RunOption = None,
 ) -> None:
     """Write what was labeled as a dataset.
