@@ -1,0 +1,144 @@
+"""What ``datasets`` writes, and what our exporter writes for it, read as a source of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from grounded_sam2 import CaptionOntology, GroundedSAM2
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.image import load_image
+from grounded_sam2.sources.opening import open_source
+from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.testing import FakeDetector, FakeSegmenter
+
+
+NAMELESS = {f"{number:06}.png": number for number in range(4)}
+
+
+def pixels(number: int) -> Any:
+    return np.full((4, 5, 3), number * 10, np.uint8)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    """Files of four pictures, two of them of one name."""
+    names = ["0.png", "1.png", "sub/2.png", "sub/0.png"]
+    paths = [tmp_path / "pictures" / name for name in names]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels(number)).save(path)
+    return [str(path) for path in paths]
+
+
+def opened(given: Path) -> PictureSource:
+    return open_source(given, pictures_folder=given.with_name("copies"))
+
+
+def greys(source: PictureSource) -> dict[str, int]:
+    """Ids and what the pictures show, as the number that they were made with."""
+    return {ref.item_id: int(load_image(ref.bring()).mean()) // 10 for ref in source}
+
+
+def test_our_export_comes_back_byte_for_byte(tmp_path: Path, pictures: list[str]) -> None:
+    model = GroundedSAM2(
+        CaptionOntology({"red": "thing"}), detector=FakeDetector(), segmenter=FakeSegmenter()
+    )
+    model.label(tmp_path / "pictures", output_folder=tmp_path / "labeled", formats=("hf",))
+    source = opened(tmp_path / "labeled" / "hf")
+    assert greys(source) == {
+        "train/0.png": 0,
+        "train/1.png": 1,
+        "train/sub/0.png": 3,
+        "train/sub/2.png": 2,
+    }
+    for ref in source:
+        original = tmp_path / "pictures" / ref.item_id.removeprefix("train/")
+        assert ref.bring().read_bytes() == original.read_bytes()
+
+
+@pytest.mark.consumers
+class TestDatasets:
+    @pytest.fixture
+    def datasets(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+        datasets.disable_progress_bars()
+        return datasets
+
+    @pytest.fixture
+    def dataset(self, datasets: Any, pictures: list[str]) -> Any:
+        """With pictures that have no names."""
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+        columns = {"image": [PIL.Image.open(path).copy() for path in pictures], "label": range(4)}
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    def test_saved_to_disk(self, dataset: Any, tmp_path: Path) -> None:
+        dataset.save_to_disk(tmp_path / "saved", num_shards=3)
+        assert greys(opened(tmp_path / "saved")) == NAMELESS
+
+    def test_splits_saved_to_disk_and_used_since(
+        self, datasets: Any, dataset: Any, tmp_path: Path
+    ) -> None:
+        splits = datasets.DatasetDict({"train": dataset, "test": dataset.select([2])})
+        splits.save_to_disk(tmp_path / "saved")
+        loaded = datasets.load_from_disk(tmp_path / "saved")
+        loaded["train"].map(lambda row: {"label": row["label"] + 1})  # leaves a cache beside it
+        assert len(list((tmp_path / "saved" / "train").glob("*.arrow"))) == 2
+        assert greys(opened(tmp_path / "saved")) == {
+            "test/000000.png": 2,
+            **{f"train/{name}": number for name, number in NAMELESS.items()},
+        }
+
+    def test_paths_instead_of_files(
+        self, datasets: Any, pictures: list[str], tmp_path: Path
+    ) -> None:
+        features = datasets.Features({"image": datasets.Image()})
+        dataset = datasets.Dataset.from_dict({"image": pictures}, features=features)
+        dataset.save_to_disk(tmp_path / "saved")
+        expected = {"0.png": 0, "1.png": 1, "2.png": 2, "0-000003.png": 3}
+        assert greys(opened(tmp_path / "saved")) == expected
+        dataset.to_parquet(tmp_path / "rows" / "train.parquet")
+        expected = {f"train/{name}": number for name, number in expected.items()}
+        assert greys(opened(tmp_path / "rows")) == expected
+
+    def test_parquet(self, dataset: Any, tmp_path: Path) -> None:
+        dataset.to_parquet(tmp_path / "cats.parquet")
+        expected = {f"cats/{name}": number for name, number in NAMELESS.items()}
+        assert greys(opened(tmp_path / "cats.parquet")) == expected
+
+    def test_arrays_of_samples(self, datasets: Any, tmp_path: Path) -> None:
+        features = datasets.Features({"pixels": datasets.Array3D((4, 5, 3), "uint8")})
+        columns = {"pixels": [pixels(number) for number in range(4)]}
+        dataset = datasets.Dataset.from_dict(columns, features=features)
+        dataset.save_to_disk(tmp_path / "saved")
+        assert greys(opened(tmp_path / "saved")) == NAMELESS
+        dataset.to_parquet(tmp_path / "rows" / "data.parquet")
+        assert greys(opened(tmp_path / "rows")) == NAMELESS
+
+    def test_an_imagefolder_is_a_folder(
+        self, datasets: Any, pictures: list[str], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "pictures"
+        (folder / "metadata.csv").write_text(
+            "file_name,label\n0.png,a\n1.png,b\nsub/2.png,c\nsub/0.png,d\n", encoding="utf-8"
+        )
+        loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train")
+        assert len(loaded) == 4
+        assert greys(opened(folder)) == {"0.png": 0, "1.png": 1, "sub/0.png": 3, "sub/2.png": 2}
+        assert list(greys(opened(folder / "metadata.csv"))) == [
+            *("0.png", "1.png", "sub/2.png", "sub/0.png"),
+        ]
+
+
+def test_a_saved_dataset_whose_state_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    with pytest.raises(
+        SourceError, match="its state cannot be read: does not exist; save it again"
+    ):
+        opened(tmp_path / "saved")
