@@ -16,7 +16,6 @@ from grounded_sam2.sources.opening import open_source
 from grounded_sam2.sources.refs import PictureSource
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
-
 NAMELESS = {f"{number:06}.png": number for number in range(4)}
 
 
