@@ -42,6 +42,7 @@ from grounded_sam2.models.florence2.tasks import (
     grounding_text,
     match_phrase,
 )
+from grounded_sam2.models.pictures import reduced
 from grounded_sam2.models.portions import Portions
 from grounded_sam2.results import DetectedBoxes, Image
 
@@ -209,8 +210,11 @@ class Florence2Detector:
         if not images:
             width = self.model.config.vision_config.projection_dim
             return torch.zeros(0, self.processor.num_image_tokens, width)
-        inputs = self.processor.image_processor(
-            images=list(images), input_data_format="channels_last", return_tensors="pt"
+        processor = self.processor.image_processor
+        inputs = processor(
+            images=[reduced(image, processor.size["height"]) for image in images],
+            input_data_format="channels_last",
+            return_tensors="pt",
         )
         pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
         features: Tensor = self.model.get_image_features(pixels).pooler_output

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.models.devices import memory_errors
+from grounded_sam2.models.pictures import reduced
 from grounded_sam2.models.portions import Portions
 from grounded_sam2.models.sam2.answers import Answerer, RowAnswers
 from grounded_sam2.models.sam2.decoder import CellFeatures
@@ -148,7 +149,7 @@ class Sam2Segmenter:
         if not images:
             return ImageEmbeddings(None, sizes)
         inputs = self._processor(
-            images=list(images),
+            images=[reduced(image, self._side) for image in images],
             input_data_format="channels_last",
             device=self.device,
             return_tensors="pt",
