@@ -34,8 +34,9 @@ from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import DetectedBoxes, Image, Labels, SegmentedMasks
 from grounded_sam2.runner import Progress, RunSummary, label_source
-from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource
+from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageSource, load_image
+from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.store import LabelStore, StoreSummary
 from grounded_sam2.tiling import TiledDetector, TiledSegmenter
 
@@ -165,6 +166,7 @@ class GroundedSAM2:
         formats: Sequence[str] = ("yolo",),
         export_options: ExportOptions | None = None,
         recursive: bool = True,
+        column: str | None = None,
         new_run: bool = False,
         retry_failed: bool = False,
         prune: bool = False,
@@ -172,11 +174,14 @@ class GroundedSAM2:
     ) -> LabelResult:
         """Label a folder of pictures and write it as datasets.
 
-        Running it again continues where it stopped, and does nothing when all is done. A picture
-        that cannot be read is recorded and left out.
+        Running it again continues where it stopped, does only what has changed, and nothing when
+        all is done. A picture that cannot be read is recorded and left out.
 
         Args:
-            input_folder: a folder, a file, or a list of files.
+            input_folder: a folder, a file, a pattern, a list file, a table or dataset of pictures,
+                an archive, an address (``s3://…``), or several files: see
+                `grounded_sam2.sources.opening`. Pictures that are no files on this machine are
+                kept in the output folder, in ``pictures/``.
             extension: endings to take, in any case; all picture formats by default.
             output_folder: where the label store and the datasets go; ``<input_folder>_labeled``
                 beside the input by default. Pictures in it are not labeled, unless all are.
@@ -184,6 +189,7 @@ class GroundedSAM2:
                 `grounded_sam2.exporters.EXPORTERS`.
             export_options: splits, placement of the pictures and so on.
             recursive: go into sub-folders.
+            column: column of a table or list that holds the pictures, where it is not clear.
             new_run: label again with other settings in a folder that was labeled already.
             retry_failed: try failed pictures again.
             prune: drop the labels of pictures that are no longer there.
@@ -199,12 +205,15 @@ class GroundedSAM2:
         began = time.monotonic()
         for name in formats:
             check_format(name)
-        folder = Path(output_folder) if output_folder is not None else _beside(input_folder)
-        source = FolderSource(
+        folder = Path(output_folder) if output_folder is not None else labeled_beside(input_folder)
+        source = open_source(
             input_folder,
+            pictures_folder=folder / "pictures",
             extensions=extension,
             recursive=recursive,
             exclude=_written_by_us(folder, input_folder),
+            column=column,
+            limits=self.config.images,
         )
         with LabelStore.create(folder) as store:
             run = label_source(
@@ -307,15 +316,3 @@ def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]
         if pictures == output or output in pictures.parents:
             return [folder / name for name in EXPORTERS if (folder / name / MARKER).exists()]
     return [folder]
-
-
-def _beside(source: str | Path | Sequence[str | Path]) -> Path:
-    """``images_labeled`` for ``images``; for a list of files, beside the first."""
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-    elif source:
-        path = Path(source[0]).parent
-    else:
-        path = Path()  # an empty list, which the source refuses with its own words
-    path = path.resolve()
-    return path.with_name(f"{path.stem if path.is_file() else path.name}_labeled")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image as PILImage
@@ -15,6 +17,8 @@ from grounded_sam2.errors import (
     SourceError,
     StoreError,
 )
+from grounded_sam2.exporters import export
+from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 
@@ -115,6 +119,29 @@ def test_label_writes_beside_its_input_by_default(model, tmp_path):
     (tmp_path / "in").mkdir()
     PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
     assert model.label(tmp_path / "in").folder == tmp_path / "in_labeled"
+
+
+def test_label_takes_patterns_lists_and_archives(model, tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(picture("blue")).save(tmp_path / "in" / "sub" / "b.png")
+    (tmp_path / "list.txt").write_text("in/sub/b.png\n", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(tmp_path / "in" / "a.png", "a.png")
+        archive.write(tmp_path / "in" / "sub" / "b.png", "sub/b.png")
+
+    pattern = model.label(f"{tmp_path}/in/**/*.png", output_folder=tmp_path / "1")
+    listed = model.label(tmp_path / "list.txt", output_folder=tmp_path / "2")
+    zipped = model.label(tmp_path / "in.zip", output_folder=tmp_path / "3")
+    assert [each.run.labeled for each in (pattern, listed, zipped)] == [2, 1, 2]
+    assert listed.summary.objects_per_class == {"warm": 0, "cold": 1}
+    # What is in an archive is kept beside the labels, as it is, and exported from there.
+    kept = (tmp_path / "3" / "pictures").rglob("*.png")
+    assert sorted(path.name for path in kept) == ["a.png", "b.png"]
+    (tmp_path / "in.zip").unlink()
+    with LabelStore.open(tmp_path / "3") as store:
+        exported = export("coco", store, tmp_path / "coco")
+    assert exported.images == {"train": 2}
 
 
 @pytest.mark.parametrize("out", [".", "in"])

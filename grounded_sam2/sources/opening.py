@@ -30,14 +30,14 @@ from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, endings
 from grounded_sam2.sources.list_files import LIST_SUFFIXES, read_list
 from grounded_sam2.sources.lists import ListSource, is_address
 from grounded_sam2.sources.names import printable, public_address
-from grounded_sam2.sources.patterns import GlobSource, is_pattern
+from grounded_sam2.sources.patterns import GlobSource, Pattern, is_pattern
 from grounded_sam2.sources.refs import PictureSource
 from grounded_sam2.sources.remote import Listing, RemoteSource
 from grounded_sam2.sources.rows import RowSource, column_of, texts_of
 from grounded_sam2.sources.shards import SHARD_SUFFIXES, Shard, saved_shards
 from grounded_sam2.sources.walk import walk
 
-__all__ = ["open_source"]
+__all__ = ["labeled_beside", "open_source"]
 
 
 def open_source(
@@ -79,6 +79,29 @@ def open_source(
     )
     paths = [os.fspath(item) for item in items]
     return opening.one(paths[0]) if len(paths) == 1 else opening.several(paths)
+
+
+def labeled_beside(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
+    """Where labels go when nobody says where.
+
+    Returns:
+        ``images_labeled`` beside ``images``; for a pattern, beside the folder before its first
+        wildcard; for several files, beside the folder of the first; for an address, in the working
+        directory.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        text = os.fspath(given)
+    else:
+        text = os.fspath(Path(given[0]).parent) if len(given) else ""
+    if is_address(text):
+        parts = re.split(r"[/:]+", re.split(r"[*?\[]", public_address(text))[0])
+        names = [part for part in parts if part]
+        return Path(f"{Path(names[-1]).stem}_labeled")
+    path = Path(text)
+    if is_pattern(text) and not os.path.lexists(path):
+        path = Path(Pattern(path.as_posix()).root)
+    path = path.resolve()
+    return path.with_name(f"{path.stem if path.is_file() else path.name}_labeled")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.folder import FolderSource
 from grounded_sam2.sources.lists import ListSource
-from grounded_sam2.sources.opening import open_source
+from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.sources.patterns import GlobSource
 from grounded_sam2.sources.refs import PictureSource
 from grounded_sam2.sources.remote import RemoteSource
@@ -307,3 +307,22 @@ def test_a_zoo_of_names(here: Path, given: str) -> None:
     if given != "mixed/*.png":
         expected.append("x.png/in.png")
     assert ids(opened(given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("pictures", "pictures_labeled"),
+        ("pictures/", "pictures_labeled"),
+        (Path("pictures/sub"), "pictures/sub_labeled"),
+        ("list.txt", "list_labeled"),
+        ("archive.zip", "archive_labeled"),
+        ("pictures/**/*.jpg", "pictures_labeled"),
+        (["pictures/a.png", "pictures/sub/c.jpg"], "pictures_labeled"),
+        ("memory://bucket/photos", "photos_labeled"),
+        ("s3://bucket/photos/2026/*.jpg", "2026_labeled"),
+        ("https://host/a.jpg", "a_labeled"),
+    ],
+)
+def test_labels_go_beside_what_was_given(here: Path, given: Any, expected: str) -> None:
+    assert labeled_beside(given).absolute() == here / expected

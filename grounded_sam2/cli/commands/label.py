@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,13 @@ __all__ = ["label"]
 
 
 def label(
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", exists=True, help="Folder of pictures, or one picture."),
+    pictures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURES",
+            help="A folder, a file, a pattern in quotes, a list file, a table or dataset of "
+            "pictures, a zip, an address; or several files.",
+        ),
     ],
     ontology: OntologyOption = None,
     config: ConfigOption = "default",
@@ -38,7 +43,7 @@ def label(
         typer.Option(
             "--out",
             metavar="OUT",
-            help="Output folder; FOLDER_labeled beside the pictures if absent.",
+            help="Output folder; PICTURES_labeled beside the pictures if absent.",
         ),
     ] = None,
     formats: FormatOption = None,
@@ -56,6 +61,12 @@ def label(
     recursive: Annotated[
         bool, typer.Option("--recursive/--no-recursive", help="Go into sub-folders.")
     ] = True,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--column", metavar="NAME", help="Column of a table or list that holds the pictures."
+        ),
+    ] = None,
     min_confidence: MinConfidenceOption = None,
     options: SetOption = None,
     new_run: Annotated[
@@ -73,7 +84,7 @@ def label(
         bool, typer.Option("--verbose", help="Also show how busy each stage was.")
     ] = False,
 ) -> None:
-    """Label a folder of pictures and write it as datasets.
+    """Label pictures and write them as datasets.
 
     Stopped with Ctrl-C or by a power cut, the same command continues; when all is done, it does
     nothing. When the ontology has changed, only what is new is asked. A picture that cannot be read
@@ -89,7 +100,12 @@ def label(
     from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
+    from grounded_sam2.sources.lists import is_address
+    from grounded_sam2.sources.patterns import is_pattern
 
+    for given in pictures:
+        if not (is_address(given) or is_pattern(given) or os.path.lexists(given)):
+            raise typer.BadParameter(f"'{given}' does not exist", param_hint="PICTURES")
     names = chosen_formats(formats or ["yolo"])
     how = export_options(
         split=split, split_by=split_by, seed=seed, images=images, segmentation=segmentation
@@ -97,12 +113,13 @@ def label(
     model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     with ProgressBar() as bar:
         result = model.label(
-            folder,
+            pictures[0] if len(pictures) == 1 else pictures,
             extension or IMAGE_EXTENSIONS,
             out,
             formats=names,
             export_options=how,
             recursive=recursive,
+            column=column,
             new_run=new_run,
             retry_failed=retry_failed,
             prune=prune,
@@ -112,4 +129,4 @@ def label(
     if verbose:
         print_stages(result.run)
     if not result.summary.images:
-        raise ImageError(f"not one picture of '{folder}' could be labeled; the reasons are above")
+        raise ImageError("not one picture could be labeled; the reasons are above")
