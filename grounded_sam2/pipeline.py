@@ -30,6 +30,7 @@ from grounded_sam2.exporters import (
 )
 from grounded_sam2.exporters.staging import MARKER
 from grounded_sam2.labeling import label_images
+from grounded_sam2.models.identity import identity
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import DetectedBoxes, Image, Labels, SegmentedMasks
@@ -247,8 +248,8 @@ class GroundedSAM2:
     def _model_names(self) -> dict[str, str]:
         """What the store records: checkpoints, or the classes of models that were given."""
         names = {
-            "detector": self.config.detector.checkpoint,
-            "segmenter": self.config.segmenter.checkpoint,
+            "detector": identity(self.config.detector.checkpoint, "detector"),
+            "segmenter": identity(self.config.segmenter.checkpoint, "segmenter"),
         }
         for role, model in self._given.items():
             names[role] = f"{type(model).__module__}.{type(model).__qualname__}"

@@ -23,6 +23,7 @@ from huggingface_hub import errors as hub_errors
 from transformers.utils import logging as transformers_logging
 
 from grounded_sam2.errors import CheckpointError
+from grounded_sam2.models.identity import EMBEDDED
 
 __all__ = ["Kind", "load_pretrained", "load_processor", "locate", "model_type", "resolve"]
 
@@ -41,7 +42,6 @@ _SHORT_NAMES: dict[Kind, dict[str, str]] = {
         "edgetam": "yonigozlan/EdgeTAM-hf",
     },
 }
-_EMBEDDED = Path(__file__).parents[1] / "demo" / "weights"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt"]
 _PROBE_SECONDS = 5.0
@@ -63,7 +63,7 @@ def resolve(name: str | Path, kind: Kind) -> str:
     """
     text = str(name)
     if text == "demo":
-        return str(_EMBEDDED / kind)
+        return str(EMBEDDED / kind)
     if text in _SHORT_NAMES[kind]:
         return _SHORT_NAMES[kind][text]
     folder = Path(name).expanduser()

@@ -220,7 +220,7 @@ def test_a_damaged_index(folder: Path) -> None:
 def test_missing_embedded_weights_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "_EMBEDDED", tmp_path)
+    monkeypatch.setattr(rooms, "EMBEDDED", tmp_path)
     with pytest.raises(CheckpointError, match=r"'demo'.*reinstall the package") as caught:
         locate("demo", "segmenter")
     assert "--config demo" not in str(caught.value)

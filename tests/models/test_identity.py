@@ -1,0 +1,59 @@
+"""Names of checkpoints: the same weights have the same one, and other weights another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from grounded_sam2.models.identity import identity
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model.safetensors").write_bytes(bytes(range(256)) * 1000)
+    (tmp_path / "README.md").write_text("a card", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["facebook/sam2.1-hiera-tiny", "large", "nowhere/at-all"])
+def test_a_name_of_the_hub_says_so_itself(name):
+    assert identity(name, "segmenter") == name
+
+
+def test_the_embedded_models_are_told_apart():
+    names = {identity("demo", "detector"), identity("demo", "segmenter")}
+    assert len(names) == 2
+    assert all(name.startswith("demo@") for name in names)
+
+
+@pytest.mark.parametrize("megabytes", [0, 8])
+def test_other_weights_have_another_name(folder, megabytes):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(bytes(range(256)) * (1000 + 4096 * megabytes))
+    before = identity(str(folder), "detector")
+    assert before.startswith(f"{folder}@")
+    assert identity(str(folder), "detector") == before
+    changed = bytearray(weights.read_bytes())
+    for place in range(0, len(changed), 1000):
+        changed[place] ^= 1
+    weights.write_bytes(changed)
+    assert identity(str(folder), "detector") != before
+
+
+def test_what_is_no_part_of_the_model_changes_nothing(folder):
+    before = identity(str(folder), "detector")
+    (folder / "README.md").write_text("another card", encoding="utf-8")
+    assert identity(str(folder), "detector") == before
+    (folder / "config.json").write_text('{"a": 1}', encoding="utf-8")
+    assert identity(str(folder), "detector") != before
+
+
+def test_no_model_library_is_loaded_for_it():
+    program = (
+        "import sys; from grounded_sam2.models.identity import identity; "
+        "identity('demo', 'detector'); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
