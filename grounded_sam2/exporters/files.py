@@ -18,8 +18,6 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import PIL.Image
-
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.exporters.contents import content_of
@@ -28,6 +26,7 @@ from grounded_sam2.exporters.options import ExportOptions, Tally
 from grounded_sam2.exporters.splits import split_of
 from grounded_sam2.results import Labels
 from grounded_sam2.sources.image import load_image
+from grounded_sam2.sources.pixels import to_pillow
 from grounded_sam2.sources.stamps import is_same_file
 from grounded_sam2.store import Item, LabelStore
 
@@ -129,11 +128,12 @@ class _File:
         """The picture without an orientation, in the format of this ending."""
         height, width = size_hw
         try:
-            image = load_image(self.path, config=ImageConfig(max_pixels=height * width))
+            limits = ImageConfig(max_pixels=height * width)
+            picture = to_pillow(load_image(self.path, config=limits))
         except ImageError as error:
             raise LeftOut("cannot be decoded any more") from error
         written = BytesIO()
-        PIL.Image.fromarray(image).save(written, **_WRITERS[suffix.lower()])
+        picture.save(written, **_WRITERS[suffix.lower()])
         return written.getvalue()
 
 

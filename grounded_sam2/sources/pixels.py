@@ -33,7 +33,14 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
 
-__all__ = ["check_size", "exif_orientation", "read_rare_tiff", "upright_rgb", "upright_size"]
+__all__ = [
+    "check_size",
+    "exif_orientation",
+    "read_rare_tiff",
+    "to_pillow",
+    "upright_rgb",
+    "upright_size",
+]
 
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
@@ -91,6 +98,22 @@ def upright_rgb(picture: PIL.Image.Image) -> Image:
         place = slice(begin, begin + band.height)
         image[(slice(None), place) if sideways else place] = pixels
     return image
+
+
+def to_pillow(image: Image) -> PIL.Image.Image:
+    """A picture as Pillow keeps it, to be written to a file.
+
+    As `PIL.Image.fromarray`, which makes yet another copy of the whole on the way.
+
+    Args:
+        image: ``(h, w, 3)`` RGB ``uint8``.
+    """
+    height, width = image.shape[:2]
+    picture = PIL.Image.new("RGB", (width, height))
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        picture.paste(PIL.Image.fromarray(image[top : top + rows]), (0, top))
+    return picture
 
 
 def check_size(width: int, height: int, *, max_pixels: int) -> None:

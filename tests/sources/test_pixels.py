@@ -290,3 +290,11 @@ class TestOrientation:
         shape = {256: [width], 257: [height], 258: [32] * 3, 277: [3], 339: [3] * 3}
         data = tiff_by_hand(samples.astype("<f4").tobytes(), shape | {262: [2], 274: [orientation]})
         np.testing.assert_array_equal(load_image(data), self.UPRIGHT)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 5), (7, 1), (1, 7)], ids=str)
+def test_pillow_gets_the_same_pixels(size_hw: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    picture = pixels.to_pillow(image)
+    assert (picture.mode, picture.size) == ("RGB", size_hw[::-1])
+    np.testing.assert_array_equal(np.asarray(picture), image)
