@@ -16,7 +16,7 @@ most fail for a reason that stays, and a repeated command should do nothing when
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -201,6 +201,8 @@ def label_source(
         for settled in stages.run(batches):
             with occupancy.at_work("store"):
                 counts.add(_write(store, run.id, settled), progress)
+    if there.removed and not stop.requested:
+        _decide_removed(store, run.id, captions, ontology, config)
     summary = RunSummary(
         run_id=run.id,
         total=there.total,
@@ -229,6 +231,21 @@ def _batch_size(
         return wanted
     before = settings_before.get("runtime", {}).get("batch_size")
     return before if isinstance(before, int) else auto_batch_size()
+
+
+def _decide_removed(
+    store: LabelStore,
+    run_id: int,
+    captions: Sequence[str],
+    ontology: CaptionOntology | None,
+    config: Config,
+) -> None:
+    """Decide anew about pictures that are gone, where what the models said is enough for it."""
+    for item_id in store.undecided(run_id):
+        found = store.findings(run_id, item_id)
+        if found is not None and found[1].asked.issuperset(captions):
+            opened = Opened(found[0], earlier=found[1])
+            _write(store, run_id, [settle(opened, None, ontology, config)])
 
 
 def _write(store: LabelStore, run_id: int, batch: list[Settled]) -> list[Settled]:

@@ -447,6 +447,22 @@ def test_a_removed_picture_is_reported_and_dropped_only_when_asked(images, tmp_p
     assert len(content(tmp_path / "labeled")) == 7
 
 
+def test_labels_of_a_removed_picture_follow_the_ontology_while_that_needs_no_picture(
+    images, tmp_path
+):
+    run(images, tmp_path / "labeled")
+    (images / "1.png").unlink()
+    renamed = CaptionOntology({"red thing": "sphere", "blue thing": "box"})
+    run(images, tmp_path / "labeled", ontology=renamed)
+    [labels] = [found for name, found in labels_of(tmp_path / "labeled") if name == "1.png"]
+    assert {label.class_name for label in labels.objects} == {"sphere", "box"}
+    with_green = CaptionOntology({**renamed.to_dict(), **GREEN})
+    run(images, tmp_path / "labeled", ontology=with_green)
+    assert "1.png" not in dict(labels_of(tmp_path / "labeled"))  # nobody can ask of it any more
+    run(images, tmp_path / "labeled", ontology=renamed)
+    assert "1.png" in dict(labels_of(tmp_path / "labeled"))
+
+
 def test_unsure_things_are_kept_in_the_store_and_are_no_labels(images, tmp_path):
     unsure = FakeDetector(confidence=0.2)
     run(images, tmp_path / "labeled", detector=unsure)

@@ -119,6 +119,15 @@ class StoreReader:
         candidates = tuple(candidate_from_row(row, item.size_hw) for row in rows)
         return item, Findings(self._captions(asked) or frozenset(), candidates)
 
+    def undecided(self, run_id: int) -> list[str]:
+        """Items that models were asked about and that have no labels, in order."""
+        rows = self._rows(
+            "SELECT item_id FROM items WHERE run_id = ? AND status = 'pending' "
+            "AND asked IS NOT NULL ORDER BY item_id",
+            run_id,
+        )
+        return [item_id for (item_id,) in rows]
+
     def _captions(self, asked: int | None) -> frozenset[str] | None:
         if asked is None:
             return None
