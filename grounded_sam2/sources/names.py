@@ -7,10 +7,19 @@ whatever somebody wrote. Two different names stay different in both forms.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["UniqueIds", "item_name", "local_path", "printable", "public_address", "reason_of"]
+__all__ = [
+    "UniqueIds",
+    "copies_folder",
+    "item_name",
+    "local_path",
+    "printable",
+    "public_address",
+    "reason_of",
+]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
@@ -61,6 +70,23 @@ def local_path(folder: Path, item_id: str) -> Path:
     return folder.joinpath(*(_safe(part) for part in item_id.split("/")))
 
 
+def copies_folder(pictures_folder: Path, root: Path | str) -> Path:
+    """Where copies from one place are kept: two places may call different pictures the same.
+
+    Args:
+        pictures_folder: where those of all places are.
+        root: the place, on this machine (a path, which keeps its meaning where both are moved
+            together) or an address.
+    """
+    if isinstance(root, Path):
+        name = Path(os.path.abspath(root)).name  # noqa: PTH100
+        place = Path(os.path.relpath(root, pictures_folder)).as_posix()
+    else:
+        name = next((part for part in reversed(re.split("[/:]+", root)) if part), "")
+        place = root
+    return local_path(pictures_folder, f"{item_name(name) or 'place'}-{_digest(place)[:8]}")
+
+
 class UniqueIds:
     """Ids handed out so far. The first to claim a name keeps it, so that later ones change none."""
 
@@ -93,5 +119,8 @@ def _safe(part: str) -> str:
     name = PurePosixPath(cleaned)
     stem = name.stem.encode()[: _MAX_NAME_BYTES // 2].decode(errors="ignore")
     suffix = name.suffix if len(name.suffix) <= _MAX_SUFFIX else ""
-    digest = hashlib.sha256(part.encode()).hexdigest()[:12]
-    return f"{stem or 'picture'}-{digest}{suffix}"
+    return f"{stem or 'picture'}-{_digest(part)[:12]}{suffix}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -29,7 +29,7 @@ from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, endings_of, has_pictures
 from grounded_sam2.sources.list_files import LIST_SUFFIXES, read_list
 from grounded_sam2.sources.lists import ListSource, is_address
-from grounded_sam2.sources.names import printable, public_address
+from grounded_sam2.sources.names import copies_folder, printable, public_address
 from grounded_sam2.sources.patterns import GlobSource, Pattern, is_pattern
 from grounded_sam2.sources.refs import PictureSource
 from grounded_sam2.sources.remote import Listing, RemoteSource
@@ -54,8 +54,8 @@ def open_source(
 
     Args:
         given: a path, a pattern or an address; or several paths and addresses of pictures.
-        pictures_folder: where copies of pictures are kept that are no files on this machine. Made
-            when the first is brought.
+        pictures_folder: where copies of pictures are kept that are no files on this machine, each
+            place that they come from in a folder of its own. Made when the first is brought.
         extensions: endings to take from folders and archives, and where a pattern names none. Any
             of ``.parquet`` and ``.arrow`` alone asks for tables.
         recursive: go into folders.
@@ -189,7 +189,7 @@ class _Opening:
         pictures = partial(
             RemoteSource,
             listing,
-            pictures_folder=self.pictures_folder,
+            pictures_folder=copies_folder(self.pictures_folder, listing.root),
             endings=self.endings,
             max_bytes=self.limits.url_max_bytes,
         )
@@ -249,7 +249,9 @@ class _Opening:
             if isinstance(root, str):
                 return self._list(entries, name, Path(), root=root)
             return self._list(entries, name, root.parent if root.is_file() else root)
-        rows = RowSource(shards, column, root=root, pictures_folder=self.pictures_folder)
+        rows = RowSource(
+            shards, column, root=root, pictures_folder=copies_folder(self.pictures_folder, root)
+        )
         if not has_pictures(rows):
             raise SourceError(f"source: {printable(where)!r}: its tables have no rows")
         return rows
@@ -262,12 +264,13 @@ class _Opening:
         *,
         root: Path | str | None = None,
     ) -> PictureSource:
+        root = folder if root is None else root
         return ListSource(
             entries,
             name=name,
             folder=folder,
-            root=folder if root is None else root,
-            pictures_folder=self.pictures_folder,
+            root=root,
+            pictures_folder=copies_folder(self.pictures_folder, root),
             limits=self.limits,
         )
 

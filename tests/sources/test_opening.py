@@ -137,12 +137,30 @@ class TestKinds:
         assert opened(given).root == expected
 
     @pytest.mark.usefixtures("bucket")
-    def test_pictures_that_are_no_files_are_brought(self, here: Path) -> None:
+    def test_pictures_that_are_no_files_are_brought(self) -> None:
         for given in ("dataset", "memory://bucket/pictures", "archive.zip"):
             for ref in opened(given):
-                assert ref.bring() == Path("copies") / ref.item_id
-                assert ref.path.read_bytes().startswith(b"\x89PNG")
-        assert ids(opened(Path("copies"))) != []
+                path = ref.bring()
+                assert path.is_relative_to("copies")
+                assert path.as_posix().endswith(f"/{ref.item_id}")
+                assert path.read_bytes().startswith(b"\x89PNG")
+
+    @pytest.mark.usefixtures("here")
+    def test_places_that_call_different_pictures_the_same(self) -> None:
+        shutil.copytree("dataset", "other")
+        places = {next(iter(opened(given))).path.parent for given in ("dataset", "other")}
+        assert {path.parent.name.rpartition("-")[0] for path in places} == {"dataset", "other"}
+
+    def test_copies_are_found_again_where_all_was_moved(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (before, *_) = opened("dataset")
+        before.bring()
+        here.rename(here.with_name("moved"))
+        monkeypatch.chdir(here.with_name("moved"))
+        (after, *_) = opened("dataset")
+        assert after == before
+        assert after.is_here()
 
     def test_file_addresses(self, here: Path) -> None:
         assert ids(opened(f"file://{here}/pictures")) == PICTURES
