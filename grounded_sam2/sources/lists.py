@@ -7,7 +7,6 @@ list's folder; of anything else, the whole path or address (``data/a.jpg`` for `
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import urllib.parse
@@ -21,7 +20,14 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.download import download
 from grounded_sam2.sources.fetched import FetchedRef
-from grounded_sam2.sources.names import UniqueIds, item_name, local_path, printable, public_address
+from grounded_sam2.sources.names import (
+    UniqueIds,
+    digest_of,
+    item_name,
+    local_path,
+    printable,
+    public_address,
+)
 from grounded_sam2.sources.refs import ImageRef, UnreadableRef
 from grounded_sam2.sources.remote import RemoteRef, remote_file
 
@@ -48,7 +54,7 @@ class WebRef(FetchedRef):
 
     def stamp(self) -> str:
         """The address, as a hash: it may hold keys."""
-        return f"web:{_digest(self.url)}"
+        return f"web:{digest_of(self.url)}"
 
     def _write(self, file: IO[bytes]) -> None:
         limits = self.limits
@@ -95,7 +101,7 @@ class ListSource:
         base = os.path.abspath(self.root) if isinstance(self.root, Path) else ""  # noqa: PTH100
         for entry in self._entries():
             place = _place_of(entry, self._folder)
-            digest = _digest(place)
+            digest = digest_of(place)
             if digest not in seen:
                 seen.add(digest)
                 yield self._ref(place, ids.claim(_id_of(place, base), otherwise=digest[:8]))
@@ -161,7 +167,3 @@ def _id_of(place: str, base: str) -> str:
     *inner, outer = public_address(place).split("::")
     parts = [outer, *(part for part in reversed(inner) if "://" in part)]
     return item_name("/".join(part.rpartition("://")[2].strip("/") for part in parts))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

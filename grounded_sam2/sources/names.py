@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 __all__ = [
     "UniqueIds",
     "copies_folder",
+    "digest_of",
     "item_name",
     "local_path",
     "printable",
@@ -55,6 +56,11 @@ def reason_of(error: BaseException) -> str:
     return " ".join(printable(text).split())
 
 
+def digest_of(text: str) -> str:
+    """SHA-256 of any text, in hexadecimal digits: a name for what cannot be one itself."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def public_address(address: str) -> str:
     """An address as text that may be written down: without user and password."""
     return printable(_CREDENTIALS.sub("", address))
@@ -84,7 +90,7 @@ def copies_folder(pictures_folder: Path, root: Path | str) -> Path:
     else:
         name = next((part for part in reversed(re.split("[/:]+", root)) if part), "")
         place = root
-    return local_path(pictures_folder, f"{item_name(name) or 'place'}-{_digest(place)[:8]}")
+    return local_path(pictures_folder, f"{item_name(name) or 'place'}-{digest_of(place)[:8]}")
 
 
 class UniqueIds:
@@ -119,8 +125,4 @@ def _safe(part: str) -> str:
     name = PurePosixPath(cleaned)
     stem = name.stem.encode()[: _MAX_NAME_BYTES // 2].decode(errors="ignore")
     suffix = name.suffix if len(name.suffix) <= _MAX_SUFFIX else ""
-    return f"{stem or 'picture'}-{_digest(part)[:12]}{suffix}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{stem or 'picture'}-{digest_of(part)[:12]}{suffix}"
