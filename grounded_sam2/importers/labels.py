@@ -1,0 +1,164 @@
+"""From what a dataset says of a picture to the labels of the upright picture.
+
+Coordinates belong to a picture of some size, and whose they are shows by the size that the dataset
+declares. If it is that of the upright picture, they are taken as they are. If it is that of the
+file before its EXIF orientation is applied, they are turned with it. Where both are the same (no
+orientation, a mirrored or upside-down one, a square picture), or nothing is declared, they are
+taken to be for the upright picture, which is what people see when they draw. Any other size, and
+the labels are for another picture: nothing of it is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from grounded_sam2.errors import DatasetError
+from grounded_sam2.geometry.boxes import clip, rounded, valid
+from grounded_sam2.geometry.polygons import Ring, fill
+from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
+from grounded_sam2.importers.records import Box, GivenObject, GivenPicture, Trouble
+from grounded_sam2.results import Label, Labels, Origin
+
+__all__ = ["labels_of"]
+
+_SizeHw: TypeAlias = tuple[int, int]
+
+_SLACK = 0.01
+"""Share of a side by which coordinates may lie outside by rounding; and one pixel anyway."""
+
+
+def labels_of(
+    given: GivenPicture, upright_hw: tuple[int, int], exif_orientation: int, origin: Origin
+) -> tuple[Labels, list[Trouble]]:
+    """The labels of a picture.
+
+    Masks are cut off at the edges of the picture; boxes are made tight around them.
+
+    Args:
+        given: what the dataset says.
+        upright_hw: height and width of the upright picture.
+        exif_orientation: of its file, 1 to 8.
+        origin: who made the labels.
+
+    Returns:
+        The labels, and what could not be taken as it is.
+
+    Raises:
+        DatasetError: the labels are for a picture of another size.
+    """
+    canvas = _canvas(given, upright_hw, exif_orientation)
+    objects, troubles = [], list(given.troubles)
+    for each in given.objects:
+        label, what_is_wrong = _label(each, canvas, given.normalised, origin)
+        troubles += what_is_wrong
+        if label is not None:
+            objects.append(label)
+    return Labels(upright_hw, tuple(objects)), troubles
+
+
+@dataclass(frozen=True, slots=True)
+class _Canvas:
+    """What coordinates are for: a size, and how to turn it upright."""
+
+    size_hw: _SizeHw
+    orientation: int = 1
+
+
+def _canvas(given: GivenPicture, upright_hw: _SizeHw, orientation: int) -> _Canvas:
+    masks = [each.outline.size_hw for each in given.objects if isinstance(each.outline, Rle)]
+    declared = given.declared_hw or (masks[0] if masks else upright_hw)
+    if declared == upright_hw:
+        return _Canvas(upright_hw)
+    if is_sideways(orientation) and declared == upright_hw[::-1]:
+        return _Canvas(declared, orientation)
+    (height, width), (has_height, has_width) = declared, upright_hw
+    raise DatasetError(
+        f"its labels are for a picture of {width}×{height} pixels, but it has {has_width}×"
+        f"{has_height}; give the pictures that were labeled"
+    )
+
+
+def _label(
+    given: GivenObject, canvas: _Canvas, normalised: bool, origin: Origin
+) -> tuple[Label | None, list[Trouble]]:
+    mask, troubles = _mask(given, canvas, normalised)
+    if mask is not None:
+        box: Box | None = mask.bbox_xyxy
+    else:
+        box, more = _box(given, canvas, normalised)
+        troubles += more
+    if box is None:
+        return None, troubles
+    label = Label(
+        class_name=given.class_name,
+        caption=given.caption or given.class_name,
+        box_xyxy=box,
+        mask=mask,
+        confidence=given.confidence,
+        mask_quality=given.mask_quality,
+        track_id=given.track_id,
+        origin=origin,
+    )
+    return label, troubles
+
+
+def _mask(
+    given: GivenObject, canvas: _Canvas, normalised: bool
+) -> tuple[Rle | None, list[Trouble]]:
+    """The mask on the upright picture, if there is one that covers any pixel."""
+    outline = given.outline
+    if outline is None:
+        return None, []
+    troubles = []
+    if isinstance(outline, Rle):
+        mask = outline
+        if mask.size_hw != canvas.size_hw:
+            kept = "kept as a box" if given.box_xyxy is not None else "left out"
+            detail = "{1}×{0} instead of {3}×{2}".format(*mask.size_hw, *canvas.size_hw)
+            return None, [
+                Trouble(f"mask has another size than the picture; {kept}", given.where, detail)
+            ]
+    else:
+        rings = [_in_pixels(ring, canvas, normalised) for ring in outline]
+        if _reaches_out(np.concatenate(rings), canvas.size_hw):
+            troubles.append(Trouble("reaches out of the picture; cut off", given.where))
+        mask = fill(rings, canvas.size_hw)
+    if not mask.area:
+        return None, [Trouble("outline holds no pixel; kept as a box, if any", given.where)]
+    return turn_mask(mask, canvas.orientation), troubles
+
+
+def _box(given: GivenObject, canvas: _Canvas, normalised: bool) -> tuple[Box | None, list[Trouble]]:
+    """The box on the upright picture, if any of it lies there."""
+    if given.box_xyxy is not None:
+        points = np.array(given.box_xyxy).reshape(2, 2)
+    elif isinstance(given.outline, tuple):  # too thin for a mask
+        points = np.concatenate(given.outline)
+    else:
+        return None, []  # a mask of another size, which was told of
+    points = _in_pixels(points, canvas, normalised)
+    troubles = []
+    if _reaches_out(points, canvas.size_hw):
+        troubles.append(Trouble("reaches out of the picture; cut off", given.where))
+    inside = rounded(clip([[*points.min(axis=0), *points.max(axis=0)]], canvas.size_hw))
+    if not valid(inside)[0]:
+        return None, [Trouble("holds nothing of the picture; left out", given.where)]
+    turned = turn_points(inside.reshape(2, 2), canvas.orientation, canvas.size_hw)
+    left, top, right, bottom = rounded([[*turned.min(axis=0), *turned.max(axis=0)]])[0].tolist()
+    return (left, top, right, bottom), troubles
+
+
+def _in_pixels(points: Ring, canvas: _Canvas, normalised: bool) -> Ring:
+    height, width = canvas.size_hw
+    return points * (width, height) if normalised else points
+
+
+def _reaches_out(points: Ring, size_hw: _SizeHw) -> bool:
+    """Whether points lie further outside than rounding explains."""
+    side = np.array(size_hw[::-1], np.float64)
+    slack = np.maximum(1.0, _SLACK * side)
+    return bool(((points < -slack) | (points > side + slack)).any())

@@ -1,0 +1,155 @@
+"""What a YOLO dataset says of itself: ``data.yaml`` in the forms that Ultralytics reads.
+
+    path: ../datasets/mine         optional; absolute, or relative to the file
+    train: images/train            a folder, a .txt that lists pictures, or a list of these
+    val: [images/a, images/b]
+    names: [person, car]           or a mapping: {0: person, 2: car}
+
+The labels of ``…/images/sub/a.jpg`` are in ``…/labels/sub/a.txt``, where the last folder called
+``images`` counts; those of pictures in no such folder are beside them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grounded_sam2.errors import DatasetError
+from grounded_sam2.importers.splits import split_called
+from grounded_sam2.sources.names import printable
+
+__all__ = ["YoloYaml", "find_yaml", "labels_of_folder", "labels_of_picture", "read_yaml"]
+
+_SPLITS = ("train", "val", "valid", "test")
+_USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
+_IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
+
+
+@dataclass(frozen=True, slots=True)
+class YoloYaml:
+    """The contents of a ``data.yaml``."""
+
+    path: Path
+    classes: Mapping[int, str]
+    """Names by number, in the order of the numbers."""
+    splits: Mapping[str, tuple[Path, ...]]
+    """Folders and lists of pictures of each split, each in one split only; those that exist."""
+    missing: tuple[str, ...]
+    """Those that do not, as they are written."""
+
+
+def find_yaml(path: Path) -> Path | None:
+    """The ``data.yaml`` of a dataset: the file itself, that of a folder, or its only YAML file."""
+    if path.is_file():
+        return path if path.suffix.lower() in (".yaml", ".yml") else None
+    for name in _USUAL_NAMES:
+        if (path / name).is_file():
+            return path / name
+    others = [*path.glob("*.yaml"), *path.glob("*.yml")]
+    return others[0] if len(others) == 1 else None
+
+
+def labels_of_picture(picture: Path) -> Path:
+    """Where the labels of a picture are, if it has any."""
+    return _in_labels(picture.absolute()).with_suffix(".txt")
+
+
+def labels_of_folder(pictures: Path) -> Path:
+    """Where the labels of the pictures of a folder are."""
+    return _in_labels(pictures.absolute() / "_").parent
+
+
+def read_yaml(path: Path, images: Path | None) -> YoloYaml:
+    """Read a ``data.yaml``.
+
+    Args:
+        path: the file.
+        images: the folder that its places are in, whatever it says; ``None`` for what it says.
+
+    Raises:
+        DatasetError: it cannot be read, names no classes, or not one of its places exists.
+    """
+    values = _values(path)
+    if "kpt_shape" in values:
+        raise DatasetError(f"'{path}' is a dataset of poses; only outlines and boxes are imported")
+    bases = _bases(path, values.get("path"), images)
+    splits: dict[str, list[Path]] = {}
+    missing = []
+    for split in _SPLITS:
+        given = values.get(split)
+        for entry in given if isinstance(given, list) else [given]:
+            place = _find(str(entry), bases) if entry else None
+            if place is not None:
+                splits.setdefault(split, []).append(place)
+            elif entry:
+                missing.append(f"{split}: {printable(entry)}")
+    if not splits:
+        raise DatasetError(
+            f"'{path}': its pictures are not there ({'; '.join(missing) or 'it names none'}; from "
+            f"'{bases[0]}'); put train and val right, or say where they are (images)"
+        )
+    return YoloYaml(path, _classes(path, values.get("names")), _each_once(splits), tuple(missing))
+
+
+def _in_labels(path: Path) -> Path:
+    before, images, after = str(path).rpartition(_IMAGES)
+    return Path(before + _LABELS + after) if images else path
+
+
+def _values(path: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"'{path}' cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise DatasetError(f"'{path}' is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise DatasetError(f"'{path}' is no data.yaml; it holds no names")
+    return values
+
+
+def _classes(path: Path, names: Any) -> Mapping[int, str]:
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        raise DatasetError(f"'{path}' names no classes; add them, such as names: [person, car]")
+    try:
+        return {int(number): printable(names[number]) for number in sorted(names, key=int)}
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"'{path}': names must be a list, or numbers with names") from error
+
+
+def _bases(path: Path, given: Any, images: Path | None) -> list[Path]:
+    """Folders that places may be relative to, the likeliest first."""
+    beside = path.absolute().parent
+    if images is not None:
+        return [images.absolute(), beside]
+    return [beside / str(given), beside] if given else [beside]
+
+
+def _find(entry: str, bases: Sequence[Path]) -> Path | None:
+    for base in bases:
+        # Some tools write "../train/images" into a file that lies beside "train".
+        for place in dict.fromkeys((entry, entry.removeprefix("../"))):
+            if (base / place).exists():
+                return Path(os.path.normpath(base / place))
+    return None
+
+
+def _each_once(splits: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Path, ...]]:
+    """Every place in one split: Ultralytics asks for two, and gets one twice if there is one."""
+    owner: dict[Path, str] = {}
+    for split, places in splits.items():
+        for place in places:
+            if place not in owner or split_called(place.name) == split_called(split):
+                owner[place] = split
+    found: dict[str, tuple[Path, ...]] = {}
+    for place, split in owner.items():
+        name = split_called(split) or split
+        found[name] = (*found.get(name, ()), place)
+    return found

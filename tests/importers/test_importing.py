@@ -1,0 +1,195 @@
+"""An import is a run: beside others, the same when repeated, whole or to be completed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grounded_sam2.errors import DatasetError, StoreError
+from grounded_sam2.exporters import ExportOptions, export
+from grounded_sam2.importers import importing
+from grounded_sam2.runner import RunInterrupted
+from grounded_sam2.store import LabelStore
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, picture: Any, write_json: Any) -> Callable[..., Path]:
+    """Writes a COCO dataset of pictures, each with one box of this class."""
+
+    def write(*names: str, name: str = "cat") -> Path:
+        data = tmp_path / "data"
+        images = [{"id": n, "file_name": f"{each}.png"} for n, each in enumerate(names)]
+        boxes = [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": [n, 0, 2, 2]}
+            for n, _ in enumerate(names)
+        ]
+        for each in names:
+            picture(data / f"{each}.png")
+        parts = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": name}]}
+        write_json(data / "labels.json", parts)
+        return data
+
+    return write
+
+
+class Watch:
+    """Progress that remembers, and may press Ctrl-C after some pictures."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.total = self.labeled = self.failed = 0
+        self._stop_after = stop_after
+
+    def start(self, total: int) -> None:
+        self.total = total
+
+    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
+        self.labeled += labeled
+        self.failed += failed
+        if self.labeled == self._stop_after:
+            signal.raise_signal(signal.SIGINT)
+
+
+class TestRuns:
+    def test_stands_beside_what_a_model_has_labeled(
+        self, labeled: Any, dataset: Any, tmp_path: Path
+    ) -> None:
+        labeled.add("m.png", labeled.label(labeled.disc()))
+        labeled.store.close()
+        summary = importing.import_labels(dataset("a"), labeled.folder)
+        with LabelStore.open(labeled.folder) as store:
+            assert [run.id for run in store.runs()] == [labeled.run.id, summary.run_id]
+            assert store.run().recipe.models == {"import": "coco"}
+            assert store.run().recipe.source == "../data"
+            assert store.run().ontology == (("cat", "cat"),)
+            assert [item.item_id for item, _ in store.labels(labeled.run.id)] == ["m.png"]
+            assert [item.item_id for item, _ in store.labels()] == ["a.png"]
+            options = ExportOptions(run_id=summary.run_id)
+            assert export("jsonl", store, tmp_path / "jsonl", options).objects == {"cat": 1}
+
+    def test_again_is_the_same_run_with_the_same_labels(self, dataset: Any, imported: Any) -> None:
+        first = imported(dataset("a", "b"))
+        second = imported(dataset("a", "b"))
+        assert second.summary.counts == first.summary.counts
+        assert second.objects == first.objects
+        with LabelStore.open(first.folder) as store:
+            assert len(store.runs()) == 1
+
+    def test_again_follows_the_dataset(self, dataset: Any, imported: Any) -> None:
+        imported(dataset("a", "b", "c"))
+        again = imported(dataset("b", "d", name="dog"))
+        assert {name: label.class_name for name, (label,) in again.objects.items()} == {
+            "b.png": "dog",
+            "d.png": "dog",
+        }
+        assert again.summary.counts.objects_per_class == {"dog": 2}
+
+    @pytest.mark.parametrize(
+        "other", [{"name": "second"}, {"origin": "model"}, {"crowds": True}], ids=str
+    )
+    def test_another_name_or_origin_is_another_run(
+        self, dataset: Any, imported: Any, other: Any
+    ) -> None:
+        imported(dataset("a"))
+        got = imported(dataset("a"), **other)
+        with LabelStore.open(got.folder) as store:
+            assert len(store.runs()) == 2
+
+    def test_of_two_datasets_are_two_runs(
+        self, dataset: Any, imported: Any, tmp_path: Path
+    ) -> None:
+        imported(dataset("a"))
+        data = dataset("b").rename(tmp_path / "other")
+        assert list(imported(data).objects) == ["b.png"]
+        with LabelStore.open(tmp_path / "labeled") as store:
+            assert [run.recipe.source for run in store.runs()] == ["../data", "../other"]
+
+    def test_pictures_are_known_by_content_and_size(self, dataset: Any, imported: Any) -> None:
+        got = imported(dataset("a"))
+        with LabelStore.open(got.folder) as store:
+            (item,) = store.done_items()
+        assert item.size_hw == (6, 8)
+        assert len(item.content_hash) == 64
+        assert item.path.samefile(got.folder.parent / "data" / "a.png")
+
+
+class TestInterruption:
+    def test_completes_what_was_stopped(
+        self, dataset: Any, imported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importing, "_BATCH", 1)
+        data = dataset("a", "b", "c")
+        with pytest.raises(RunInterrupted, match="stopped after 2 of 3 pictures; run the same"):
+            imported(data, progress=Watch(stop_after=2))
+        with LabelStore.open(tmp_path / "labeled") as store:
+            assert (store.summary().images, store.summary().pending) == (2, 1)
+        assert len(imported(data).objects) == 3
+
+    def test_progress_is_told(self, dataset: Any, imported: Any) -> None:
+        data = dataset("a", "b", "c")
+        (data / "b.png").unlink()
+        watch = Watch()
+        imported(data, progress=watch)
+        assert (watch.total, watch.labeled, watch.failed) == (3, 2, 1)
+
+    def test_another_process_is_writing(self, dataset: Any, tmp_path: Path) -> None:
+        with LabelStore.create(tmp_path / "labeled"), pytest.raises(StoreError, match="another"):
+            importing.import_labels(dataset("a"), tmp_path / "labeled")
+
+
+class TestWhole:
+    def test_a_dataset_that_cannot_be_listed_begins_no_run(
+        self, imported: Any, tmp_path: Path, picture: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        picture(tmp_path / "data" / "images" / "sub" / "a.png")
+        (tmp_path / "data" / "data.yaml").write_text("train: images\nnames: [cat]\n")
+        scandir = os.scandir
+
+        def refused(path: str) -> Any:
+            if str(path).endswith("sub"):
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refused)
+        with pytest.raises(DatasetError, match="cannot be listed: Permission denied"):
+            imported(tmp_path / "data")
+        with LabelStore.open(tmp_path / "labeled") as store:
+            assert store.runs() == []
+
+    def test_a_dataset_without_pictures(self, imported: Any, tmp_path: Path) -> None:
+        (tmp_path / "data" / "images").mkdir(parents=True)
+        (tmp_path / "data" / "data.yaml").write_text("train: images\nnames: [cat]\n")
+        with pytest.raises(DatasetError, match="holds no pictures"):
+            imported(tmp_path / "data")
+
+
+class TestRecognition:
+    def test_a_format_that_is_not_known(self, dataset: Any, imported: Any) -> None:
+        with pytest.raises(DatasetError, match="choose from coco, yolo, hf"):
+            imported(dataset("a"), format="voc")
+
+    def test_a_format_that_it_is_not(self, dataset: Any, imported: Any) -> None:
+        with pytest.raises(DatasetError, match="no Parquet files"):
+            imported(dataset("a"), format="hf")
+
+    @pytest.mark.parametrize("what", ["absent", "folder", "text"])
+    def test_no_dataset(self, imported: Any, tmp_path: Path, what: str) -> None:
+        path = tmp_path / "data"
+        if what == "folder":
+            path.mkdir()
+        elif what == "text":
+            path.write_text("cats")
+        with pytest.raises(DatasetError, match=str(path)):
+            imported(path)
+        assert not (tmp_path / "labeled").exists()
+
+    def test_our_own_output_folder_is_none(self, imported: Any, dataset: Any) -> None:
+        got = imported(dataset("a"))
+        with LabelStore.open(got.folder) as store:
+            export("jsonl", store, got.folder / "jsonl")
+        with pytest.raises(DatasetError, match="no COCO annotations"):
+            imported(got.folder)

@@ -1,0 +1,48 @@
+"""What splits are called, and ids that begin with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from grounded_sam2.importers.splits import id_in_split, split_called, split_named_in
+
+
+@pytest.mark.parametrize(
+    ("name", "called", "named"),
+    [
+        ("train", "train", "train"),
+        ("Training", "train", "train"),
+        ("train2017", "train", "train"),
+        ("valid", "val", "val"),
+        ("validation", "val", "val"),
+        ("test", "test", "test"),
+        ("instances_val2017", None, "val"),
+        ("my_test-v2", None, "test"),
+        ("train_val", None, None),
+        ("trainers", None, None),
+        ("labels", None, None),
+        ("", None, None),
+    ],
+)
+def test_names(name: str, called: str | None, named: str | None) -> None:
+    assert split_called(name) == called
+    assert split_named_in(name) == named
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "item_id"),
+    [
+        ("a.png", None, "a.png"),
+        ("a.png", "val", "val/a.png"),
+        ("sub/a.png", "val", "val/sub/a.png"),
+        ("val/a.png", "val", "val/a.png"),
+        ("validation/a.png", "val", "val/a.png"),
+        ("train/a.png", "val", "val/train/a.png"),
+        ("val", "val", "val/val"),
+        ("../.././a.png", "val", "val/a.png"),
+        ("/a.png", None, "a.png"),
+        ("..", None, ""),
+    ],
+)
+def test_ids(name: str, split: str | None, item_id: str) -> None:
+    assert id_in_split(name, split) == item_id

@@ -1,0 +1,289 @@
+"""YOLO as it is found: data.yaml in all its forms, rows of all kinds, files that lack the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from grounded_sam2.errors import DatasetError
+from grounded_sam2.store import LabelStore
+
+SQUARE = "0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
+"""Of 8 × 8 pixels, the 4 × 4 in the middle."""
+
+
+@pytest.fixture
+def yolo(tmp_path: Path, picture: Any) -> Callable[..., Path]:
+    """Writes a dataset of one picture of 8 × 8 with this label file, unless told otherwise."""
+
+    def write(rows: str | None = SQUARE, *, names: Any = ("cat", "dog"), **values: Any) -> Path:
+        data = tmp_path / "data"
+        picture(data / "images" / "train" / "a.png", (8, 8))
+        (data / "labels" / "train").mkdir(parents=True, exist_ok=True)
+        if rows is not None:
+            (data / "labels" / "train" / "a.txt").write_text(rows, encoding="utf-8")
+        given = {"train": "images/train", "names": list(names) if names else names} | values
+        (data / "data.yaml").write_text(yaml.safe_dump(given))
+        return data
+
+    return write
+
+
+class TestRows:
+    def test_an_outline(self, yolo: Any, imported: Any) -> None:
+        label = imported(yolo()).only
+        expected = np.zeros((8, 8), bool)
+        expected[2:6, 2:6] = True
+        np.testing.assert_array_equal(label.mask.decode(), expected)
+        assert label.box_xyxy == (2, 2, 6, 6)
+        assert (label.class_name, label.caption, label.origin) == ("cat", "cat", "human")
+
+    def test_a_box(self, yolo: Any, imported: Any) -> None:
+        label = imported(yolo("1 0.5 0.5 0.25 0.75\n")).only
+        assert label.mask is None
+        assert label.box_xyxy == (3, 1, 5, 7)
+        assert label.class_name == "dog"
+
+    def test_boxes_and_outlines_in_one_file(self, yolo: Any, imported: Any) -> None:
+        first, second = imported(yolo(f"1 0.5 0.5 0.25 0.75\n{SQUARE}\n")).objects["train/a.png"]
+        assert first.mask is None
+        assert second.mask is not None
+
+    @pytest.mark.parametrize("row", ["1 0.5 0.5 0.25 0.75 0.625", f"{SQUARE} 0.625"])
+    def test_one_number_more_is_a_confidence(self, yolo: Any, imported: Any, row: str) -> None:
+        assert imported(yolo(row)).only.confidence == 0.625
+
+    def test_a_hole_on_a_bridge_of_no_width(self, yolo: Any, imported: Any) -> None:
+        outer = "0 0  1 0  1 1  0 1  0 0"
+        inner = "0.25 0.25  0.25 0.75  0.75 0.75  0.75 0.25  0.25 0.25"
+        mask = imported(yolo(f"0 {outer} {inner} 0 0")).only.mask.decode()
+        assert mask.sum() == 48
+        assert not mask[2:6, 2:6].any()
+
+    def test_two_parts_on_a_bridge_of_no_width(self, yolo: Any, imported: Any) -> None:
+        first = "0 0  0.25 0  0.25 0.25  0 0.25  0 0"
+        second = "0.75 0.75  1 0.75  1 1  0.75 1  0.75 0.75"
+        mask = imported(yolo(f"0 {first} {second} 0 0")).only.mask.decode()
+        assert mask.sum() == 8
+        assert mask[0:2, 0:2].all()
+        assert mask[6:8, 6:8].all()
+
+    def test_slightly_outside_is_cut_off(self, yolo: Any, imported: Any) -> None:
+        got = imported(yolo("0 -0.005 0 1.005 0 1.005 1.004 -0.005 1.004"))
+        assert got.only.mask.area == 64
+        assert got.reasons == {}
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            ("cat 0.5 0.5 0.25 0.75", "holds what is no number; left out"),
+            ("2 0.5 0.5 0.25 0.75", "of a class that data.yaml does not name; left out"),
+            ("-1 0.5 0.5 0.25 0.75", "of a class that data.yaml does not name; left out"),
+            ("0.5 0.5 0.5 0.25 0.75", "of a class that data.yaml does not name; left out"),
+            ("nan 0.5 0.5 0.25 0.75", "of a class that data.yaml does not name; left out"),
+            ("0", "has too few numbers for a box or an outline; left out"),
+            ("0 0.5 0.5", "has too few numbers for a box or an outline; left out"),
+            ("0 0.5 0.5 nan 0.5", "coordinates are not within 0 and 1; left out"),
+            ("0 320 240 100 50", "coordinates are not within 0 and 1; left out"),
+            ("0 0 0 1.02 0 1.02 1", "coordinates are not within 0 and 1; left out"),
+            ("0 0.5 0.5 0 0.5", "is a box without extent; left out"),
+            ("0 0.5 0.5 0.5 0.5 0.5 0.5", "holds nothing of the picture; left out"),
+        ],
+    )
+    def test_a_broken_one_is_named_and_costs_nothing_else(
+        self, yolo: Any, imported: Any, row: str, reason: str
+    ) -> None:
+        got = imported(yolo(f"{SQUARE}\n\n{row}\n"))
+        assert got.only.mask.area == 16
+        (problem,) = [each for each in got.summary.problems if each.reason == reason]
+        assert problem.count == 1
+        assert problem.examples[0].startswith("line 3 of train/a.png")
+
+    def test_windows_lines_and_a_byte_order_mark(self, yolo: Any, imported: Any) -> None:
+        assert len(imported(yolo(f"\ufeff{SQUARE}\r\n{SQUARE}\r\n")).objects["train/a.png"]) == 2
+
+
+class TestFiles:
+    @pytest.mark.parametrize("rows", ["", "\n", None], ids=["empty", "blank", "missing"])
+    def test_a_picture_without_labels_is_background(
+        self, yolo: Any, imported: Any, rows: str | None
+    ) -> None:
+        assert imported(yolo(rows)).objects == {"train/a.png": ()}
+
+    def test_labels_that_cannot_be_read_are_no_background(self, yolo: Any, imported: Any) -> None:
+        data = yolo()
+        (data / "labels" / "train" / "a.txt").write_bytes(b"\xff\xfe0")
+        got = imported(data)
+        assert got.objects == {}
+        assert "cannot be read" in got.failures["train/a.png"]
+
+    def test_labels_without_a_picture_are_named(self, yolo: Any, imported: Any) -> None:
+        data = yolo()
+        (data / "labels" / "train" / "sub").mkdir()
+        (data / "labels" / "train" / "sub" / "lost.txt").write_text(SQUARE)
+        (data / "labels" / "train" / "classes.txt").write_text("cat\ndog\n")
+        got = imported(data)
+        assert got.reasons == {"labels without a picture; left out": 1}
+        assert got.summary.problems[0].examples[0].endswith("sub/lost.txt")
+
+    def test_sub_folders_upper_case_endings_and_a_stem_twice(
+        self, yolo: Any, imported: Any, picture: Any
+    ) -> None:
+        data = yolo()
+        picture(data / "images" / "train" / "sub" / "b.PNG", (8, 8))
+        picture(data / "images" / "train" / "a.jpg", (8, 8))
+        (data / "labels" / "train" / "sub").mkdir()
+        (data / "labels" / "train" / "sub" / "b.txt").write_text(SQUARE)
+        got = imported(data)
+        counts = {name: len(objects) for name, objects in got.objects.items()}
+        assert counts == {"train/a.jpg": 1, "train/a.png": 1, "train/sub/b.PNG": 1}
+
+    def test_labels_of_a_turned_picture_are_upright(
+        self, yolo: Any, imported: Any, picture: Any
+    ) -> None:
+        data = yolo("0 0.25 0.5 0.5 1")
+        (data / "images" / "train" / "a.png").unlink()
+        picture(data / "images" / "train" / "a.jpg", (4, 8), orientation=6)
+        assert imported(data).only.box_xyxy == (0, 0, 2, 8)
+
+    def test_labels_beside_the_pictures(self, imported: Any, picture: Any, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        picture(data / "obj" / "a.png", (8, 8))
+        (data / "obj" / "a.txt").write_text(SQUARE)
+        (data / "data.yaml").write_text("train: obj\nnames: [cat]\n")
+        assert imported(data).only.mask.area == 16
+
+    def test_the_last_folder_called_images_counts(
+        self, imported: Any, picture: Any, tmp_path: Path
+    ) -> None:
+        data = tmp_path / "images" / "data"
+        picture(data / "images" / "a.png", (8, 8))
+        (data / "labels").mkdir()
+        (data / "labels" / "a.txt").write_text(SQUARE)
+        (data / "data.yaml").write_text("train: images\nnames: [cat]\n")
+        assert imported(data).only
+
+
+class TestDataYaml:
+    @pytest.mark.parametrize(
+        ("names", "classes"),
+        [
+            (["cat", "dog"], ["cat", "dog"]),
+            ({0: "cat", 5: "dog"}, ["cat", "dog"]),
+            ({"10": "dog", "0": "cat", "9": "owl"}, ["cat", "owl", "dog"]),
+            (["cat", "cat"], ["cat"]),
+            ([1, 2], ["1", "2"]),
+        ],
+    )
+    def test_names(self, yolo: Any, imported: Any, names: Any, classes: list[str]) -> None:
+        data = yolo(names=None)
+        (data / "data.yaml").write_text(yaml.safe_dump({"train": "images/train", "names": names}))
+        got = imported(data)
+        assert list(got.summary.counts.objects_per_class) == classes
+        assert got.only.class_name == classes[0]
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"path": "."},
+            {"path": "../data"},
+            {"path": "{root}"},
+            {"path": "/somewhere/else"},
+            {"train": ["images/train"]},
+            {"train": "../images/train"},
+            {"train": "{root}/images/train"},
+            {"train": "images"},
+            {"train": "train.txt"},
+            {"train": ["listed.txt"]},
+            {"val": "images/train"},
+            {"train": "images/train", "val": "images/train", "test": ""},
+            {"train": "images/train/", "val": "absent"},
+        ],
+        ids=str,
+    )
+    def test_places(self, yolo: Any, imported: Any, tmp_path: Path, values: dict[str, Any]) -> None:
+        root = str(tmp_path / "data")
+        filled = {
+            key: value.replace("{root}", root) if isinstance(value, str) else value
+            for key, value in values.items()
+        }
+        data = yolo(**filled)
+        (data / "train.txt").write_text("./images/train/a.png\n\n")
+        (data / "listed.txt").write_text(f"{root}/images/train/a.png\n")
+        assert list(imported(data).objects) == ["train/a.png"]
+
+    def test_a_place_for_two_splits_is_of_the_one_it_is_called_by(
+        self, yolo: Any, imported: Any, picture: Any
+    ) -> None:
+        data = yolo(train="images/val", val="images/val")
+        picture(data / "images" / "val" / "b.png", (8, 8))
+        assert list(imported(data).objects) == ["val/b.png"]
+
+    def test_places_that_are_missing_are_named(self, yolo: Any, imported: Any) -> None:
+        got = imported(yolo(test="images/absent"))
+        assert list(got.objects) == ["train/a.png"]
+        assert got.reasons == {"places in data.yaml that are not there; left out": 1}
+
+    def test_several_folders_keep_their_names(self, yolo: Any, imported: Any, picture: Any) -> None:
+        data = yolo(train=["images/one", "images/two"])
+        for folder in ("one", "two"):
+            picture(data / "images" / folder / "x.png", (8, 8))
+        assert list(imported(data).objects) == ["train/one/x.png", "train/two/x.png"]
+
+    def test_lists_with_missing_pictures_and_equal_names(
+        self, yolo: Any, imported: Any, picture: Any
+    ) -> None:
+        data = yolo(train="list.txt")
+        picture(data / "one" / "x.png", (8, 8))
+        picture(data / "two" / "x.png", (8, 8))
+        (data / "list.txt").write_text("one/x.png\ntwo/x.png\ntwo/lost.png\n")
+        got = imported(data)
+        assert list(got.objects) == ["train/x-list.png", "train/x.png"]
+        assert "does not exist" in got.failures["train/lost.png"]
+
+    def test_pictures_in_a_folder_that_is_given(
+        self, yolo: Any, imported: Any, picture: Any, tmp_path: Path
+    ) -> None:
+        picture(tmp_path / "moved" / "images" / "b.png", (8, 8))
+        data = yolo(train="images")
+        assert list(imported(data, images=tmp_path / "moved").objects) == ["train/b.png"]
+
+    def test_the_file_itself_or_one_of_another_name(self, yolo: Any, imported: Any) -> None:
+        data = yolo()
+        assert imported(data / "data.yaml").only
+        (data / "data.yaml").rename(data / "shapes.yml")
+        assert imported(data).only
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("train: images/train\n", "names no classes"),
+            ("train: images/train\nnames: []\n", "names no classes"),
+            ("train: images/train\nnames: {cat: 0}\n", "numbers with names"),
+            ("names: [cat]\n", "it names none"),
+            ("names: [cat]\ntrain: absent\n", "train: absent"),
+            ("names: [cat]\ntrain: images/train\nkpt_shape: [17, 3]\n", "poses"),
+            ("- cat\n", "no data.yaml"),
+            ("names: [cat\n", "no YAML"),
+            ("a: 2024-13-45\n", "no YAML"),
+        ],
+    )
+    def test_one_that_does_not_say_what_is_needed(
+        self, yolo: Any, imported: Any, tmp_path: Path, text: str, says: str
+    ) -> None:
+        data = yolo()
+        (data / "data.yaml").write_text(text)
+        with pytest.raises(DatasetError, match=says):
+            imported(data)
+        with LabelStore.open(tmp_path / "labeled") as store:
+            assert store.runs() == []
+
+    def test_none_at_all(self, imported: Any, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        with pytest.raises(DatasetError, match=r"no data\.yaml"):
+            imported(tmp_path / "data", format="yolo")
