@@ -8,6 +8,7 @@ out, so that a run which was interrupted forms the same batches as one that was 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ from itertools import islice
 
 from grounded_sam2.asking import reason
 from grounded_sam2.config import Config, ImageConfig
+from grounded_sam2.errors import SourceError
 from grounded_sam2.results import Findings, Image
 from grounded_sam2.sources.image import load_frame
 from grounded_sam2.sources.refs import ImageRef, PictureSource
@@ -25,6 +27,9 @@ from grounded_sam2.stages import Occupancy
 from grounded_sam2.store import Item, KnownItem, LabelStore
 
 __all__ = ["Opened", "opened_batches"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What every later picture that must be fetched would meet as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +135,11 @@ class _Opener:
         try:
             frame = load_frame(ref.bring(), ref.item_id, config=self.limits)
         except Exception as error:  # whatever a broken file does to a decoder, the run goes on
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise SourceError(
+                    f"picture '{ref.item_id}' cannot be kept in the output folder: "
+                    f"{error.strerror}; make space and run the same command again"
+                ) from error
             return Opened(item, error=reason(error))
         if known is not None and frame.content_hash != known.state.content_hash:
             captions, earlier = self.captions, None  # it has changed just now
@@ -151,7 +161,7 @@ def _unchanged(ref: ImageRef, stamp: str | None, state: KnownItem) -> bool:
         return False  # the store has nothing of it
     if stamp is None:
         return True  # what cannot be looked at has not changed: its labels stay
-    if stamp == state.file_stamp and ref.is_here():
+    if stamp == state.file_stamp and (ref.is_here() or state.status == "failed"):
         return True
     if state.content_hash is None:
         return False

@@ -24,7 +24,13 @@ from typing import Any, Protocol
 
 from grounded_sam2.asking import Asking
 from grounded_sam2.config import Config
-from grounded_sam2.errors import CheckpointError, ConfigError, OntologyError, PromptError
+from grounded_sam2.errors import (
+    CheckpointError,
+    ConfigError,
+    OntologyError,
+    PromptError,
+    SourceError,
+)
 from grounded_sam2.interrupts import StopRequest
 from grounded_sam2.labeling import captions_of
 from grounded_sam2.models.protocols import Detector, Segmenter
@@ -32,7 +38,7 @@ from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.prefetch import Opened, opened_batches
 from grounded_sam2.recipes import OntologyChange, least_confidence, recipe_of
 from grounded_sam2.settling import Settled, ask, settle
-from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.sources.refs import PictureSource, UnreadableRef
 from grounded_sam2.stages import Occupancy, Stages, StageTime
 from grounded_sam2.store import LabelStore
 
@@ -146,6 +152,8 @@ def label_source(
         RunInterrupted: Ctrl-C. What the models have begun is finished and written first; a second
             Ctrl-C does not wait for it.
         CheckpointError, ConfigError, OntologyError, SourceError: nothing can be labeled so.
+        SourceError: also when nothing is pruned, because a folder of the source cannot be read, and
+            when the disk has no space for a picture that must be fetched.
     """
     began = time.perf_counter()
     captions = captions_of(ontology, config)
@@ -160,6 +168,8 @@ def label_source(
         versions=_versions(),
         new_run=new_run,
     )
+    if prune:
+        _check_readable(source)
     there = store.register(run.id, ((ref.item_id, ref.path) for ref in source), prune=prune)
     if progress is not None:
         progress.start(there.total)
@@ -231,6 +241,16 @@ def _batch_size(
         return wanted
     before = settings_before.get("runtime", {}).get("batch_size")
     return before if isinstance(before, int) else auto_batch_size()
+
+
+def _check_readable(source: PictureSource) -> None:
+    """A folder that cannot be read looks like one whose pictures are gone."""
+    for ref in source:
+        if isinstance(ref, UnreadableRef):
+            raise SourceError(
+                f"{ref.reason}; its pictures may still be there, so that nothing is pruned: make "
+                "it readable, or run without --prune"
+            )
 
 
 def _decide_removed(

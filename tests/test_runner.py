@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,12 +16,13 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.config import Config
-from grounded_sam2.errors import CheckpointError, PromptError, StoreError
+from grounded_sam2.errors import CheckpointError, PromptError, SourceError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.recipes import OntologyChange, recipe_of
 from grounded_sam2.runner import RunInterrupted, label_source
 from grounded_sam2.sources.folder import FolderSource
+from grounded_sam2.sources.refs import ImageRef, UnreadableRef
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
@@ -445,6 +447,67 @@ def test_a_removed_picture_is_reported_and_dropped_only_when_asked(images, tmp_p
     summary = run(images, tmp_path / "labeled", prune=True)
     assert (summary.removed, summary.pruned) == (1, True)
     assert len(content(tmp_path / "labeled")) == 7
+
+
+class Source:
+    """Pictures whose references are given."""
+
+    def __init__(self, root, *refs) -> None:
+        self.root = root
+        self.refs = refs
+
+    def __iter__(self):
+        return iter(self.refs)
+
+
+def label_refs(source, labeled, **options):
+    with LabelStore.create(labeled) as store:
+        return label_source(
+            source, store, FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG, **options
+        )
+
+
+def test_nothing_is_pruned_while_a_folder_cannot_be_read(images, tmp_path):
+    refs = list(FolderSource(images))
+    label_refs(Source(images, *refs), tmp_path / "labeled")
+    lost = UnreadableRef("sub", images / "sub", "source: folder 'sub' cannot be listed")
+    partly = Source(images, *refs[:5], lost)
+    with pytest.raises(SourceError, match=r"'sub' cannot be listed; .*nothing is pruned"):
+        label_refs(partly, tmp_path / "labeled", prune=True)
+    summary = label_refs(partly, tmp_path / "labeled")
+    assert (summary.failed, summary.removed) == (1, 3)
+    with LabelStore.open(tmp_path / "labeled") as store:
+        assert (store.summary().images, store.summary().failed) == (8, 1)
+
+
+def test_a_full_disk_ends_the_run_instead_of_failing_every_picture(images, tmp_path):
+    class Full(ImageRef):
+        def bring(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    refs = list(FolderSource(images))
+    full = Full(refs[4].item_id, refs[4].path)
+    source = Source(images, *refs[:4], full, *refs[5:])
+    with pytest.raises(SourceError, match="No space left on device; make space"):
+        label_refs(source, tmp_path / "labeled")
+    with LabelStore.open(tmp_path / "labeled") as store:
+        assert (store.summary().images, store.summary().failed) == (3, 0)
+
+
+def test_a_picture_that_failed_and_is_not_here_is_not_fetched_again(images, tmp_path):
+    class Away(ImageRef):
+        def is_here(self):
+            return False
+
+        def bring(self):
+            fetched.append(self.item_id)
+            raise OSError("no answer")
+
+    fetched: list[str] = []
+    source = Source(images, *(Away(ref.item_id, ref.path) for ref in FolderSource(images)))
+    assert label_refs(source, tmp_path / "labeled").failed == 8
+    assert label_refs(source, tmp_path / "labeled").nothing_to_do
+    assert len(fetched) == 8
 
 
 def test_labels_of_a_removed_picture_follow_the_ontology_while_that_needs_no_picture(
