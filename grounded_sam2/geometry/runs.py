@@ -5,17 +5,21 @@ mask whose first pixel is set begins with 0). From the fourth run on, the differ
 two before is written instead of the run. Each number is cut into groups of five bits, lowest
 first, in two's complement; bit 5 of a group says that another follows; 48 is added to make the
 byte printable. Byte for byte the format of pycocotools (``rleToString`` in ``maskApi.c``), here
-over whole arrays at once: reading and writing the runs of a large mask costs microseconds.
+over whole arrays at once: the runs of a large mask, or of many small ones.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry.ragged import Spans
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "pack_all", "unpack", "unpack_all"]
 
 _GROUP_LIMITS = 2 ** (5 * np.arange(1, 12, dtype=np.int64) - 1)
 """A number below the i-th limit (in magnitude, two's complement) fits into i + 1 groups."""
@@ -30,15 +34,29 @@ def pack(runs: NDArray[np.int64]) -> bytes:
     Returns:
         Printable ASCII; empty for no runs.
     """
+    return pack_all(runs, Spans([len(runs)]))[0]
+
+
+def pack_all(runs: NDArray[np.int64], masks: Spans) -> list[bytes]:
+    """`pack` for the runs of many masks, which stand one behind another.
+
+    Args:
+        runs: ``(n,)`` ``int64``, non-negative, each mask's beginning with background.
+        masks: where the runs of each mask are.
+
+    Returns:
+        As many counts, in order.
+    """
     numbers = runs.copy()
-    numbers[3:] -= runs[1:-2]
+    numbers[2:] -= np.where(masks.places() > 2, np.roll(runs, 2), 0)[2:]
     groups = np.searchsorted(_GROUP_LIMITS, numbers ^ (numbers >> 63), side="right") + 1
-    first = np.cumsum(groups) - groups
-    within = np.arange(groups.sum()) - np.repeat(first, groups)
-    text = (np.repeat(numbers, groups) >> (5 * within)) & 0x1F
+    written = Spans(groups)
+    text = (written.spread(numbers) >> (5 * written.places())) & 0x1F
     text += 0x20 + 48
-    text[first + groups - 1] -= 0x20
-    return bytes(text.astype(np.uint8))
+    text[written.ends - 1] -= 0x20
+    letters = text.astype(np.uint8).tobytes()
+    bounds = np.concatenate(([0], written.ends))[np.concatenate(([0], masks.ends))].tolist()
+    return [letters[start:end] for start, end in pairwise(bounds)]
 
 
 def unpack(counts: bytes) -> NDArray[np.int64]:
@@ -53,25 +71,69 @@ def unpack(counts: bytes) -> NDArray[np.int64]:
     Raises:
         GeometryError: bytes outside the format's alphabet, or a last number that is cut off.
     """
-    if not counts:
-        return np.zeros(0, np.int64)
-    groups = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
-    if groups.min() < 0 or groups.max() > 0x3F or groups[-1] & 0x20:
+    return unpack_all([counts])[0]
+
+
+def unpack_all(counts: Sequence[bytes]) -> tuple[NDArray[np.int64], Spans]:
+    """`unpack` for the counts of many masks.
+
+    Returns:
+        ``(n,)`` ``int64`` runs of all masks, one mask behind another, and where each one's are.
+
+    Raises:
+        GeometryError: as `unpack`; shows the counts that are damaged.
+    """
+    letters = np.frombuffer(b"".join(counts), np.uint8)
+    lengths = np.array([len(each) for each in counts], np.intp)
+    if not letters.size:
+        return np.zeros(0, np.int64), Spans(lengths)
+    groups = letters.astype(np.int64) - 48
+    last = (groups & 0x20) == 0
+    text_ends = np.cumsum(lengths)
+    _check_letters(counts, groups, last, text_ends)
+    number_ends = np.flatnonzero(last) + 1
+    written = Spans.until(number_ends)
+    if written.sizes.max() > len(_GROUP_LIMITS):
+        at = written.starts[written.sizes.argmax()]
+        which = counts[int(np.searchsorted(text_ends, at, side="right"))]
+        raise GeometryError(f"RLE counts {_excerpt(which)}: a run is longer than any mask")
+    numbers: NDArray[np.int64] = written.sums((groups & 0x1F) << (5 * written.places()))
+    negative = groups[number_ends - 1] & 0x10
+    numbers -= np.where(negative, np.int64(1) << (5 * written.sizes), 0)
+
+    # A mask's numbers end where its letters end.
+    masks = Spans.until(np.searchsorted(number_ends, text_ends, side="right"))
+    return _undo_differences(numbers, masks), masks
+
+
+def _undo_differences(numbers: NDArray[np.int64], masks: Spans) -> NDArray[np.int64]:
+    """Each number becomes its sum with all that stand an even number before it, but the first."""
+    place = masks.places()
+    runs = numbers.copy()
+    for parity in (0, 1):
+        chained = (place % 2 == parity) & (place > 0)
+        running = np.concatenate(([0], np.cumsum(np.where(chained, numbers, 0))))
+        before = masks.spread(running[masks.starts])
+        runs[chained] = (running[1:] - before)[chained]
+    return runs
+
+
+def _check_letters(
+    counts: Sequence[bytes],
+    groups: NDArray[np.int64],
+    last: NDArray[np.bool_],
+    text_ends: NDArray[np.intp],
+) -> None:
+    """Raise `GeometryError` for a letter outside the alphabet, or a number that is cut off."""
+    good = (groups >= 0) & (groups <= 0x3F)
+    filled = np.array([len(each) > 0 for each in counts])
+    good[text_ends[filled] - 1] &= last[text_ends[filled] - 1]
+    if not good.all():
+        which = counts[int(np.searchsorted(text_ends, np.argmin(good), side="right"))]
         raise GeometryError(
-            f"RLE counts {_excerpt(counts)}: not COCO-compressed or cut off; "
+            f"RLE counts {_excerpt(which)}: not COCO-compressed or cut off; "
             "give the counts as pycocotools wrote them"
         )
-    last = np.flatnonzero((groups & 0x20) == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    length = last - first + 1
-    if length.max() > len(_GROUP_LIMITS):
-        raise GeometryError(f"RLE counts {_excerpt(counts)}: a run is longer than any mask")
-    shift = 5 * (np.arange(groups.size) - np.repeat(first, length))
-    runs: NDArray[np.int64] = np.add.reduceat((groups & 0x1F) << shift, first)
-    runs -= np.where(groups[last] & 0x10, np.int64(1) << (5 * length), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs
 
 
 def _excerpt(counts: bytes) -> str:

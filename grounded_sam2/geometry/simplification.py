@@ -2,9 +2,10 @@
 
 Douglas and Peucker's rule: a chain of points is replaced by the line between its ends unless a
 point lies further from it than the tolerance, in which case the furthest one stays and both
-halves are looked at again. OpenCV's version is fast but measures to the endless line through
-the ends, and cleans up once more at the end; both can break the bound. So its answer is only the
-first guess: every chain is measured here, and split until the bound holds.
+halves are looked at again. OpenCV's version measures to the endless line through the ends, and
+cleans up once more at the end; both can break the bound. Here the chains of all outlines are
+measured at once, to the piece of line between their ends, and split until the bound holds. A
+finer tolerance goes on where a coarser one has stopped.
 
 David Douglas and Thomas Peucker, "Algorithms for the reduction of the number of points required
 to represent a digitized line or its caricature", 1973.
@@ -12,18 +13,21 @@ to represent a digitized line or its caricature", 1973.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry.outlines import Ring, as_points
+from grounded_sam2.geometry.ragged import Spans
 
-__all__ = ["kept_points", "simplify"]
+__all__ = ["coarsest", "kept_points", "outermost", "refine", "simplify"]
 
-Points = NDArray[np.float64]
+Points = NDArray[np.complex128]
+"""Of all rings, ``(n,)`` x + y·i in pixels."""
+_FEWEST = 3
 
 
-def simplify(ring: Points, tolerance: float, anchored: NDArray[np.bool_] | None = None) -> Points:
+def simplify(ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | None = None) -> Ring:
     """Leave out points of a closed outline.
 
     Args:
@@ -41,77 +45,120 @@ def simplify(ring: Points, tolerance: float, anchored: NDArray[np.bool_] | None 
 
 
 def kept_points(
-    ring: Points, tolerance: float, anchored: NDArray[np.bool_] | None = None
+    ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_]:
     """Which points of a closed outline `simplify` keeps: ``(n,)``; arguments as there."""
     if ring.ndim != 2 or ring.shape[1] != 2:
         raise GeometryError(f"outline of shape {ring.shape}: expected (n, 2)")
     if not tolerance >= 0:
         raise GeometryError(f"tolerance {tolerance}: must be 0 or more pixels")
-    if len(ring) <= 3:
-        return np.ones(len(ring), np.bool_)
-    kept = _first_guess(ring, tolerance)
-    if anchored is not None:
-        kept |= anchored
-    if kept.sum() < 2:
-        first = int(np.argmax(kept))
-        kept[[first, _furthest(ring, first)]] = True
-    while True:
-        begins = np.flatnonzero(kept)
-        ends = np.append(begins[1:], begins[0] + len(ring))
-        long = ends - begins > 1
-        if not long.any():
-            return kept
-        furthest, distances = _furthest_inside(ring, begins[long], ends[long])
-        broken = distances > tolerance
-        if broken.any():
-            kept[furthest[broken]] = True
-        elif len(begins) < 3:
-            kept[furthest[np.argmax(distances)]] = True
-        else:
-            return kept
+    points, rings = as_points(ring.astype(np.float64)), Spans([len(ring)])
+    turned = rings.turned(outermost(points, rings))
+    anchors = np.zeros(len(ring), np.bool_) if anchored is None else anchored[turned]
+    begin = coarsest(points[turned], rings, anchors)
+    kept = np.empty(len(ring), np.bool_)
+    kept[turned] = refine(points[turned], rings, begin, tolerance)
+    return kept
 
 
-def _first_guess(ring: Points, tolerance: float) -> NDArray[np.bool_]:
-    """``(n,)``, true for the points that OpenCV keeps, and others in the same places."""
-    points = ring.astype(np.float32)
-    guess = cv2.approxPolyDP(points, tolerance, closed=True)
-    # OpenCV returns points, not which ones. Each pair of numbers becomes one, to be looked up.
-    return np.isin(points.view(np.int64)[:, 0], guess.reshape(-1, 2).view(np.int64)[:, 0])
-
-
-def _furthest(ring: Points, index: int) -> int:
-    """Index of the point furthest from another one of the ring."""
-    return int(np.argmax(((ring - ring[index]) ** 2).sum(axis=1)))
-
-
-def _furthest_inside(
-    ring: Points, begins: NDArray[np.intp], ends: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], Points]:
-    """For each chain of points, the one furthest from the line between the ends.
+def outermost(points: Points, rings: Spans) -> NDArray[np.intp]:
+    """Index of a point of each ring that no other could stand for: the furthest from the first.
 
     Args:
-        ring: ``(n, 2)``.
-        begins: ``(k,)`` index of each chain's first point.
-        ends: ``(k,)`` index of its last point, at least 2 more; counts on beyond the ring's end.
+        points: ``(n,)`` of all rings.
+        rings: where the points of each are; 0 for one without.
+    """
+    found = np.zeros(len(rings), np.intp)
+    filled = rings.sizes > 0
+    those = Spans(rings.sizes[filled])
+    found[filled] = those.peaks(_squared(points - those.spread(points[those.starts])))
+    return found
+
+
+def coarsest(points: Points, rings: Spans, anchored: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The points to begin with: of each ring the first, and two more that lie far off.
+
+    Args:
+        points: ``(n,)`` of all rings, which begin at a point that shall stay.
+        rings: where the points of each are.
+        anchored: ``(n,)``, true for points that must stay, too.
 
     Returns:
-        ``(k,)`` indices, the first of each chain where several are as far, and ``(k,)`` distances
-        to the line segment.
+        ``(n,)``, true for the points to keep; all of a ring of three or fewer.
     """
-    sizes = ends - begins - 1
-    offsets = np.cumsum(sizes) - sizes
-    index = (np.arange(sizes.sum()) + np.repeat(begins + 1 - offsets, sizes)) % len(ring)
-    origin = ring[begins]
-    along = ring[ends % len(ring)] - origin
-    squared_length = (along**2).sum(axis=1)
-    squared_length[squared_length == 0] = 1  # ends in one place: the distance to that place
+    kept = anchored | rings.spread(rings.sizes <= _FEWEST)
+    kept[rings.starts[rings.sizes > 0]] = True
+    # The second is furthest from the first, the third from the line between them.
+    for number in (1, 2):
+        few = np.flatnonzero((rings.counts(kept) <= number) & (rings.sizes > _FEWEST))
+        if not few.size:
+            break
+        index = rings.indices(few)
+        those = Spans(rings.sizes[few])
+        ends = Spans(those.counts(kept[index]))
+        present = points[index[kept[index]]]
+        distance = _squared_distance(
+            points[index],
+            those.spread(present[ends.starts]),
+            those.spread(present[ends.ends - 1]),
+        )
+        distance[kept[index]] = -1
+        kept[index[those.peaks(distance)]] = True
+    return kept
 
-    x, y = (ring[index] - np.repeat(origin, sizes, axis=0)).T
-    along_x, along_y = np.repeat(along, sizes, axis=0).T
-    share = np.clip((x * along_x + y * along_y) / np.repeat(squared_length, sizes), 0, 1)
-    distance = np.hypot(x - share * along_x, y - share * along_y)
 
-    furthest = np.maximum.reduceat(distance, offsets)
-    hits = np.flatnonzero(distance == np.repeat(furthest, sizes))
-    return index[hits[np.searchsorted(hits, offsets)]], furthest
+def refine(
+    points: Points, rings: Spans, kept: NDArray[np.bool_], tolerance: float
+) -> NDArray[np.bool_]:
+    """Keep more points, until no point is further than the tolerance from the outline.
+
+    Args:
+        points: ``(n,)`` of all rings.
+        rings: where the points of each are.
+        kept: ``(n,)``, as `coarsest` says, or an earlier call with a larger tolerance.
+        tolerance: pixels.
+
+    Returns:
+        ``(n,)``, true for the points to keep.
+    """
+    kept = kept.copy()
+    starts = np.flatnonzero(kept)
+    # A chain ends before the next kept point; the last chain of a ring leads to its first point.
+    ends = np.append(starts[1:], len(points))
+    targets = np.append(starts[1:], 0)
+    filled = rings.sizes > 0
+    targets[np.searchsorted(starts, rings.ends[filled]) - 1] = rings.starts[filled]
+    while True:
+        long = ends - starts > 1
+        starts, ends, targets = starts[long], ends[long], targets[long]
+        if not starts.size:
+            return kept
+        chains = Spans(ends - starts - 1)
+        inner = chains.places() + chains.spread(starts + 1)
+        distance = _squared_distance(
+            points[inner], chains.spread(points[starts]), chains.spread(points[targets])
+        )
+        peaks = chains.peaks(distance)
+        broken = distance[peaks] > tolerance * tolerance
+        furthest = inner[peaks[broken]]
+        kept[furthest] = True
+        starts, ends, targets = (
+            np.concatenate((starts[broken], furthest)),
+            np.concatenate((furthest, ends[broken])),
+            np.concatenate((furthest, targets[broken])),
+        )
+
+
+def _squared_distance(points: Points, begins: Points, ends: Points) -> NDArray[np.float64]:
+    """Of each point to a piece of line: ``(n,)``, as all arguments."""
+    relative, along = points - begins, ends - begins
+    length = _squared(along)
+    length[length == 0] = 1  # ends in one place: the distance to that place
+    share = np.clip((relative.real * along.real + relative.imag * along.imag) / length, 0, 1)
+    return _squared(relative - share * along)
+
+
+def _squared(points: Points) -> NDArray[np.float64]:
+    # In real numbers: how complex ones are multiplied may depend on where they stand in an array.
+    x, y = points.real, points.imag
+    return x * x + y * y

@@ -1,4 +1,4 @@
-"""Outlines of a mask, traced on the edges of its pixels.
+"""Outlines of masks, traced on the edges of their pixels.
 
 The usual tracer walks from pixel centre to pixel centre, and what it returns is half a pixel too
 small on every side. Here the walk is OpenCV's, which is fast and knows what is nested in what,
@@ -15,18 +15,16 @@ y to y + 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.rle import Rle, encode
+from grounded_sam2.geometry.outlines import Outlines, Polygon
+from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.rle import Rle, decode_crops, encode
 
-__all__ = ["Polygon", "Ring", "as_rle", "has_holes", "rings"]
-
-Ring = NDArray[np.float64]
-"""A closed outline: ``(n, 2)`` x and y in pixels, the last point joined to the first."""
+__all__ = ["as_rle", "has_holes", "rings", "trace"]
 
 _STEPS = {
     (1, 0): 0,
@@ -40,40 +38,35 @@ _STEPS = {
 }
 """Directions counter-clockwise as seen on the screen, by (dx, dy)."""
 _STAYS = 8
-_DIRECTION = np.array([[_STEPS.get((dx, dy), _STAYS) for dx in (-1, 0, 1)] for dy in (-1, 0, 1)])
-_EDGE_START = np.array([(1, 1), (1, 0), (0, 0), (0, 1)])
-"""Where the walk along a pixel's right, upper, left and lower edge begins (x, y)."""
+_DIRECTIONS = 9
+_MOST_EDGES = 4
+_DIRECTION = np.array([_STEPS.get((dx, dy), _STAYS) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
 
 
-def _edges_by_turn() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number and list of the edges passed, by direction of arrival and of departure."""
-    number = np.zeros((9, 9), np.intp)
-    edges = np.zeros((9, 9, 4), np.intp)
+def _edges_by_turn() -> list[list[int]]:
+    """The edges passed, by direction of arrival and of departure."""
+    edges: list[list[int]] = [[] for _ in range(_DIRECTIONS**2)]
     for arrival in range(8):
         for departure in range(8):
             back = arrival + 4
             turn = (departure - back - 1) % 8 + 1
             passed = [(back + i) % 8 // 2 for i in range(1, turn) if (back + i) % 2 == 0]
-            number[arrival, departure] = len(passed)
-            edges[arrival, departure, : len(passed)] = passed
-    number[_STAYS, _STAYS] = 4  # a single pixel
-    edges[_STAYS, _STAYS] = (0, 1, 2, 3)
-    return number, edges
+            edges[_DIRECTIONS * arrival + departure] = passed
+    edges[-1] = [0, 1, 2, 3]  # a single pixel
+    return edges
 
 
-_EDGE_NUMBER, _EDGES = _edges_by_turn()
+_EDGES_BY_TURN = _edges_by_turn()
+_EDGE_NUMBER = np.array([len(edges) for edges in _EDGES_BY_TURN])
+_FIRST_EDGE, _LAST_EDGE = (
+    np.array([edges[i] if edges else -1 for edges in _EDGES_BY_TURN]) for i in (0, -1)
+)
+_EDGES = np.array([(edges + [-1] * _MOST_EDGES)[:_MOST_EDGES] for edges in _EDGES_BY_TURN]).ravel()
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Polygon:
-    """One part of a mask: its outline and the outlines of its holes.
-
-    On the screen the exterior runs counter-clockwise and the holes clockwise, so that the inside
-    is always to the left.
-    """
-
-    exterior: Ring
-    holes: tuple[Ring, ...] = ()
+_Y = 1 << 32
+"""Places are one number each, y · 2³² + x: they sort from top to bottom, then left to right."""
+_EDGE_START = np.array([_Y + 1, 1, 0, _Y])
+"""From a pixel to where the walk along its right, upper, left and lower edge begins."""
 
 
 def rings(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
@@ -90,19 +83,8 @@ def rings(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
     Raises:
         GeometryError: not a mask, or a damaged one.
     """
-    crop, origin_xy = as_rle(mask).decode_crop()
-    if not crop.size:
-        return []
-    walks, hierarchy = cv2.findContours(crop.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    outlines = [ring + np.array(origin_xy, np.float64) for ring in _on_edges(walks)]
-    parents: list[int] = hierarchy[0, :, 3].tolist()
-    holes: dict[int, list[Ring]] = {i: [] for i, parent in enumerate(parents) if parent < 0}
-    for outline, parent in zip(outlines, parents, strict=True):
-        if parent >= 0:
-            holes[parent].append(outline)
-    # OpenCV does not promise an order of its answers; ours has to be the same with any version.
-    parts = [Polygon(outlines[i], tuple(sorted(inner, key=_start))) for i, inner in holes.items()]
-    return sorted(parts, key=lambda part: _start(part.exterior))
+    crops = decode_crops([as_rle(mask)])
+    return trace(crops.pixels).moved(crops.origins_xy).polygons()[0]
 
 
 def has_holes(mask: NDArray[np.bool_] | Rle) -> bool:
@@ -119,42 +101,87 @@ def as_rle(mask: NDArray[np.bool_] | Rle) -> Rle:
     return mask if isinstance(mask, Rle) else encode(mask)[0]
 
 
-def _on_edges(walks: Sequence[NDArray[np.int32]]) -> list[Ring]:
-    """The corners of the pixel edges that walks over pixels pass, one ring per walk.
+def trace(masks: Sequence[NDArray[np.bool_]]) -> Outlines:
+    """The exact outlines of many masks; see `rings`.
+
+    Args:
+        masks: ``(h, w)`` ``bool`` in C order each, of any sizes.
+    """
+    walks: list[NDArray[np.int32]] = []
+    parents: list[NDArray[np.int32]] = []
+    numbers: list[int] = []
+    for mask in masks:
+        found: Sequence[NDArray[np.int32]] = ()
+        if mask.size:
+            found, hierarchy = cv2.findContours(
+                mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+            )
+        if found:
+            walks += found
+            parents.append(hierarchy[0, :, 3])
+        numbers.append(len(found))
+    of_mask = Spans(numbers)
+    if not walks:
+        return Outlines(np.zeros(0, np.complex128), Spans([]), Spans([]), of_mask)
+    inside = np.concatenate(parents).astype(np.intp)
+    parent = np.where(inside < 0, np.arange(len(walks)), inside + of_mask.spread(of_mask.starts))
+    return _in_order(*_corners(walks), parent, of_mask)
+
+
+def _corners(walks: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], Spans]:
+    """The corners of the pixel edges that walks over pixels pass.
 
     Args:
         walks: closed walks, ``(n_i, 1, 2)`` x and y, each step to one of the eight neighbours.
+
+    Returns:
+        ``(n,)`` places, one ring per walk, and where each ring's are.
     """
-    pixels = np.concatenate(walks)[:, 0].astype(np.intp)
-    ends = np.cumsum([len(walk) for walk in walks])
-    steps = pixels - pixels[_previous(ends)]
-    arrival = _DIRECTION[steps[:, 1] + 1, steps[:, 0] + 1]
-    departure = np.empty_like(arrival)
-    departure[_previous(ends)] = arrival
+    of_walk = Spans([len(walk) for walk in walks])
+    x, y = np.concatenate(walks)[:, 0].T
+    pixels = _Y * y.astype(np.int64) + x
+    before = of_walk.previous()
+    arrival = _DIRECTION[3 * (x - x[before]) + y - y[before] + 4]
+    turn = _DIRECTIONS * arrival + arrival[of_walk.following()]
+    number = _EDGE_NUMBER[turn]
 
-    number = _EDGE_NUMBER[arrival, departure]
-    pixel = np.repeat(np.arange(len(pixels)), number)
-    nth = np.arange(len(pixel)) - np.repeat(np.cumsum(number) - number, number)
-    edges = _EDGES[arrival[pixel], departure[pixel], nth]
-    edge_ends = np.cumsum(number)[ends - 1]
-
-    corner = edges != edges[_previous(edge_ends)]
-    corners = (pixels[pixel] + _EDGE_START[edges])[corner].astype(np.float64)
-    corner_ends = np.cumsum(corner)[edge_ends - 1]
-    return [_from_start(ring) for ring in np.split(corners, corner_ends[:-1])]
-
-
-def _previous(ends: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Index of each element's predecessor, where closed sequences lie one behind another."""
-    previous = np.arange(-1, ends[-1] - 1)
-    previous[np.concatenate(([0], ends[:-1]))] = ends - 1
-    return previous
+    # At a concave corner the walk may pass a pixel without an edge.
+    passed = number > 0
+    if not passed.all():
+        of_walk = Spans(of_walk.counts(passed))
+        pixels, turn, number = pixels[passed], turn[passed], number[passed]
+    bends = _FIRST_EDGE[turn] != _LAST_EDGE[turn][of_walk.previous()]
+    # Between two edges of one pixel there is always a corner; it is where the second begins.
+    of_pixel = Spans(number - 1 + bends)
+    nth = of_pixel.places() + of_pixel.spread(_MOST_EDGES * turn + ~bends)
+    corners = of_pixel.spread(pixels) + _EDGE_START[_EDGES[nth]]
+    return corners, Spans(of_walk.sums(of_pixel.sizes))
 
 
-def _from_start(ring: Ring) -> Ring:
-    start = np.lexsort((ring[:, 0], ring[:, 1]))[0]
-    return np.roll(ring, -start, axis=0)
+def _in_order(
+    corners: NDArray[np.int64],
+    of_ring: Spans,
+    parents: NDArray[np.intp],
+    of_mask: Spans,
+) -> Outlines:
+    """The rings in the order that `rings` promises, whatever OpenCV's is.
 
+    Args:
+        corners: ``(n,)`` places, of all rings.
+        of_ring: where the corners of each ring are.
+        parents: ``(len(of_ring),)`` the exterior around a hole; an exterior's own number.
+        of_mask: where the rings of each mask are.
+    """
+    first = of_ring.peaks(-corners)
+    start = corners[first]
+    is_hole = parents != np.arange(len(parents))
+    order = np.lexsort((start, is_hole, start[parents], of_mask.owners()))
 
-def _start(ring: Ring) -> tuple[float, float]:
-    return float(ring[0, 1]), float(ring[0, 0])
+    rings = Spans(of_ring.sizes[order])
+    corners = corners[of_ring.turned(first)][of_ring.indices(order)]
+    points = (corners & (_Y - 1)) + 1j * (corners >> 32)
+
+    exteriors = ~is_hole[order]
+    starts_of_parts = np.flatnonzero(exteriors)
+    parts = Spans(np.diff(starts_of_parts, append=len(order)))
+    return Outlines(points, rings, parts, Spans(of_mask.counts(exteriors)))

@@ -5,7 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from grounded_sam2.geometry import bridges
-from grounded_sam2.geometry.bridges import join
+from grounded_sam2.geometry.bridges import join, walk_around_all
+from grounded_sam2.geometry.outlines import as_points
+from grounded_sam2.geometry.ragged import Spans
 from grounded_sam2.geometry.rasterisation import fill
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.geometry.tracing import rings
@@ -23,11 +25,19 @@ def square(left: float, top: float, side: float) -> Points:
     return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64)
 
 
-@pytest.mark.parametrize("many_points", [0, 10**9], ids=["at corners", "anywhere"])
+@pytest.mark.parametrize(
+    ("many_points", "many_pairs"),
+    [
+        pytest.param(0, 0, id="at corners"),
+        pytest.param(10**9, 0, id="anywhere"),
+        pytest.param(10**9, 10**9, id="all pairs of two rings compared"),
+    ],
+)
 def test_the_joined_ring_encloses_the_same_pixels(
-    dense: Mask, many_points: int, monkeypatch: pytest.MonkeyPatch
+    dense: Mask, many_points: int, many_pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridges, "_MANY_POINTS", many_points)
+    monkeypatch.setattr(bridges, "_MANY_PAIRS", many_pairs)
     joined, _ = join(all_rings(dense))
     assert fill([joined], (dense.shape[0], dense.shape[1])) == encode(dense)[0]
 
@@ -66,3 +76,26 @@ def test_a_single_ring_and_none() -> None:
     joined, ends = join([])
     assert joined.shape == (0, 2)
     assert ends.shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_rings_are_joined_where_they_are_nearest(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 60, (200, 2)), rng.integers(20, 200, (90, 2))
+    joined, ends = join([first.astype(np.float64), second.astype(np.float64)])
+    begin, end = joined[ends][:2]
+    nearest = np.linalg.norm(first[:, None] - second, axis=2).min()
+    assert np.linalg.norm(begin - end) == nearest
+
+
+def test_groups_of_rings_are_joined_each_on_its_own(parted: Mask, holed: Mask) -> None:
+    groups = [all_rings(parted), [square(0, 0, 3)], [], all_rings(holed)]
+    rings = [ring for group in groups for ring in group]
+    points = np.concatenate(rings)
+    walk, spans, ends = walk_around_all(
+        as_points(points), Spans([len(ring) for ring in rings]), Spans([len(g) for g in groups])
+    )
+    for group, indices, at_bridge in zip(groups, spans.split(walk), spans.split(ends), strict=True):
+        joined, expected = join(group)
+        np.testing.assert_array_equal(points[indices], joined)
+        np.testing.assert_array_equal(at_bridge, expected)

@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry.outlines import Polygon
 from grounded_sam2.geometry.rasterisation import fill, rasterise
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.geometry.tracing import Polygon, rings
+from grounded_sam2.geometry.tracing import rings
 
 Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from grounded_sam2.geometry.crops import (
+    crop_all,
+    extents,
+    runs_between,
+    runs_from_crops,
+    shortest,
+    trimmed,
+)
+from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.rle import encode, runs_of, sizes_of
+
+Mask = NDArray[np.bool_]
+
+
+def several(dense: Mask) -> list[Mask]:
+    """Masks of pictures of different sizes."""
+    return [dense, np.zeros((3, 2), np.bool_), dense.T.copy(), np.ones((4, 7), np.bool_), dense]
+
+
+def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
+    masks = several(dense)
+    rles = [encode(mask)[0] for mask in masks]
+    runs, spans = runs_of(rles)
+    boxes = extents(runs, spans, sizes_of(rles)[:, 0])
+    crops = crop_all(runs, spans, sizes_of(rles), boxes)
+    for mask, pixels, (left, top, right, bottom) in zip(
+        masks, crops.pixels, boxes.tolist(), strict=True
+    ):
+        np.testing.assert_array_equal(pixels, mask[top:bottom, left:right])
+        assert pixels.flags.c_contiguous
+        assert pixels.sum() == mask.sum()
+    assert crops.pictures_hw.tolist() == [list(mask.shape) for mask in masks]
+    assert crops.origins_xy.tolist() == boxes[:, :2].tolist()
+    assert crops.areas.tolist() == [mask.sum() for mask in masks]
+
+
+def test_changes_are_where_runs_of_set_pixels_begin_and_end(dense: Mask) -> None:
+    rles = [encode(mask)[0] for mask in several(dense)]
+    runs, spans = runs_of(rles)
+    boxes = extents(runs, spans, sizes_of(rles)[:, 0])
+    crops = crop_all(runs, spans, sizes_of(rles), boxes)
+    assert (crops.of_mask.sizes % 2 == 0).all()
+    for pixels, room, changes in zip(
+        crops.pixels,
+        crops.rooms.starts,
+        crops.of_mask.split(crops.changes),
+        strict=True,
+    ):
+        flat = np.zeros(pixels.size, np.bool_)
+        for begin, end in (changes - room).reshape(-1, 2).tolist():
+            flat[begin:end] = True
+        np.testing.assert_array_equal(flat, pixels.T.ravel())
+
+
+def test_runs_come_back_from_crops_with_any_margin(dense: Mask) -> None:
+    height, width = dense.shape
+    crop, (left, top) = trimmed(dense)
+    rows, columns = crop.shape
+    wider = dense[max(top - 1, 0) : top + rows + 2, max(left - 2, 0) : left + columns + 1]
+    runs, spans = runs_from_crops(
+        [crop, wider, dense, np.asfortranarray(dense)],
+        np.array([(left, top), (max(left - 2, 0), max(top - 1, 0)), (0, 0), (0, 0)]),
+        np.array([(height, width)] * 4),
+    )
+    expected = encode(dense)[0].runs().tolist()
+    assert [each.tolist() for each in spans.split(runs)] == [expected] * 4
+
+
+def test_what_is_trimmed_touches_its_four_sides(dense: Mask) -> None:
+    crop, (left, top) = trimmed(dense)
+    assert crop.sum() == dense.sum()
+    if crop.size:
+        np.testing.assert_array_equal(
+            crop, dense[top : top + crop.shape[0], left : left + crop.shape[1]]
+        )
+        assert all(side.any() for side in (crop[0], crop[-1], crop[:, 0], crop[:, -1]))
+
+
+@pytest.mark.parametrize(
+    ("places", "total", "runs"),
+    [
+        pytest.param([], 9, [9], id="no change"),
+        pytest.param([0], 9, [0, 9], id="at the begin"),
+        pytest.param([2, 9], 9, [2, 7], id="at the end of the picture"),
+        pytest.param([2, 4, 4, 6], 9, [2, 4, 3], id="twice in one place"),
+        pytest.param([2, 2, 2, 6], 9, [2, 4, 3], id="three times in one place"),
+        pytest.param([0, 0, 5, 5], 9, [9], id="all cancelled"),
+    ],
+)
+def test_runs_between_changes(places: list[int], total: int, runs: list[int]) -> None:
+    # Also when another mask stands before and behind.
+    found, spans = runs_between(
+        np.array([1, 3, *places, 0], np.int64), Spans([2, len(places), 1]), np.array([4, total, 5])
+    )
+    assert [each.tolist() for each in spans.split(found)] == [[1, 2, 1], runs, [0, 5]]
+
+
+def test_empty_runs_are_taken_out() -> None:
+    runs, spans = shortest(np.array([3, 0, 0, 2, 4, 0, 0, 0, 2]), Spans([5, 4]))
+    assert [each.tolist() for each in spans.split(runs)] == [[3, 2, 4], [0, 2]]
