@@ -18,7 +18,7 @@ import numpy as np
 from grounded_sam2.errors import DatasetError
 from grounded_sam2.geometry.boxes import clip, rounded, valid
 from grounded_sam2.geometry.polygons import Ring, fill
-from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.geometry.rle import Rle, bounding_boxes
 from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
 from grounded_sam2.importers.records import Box, GivenObject, GivenPicture, Trouble
 from grounded_sam2.results import Label, Labels, Origin
@@ -27,6 +27,8 @@ __all__ = ["labels_of"]
 
 _SizeHw: TypeAlias = tuple[int, int]
 
+_EMPTY = (0.0, 0.0, 0.0, 0.0)
+_CUT_OFF = "reaches out of the picture; cut off"
 _SLACK = 0.01
 """Share of a side by which coordinates may lie outside by rounding; and one pixel anyway."""
 
@@ -51,30 +53,54 @@ def labels_of(
         DatasetError: the labels are for a picture of another size.
     """
     canvas = _canvas(given, upright_hw, exif_orientation)
-    objects, troubles = [], list(given.troubles)
+    masks, troubles = [], list(given.troubles)
     for each in given.objects:
-        label, what_is_wrong = _label(each, canvas, given.normalised, origin)
+        mask, what_is_wrong = _mask(each, canvas)
+        masks.append(mask)
         troubles += what_is_wrong
-        if label is not None:
-            objects.append(label)
+    extents = iter(bounding_boxes([mask for mask in masks if mask is not None]).tolist())
+    objects = []
+    for each, mask in zip(given.objects, masks, strict=True):
+        box: Box | None = None if mask is None else tuple(next(extents))
+        if box == _EMPTY:
+            troubles.append(Trouble("outline holds no pixel; kept as a box, if any", each.where))
+            mask = box = None
+        if box is None:
+            box, what_is_wrong = _box(each, canvas)
+            troubles += what_is_wrong
+        if box is not None:
+            objects.append(_label(each, mask, box, origin))
     return Labels(upright_hw, tuple(objects)), troubles
 
 
 @dataclass(frozen=True, slots=True)
 class _Canvas:
-    """What coordinates are for: a size, and how to turn it upright."""
+    """What coordinates are for."""
 
     size_hw: _SizeHw
+    normalised: bool
+    """Whether they are shares of the size."""
     orientation: int = 1
+    """How to turn it upright."""
+
+    def in_pixels(self, points: Ring) -> Ring:
+        height, width = self.size_hw
+        return points * (width, height) if self.normalised else points
+
+    def is_left_by(self, points: Ring) -> bool:
+        """Whether points, in pixels, lie further outside than rounding explains."""
+        side = np.array(self.size_hw[::-1], np.float64)
+        slack = np.maximum(1.0, _SLACK * side)
+        return bool(((points < -slack) | (points > side + slack)).any())
 
 
 def _canvas(given: GivenPicture, upright_hw: _SizeHw, orientation: int) -> _Canvas:
     masks = [each.outline.size_hw for each in given.objects if isinstance(each.outline, Rle)]
     declared = given.declared_hw or (masks[0] if masks else upright_hw)
     if declared == upright_hw:
-        return _Canvas(upright_hw)
+        return _Canvas(upright_hw, given.normalised)
     if is_sideways(orientation) and declared == upright_hw[::-1]:
-        return _Canvas(declared, orientation)
+        return _Canvas(declared, given.normalised, orientation)
     (height, width), (has_height, has_width) = declared, upright_hw
     raise DatasetError(
         f"its labels are for a picture of {width}×{height} pixels, but it has {has_width}×"
@@ -82,18 +108,46 @@ def _canvas(given: GivenPicture, upright_hw: _SizeHw, orientation: int) -> _Canv
     )
 
 
-def _label(
-    given: GivenObject, canvas: _Canvas, normalised: bool, origin: Origin
-) -> tuple[Label | None, list[Trouble]]:
-    mask, troubles = _mask(given, canvas, normalised)
-    if mask is not None:
-        box: Box | None = mask.bbox_xyxy
+def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble]]:
+    """The mask on the upright picture, which may be empty; ``None`` if there is none."""
+    outline, troubles = given.outline, []
+    if outline is None:
+        return None, []
+    if isinstance(outline, Rle):
+        mask = outline
+        if mask.size_hw != canvas.size_hw:
+            kept = "kept as a box" if given.box_xyxy is not None else "left out"
+            reason = f"mask has another size than the picture; {kept}"
+            detail = "{1}×{0} instead of {3}×{2}".format(*mask.size_hw, *canvas.size_hw)
+            return None, [Trouble(reason, given.where, detail)]
     else:
-        box, more = _box(given, canvas, normalised)
-        troubles += more
-    if box is None:
-        return None, troubles
-    label = Label(
+        rings = [canvas.in_pixels(ring) for ring in outline]
+        if canvas.is_left_by(np.concatenate(rings)):
+            troubles.append(Trouble(_CUT_OFF, given.where))
+        mask = fill(rings, canvas.size_hw)
+    return turn_mask(mask, canvas.orientation), troubles
+
+
+def _box(given: GivenObject, canvas: _Canvas) -> tuple[Box | None, list[Trouble]]:
+    """The box on the upright picture of an object without a mask, if any of it lies there."""
+    if given.box_xyxy is not None:
+        points = np.array(given.box_xyxy).reshape(2, 2)
+    elif isinstance(given.outline, tuple):  # too thin for a mask
+        points = np.concatenate(given.outline)
+    else:
+        return None, []  # a mask of another size, which was told of
+    points = canvas.in_pixels(points)
+    troubles = [Trouble(_CUT_OFF, given.where)] if canvas.is_left_by(points) else []
+    inside = rounded(clip([[*points.min(axis=0), *points.max(axis=0)]], canvas.size_hw))
+    if not valid(inside)[0]:
+        return None, [Trouble("holds nothing of the picture; left out", given.where)]
+    turned = turn_points(inside.reshape(2, 2), canvas.orientation, canvas.size_hw)
+    left, top, right, bottom = rounded([[*turned.min(axis=0), *turned.max(axis=0)]])[0].tolist()
+    return (left, top, right, bottom), troubles
+
+
+def _label(given: GivenObject, mask: Rle | None, box: Box, origin: Origin) -> Label:
+    return Label(
         class_name=given.class_name,
         caption=given.caption or given.class_name,
         box_xyxy=box,
@@ -103,62 +157,3 @@ def _label(
         track_id=given.track_id,
         origin=origin,
     )
-    return label, troubles
-
-
-def _mask(
-    given: GivenObject, canvas: _Canvas, normalised: bool
-) -> tuple[Rle | None, list[Trouble]]:
-    """The mask on the upright picture, if there is one that covers any pixel."""
-    outline = given.outline
-    if outline is None:
-        return None, []
-    troubles = []
-    if isinstance(outline, Rle):
-        mask = outline
-        if mask.size_hw != canvas.size_hw:
-            kept = "kept as a box" if given.box_xyxy is not None else "left out"
-            detail = "{1}×{0} instead of {3}×{2}".format(*mask.size_hw, *canvas.size_hw)
-            return None, [
-                Trouble(f"mask has another size than the picture; {kept}", given.where, detail)
-            ]
-    else:
-        rings = [_in_pixels(ring, canvas, normalised) for ring in outline]
-        if _reaches_out(np.concatenate(rings), canvas.size_hw):
-            troubles.append(Trouble("reaches out of the picture; cut off", given.where))
-        mask = fill(rings, canvas.size_hw)
-    if not mask.area:
-        return None, [Trouble("outline holds no pixel; kept as a box, if any", given.where)]
-    return turn_mask(mask, canvas.orientation), troubles
-
-
-def _box(given: GivenObject, canvas: _Canvas, normalised: bool) -> tuple[Box | None, list[Trouble]]:
-    """The box on the upright picture, if any of it lies there."""
-    if given.box_xyxy is not None:
-        points = np.array(given.box_xyxy).reshape(2, 2)
-    elif isinstance(given.outline, tuple):  # too thin for a mask
-        points = np.concatenate(given.outline)
-    else:
-        return None, []  # a mask of another size, which was told of
-    points = _in_pixels(points, canvas, normalised)
-    troubles = []
-    if _reaches_out(points, canvas.size_hw):
-        troubles.append(Trouble("reaches out of the picture; cut off", given.where))
-    inside = rounded(clip([[*points.min(axis=0), *points.max(axis=0)]], canvas.size_hw))
-    if not valid(inside)[0]:
-        return None, [Trouble("holds nothing of the picture; left out", given.where)]
-    turned = turn_points(inside.reshape(2, 2), canvas.orientation, canvas.size_hw)
-    left, top, right, bottom = rounded([[*turned.min(axis=0), *turned.max(axis=0)]])[0].tolist()
-    return (left, top, right, bottom), troubles
-
-
-def _in_pixels(points: Ring, canvas: _Canvas, normalised: bool) -> Ring:
-    height, width = canvas.size_hw
-    return points * (width, height) if normalised else points
-
-
-def _reaches_out(points: Ring, size_hw: _SizeHw) -> bool:
-    """Whether points lie further outside than rounding explains."""
-    side = np.array(size_hw[::-1], np.float64)
-    slack = np.maximum(1.0, _SLACK * side)
-    return bool(((points < -slack) | (points > side + slack)).any())

@@ -50,6 +50,8 @@ def turn_points(points: Ring, orientation: int, stored_hw: tuple[int, int]) -> R
 
 def turn_mask(mask: Rle, orientation: int) -> Rle:
     """The mask of a stored picture, for the upright one."""
+    if orientation == 1:
+        return mask
     exchange, mirror_x, mirror_y = _TURNS[orientation]
     height, width = mask.size_hw
     crop, (left, top) = mask.decode_crop()
