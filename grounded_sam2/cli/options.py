@@ -20,6 +20,7 @@ __all__ = [
     "FormatOption",
     "ImagesOption",
     "MinConfidenceOption",
+    "MinPolygonIouOption",
     "OntologyOption",
     "PicturesFromOption",
     "RunOption",
@@ -121,6 +122,15 @@ SegmentationOption = Annotated[
         "nothing else.",
     ),
 ]
+MinPolygonIouOption = Annotated[
+    float,
+    typer.Option(
+        "--min-polygon-iou",
+        metavar="0..1",
+        help="Overlap (IoU) that exported outlines have with their masks, at least: less for fewer "
+        "points, 1 for exact outlines.",
+    ),
+]
 OntologyOption = Annotated[
     str | None,
     typer.Option(
@@ -195,6 +205,7 @@ def export_options(
     seed: int,
     images: str,
     segmentation: str,
+    min_polygon_iou: float,
     min_confidence: float = 0,
     min_mask_quality: float = 0,
     pictures_from: Path | None = None,
@@ -212,6 +223,7 @@ def export_options(
             seed=seed,
             images=images,  # type: ignore[arg-type]
             segmentation=segmentation,  # type: ignore[arg-type]
+            min_polygon_iou=min_polygon_iou,
             min_confidence=min_confidence,
             min_mask_quality=min_mask_quality,
             pictures_from=pictures_from,

@@ -27,11 +27,22 @@ def test_thresholds_and_splits_reach_the_export(rich, capsys):
     assert "below the thresholds, left out: 1" in capsys.readouterr().out
 
 
+def test_points_can_be_traded_for_accuracy(rich):
+    rows = rich.folder / "yolo" / "labels" / "train" / "a.txt"
+    sizes = []
+    for bound in ("0.8", "0.98", "1"):
+        command = ["export", str(rich.folder), "--format", "yolo", "--min-polygon-iou", bound]
+        assert main(command) == 0
+        sizes.append(rows.stat().st_size)
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
         ("--min-confidence", "50", "min_confidence 50"),
         ("--min-mask-quality", "-1", "min_mask_quality -1"),
+        ("--min-polygon-iou", "98", "min_polygon_iou 98"),
         ("--split-by", "name", "split_by 'name'"),
     ],
 )

@@ -13,6 +13,7 @@ from grounded_sam2.cli.options import (
     FormatOption,
     ImagesOption,
     MinConfidenceOption,
+    MinPolygonIouOption,
     OntologyOption,
     SeedOption,
     SegmentationOption,
@@ -52,6 +53,7 @@ def label(
     seed: SeedOption = 0,
     images: ImagesOption = "copy",
     segmentation: SegmentationOption = "rle",
+    min_polygon_iou: MinPolygonIouOption = 0.98,
     extension: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,7 +110,12 @@ def label(
             raise typer.BadParameter(f"'{given}' does not exist", param_hint="PICTURES")
     names = chosen_formats(formats or ["yolo"])
     how = export_options(
-        split=split, split_by=split_by, seed=seed, images=images, segmentation=segmentation
+        split=split,
+        split_by=split_by,
+        seed=seed,
+        images=images,
+        segmentation=segmentation,
+        min_polygon_iou=min_polygon_iou,
     )
     model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     with ProgressBar() as bar:
