@@ -114,6 +114,17 @@ def test_background_comes_without_objects_and_failures_do_not_come(store):
     assert [(item.item_id, reason) for item, reason in store.failures()] == [("b.jpg", "truncated")]
 
 
+def test_labels_of_one_picture(store):
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(
+        run.id, [done("a.jpg"), failed("b.jpg"), done("c.jpg", ball(), ball(confidence=0.25))]
+    )
+    assert store.labels_of(run.id, "a.jpg") == Labels((20, 30))
+    assert [o.confidence for o in store.labels_of(run.id, "c.jpg").objects] == [0.75, 0.25]
+    assert store.labels_of(run.id, "b.jpg") is store.labels_of(run.id, "absent.jpg") is None
+    assert store.labels_of(run.id + 1, "c.jpg") is None
+
+
 def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
     run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     for name in ("b.jpg", "ä.jpg", "a/z.jpg", "a.jpg", "B.jpg"):

@@ -159,10 +159,18 @@ class StoreReader:
 
         Items without objects come with empty `Labels`; pending and failed ones do not come.
         """
+        yield from self._labels("ORDER BY i.item_id, o.position", self.run(run_id).id)
+
+    def labels_of(self, run_id: int, item_id: str) -> Labels | None:
+        """The objects of one item; ``None`` if it is not labeled."""
+        found = self._labels("AND i.item_id = ? ORDER BY o.position", run_id, storable(item_id))
+        return next((labels for _, labels in found), None)
+
+    def _labels(self, order: str, *values: object) -> Iterator[tuple[Item, Labels]]:
         rows = self._rows(
             f"SELECT {_ITEM}, {_LABEL} FROM items i LEFT JOIN objects o ON o.item_key = i.key "
-            "WHERE i.run_id = ? AND i.status = 'done' ORDER BY i.item_id, o.position",
-            self.run(run_id).id,
+            f"WHERE i.run_id = ? AND i.status = 'done' {order}",
+            *values,
         )
         width = len(ITEM_COLUMNS)
         for columns, of_item in groupby(rows, key=lambda row: row[:width]):
