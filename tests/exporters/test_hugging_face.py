@@ -1,4 +1,4 @@
-"""Hugging Face datasets: Parquet as pyarrow reads it, and what ``datasets`` makes of the folder."""
+"""Hugging Face datasets: Parquet as pyarrow reads it, and the card beside it."""
 
 from __future__ import annotations
 
@@ -159,34 +159,3 @@ def test_the_features_stand_in_the_schema(rich):
     features = json.loads(pq.read_schema(path).metadata[b"huggingface"])["info"]["features"]
     assert features["image"] == {"_type": "Image"}
     assert features["objects"]["category"]["feature"]["names"] == rich.classes
-
-
-@pytest.mark.consumers
-def test_datasets_loads_the_folder(rich, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
-    labels = rich.label(None, box_xyxy=(8, 6, 40, 30))
-    rich.add("without mask.jpg", labels, orientation=6, seed=9)
-    summary = run(rich, split=SPLIT, seed=1)
-    loaded = datasets.load_dataset(str(rich.folder / "hf"), cache_dir=str(tmp_path / "cache"))
-    names = {"train": "train", "val": "validation", "test": "test"}
-    assert {name: len(split) for name, split in loaded.items()} == {
-        names[split]: count for split, count in summary.images.items() if count
-    }
-    stored = {item.item_id: labels.objects for item, labels in rich.store.labels()}
-    read = {row["file_name"]: row for split in loaded.values() for row in split}
-    assert set(read) == set(stored)
-    (first, *_) = loaded.values()
-    category = first.features["objects"]["category"].feature
-    assert category.names == rich.classes
-    for name, objects in stored.items():
-        assert read[name]["image"].size == (80, 60)
-        masks = read[name]["objects"]["segmentation"]
-        for mask, index, label in zip(
-            masks, read[name]["objects"]["category"], objects, strict=True
-        ):
-            assert category.int2str(index) == label.class_name
-            if label.mask is None:
-                assert mask is None
-            else:
-                assert np.array_equal(coco_mask.decode(mask), label.mask.decode())

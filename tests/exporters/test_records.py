@@ -78,18 +78,6 @@ def test_tables_say_what_the_lines_say(rich):
         assert np.array_equal(mask, decoded(each["segmentation"]))
 
 
-@pytest.mark.consumers
-def test_pandas_reads_both(rich):
-    pd = pytest.importorskip("pandas")
-    run(rich, "csv")
-    run(rich, "jsonl")
-    objects = pd.read_csv(rich.folder / "csv" / "objects.csv")
-    assert objects["class"].value_counts().to_dict() == {"ball": 3, "box": 2, "Katze ü": 2}
-    assert objects["confidence"].isna().sum() == 1
-    read = pd.read_json(rich.folder / "jsonl" / "labels.jsonl", lines=True)
-    assert read["objects"].map(len).tolist() == [2, 0, 1, 3, 1]
-
-
 @pytest.mark.parametrize("name", ['a, "b"\nc', "=1+1", "日本語"])
 def test_any_class_and_caption_comes_back(labeled, name):
     labeled.add("a.png", labeled.label(labeled.disc(), name, caption=name))

@@ -1,0 +1,59 @@
+"""Label Studio tasks, as Label Studio's own converter reads configuration and brush strokes."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote
+
+import numpy as np
+import PIL.Image
+import pytest
+
+pytestmark = pytest.mark.consumers
+brush = pytest.importorskip("label_studio_converter.brush")
+label_config = pytest.importorskip("label_studio_tools.core.label_config")
+
+
+@pytest.fixture(scope="module", params=["rle", "polygons"])
+def folder(request, awkward):
+    return awkward.export("labelstudio", segmentation=request.param)
+
+
+@pytest.fixture(scope="module")
+def tasks(folder) -> list[dict]:
+    return json.loads((folder / "tasks" / "00000.json").read_text(encoding="utf-8"))
+
+
+def test_every_region_fits_the_labeling_interface(folder, tasks, awkward):
+    config = label_config.parse_config((folder / "label_config.xml").read_text(encoding="utf-8"))
+    for control in config.values():
+        assert tuple(control["labels"]) == awkward.classes
+    for task in tasks:
+        for region in task["predictions"][0]["result"]:
+            control = config[region["from_name"]]
+            assert control["type"].lower() == region["type"]
+            assert control["to_name"] == [region["to_name"]]
+            assert set(region["value"][region["type"]]) <= set(control["labels"])
+
+
+def test_every_picture_is_one_that_browsers_show(folder, tasks, awkward):
+    assert len(tasks) == len(awkward.pictures)
+    for task, picture in zip(tasks, awkward.pictures.values(), strict=True):
+        path = unquote(task["data"]["image"].removeprefix("/data/local-files/?d="))
+        with PIL.Image.open(folder / path) as image:
+            assert image.size[::-1] == picture.size_hw
+            assert image.format in {"JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF"}
+
+
+def test_regions_are_the_objects(tasks, awkward):
+    for task, picture in zip(tasks, awkward.pictures.values(), strict=True):
+        regions = task["predictions"][0]["result"]
+        assert len(regions) == len(picture.objects)
+        for region in regions:
+            label = picture.objects[int(region["id"].removeprefix("object-")) - 1]
+            assert region["value"][region["type"]] == [label.class_name]
+            size_hw = region["original_height"], region["original_width"]
+            assert size_hw == picture.size_hw
+            if region["type"] == "brushlabels":
+                painted = brush.decode_rle(region["value"]["rle"]).reshape(*size_hw, 4)
+                assert np.array_equal(painted[..., 3] > 0, label.mask.decode())
