@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SETTINGS
     | {"asking", "interrupts", "labeling", "models.protocols", "prefetch", "recipes", "settling"}
     | {"sources", "stages", "store"},
+    "runs": VALUES | {"sources", "store"},
     "importers": VALUES | {"config", "interrupts", "runner", "sources", "store"},
     "pipeline": VALUES
     | SETTINGS

@@ -1,0 +1,99 @@
+"""What belongs together in two runs: pictures of one content, objects of one class in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.geometry.matching import match_best
+from grounded_sam2.geometry.overlap import mixed_iou
+from grounded_sam2.results import Label
+from grounded_sam2.store import Item
+from grounded_sam2.store.reader import StoreReader
+
+__all__ = ["PairOfLabels", "PicturePairs", "check_two_runs", "pair_labels"]
+
+
+class PairOfLabels(NamedTuple):
+    """Two labels that mean one thing."""
+
+    first: int
+    second: int
+    """Index into the labels of each run."""
+    iou: float
+
+
+class PicturePairs:
+    """Which picture of one run is which of another, by the content of their files.
+
+    Their names may differ: a dataset calls its pictures as it likes. Pictures that never were files
+    are known by their ids. One line per picture of the second run is in memory.
+    """
+
+    def __init__(self, store: StoreReader, first: int, second: int) -> None:
+        self._ids: dict[str, list[str]] = {}
+        for item in store.done_items(second):
+            self._ids.setdefault(_content(item), []).append(item.item_id)
+        self._second_of: dict[str, str] = {}
+        for item in store.done_items(first):
+            same = self._ids.get(_content(item))
+            if same:  # the same picture may be there under several names
+                other = item.item_id if item.item_id in same else same[0]
+                same.remove(other)
+                self._second_of[item.item_id] = other
+
+    def __len__(self) -> int:
+        return len(self._second_of)
+
+    def second_of(self, item_id: str) -> str | None:
+        """The id in the second run of a picture of the first; ``None`` if it is not there."""
+        return self._second_of.get(item_id)
+
+    def only_in_second(self) -> set[str]:
+        """Ids of the pictures that the first run has not."""
+        return {item_id for same in self._ids.values() for item_id in same}
+
+
+def pair_labels(
+    first: Sequence[Label], second: Sequence[Label], min_iou: float
+) -> list[PairOfLabels]:
+    """Pair objects of one picture, each at most once, so that the sum of IoUs is the highest.
+
+    Only objects of one class are paired. The IoU is that of masks, and of boxes where one of the
+    two has no mask.
+
+    Args:
+        first: of one run.
+        second: of the other.
+        min_iou: pairs with less are none.
+
+    Returns:
+        In the order of the first.
+    """
+    pairs = []
+    for name in dict.fromkeys(label.class_name for label in first):
+        rows = [index for index, label in enumerate(first) if label.class_name == name]
+        columns = [index for index, label in enumerate(second) if label.class_name == name]
+        both = [*(first[index] for index in rows), *(second[index] for index in columns)]
+        overlap = mixed_iou([each.box_xyxy for each in both], [each.mask for each in both])
+        overlap = overlap[: len(rows), len(rows) :]
+        pairs += [
+            PairOfLabels(rows[row], columns[column], float(overlap[row, column]))
+            for row, column in match_best(overlap, min_iou).tolist()
+        ]
+    return sorted(pairs)
+
+
+def check_two_runs(store: StoreReader, first: int, second: int, min_iou: float) -> None:
+    """Raise `StoreError` unless both runs are there and differ, and `min_iou` is a share."""
+    for run_id in (first, second):
+        store.run(run_id)
+    if first == second:
+        raise StoreError(f"run {first} twice: give two runs")
+    if not 0 <= min_iou <= 1:
+        raise StoreError(f"min_iou {min_iou}: must lie between 0 and 1")
+
+
+def _content(item: Item) -> str:
+    return item.content_hash or f"item {item.item_id}"

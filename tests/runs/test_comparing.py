@@ -1,0 +1,65 @@
+"""What two runs agree on, counted by class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.runs import ClassComparison, compare_runs
+
+
+def test_matched_missed_and_extra(runs: Any) -> None:
+    first = runs.add(
+        {
+            "a.jpg": [runs.box(0), runs.box(15), runs.box(20, "dog")],
+            "b.jpg": [runs.box(0)],
+            "only.jpg": [runs.box(0)] * 5,
+        }
+    )
+    second = runs.add(
+        {
+            "a.jpg": [runs.box(2), runs.box(0, "dog")],
+            "b.jpg": [runs.box(0), runs.box(15, "owl")],
+            "more.jpg": [runs.box(0)] * 7,
+            "more2.jpg": [],
+        },
+        classes=("owl", "cat", "dog"),
+    )
+    compared = compare_runs(runs.store, first, second)
+    iou = (8 / 12 + 1) / 2
+    assert compared.classes == (
+        ClassComparison("cat", 2, 1, 0, pytest.approx(iou)),
+        ClassComparison("dog", 0, 1, 1, None),
+        ClassComparison("owl", 0, 0, 1, None),
+    )
+    assert compared.total == ClassComparison("all classes", 2, 2, 2, pytest.approx(iou))
+    assert (compared.first, compared.second) == (first, second)
+    assert (compared.images, compared.images_only_first, compared.images_only_second) == (2, 1, 2)
+
+
+def test_the_other_way_round(runs: Any) -> None:
+    first = runs.add({"a.jpg": [runs.box(0), runs.box(15)]})
+    second = runs.add({"a.jpg": [runs.box(0)]})
+    one = compare_runs(runs.store, first, second).total
+    other = compare_runs(runs.store, second, first).total
+    assert (one.missed, one.extra) == (other.extra, other.missed) == (1, 0)
+
+
+def test_nothing_in_common(runs: Any) -> None:
+    first, second = runs.add({"a.jpg": [runs.box(0)]}), runs.add({"b.jpg": []})
+    compared = compare_runs(runs.store, first, second)
+    assert (compared.images, compared.images_only_first, compared.images_only_second) == (0, 1, 1)
+    assert compared.total == ClassComparison("all classes", 0, 0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("second", "min_iou", "says"),
+    [(7, 0.5, "has no run 7"), (1, 0.5, "two runs"), (2, 1.5, "between 0 and 1")],
+)
+def test_what_cannot_be_compared(runs: Any, second: int, min_iou: float, says: str) -> None:
+    runs.add({})
+    runs.add({})
+    with pytest.raises(StoreError, match=says):
+        compare_runs(runs.store, 1, second, min_iou=min_iou)
