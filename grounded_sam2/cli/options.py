@@ -12,6 +12,7 @@ from grounded_sam2.errors import ConfigError
 if TYPE_CHECKING:
     from grounded_sam2.config import Config
     from grounded_sam2.exporters import ExportOptions
+    from grounded_sam2.store import LabelStore
 
 __all__ = [
     "ConfigOption",
@@ -20,6 +21,7 @@ __all__ = [
     "FormatOption",
     "ImagesOption",
     "MinConfidenceOption",
+    "MinIouOption",
     "MinPolygonIouOption",
     "OntologyOption",
     "PicturesFromOption",
@@ -30,10 +32,12 @@ __all__ = [
     "SplitByOption",
     "SplitOption",
     "StoreArgument",
+    "TwoRunsOption",
     "chosen_config",
     "chosen_formats",
     "export_options",
     "parsed_values",
+    "two_runs",
 ]
 
 ConfigOption = Annotated[
@@ -62,19 +66,20 @@ MinConfidenceOption = Annotated[
     ),
 ]
 ExportMinConfidenceOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--min-confidence",
         metavar="0..1",
-        help="Leave out objects that the detector was less sure of.",
+        help="Take objects that the detector was at least so sure of. Below the threshold of the "
+        "labeling, these are more of what the models said.",
     ),
 ]
 ExportMinMaskQualityOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--min-mask-quality",
         metavar="0..1",
-        help="Leave out objects whose mask has a lower predicted IoU.",
+        help="Take objects whose mask has at least this predicted IoU.",
     ),
 ]
 FormatOption = Annotated[
@@ -141,6 +146,20 @@ RunOption = Annotated[
     int | None,
     typer.Option("--run", metavar="ID", help="Which run; the current one if absent."),
 ]
+TwoRunsOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--run",
+        metavar="ID",
+        help="The two runs, each with an option of its own; not needed where there are just two.",
+    ),
+]
+MinIouOption = Annotated[
+    float,
+    typer.Option(
+        "--min-iou", metavar="0..1", help="Objects of one class that overlap less are two."
+    ),
+]
 PicturesFromOption = Annotated[
     Path | None,
     typer.Option(
@@ -206,8 +225,8 @@ def export_options(
     images: str,
     segmentation: str,
     min_polygon_iou: float,
-    min_confidence: float = 0,
-    min_mask_quality: float = 0,
+    min_confidence: float | None = None,
+    min_mask_quality: float | None = None,
     pictures_from: Path | None = None,
     run_id: int | None = None,
 ) -> ExportOptions:
@@ -230,3 +249,15 @@ def export_options(
         )
     except ExportError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def two_runs(store: LabelStore, given: list[int] | None) -> tuple[int, int]:
+    """The two runs that are meant: those given, or those that there are, in order of their ids."""
+    ids = given or sorted(run.id for run in store.runs())
+    if len(ids) != 2:
+        raise typer.BadParameter(
+            f"give two of the runs of {store.path}: "
+            + ", ".join(f"--run {run.id}" for run in store.runs()),
+            param_hint="--run",
+        )
+    return ids[0], ids[1]

@@ -18,7 +18,14 @@ from grounded_sam2.store import LabelStore, Run, StoreSummary
 if TYPE_CHECKING:
     from grounded_sam2.demo.run import DemoResult
 
-__all__ = ["print_demo", "print_label_result", "print_run", "print_runs", "print_stages"]
+__all__ = [
+    "print_counts",
+    "print_demo",
+    "print_label_result",
+    "print_run",
+    "print_runs",
+    "print_stages",
+]
 
 _FEW = 5
 
@@ -34,7 +41,7 @@ def print_label_result(result: LabelResult) -> None:
     """What a labeling run did: pictures, objects per class, failures, time, places."""
     run = result.run
     with LabelStore.open(result.folder) as store:
-        _print_counts(store, result.summary)
+        print_counts(store, result.summary)
     _print_change(run)
     if run.nothing_to_do:
         say(f"nothing to do: all {run.total} images were settled before")
@@ -94,11 +101,14 @@ def _print_change(run: RunSummary) -> None:
 
 def print_runs(store: LabelStore) -> None:
     """All runs of a store, the current one last."""
-    table = Table("run", "begun (UTC)", "images", "objects", "failed")
+    table = Table("run", "labels from", "begun (UTC)", "images", "objects", "failed")
     for run in store.runs():
         counts = store.summary(run.id)
+        # The last part of a checkpoint's name says enough.
+        models = (f"{role}: {name.split('/')[-1]}" for role, name in run.recipe.models.items())
         table.add_row(
             str(run.id),
+            escape("\n".join(models)),
             run.created_at[:19].replace("T", " "),
             str(counts.images),
             str(counts.objects),
@@ -118,10 +128,11 @@ def print_run(store: LabelStore, run: Run) -> None:
     for class_name, captions in _captions_by_class(run).items():
         say(f"  {class_name}: {', '.join(captions)}")
     say("versions: " + ", ".join(f"{name} {v}" for name, v in run.versions.items()))
-    _print_counts(store, store.summary(run.id))
+    print_counts(store, store.summary(run.id))
 
 
-def _print_counts(store: LabelStore, summary: StoreSummary) -> None:
+def print_counts(store: LabelStore, summary: StoreSummary) -> None:
+    """What a run holds, and the first of what failed."""
     table = Table("", "count", title=f"run {summary.run_id}")
     table.columns[1].justify = "right"
     table.add_row("images labeled", str(summary.images))
