@@ -10,13 +10,15 @@ Scheme: https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.exporters.objects import row_major_runs
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["brush_rle"]
+__all__ = ["brush_rles"]
 
 _CHANNELS = 4
 _VALUE_BITS = 8
@@ -26,10 +28,16 @@ _TAG_BITS = 3
 """Of a run: the bit that says it is one, and two for the width of its length."""
 
 
-def brush_rle(mask: Rle) -> list[int]:
-    """The bytes of ``value.rle``: integers from 0 to 255."""
-    height, width = mask.size_hw
-    lengths = row_major_runs(mask) * _CHANNELS
+def brush_rles(masks: Sequence[Rle]) -> list[list[int]]:
+    """The bytes of ``value.rle`` of each mask: integers from 0 to 255."""
+    return [
+        _packed(lengths * _CHANNELS, mask.size_hw)
+        for mask, lengths in zip(masks, row_major_runs(masks), strict=True)
+    ]
+
+
+def _packed(lengths: NDArray[np.int64], size_hw: tuple[int, int]) -> list[int]:
+    height, width = size_hw
     values = 255 * (np.arange(len(lengths)) % 2)
     lengths, values = _in_pieces(lengths, values)
 

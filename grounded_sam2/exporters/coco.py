@@ -17,18 +17,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.geometry.polygons import to_coco, to_polygons
+from grounded_sam2.exporters.shapes import Measure, measures, with_shapes
+from grounded_sam2.geometry.polygons import polygons_of, to_coco
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
@@ -59,11 +62,14 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
                 )
                 for split in options.split
             }
-            for picture in data.pictures(rules=_RULES):
+            shapes_of = partial(
+                _segmented, kind=options.segmentation, min_iou=options.min_polygon_iou
+            )
+            for picture, shapes in with_shapes(data.pictures(rules=_RULES), shapes_of):
                 file = files[picture.split]
                 file.add_image(picture)
-                for label in picture.labels.objects:
-                    annotation = annotation_of(label, picture.labels.size_hw, options)
+                for label, shape in zip(picture.labels.objects, shapes, strict=True):
+                    annotation = annotation_of(label, picture.labels.size_hw, shape)
                     if annotation is None:
                         data.tally.remark("objects without extent, left out")
                         continue
@@ -73,23 +79,25 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
 
 
 def annotation_of(
-    label: Label, size_hw: tuple[int, int], options: ExportOptions
+    label: Label, size_hw: tuple[int, int], shape: Segmented | None
 ) -> dict[str, Any] | None:
-    """A COCO annotation of one object, without its ids; ``None`` if it has no extent."""
-    box = extent(label, size_hw)
+    """A COCO annotation of one object, without its ids; ``None`` if it has no extent.
+
+    Args:
+        label: the object.
+        size_hw: height and width of its picture.
+        shape: of its mask; ``None`` if it has none.
+    """
+    box = extent(label, size_hw, None if shape is None else shape.measure)
     if box is None:
         return None
     x_min, y_min, x_max, y_max = box
     width, height = round(x_max - x_min, 2), round(y_max - y_min, 2)
-    if label.mask is None:
+    if shape is None:
         area: float = round(width * height, 2)
         segmentation: Any = [[x_min, y_min, x_max, y_min, x_max, y_max, x_min, y_max]]
     else:
-        area = label.mask.area
-        if options.segmentation == "rle":
-            segmentation = label.mask.to_coco()
-        else:
-            segmentation = to_coco(to_polygons(label.mask, min_iou=options.min_polygon_iou))
+        area, segmentation = shape.measure.area, shape.segmentation
     annotation = {
         "bbox": [x_min, y_min, width, height],
         "area": area,
@@ -100,6 +108,22 @@ def annotation_of(
     numbers = {"score": label.confidence, "mask_quality": label.mask_quality}
     # Left out where there is none: Datumaro refuses a score that is null.
     return annotation | {name: value for name, value in numbers.items() if value is not None}
+
+
+class Segmented(NamedTuple):
+    """A mask as an annotation has it."""
+
+    measure: Measure
+    segmentation: Any
+
+
+def _segmented(masks: Sequence[Rle], *, kind: str, min_iou: float) -> list[Segmented]:
+    """Masks as ``rle`` or ``polygons``, and their measures."""
+    if kind == "rle":
+        segmentations: list[Any] = [mask.to_coco() for mask in masks]
+    else:
+        segmentations = [to_coco(parts) for parts in polygons_of(masks, min_iou=min_iou)]
+    return [Segmented(*each) for each in zip(measures(masks), segmentations, strict=True)]
 
 
 class _AnnotationFile:

@@ -11,13 +11,13 @@ decodes a mask from ``rle``, ``height`` and ``width``. UTF-8; what is not known 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.records import object_record, picture_records
-from grounded_sam2.results import Label
+from grounded_sam2.exporters.records import picture_records
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_csv"]
@@ -42,14 +42,14 @@ def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions)
             objects = csv.DictWriter(objects_file, (*_PICTURE, *_OBJECT), lineterminator="\n")
             images.writeheader()
             objects.writeheader()
-            for picture, record in picture_records(data):
-                images.writerow({**record, "objects": len(picture.labels)})
-                objects.writerows({**record, **_row(each)} for each in picture.labels.objects)
+            for picture, of_picture in picture_records(data):
+                images.writerow({**picture, "objects": len(of_picture)})
+                objects.writerows({**picture, **_row(each)} for each in of_picture)
         return data.summary()
 
 
-def _row(label: Label) -> dict[str, Any]:
-    record = object_record(label)
-    segmentation = record.pop("segmentation")
-    box = dict(zip(_BOX, record.pop("box"), strict=True))
-    return {**record, **box, "rle": segmentation and segmentation["counts"]}
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    row = dict(record)
+    segmentation = row.pop("segmentation")
+    box = dict(zip(_BOX, row.pop("box"), strict=True))
+    return {**row, **box, "rle": segmentation and segmentation["counts"]}

@@ -18,17 +18,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, row_major_runs, top_first
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
+from grounded_sam2.exporters.shapes import measures, with_shapes
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
-from grounded_sam2.geometry.polygons import to_coco, to_polygons
+from grounded_sam2.geometry.polygons import polygons_of, to_coco
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
@@ -57,9 +60,17 @@ def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions
             for split in options.split:
                 path = data.new / "annotations" / f"{split}.xml"
                 files[split] = stack.enter_context(_AnnotationFile(path, split, data.classes))
-            for picture in data.pictures(rules=_RULES):
-                files[picture.split].write(picture, options, data.tally)
+            shapes_of = partial(
+                _mask_runs if options.segmentation == "rle" else _polygons,
+                min_iou=options.min_polygon_iou,
+            )
+            for picture, shapes in with_shapes(data.pictures(rules=_RULES), shapes_of):
+                files[picture.split].write(picture, shapes, data.tally)
         return data.summary()
+
+
+_Element: TypeAlias = tuple[str, str]
+"""Name and geometry of an element."""
 
 
 class _AnnotationFile:
@@ -77,8 +88,10 @@ class _AnnotationFile:
         self._file.writelines(_head(self._name, self._classes))
         return self
 
-    def write(self, picture: PlacedPicture, options: ExportOptions, tally: Tally) -> None:
-        """Add a picture and its objects."""
+    def write(
+        self, picture: PlacedPicture, shapes: Sequence[list[_Element] | None], tally: Tally
+    ) -> None:
+        """Add a picture and its objects, the masks of which are these elements."""
         height, width = picture.labels.size_hw
         self._file.write(
             f'  <image id="{next(self._images)}" name="{xml_text(str(picture.name))}" '
@@ -86,19 +99,19 @@ class _AnnotationFile:
         )
         objects = picture.labels.objects
         z_orders = {index: z for z, index in enumerate(reversed(top_first(objects)))}
-        for index, label in enumerate(objects):
-            shapes = _shapes(label, picture.labels.size_hw, options)
-            if not shapes:
+        for index, (label, of_mask) in enumerate(zip(objects, shapes, strict=True)):
+            elements = _box(label, (height, width)) if of_mask is None else of_mask
+            if not elements:
                 tally.remark("objects without extent, left out")
                 continue
             common = (
                 f'label="{xml_text(label.class_name)}" source="auto" occluded="0" '
                 f'z_order="{z_orders[index]}"'
             )
-            if len(shapes) > 1:
+            if len(elements) > 1:
                 common += f' group_id="{next(self._groups)}"'
             attributes = "".join(_attributes(label))
-            for element, geometry in shapes:
+            for element, geometry in elements:
                 self._file.write(
                     f"    <{element} {common} {geometry}>\n{attributes}    </{element}>\n"
                 )
@@ -110,30 +123,35 @@ class _AnnotationFile:
             self._file.write("</annotations>\n")
 
 
-def _shapes(
-    label: Label, size_hw: tuple[int, int], options: ExportOptions
-) -> list[tuple[str, str]]:
-    """Element and geometry of each shape of an object; none if it has no extent."""
-    box = extent(label, size_hw)
+def _box(label: Label, size_hw: tuple[int, int]) -> list[_Element]:
+    """An object without a mask; nothing if it has no extent."""
+    box = extent(label, size_hw, None)
     if box is None:
         return []
-    if label.mask is None:
-        corners = zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True)
-        return [("box", " ".join(f'{name}="{value:.2f}"' for name, value in corners))]
-    if options.segmentation == "rle":
-        left, top, right, bottom = (int(value) for value in box)
-        runs = ", ".join(map(str, row_major_runs(label.mask, within_box=True).tolist()))
-        return [
-            (
-                "mask",
-                f'rle="{runs}" left="{left}" top="{top}" '
-                f'width="{right - left}" height="{bottom - top}"',
-            )
-        ]
-    parts = to_coco(to_polygons(label.mask, min_iou=options.min_polygon_iou))
+    corners = zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True)
+    return [("box", " ".join(f'{name}="{value:.2f}"' for name, value in corners))]
+
+
+def _mask_runs(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
+    """Masks as they are, one element each; none for an empty one."""
+    elements: list[list[_Element]] = []
+    all_runs = row_major_runs(masks, within_box=True)
+    for runs, measure in zip(all_runs, measures(masks), strict=True):
+        left, top, right, bottom = (int(value) for value in measure.box_xyxy)
+        place = f'left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
+        rle = ", ".join(map(str, runs.tolist()))
+        elements.append([("mask", f'rle="{rle}" {place}')] if measure.area else [])
+    return elements
+
+
+def _polygons(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
+    """Masks as polygons, an element for each part."""
     return [
-        ("polygon", 'points="{}"'.format(";".join(f"{x:.2f},{y:.2f}" for x, y in _pairs(part))))
-        for part in parts
+        [
+            ("polygon", 'points="{}"'.format(";".join(f"{x:.2f},{y:.2f}" for x, y in _pairs(part))))
+            for part in to_coco(parts)
+        ]
+        for parts in polygons_of(masks, min_iou=min_iou)
     ]
 
 

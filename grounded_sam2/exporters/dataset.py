@@ -17,6 +17,7 @@ from grounded_sam2.exporters.files import PlacedPicture, place_pictures, read_pi
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
 from grounded_sam2.exporters.staging import staged
+from grounded_sam2.exporters.thresholds import least_confidence
 from grounded_sam2.store import LabelStore
 
 __all__ = ["NewDataset", "new_dataset"]
@@ -67,6 +68,10 @@ class NewDataset:
         Raises:
             ExportError: not one picture was exported.
         """
+        run = self.store.run(self.options.run_id)
+        asked = self.options.min_confidence
+        if asked is not None and asked < (kept := least_confidence(run)):
+            notes = (*notes, f"the store has kept nothing below a confidence of {kept:g}")
         return self.tally.summary(self.format, self.folder, notes)
 
 

@@ -24,6 +24,7 @@ from grounded_sam2.exporters.contents import content_of
 from grounded_sam2.exporters.names import NameRules, UniqueNames
 from grounded_sam2.exporters.options import ExportOptions, Tally
 from grounded_sam2.exporters.splits import split_of
+from grounded_sam2.exporters.thresholds import chosen_labels
 from grounded_sam2.results import Labels
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.sources.pixels import to_pillow
@@ -147,7 +148,7 @@ def _each(
 ) -> Iterator[tuple[PlacedPicture, _T]]:
     """The pictures of an export, and what is made of their files."""
     with closing(UniqueNames(rules)) as names:
-        for item, labels in store.labels(options.run_id):
+        for item, labels in chosen_labels(store, options):
             try:
                 path = find_picture(item, options.pictures_from)
                 if min(labels.size_hw) < min_side:

@@ -32,6 +32,7 @@ from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.parquet import ShardWriter, pyarrow
+from grounded_sam2.exporters.shapes import Box, Measure, measures, of_masks
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
@@ -66,13 +67,16 @@ def export_hugging_face(
                 data.picture_bytes(rules=NameRules()), start=1
             ):
                 objects = []
-                for label in picture.labels.objects:
-                    box = extent(label, picture.labels.size_hw)
+                labels = picture.labels.objects
+                for label, measure in zip(labels, of_masks(labels, measures), strict=True):
+                    box = extent(label, picture.labels.size_hw, measure)
                     if box is None:
                         data.tally.remark("objects without extent, left out")
                         continue
                     object_id += 1
-                    objects.append(_object(label, box, object_id, category[label.class_name]))
+                    objects.append(
+                        _object(label, box, measure, object_id, category[label.class_name])
+                    )
                     data.tally.add(label)
                 row = _row(picture, content, image_id, objects)
                 shards[picture.split].write(row, size=len(content))
@@ -166,7 +170,7 @@ def _row(
 
 
 def _object(
-    label: Label, box: tuple[float, float, float, float], object_id: int, category: int
+    label: Label, box: Box, measure: Measure | None, object_id: int, category: int
 ) -> dict[str, Any]:
     x_min, y_min, x_max, y_max = box
     width, height = round(x_max - x_min, 2), round(y_max - y_min, 2)
@@ -174,7 +178,7 @@ def _object(
         "id": object_id,
         "category": category,
         "bbox": [x_min, y_min, width, height],
-        "area": round(width * height, 2) if label.mask is None else float(label.mask.area),
+        "area": round(width * height, 2) if measure is None else float(measure.area),
         "segmentation": None if label.mask is None else label.mask.to_coco(),
         "confidence": label.confidence,
         "mask_quality": label.mask_quality,

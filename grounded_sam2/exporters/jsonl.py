@@ -13,7 +13,7 @@ from pathlib import Path
 
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.records import object_record, picture_records
+from grounded_sam2.exporters.records import picture_records
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_jsonl"]
@@ -24,7 +24,7 @@ def export_jsonl(store: LabelStore, folder: str | Path, *, options: ExportOption
     entries = ("images", "labels.jsonl")
     with new_dataset("jsonl", store, folder, options, entries=entries) as data:
         with (data.new / "labels.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-            for picture, record in picture_records(data):
-                record["objects"] = [object_record(label) for label in picture.labels.objects]
+            for record, objects in picture_records(data):
+                record["objects"] = objects
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
         return data.summary()

@@ -20,21 +20,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 from urllib.parse import quote
 
-from grounded_sam2.exporters.brush import brush_rle
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.exporters.brush import brush_rles
 from grounded_sam2.exporters.contents import BROWSER
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, top_first
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
+from grounded_sam2.exporters.shapes import measures, with_shapes
 from grounded_sam2.exporters.voc import voc_palette
 from grounded_sam2.exporters.xml_text import xml_text
-from grounded_sam2.geometry.polygons import to_single_outline
+from grounded_sam2.geometry.polygons import single_outlines
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
@@ -67,8 +73,9 @@ def export_label_studio(
             "".join(_label_config(data.classes, _TAGS[kind])), encoding="utf-8"
         )
         with _TaskFiles(data.new / "tasks") as tasks:
-            for picture in data.pictures(rules=_RULES):
-                regions = list(_regions(picture, kind, options, data.tally))
+            shapes_of = partial(_shapes, kind=kind, min_iou=options.min_polygon_iou)
+            for picture, shapes in with_shapes(data.pictures(rules=_RULES), shapes_of):
+                regions = list(_regions(picture, shapes, kind, data.tally))
                 prediction: dict[str, Any] = {"model_version": f"grounded-sam2 {data.run_key[:8]}"}
                 scores = [region["score"] for region in regions if "score" in region]
                 if scores:
@@ -89,14 +96,14 @@ def export_label_studio(
 
 
 def _regions(
-    picture: PlacedPicture, kind: str, options: ExportOptions, tally: Tally
+    picture: PlacedPicture, shapes: Sequence[_Shape | None], kind: str, tally: Tally
 ) -> Iterator[dict[str, Any]]:
     """What stands in ``result`` for the objects of a picture, the topmost last."""
     height, width = picture.labels.size_hw
     objects = picture.labels.objects
     for index in reversed(top_first(objects)):
         label = objects[index]
-        found = _region(label, (height, width), kind, options.min_polygon_iou)
+        found = _region(label, (height, width), shapes[index], kind)
         if found is None:
             tally.remark("objects without extent, left out")
             continue
@@ -118,16 +125,28 @@ def _regions(
         yield region
 
 
+_Shape: TypeAlias = list[int] | NDArray[np.float64]
+"""Bytes of a brush stroke, or ``(n, 2)`` points of an outline; none for an empty mask."""
+
+
+def _shapes(masks: Sequence[Rle], *, kind: str, min_iou: float) -> Sequence[_Shape]:
+    if kind == "brushlabels":
+        strokes = zip(brush_rles(masks), measures(masks), strict=True)
+        return [stroke if measure.area else [] for stroke, measure in strokes]
+    return single_outlines(masks, min_iou=min_iou)
+
+
 def _region(
-    label: Label, size_hw: tuple[int, int], kind: str, min_iou: float
+    label: Label, size_hw: tuple[int, int], shape: _Shape | None, kind: str
 ) -> tuple[str, dict[str, Any]] | None:
     """Type and value of a region, in percent of the picture; none if it has no extent."""
-    box = extent(label, size_hw)
-    if box is None:
-        return None
+
     height, width = size_hw
     x_percent, y_percent = 100 / width, 100 / height
-    if label.mask is None:
+    if shape is None:
+        box = extent(label, size_hw, None)
+        if box is None:
+            return None
         x_min, y_min, x_max, y_max = box
         return "rectanglelabels", {
             "x": _rounded(x_min * x_percent),
@@ -136,10 +155,11 @@ def _region(
             "height": _rounded((y_max - y_min) * y_percent),
             "rotation": 0,
         }
-    if kind == "brushlabels":
-        return kind, {"format": "rle", "rle": brush_rle(label.mask)}
-    outline = to_single_outline(label.mask, min_iou=min_iou)
-    points = [[_rounded(x * x_percent), _rounded(y * y_percent)] for x, y in outline.tolist()]
+    if not len(shape):
+        return None
+    if isinstance(shape, list):
+        return kind, {"format": "rle", "rle": shape}
+    points = [[_rounded(x * x_percent), _rounded(y * y_percent)] for x, y in shape.tolist()]
     return kind, {"points": points, "closed": True}
 
 

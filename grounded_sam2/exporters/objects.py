@@ -12,26 +12,34 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.rle import Rle, encode_crop
+from grounded_sam2.exporters.shapes import Box, Measure
+from grounded_sam2.geometry.crops import runs_from_crops
+from grounded_sam2.geometry.groups import crops_in_groups
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 
 __all__ = ["extent", "paint", "row_major_runs", "top_first", "whole_pixels"]
 
 
-def extent(label: Label, size_hw: tuple[int, int]) -> tuple[float, float, float, float] | None:
+def extent(label: Label, size_hw: tuple[int, int], measure: Measure | None) -> Box | None:
     """The box of an object: around its mask, or as detected if it has none.
+
+    Args:
+        label: the object.
+        size_hw: height and width of its picture.
+        measure: of its mask; ``None`` if it has none.
 
     Returns:
         xyxy in pixels, within the picture; ``None`` if nothing of it lies there.
     """
     height, width = size_hw
-    box = label.box_xyxy if label.mask is None else label.mask.bbox_xyxy
-    x_min, x_max = (min(max(x, 0.0), float(width)) for x in (box[0], box[2]))
-    y_min, y_max = (min(max(y, 0.0), float(height)) for y in (box[1], box[3]))
+    box = label.box_xyxy if measure is None else measure.box_xyxy
+    x_min, y_min = max(box[0], 0.0), max(box[1], 0.0)
+    x_max, y_max = min(box[2], float(width)), min(box[3], float(height))
     return (x_min, y_min, x_max, y_max) if x_max > x_min and y_max > y_min else None
 
 
-def whole_pixels(box_xyxy: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+def whole_pixels(box_xyxy: Box) -> tuple[int, int, int, int]:
     """The pixels that a box touches: xyxy, half-open."""
     x_min, y_min, x_max, y_max = box_xyxy
     return int(x_min), int(y_min), int(np.ceil(x_max)), int(np.ceil(y_max))
@@ -68,32 +76,44 @@ def paint(
     """
     canvas = np.zeros(size_hw, np.uint16)
     for label in objects:
-        box = extent(label, size_hw) if label.mask is None else None
+        box = extent(label, size_hw, None) if label.mask is None else None
         if box is not None:
             left, top, right, bottom = whole_pixels(box)
             canvas[top:bottom, left:right] = void
+    masks, painted = [], []
     for index in reversed(top_first(objects)):
         mask = objects[index].mask
         if mask is not None:
-            crop, (left, top) = mask.decode_crop()
-            canvas[top : top + crop.shape[0], left : left + crop.shape[1]][crop] = values[index]
+            masks.append(mask)
+            painted.append(values[index])
+    next_value = iter(painted)
+    for crops in crops_in_groups(masks):
+        for pixels, (left, top) in zip(crops.pixels, crops.origins_xy.tolist(), strict=True):
+            window = canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+            window[pixels] = next(next_value)
     return canvas
 
 
-def row_major_runs(mask: Rle, *, within_box: bool = False) -> NDArray[np.int64]:
-    """Lengths of the runs of a mask, row by row, background first.
+def row_major_runs(masks: Sequence[Rle], *, within_box: bool = False) -> list[NDArray[np.int64]]:
+    """Lengths of the runs of masks, row by row, background first.
 
     Args:
-        mask: may be empty.
-        within_box: count within the bounding box of the mask only.
+        masks: of any pictures; may be empty.
+        within_box: count within the bounding box of each mask only.
 
     Returns:
-        ``(n,)`` ``int64``; ``(0,)`` for what lies within the box of an empty mask.
+        ``(n,)`` ``int64`` each; ``(0,)`` for what lies within the box of an empty mask.
     """
-    crop, (left, top) = mask.decode_crop()
-    if within_box and not crop.size:
-        return np.zeros(0, np.int64)
-    # The rows of a mask are the columns of its mirror image.
-    height, width = crop.shape if within_box else mask.size_hw
-    origin = (0, 0) if within_box else (top, left)
-    return encode_crop(crop.T, origin, (width, height)).runs()
+    found: list[NDArray[np.int64]] = []
+    for crops in crops_in_groups(masks):
+        # The rows of a mask are the columns of its mirror image.
+        mirrored = [pixels.T for pixels in crops.pixels]
+        sizes = (crops.sizes_hw if within_box else crops.pictures_hw)[:, ::-1]
+        origins = np.zeros_like(sizes) if within_box else crops.origins_xy[:, ::-1]
+        runs, spans = runs_from_crops(mirrored, origins, sizes)
+        nothing = within_box & (crops.areas == 0)
+        found += [
+            each[:0] if empty else each
+            for each, empty in zip(spans.split(runs), nothing.tolist(), strict=True)
+        ]
+    return found

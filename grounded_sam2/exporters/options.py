@@ -45,11 +45,12 @@ class ExportOptions:
     min_polygon_iou: float = 0.98
     """Polygons are simplified until just before their IoU with the mask falls below this. More
     points, better outlines; 1 is exact."""
-    min_confidence: float = 0
-    """Objects that the detector is less sure of are left out. Those without a confidence, such as
-    what people have drawn, are kept."""
-    min_mask_quality: float = 0
-    """Objects whose mask has a lower predicted IoU are left out; those without one are kept."""
+    min_confidence: float | None = None
+    """Objects that the detector is less sure of are left out; those without a confidence, such as
+    what people have drawn, are kept. ``None`` takes the labels as they are; a value below the
+    run's own threshold takes more of what the models said."""
+    min_mask_quality: float | None = None
+    """The same for the predicted IoU of masks."""
     pictures_from: Path | None = None
     """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
 
@@ -64,14 +65,19 @@ class ExportOptions:
         if self.split_by not in _SPLITTERS:
             raise ExportError(f"split_by '{self.split_by}': must be one of {', '.join(_SPLITTERS)}")
         for name in ("min_polygon_iou", "min_confidence", "min_mask_quality"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ExportError(f"{name} {getattr(self, name)}: must lie between 0 and 1")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ExportError(f"{name} {value}: must lie between 0 and 1")
 
     def takes(self, label: Label) -> bool:
         """Whether an object reaches both thresholds."""
-        return (label.confidence is None or label.confidence >= self.min_confidence) and (
-            label.mask_quality is None or label.mask_quality >= self.min_mask_quality
+        return _reaches(label.confidence, self.min_confidence) and _reaches(
+            label.mask_quality, self.min_mask_quality
         )
+
+
+def _reaches(score: float | None, threshold: float | None) -> bool:
+    return score is None or threshold is None or score >= threshold
 
 
 @dataclass(frozen=True, slots=True)

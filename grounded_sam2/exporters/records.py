@@ -11,35 +11,43 @@ from collections.abc import Iterator
 from typing import Any
 
 from grounded_sam2.exporters.dataset import NewDataset
-from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.shapes import Measure, measures, with_shapes
 from grounded_sam2.results import Label
 
-__all__ = ["object_record", "picture_records"]
+__all__ = ["picture_records"]
 
 
-def picture_records(data: NewDataset) -> Iterator[tuple[PlacedPicture, dict[str, Any]]]:
-    """The pictures of a dataset, put into ``images/``, their objects counted, and their records."""
-    for picture in data.pictures(rules=NameRules()):
+def picture_records(
+    data: NewDataset,
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The pictures of a dataset are put into ``images/``, and their objects counted.
+
+    Yields:
+        The record of each picture, and those of its objects.
+    """
+    for picture, shapes in with_shapes(data.pictures(rules=NameRules()), measures):
         height, width = picture.labels.size_hw
-        for label in picture.labels.objects:
-            data.tally.add(label)
         record = {
             "image": f"images/{picture.split}/{picture.name}",
             "split": picture.split,
             "width": width,
             "height": height,
         }
-        yield picture, record
+        objects = []
+        for label, measure in zip(picture.labels.objects, shapes, strict=True):
+            data.tally.add(label)
+            objects.append(_object_record(label, measure))
+        yield record, objects
 
 
-def object_record(label: Label) -> dict[str, Any]:
+def _object_record(label: Label, measure: Measure | None) -> dict[str, Any]:
     """The record of an object, without its picture."""
     return {
         "class": label.class_name,
         "caption": label.caption,
-        "box": list(label.box_xyxy if label.mask is None else label.mask.bbox_xyxy),
-        "area": None if label.mask is None else label.mask.area,
+        "box": list(label.box_xyxy if measure is None else measure.box_xyxy),
+        "area": None if measure is None else measure.area,
         "confidence": label.confidence,
         "mask_quality": label.mask_quality,
         "track_id": label.track_id,

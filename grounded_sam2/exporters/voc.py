@@ -39,6 +39,7 @@ from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, paint, whole_pixels
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
+from grounded_sam2.exporters.shapes import measures, of_masks
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -138,8 +139,9 @@ def _write_labels(
     """Write what a picture's labels say; give the objects that have an extent."""
     size_hw = picture.labels.size_hw
     boxes, objects = [], []
-    for label in picture.labels.objects:
-        box = extent(label, size_hw)
+    labels = picture.labels.objects
+    for label, measure in zip(labels, of_masks(labels, measures), strict=True):
+        box = extent(label, size_hw, measure)
         if box is None:
             data.tally.remark("objects without extent, left out")
             continue

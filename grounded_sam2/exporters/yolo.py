@@ -12,17 +12,19 @@ Format: https://docs.ultralytics.com/datasets/segment/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
+from grounded_sam2.exporters.row_text import row_texts
+from grounded_sam2.exporters.shapes import Box
 from grounded_sam2.exporters.yolo_layout import write_yolo
-from grounded_sam2.geometry.polygons import to_single_outline
-from grounded_sam2.results import Label
+from grounded_sam2.geometry.polygons import single_outlines
+from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.rle import Rle, sizes_of
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_yolo"]
@@ -35,20 +37,23 @@ def export_yolo(store: LabelStore, folder: str | Path, *, options: ExportOptions
         store,
         folder,
         options,
-        numbers=partial(_outline, min_iou=options.min_polygon_iou),
+        of_masks=partial(_outlines, min_iou=options.min_polygon_iou),
+        of_box=_corners,
         depends_on=("min_polygon_iou",),
     )
 
 
-def _outline(label: Label, size_hw: tuple[int, int], *, min_iou: float) -> NDArray[np.float64]:
-    """x and y of an object's outline by turns, at least three points or none."""
-    box = extent(label, size_hw)
-    if box is None:
-        return np.zeros(0)
-    if label.mask is not None:
-        outline = to_single_outline(label.mask, min_iou=min_iou)
-    else:
-        x_min, y_min, x_max, y_max = box
-        outline = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
+def _outlines(masks: Sequence[Rle], *, min_iou: float) -> list[str]:
+    """x and y of each mask's outline by turns, at least three points; nothing if it is empty."""
+    outlines = single_outlines(masks, min_iou=min_iou)
+    points = Spans([len(outline) for outline in outlines])
+    sizes_wh = points.spread(sizes_of(masks)[:, ::-1])
+    shares = np.clip(np.concatenate([np.zeros((0, 2)), *outlines]) / sizes_wh, 0, 1)
+    return row_texts(shares.ravel(), Spans(2 * points.sizes))
+
+
+def _corners(box: Box, size_hw: tuple[int, int]) -> str:
+    x_min, y_min, x_max, y_max = box
     height, width = size_hw
-    return np.clip(outline / (width, height), 0, 1).ravel()
+    corners = ((x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max))
+    return " ".join(f"{x / width:.6f} {y / height:.6f}" for x, y in corners)

@@ -10,15 +10,13 @@ Format: https://docs.ultralytics.com/datasets/detect/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
+from grounded_sam2.exporters.shapes import Box, measures
 from grounded_sam2.exporters.yolo_layout import write_yolo
-from grounded_sam2.results import Label
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_yolo_boxes"]
@@ -28,20 +26,21 @@ def export_yolo_boxes(
     store: LabelStore, folder: str | Path, *, options: ExportOptions
 ) -> ExportSummary:
     """Write a YOLO detection dataset. See `grounded_sam2.exporters.Exporter`."""
-    return write_yolo("yolo-boxes", store, folder, options, numbers=_box)
+    return write_yolo(
+        "yolo-boxes", store, folder, options, of_masks=_boxes_of_masks, of_box=_centre_and_sides
+    )
 
 
-def _box(label: Label, size_hw: tuple[int, int]) -> NDArray[np.float64]:
-    box = extent(label, size_hw)
-    if box is None:
-        return np.zeros(0)
+def _boxes_of_masks(masks: Sequence[Rle]) -> list[str]:
+    """Centre and sides of the box around each mask; nothing if it is empty."""
+    return [
+        _centre_and_sides(measure.box_xyxy, mask.size_hw) if measure.area else ""
+        for mask, measure in zip(masks, measures(masks), strict=True)
+    ]
+
+
+def _centre_and_sides(box: Box, size_hw: tuple[int, int]) -> str:
     x_min, y_min, x_max, y_max = box
     height, width = size_hw
-    return np.array(
-        [
-            (x_min + x_max) / 2 / width,
-            (y_min + y_max) / 2 / height,
-            (x_max - x_min) / width,
-            (y_max - y_min) / height,
-        ]
-    )
+    x, y = (x_min + x_max) / 2 / width, (y_min + y_max) / 2 / height
+    return f"{x:.6f} {y:.6f} {(x_max - x_min) / width:.6f} {(y_max - y_min) / height:.6f}"

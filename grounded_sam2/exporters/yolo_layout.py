@@ -14,27 +14,22 @@ Format: https://docs.ultralytics.com/datasets/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
-from grounded_sam2.results import Label
+from grounded_sam2.exporters.shapes import Box, with_shapes
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.store import LabelStore
 
-__all__ = ["RowNumbers", "write_yolo"]
-
-RowNumbers: TypeAlias = Callable[[Label, tuple[int, int]], NDArray[np.float64]]
-"""The numbers of an object's row, from the object and the size of its picture: ``(n,)`` in [0, 1];
-``(0,)`` for an object that has no extent."""
+__all__ = ["write_yolo"]
 
 _RULES = NameRules(
     suffixes=frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}),
@@ -54,13 +49,21 @@ def write_yolo(
     folder: str | Path,
     options: ExportOptions,
     *,
-    numbers: RowNumbers,
+    of_masks: Callable[[Sequence[Rle]], Sequence[str]],
+    of_box: Callable[[Box, tuple[int, int]], str],
     depends_on: tuple[str, ...] = (),
 ) -> ExportSummary:
-    """Write a YOLO dataset whose rows hold these numbers. See `grounded_sam2.exporters.Exporter`.
+    """Write a YOLO dataset. See `grounded_sam2.exporters.Exporter`.
 
     A split that came out empty is not named in ``data.yaml``, but ``train`` and ``val`` always
     are, since Ultralytics insists on both: where one is empty or not asked for, it is the other.
+
+    Args:
+        format_name: by its name in `EXPORTERS`.
+        store, folder, options: as there.
+        of_masks: the numbers of each mask's row as text, normalised; empty for an empty mask.
+        of_box: those of an object without a mask, from its box and the size of its picture.
+        depends_on: options that matter to this format only.
 
     Raises:
         ExportError: also if a split is called like something else that readers look for.
@@ -80,15 +83,17 @@ def write_yolo(
         depends_on=depends_on,
     ) as data:
         ids = {name: i for i, name in enumerate(data.classes)}
-        for picture in data.pictures(rules=_RULES, min_side=_MIN_SIDE):
+        pictures = data.pictures(rules=_RULES, min_side=_MIN_SIDE)
+        for picture, rows_of_masks in with_shapes(pictures, of_masks):
             rows = []
-            for label in picture.labels.objects:
-                row = numbers(label, picture.labels.size_hw)
-                if not row.size:
+            for label, row in zip(picture.labels.objects, rows_of_masks, strict=True):
+                if row is None:
+                    box = extent(label, picture.labels.size_hw, None)
+                    row = "" if box is None else of_box(box, picture.labels.size_hw)
+                if not row:
                     data.tally.remark("objects without extent, left out")
                     continue
-                values = " ".join(f"{value:.6f}" for value in row)
-                rows.append(f"{ids[label.class_name]} {values}\n")
+                rows.append(f"{ids[label.class_name]} {row}\n")
                 data.tally.add(label)
             file = data.new / "labels" / picture.split / picture.name.with_suffix(".txt")
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.exporters import ExportOptions, export, label_studio
-from grounded_sam2.exporters.brush import brush_rle
+from grounded_sam2.exporters.brush import brush_rles
 from grounded_sam2.geometry.polygons import rasterise
 from grounded_sam2.geometry.rle import encode
 
@@ -55,7 +55,7 @@ def unpacked(packed: list[int], size_hw=(60, 80)) -> np.ndarray:
 @pytest.mark.parametrize("name", ["disc", "ring", "two_parts"])
 def test_a_brush_stroke_is_the_mask_in_all_channels(labeled, name):
     mask = getattr(labeled, name)()
-    picture = unpacked(brush_rle(encode(mask)[0]))
+    picture = unpacked(brush_rles(encode(mask))[0])
     assert np.array_equal(picture, np.repeat(255 * mask[..., None], 4, axis=2))
 
 
@@ -71,7 +71,7 @@ def test_a_brush_stroke_is_the_mask_in_all_channels(labeled, name):
     ids=["empty", "full", "diagonal", "huge", "one whole run"],
 )
 def test_brush_strokes_of_extremes(mask):
-    picture = unpacked(brush_rle(encode(mask)[0]), mask.shape)
+    picture = unpacked(brush_rles(encode(mask))[0], mask.shape)
     assert np.array_equal(picture[..., 3] == 255, mask)
 
 

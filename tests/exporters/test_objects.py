@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.exporters.objects import extent, paint, row_major_runs, top_first, whole_pixels
+from grounded_sam2.exporters.shapes import measures, of_masks
 from grounded_sam2.geometry.rle import encode
 
 VOID = 255
@@ -17,10 +18,14 @@ def unrolled(runs: np.ndarray) -> np.ndarray:
 
 def test_the_extent_is_the_masks_then_the_box_within_the_picture(labeled):
     size = (60, 80)
-    assert extent(labeled.label(labeled.pixel(3, 4)), size) == (3, 4, 4, 5)
-    assert extent(labeled.label(None, box_xyxy=(-1, 5.5, 90, 70)), size) == (0, 5.5, 80, 60)
-    assert extent(labeled.label(None, box_xyxy=(80, 5, 90, 9)), size) is None
-    assert extent(labeled.label(np.zeros(size, bool)), size) is None
+    masked = [labeled.label(labeled.pixel(3, 4)), labeled.label(np.zeros(size, bool))]
+    found = of_masks(masked, measures)
+    assert [extent(*each) for each in zip(masked, [size] * 2, found, strict=True)] == [
+        (3, 4, 4, 5),
+        None,
+    ]
+    assert extent(labeled.label(None, box_xyxy=(-1, 5.5, 90, 70)), size, None) == (0, 5.5, 80, 60)
+    assert extent(labeled.label(None, box_xyxy=(80, 5, 90, 9)), size, None) is None
 
 
 def test_a_box_touches_pixels_that_it_covers_in_part():
@@ -57,13 +62,15 @@ def test_nothing_is_painted_as_zeros():
 def test_runs_row_by_row_give_the_mask_back(labeled, name):
     mask = getattr(labeled, name)()
     rle = encode(mask)[0]
-    assert np.array_equal(unrolled(row_major_runs(rle)).reshape(60, 80), mask)
+    assert np.array_equal(unrolled(row_major_runs([rle])[0]).reshape(60, 80), mask)
     crop, _ = rle.decode_crop()
-    assert np.array_equal(unrolled(row_major_runs(rle, within_box=True)).reshape(crop.shape), crop)
+    assert np.array_equal(
+        unrolled(row_major_runs([rle], within_box=True)[0]).reshape(crop.shape), crop
+    )
 
 
 def test_runs_of_an_empty_and_a_full_mask():
-    empty, full = encode(np.stack((np.zeros((4, 5), bool), np.ones((4, 5), bool))))
-    assert row_major_runs(empty).tolist() == [20]
-    assert row_major_runs(empty, within_box=True).tolist() == []
-    assert row_major_runs(full).tolist() == [0, 20]
+    masks = encode(np.stack((np.zeros((4, 5), bool), np.ones((4, 5), bool))))
+    assert [runs.tolist() for runs in row_major_runs(masks)] == [[20], [0, 20]]
+    assert [runs.tolist() for runs in row_major_runs(masks, within_box=True)] == [[], [0, 20]]
+    assert row_major_runs([]) == []
