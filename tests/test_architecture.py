@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decisions": VALUES | SETTINGS | {"cleanup", "tiling"},
     "labeling": VALUES | SETTINGS | {"decisions", "models.protocols"},
     "store": VALUES,
-    "exporters": VALUES | {"config", "sources", "store"},
+    "exporters": VALUES | SETTINGS | {"decisions", "sources", "store"},
+    "report": VALUES | {"checked", "config", "exporters", "sources", "store"},
     # The engine, from its parts to the whole.
     "stages": set(),
     "asking": VALUES | {"labeling", "models.protocols"},
@@ -61,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"demo", "detections", "drawing", "pipeline", "runner", "sources", "store"},
     "cli": VALUES
     | SETTINGS
-    | {"demo.run", "detections", "drawing", "exporters", "pipeline", "sources", "store"},
+    | {"demo.run", "detections", "drawing", "exporters", "importers", "pipeline", "report"}
+    | {"runner", "runs", "sources", "store"},
 }
 MODEL_LIBRARIES = {"torch", "torchvision", "transformers", "timm", "einops", "huggingface_hub"}
 

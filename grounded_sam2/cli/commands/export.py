@@ -40,8 +40,8 @@ def export(
     images: ImagesOption = "copy",
     segmentation: SegmentationOption = "rle",
     min_polygon_iou: MinPolygonIouOption = 0.98,
-    min_confidence: ExportMinConfidenceOption = 0,
-    min_mask_quality: ExportMinMaskQualityOption = 0,
+    min_confidence: ExportMinConfidenceOption = None,
+    min_mask_quality: ExportMinMaskQualityOption = None,
     pictures_from: PicturesFromOption = None,
     run: RunOption = None,
 ) -> None:
