@@ -1,4 +1,4 @@
-"""The progress bar of a labeling run: pictures done, images per second, time left.
+"""The progress bar of a run: pictures done, images per second, time left.
 
 Pictures that an earlier run had settled pass in no time. They count as done, but not for the
 speed, so that a continued run does not promise to end at once.
@@ -23,17 +23,22 @@ class ProgressBar:
     no use for a bar.
 
     Args:
+        doing: what is being done to the pictures.
         console: where to draw; standard error if ``None``.
         clock: seconds that only grow.
     """
 
     def __init__(
-        self, *, console: Console | None = None, clock: Callable[[], float] = monotonic
+        self,
+        doing: str = "labeling",
+        *,
+        console: Console | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
         console = console or Console(stderr=True)
         self._progress = Progress(
-            TextColumn("labeling"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
@@ -42,7 +47,7 @@ class ProgressBar:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("labeling", total=None, speed="", left="", failed="")
+        self._task = self._progress.add_task(doing, total=None, speed="", left="", failed="")
         self._began = clock()
         self._total = self._settled = self._worked = self._failed = 0
 

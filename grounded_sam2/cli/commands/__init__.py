@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
+from grounded_sam2.cli.commands.compare import compare
 from grounded_sam2.cli.commands.demo import demo
 from grounded_sam2.cli.commands.export import export
+from grounded_sam2.cli.commands.import_labels import import_labels
 from grounded_sam2.cli.commands.info import info
 from grounded_sam2.cli.commands.label import label
+from grounded_sam2.cli.commands.merge import merge
 from grounded_sam2.cli.commands.predict import predict
 
 __all__ = ["app"]
@@ -53,5 +56,8 @@ def _grounded_sam2(
 app.command("demo")(demo)
 app.command("predict")(predict)
 app.command("label")(label)
+app.command("import")(import_labels)
 app.command("export")(export)
 app.command("info")(info)
+app.command("compare")(compare)
+app.command("merge")(merge)
