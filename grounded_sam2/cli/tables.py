@@ -16,11 +16,13 @@ from grounded_sam2.geometry.rle import encode
 if TYPE_CHECKING:
     import supervision as sv
 
+    from grounded_sam2.report import ReportSummary
 
 __all__ = [
     "detections_json",
     "print_detections",
     "print_export",
+    "print_report",
     "say",
 ]
 
@@ -63,6 +65,28 @@ def print_export(summary: ExportSummary) -> None:
         say(f"  left out: {skipped.count} images {skipped.reason} (such as {skipped.example})")
     for note in summary.notes:
         say(f"  note: {note}")
+
+
+def print_report(summary: ReportSummary) -> None:
+    """Where a report is, and what it found doubtful."""
+    from grounded_sam2.report import KINDS
+
+    table = Table("doubt", "count")
+    table.columns[1].justify = "right"
+    for name, count in summary.doubts.items():
+        if count:
+            table.add_row(KINDS[name].title, str(count))
+    if table.row_count:
+        Console().print(table)
+    say(f"{summary.doubtful} of {summary.objects} labels are worth a look")
+    if summary.unreadable:
+        say(f"{summary.unreadable} of {summary.images} images cannot be shown; the page says why")
+    say(
+        f"report: {summary.page} ({summary.shown_images} of {summary.images} images, "
+        f"{summary.page_bytes / 1e6:.1f} MB)"
+    )
+    if summary.json is not None:
+        say(f"doubts: {summary.json}")
 
 
 def _objects(detections: sv.Detections) -> list[dict[str, Any]]:

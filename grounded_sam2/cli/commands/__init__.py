@@ -17,6 +17,7 @@ from grounded_sam2.cli.commands.info import info
 from grounded_sam2.cli.commands.label import label
 from grounded_sam2.cli.commands.merge import merge
 from grounded_sam2.cli.commands.predict import predict
+from grounded_sam2.cli.commands.report import report
 
 __all__ = ["app"]
 
@@ -58,6 +59,7 @@ app.command("predict")(predict)
 app.command("label")(label)
 app.command("import")(import_labels)
 app.command("export")(export)
+app.command("report")(report)
 app.command("info")(info)
 app.command("compare")(compare)
 app.command("merge")(merge)

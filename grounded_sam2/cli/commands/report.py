@@ -1,0 +1,88 @@
+"""``grounded-sam2 report``: a page that shows what was labeled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grounded_sam2.cli.options import (
+    PicturesFromOption,
+    RunOption,
+    SeedOption,
+    SplitByOption,
+    SplitOption,
+    StoreArgument,
+    parsed_values,
+)
+
+__all__ = ["report"]
+
+
+def report(
+    folder: StoreArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The page; FOLDER/report.html if absent."),
+    ] = None,
+    json_out: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all doubts here as well, for scripts."),
+    ] = None,
+    pictures: Annotated[
+        int,
+        typer.Option("--pictures", metavar="N", min=0, help="Pictures that the page holds."),
+    ] = 200,
+    labels: Annotated[
+        int,
+        typer.Option("--labels", metavar="N", min=0, help="Labels worth a look that it shows."),
+    ] = 150,
+    split: SplitOption = "1",
+    split_by: SplitByOption = "content",
+    seed: SeedOption = 0,
+    pictures_from: PicturesFromOption = None,
+    run: RunOption = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace one threshold, such as low_confidence=0.4; the page names them all. "
+            "Repeatable.",
+        ),
+    ] = None,
+) -> None:
+    """Show what was labeled, and which labels are worth a look first.
+
+    One HTML file with everything in it: counts, pictures with their masks, histograms, and the
+    labels that are most likely wrong, each with the reason. Needs no model and no network.
+
+    \b
+    Example:
+      grounded-sam2 report labeled --split 0.8/0.1/0.1 --json labeled/doubts.json
+    """
+    from grounded_sam2.cli.progress import ProgressBar
+    from grounded_sam2.cli.tables import print_report
+    from grounded_sam2.errors import ExportError
+    from grounded_sam2.exporters import parse_split
+    from grounded_sam2.report import ReportOptions, Thresholds, write_report
+
+    try:
+        shares = parse_split(split)
+    except ExportError as error:
+        raise typer.BadParameter(str(error), param_hint="--split") from error
+    how = ReportOptions(
+        pictures=pictures,
+        labels=labels,
+        seed=seed,
+        split=shares,
+        split_by=split_by,  # type: ignore[arg-type]  # checked there
+        pictures_from=pictures_from,
+        thresholds=Thresholds.from_values(parsed_values(options)),
+    )
+    with ProgressBar("looking") as bar:
+        summary = write_report(
+            folder, out, run_id=run, options=how, json_out=json_out, progress=bar
+        )
+    print_report(summary)

@@ -1,0 +1,16 @@
+"""A page that shows what was labeled, and which labels are worth a look first.
+
+    from grounded_sam2.report import write_report
+
+    summary = write_report("labeled")  # labeled/report.html
+
+A report is a pure function of the label store and the pictures; it needs no model. It goes through
+the store twice: once to measure everything (`survey`), and, when it is clear what is doubtful
+(`doubts`) and what to show (`selection`), once more for the pictures that are shown (`views`).
+"""
+
+from grounded_sam2.report.doubts import KINDS, Kind
+from grounded_sam2.report.options import ReportOptions, Thresholds
+from grounded_sam2.report.writer import ReportSummary, write_report
+
+__all__ = ["KINDS", "Kind", "ReportOptions", "ReportSummary", "Thresholds", "write_report"]

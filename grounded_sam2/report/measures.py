@@ -1,0 +1,173 @@
+"""What is measured of every object: a row of numbers each, nothing judged yet.
+
+The rows of a whole store fit into memory (86 bytes an object), so that what is unusual for a class
+can be told from all of it. A number that is not known is NaN: no confidence, no mask, no box of
+the detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.geometry import boxes
+from grounded_sam2.geometry.overlap import mixed_iou
+from grounded_sam2.results import Label, Labels
+
+__all__ = ["OBJECT", "Objects", "measure"]
+
+OBJECT = np.dtype(
+    [
+        ("picture", np.int32),  # number of the picture, in the order of the store
+        ("position", np.int32),  # place in the list of the picture's objects
+        ("class_id", np.int32),
+        ("has_mask", np.bool_),
+        ("by_person", np.bool_),
+        ("confidence", np.float64),
+        ("quality", np.float64),
+        ("share", np.float64),  # of the picture's area
+        ("overlap_iou", np.float64),  # with the other object that it overlaps most
+        ("overlap_with", np.int32),  # position of that object; -1 if it overlaps none
+        ("overlap_inside", np.float64),  # share of the smaller of two of one class in the larger
+        ("inside_with", np.int32),
+        ("outside_box", np.float64),  # share of the mask outside the detector's box
+        ("along_box", np.float64),  # share of a side of that box that the mask reaches, the most
+        ("along_border", np.float64),  # share of the picture's outline that the mask covers
+    ]
+)
+Objects = NDArray[np.void]
+"""Rows of `OBJECT`: ``(n,)``, a structured array."""
+
+_REACH = 1
+"""Pixels from a side of a box within which a mask reaches it: boxes are not exact."""
+
+
+def measure(labels: Labels, picture: int, class_ids: Mapping[str, int]) -> Objects:
+    """Measure the objects of one picture.
+
+    Args:
+        labels: of the picture.
+        picture: number to note in each row.
+        class_ids: number of each class.
+
+    Returns:
+        ``(n,)`` of `OBJECT`, in the order of the objects; ``(0,)`` for background.
+    """
+    objects = labels.objects
+    rows = np.zeros(len(objects), OBJECT)
+    if not objects:
+        return rows
+    height, width = labels.size_hw
+    rows["picture"] = picture
+    rows["position"] = np.arange(len(objects))
+    rows["class_id"] = [class_ids[label.class_name] for label in objects]
+    rows["has_mask"] = [label.mask is not None for label in objects]
+    rows["by_person"] = [label.origin == "human" for label in objects]
+    rows["confidence"] = [_known(label.confidence) for label in objects]
+    rows["quality"] = [_known(label.mask_quality) for label in objects]
+    boxed = boxes.areas(boxes.clip([label.box_xyxy for label in objects], labels.size_hw))
+    areas = np.empty(len(objects))
+    for number, (row, label) in enumerate(zip(rows, objects, strict=True)):
+        if label.mask is None:
+            areas[number] = boxed[number]
+            row["outside_box"] = row["along_box"] = row["along_border"] = np.nan
+        else:
+            crop, origin_xy = label.mask.decode_crop()
+            areas[number] = np.count_nonzero(crop)
+            row["along_border"] = _along_border(crop, origin_xy, labels.size_hw)
+            row["outside_box"], row["along_box"] = _against_box(
+                crop, origin_xy, label.detected_box_xyxy, labels.size_hw
+            )
+    rows["share"] = areas / (height * width)
+    _measure_overlaps(rows, objects, areas)
+    return rows
+
+
+def _known(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _measure_overlaps(rows: Objects, objects: Sequence[Label], areas: NDArray[np.float64]) -> None:
+    iou = mixed_iou([label.box_xyxy for label in objects], [label.mask for label in objects])
+    np.fill_diagonal(iou, 0)
+    # |a ∩ b| follows from the IoU: it is (|a| + |b|) · IoU / (1 + IoU).
+    intersection = (areas[:, None] + areas[None]) * iou / (1 + iou)
+    smaller = np.minimum(areas[:, None], areas[None])
+    inside = intersection / np.where(smaller > 0, smaller, 1)
+    # Parts of things of another class are no mistake: a wheel lies within a car.
+    inside[rows["class_id"][:, None] != rows["class_id"][None]] = 0
+    every = np.arange(len(objects))
+    for name, other, values in (
+        ("overlap_iou", "overlap_with", iou),
+        ("overlap_inside", "inside_with", np.minimum(inside, 1)),
+    ):
+        most = values.argmax(axis=1)
+        rows[name] = values[every, most]
+        rows[other] = np.where(values[every, most] > 0, most, -1)
+
+
+def _along_border(
+    crop: NDArray[np.bool_], origin_xy: tuple[int, int], size_hw: tuple[int, int]
+) -> float:
+    """Share of the outermost pixels of a picture that belong to the mask; 0 for an empty mask."""
+    if not crop.size:
+        return 0.0
+    (left, top), (height, width) = origin_xy, size_hw
+    covered = 0
+    for line, at_border in (
+        (crop[0], top == 0),
+        (crop[-1], top + crop.shape[0] == height),
+        (crop[:, 0], left == 0),
+        (crop[:, -1], left + crop.shape[1] == width),
+    ):
+        covered += int(np.count_nonzero(line)) if at_border else 0
+    return covered / (2 * (height + width))
+
+
+def _against_box(
+    crop: NDArray[np.bool_],
+    origin_xy: tuple[int, int],
+    detected_xyxy: tuple[float, float, float, float] | None,
+    size_hw: tuple[int, int],
+) -> tuple[float, float]:
+    """``outside_box`` and ``along_box`` of a mask; NaN where there is no box to compare with."""
+    if detected_xyxy is None or not crop.size:
+        return np.nan, np.nan
+    box = boxes.clip([detected_xyxy], size_hw)[0]
+    local = box - (*origin_xy, *origin_xy)
+    x_min, y_min = np.maximum(np.floor(local[:2]), 0).astype(int)
+    x_max, y_max = np.maximum(np.ceil(local[2:]), 0).astype(int)
+    inside = np.count_nonzero(crop[y_min:y_max, x_min:x_max])
+    return 1 - inside / np.count_nonzero(crop), _along_box(crop, local, box, size_hw)
+
+
+def _along_box(
+    crop: NDArray[np.bool_],
+    local_xyxy: NDArray[np.float64],
+    box_xyxy: NDArray[np.float64],
+    size_hw: tuple[int, int],
+) -> float:
+    """The most that the mask reaches of one side of a box, as a share of that side.
+
+    Sides on the picture's border do not count: nobody knows how things go on there.
+    """
+    height, width = size_hw
+    x_min, y_min, x_max, y_max = np.rint(local_xyxy).astype(int)
+    if x_max <= x_min or y_max <= y_min:
+        return np.nan
+    most = 0.0
+    for pixels, side, (begin, end), at_border in (
+        (crop.T, x_min, (y_min, y_max), box_xyxy[0] < 1),
+        (crop.T, x_max - 1, (y_min, y_max), box_xyxy[2] > width - 1),
+        (crop, y_min, (x_min, x_max), box_xyxy[1] < 1),
+        (crop, y_max - 1, (x_min, x_max), box_xyxy[3] > height - 1),
+    ):
+        if at_border:
+            continue
+        near = pixels[
+            max(side - _REACH, 0) : max(side + _REACH + 1, 0), max(begin, 0) : max(end, 0)
+        ]
+        most = max(most, float(np.count_nonzero(near.any(axis=0))) / (end - begin))
+    return most

@@ -1,0 +1,322 @@
+"use strict";
+// What the page does: filters, histograms, the viewer. All text goes in as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const PALETTE = 12; // colours of the style sheet, .k0 and so on
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function draw(name, attributes = {}, text = "") {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text) element.textContent = text;
+  return element;
+}
+
+const percent = (share) => {
+  const value = 100 * share;
+  if (value === 0 || value >= 9.95) return `${value.toFixed(0)} %`;
+  return value < 1e-4 ? "< 0.0001 %" : `${value.toPrecision(2)} %`;
+};
+const score = (value) => (value === null ? "–" : value.toFixed(2));
+
+// Light or dark, masks or none
+
+byId("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+});
+
+const maskButtons = [byId("masks"), byId("viewer-masks")];
+function toggleMasks() {
+  const hidden = document.body.classList.toggle("no-masks");
+  for (const button of maskButtons) button.setAttribute("aria-pressed", String(!hidden));
+}
+for (const button of maskButtons) button.addEventListener("click", toggleMasks);
+
+// Filters
+
+const doubts = all("#doubts > li");
+const cards = all("#grid > li");
+const cardOf = new Map(cards.map((card) => [card.id.slice(1), card]));
+
+const FEW = 24; // labels to begin with, so that the next section is not far away
+let unfolded = false;
+
+function filterDoubts() {
+  const pressed = document.querySelector('#look-filters .chip[aria-pressed="true"]');
+  const kind = pressed.dataset.kind;
+  const chosen = byId("look-class").value;
+  const fitting = doubts.filter(({ dataset }) =>
+    (!kind || dataset.kinds.includes(` ${kind} `)) && (!chosen || dataset.class === chosen));
+  for (const item of doubts) item.hidden = true;
+  fitting.forEach((item, index) => {
+    item.hidden = false;
+    item.toggleAttribute("data-folded", !unfolded && index >= FEW);
+  });
+  byId("look-none").hidden = fitting.length > 0;
+  byId("look-more").hidden = unfolded || fitting.length <= FEW;
+  byId("look-more").textContent = `Show ${fitting.length - FEW} more`;
+}
+
+function unfold() {
+  unfolded = true;
+  filterDoubts();
+}
+
+if (doubts.length) {
+  const chips = all("#look-filters .chip");
+  for (const chip of chips) {
+    chip.addEventListener("click", () => {
+      for (const other of chips) other.setAttribute("aria-pressed", String(other === chip));
+      filterDoubts();
+    });
+  }
+  byId("look-class").addEventListener("change", filterDoubts);
+  byId("look-more").addEventListener("click", () => {
+    const next = document.querySelector("#doubts > li[data-folded]");
+    unfold();
+    next.querySelector(".open").focus();
+  });
+  filterDoubts();
+}
+
+function filterPictures() {
+  const name = byId("find").value.trim().toLowerCase();
+  const chosen = byId("picture-class").value;
+  const show = byId("picture-show").value;
+  let shown = 0;
+  for (const card of cards) {
+    const { name: itsName, classes, doubtful } = card.dataset;
+    card.hidden =
+      !itsName.includes(name) ||
+      (chosen !== "" && !classes.includes(` ${chosen} `)) ||
+      (show === "doubtful" && doubtful === "0") ||
+      (show === "clean" && doubtful !== "0") ||
+      (show === "background" && classes.trim() !== "");
+    shown += !card.hidden;
+  }
+  byId("picture-count").textContent = `${shown.toLocaleString("en")} shown`;
+  byId("picture-none").hidden = shown > 0;
+}
+
+if (cards.length) {
+  byId("find").addEventListener("input", filterPictures);
+  byId("picture-class").addEventListener("change", filterPictures);
+  byId("picture-show").addEventListener("change", filterPictures);
+  filterPictures();
+}
+
+// Histograms
+
+const WIDTH = 400;
+const HEIGHT = 190;
+const BOTTOM = HEIGHT - 22;
+const TOP = 16;
+
+function sum(rows, bins) {
+  const total = new Array(bins).fill(0);
+  for (const row of rows) row.forEach((count, bin) => (total[bin] += count));
+  return total;
+}
+
+function drawChart(place, chart, chosen) {
+  const bins = chart.edges.length - 1;
+  const overall = sum(chart.counts, bins);
+  const counts = chosen === "" ? overall : chart.counts[chosen];
+  const unknown = chosen === "" ? chart.unknown.reduce((a, b) => a + b, 0) : chart.unknown[chosen];
+  const total = counts.reduce((a, b) => a + b, 0);
+  const note = place.parentElement.querySelector(".note");
+  place.replaceChildren();
+  if (!total) {
+    note.textContent = unknown ? `Not known of any of the ${unknown.toLocaleString("en")} objects.` : "No objects.";
+    return;
+  }
+  const low = chart.edges[0];
+  const high = chart.edges[bins];
+  const position = chart.logarithmic
+    ? (value) => (Math.log(value / low) / Math.log(high / low)) * WIDTH
+    : (value) => ((value - low) / (high - low)) * WIDTH;
+  const most = Math.max(...counts);
+  const scale = (BOTTOM - TOP) / most;
+  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  picture.append(draw("title", {}, `${chart.title}: ${total} objects, at most ${most} in a bar`));
+  for (const height of [TOP, (TOP + BOTTOM) / 2, BOTTOM]) {
+    picture.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: height, y2: height }));
+  }
+  picture.append(draw("text", { x: 0, y: TOP - 5 }, most.toLocaleString("en")));
+  counts.forEach((count, bin) => {
+    if (!count) return;
+    const left = position(chart.edges[bin]);
+    const height = Math.max(count * scale, 1);
+    const bar = draw("rect", {
+      class: chosen === "" ? "bar-all" : `f${chosen % PALETTE}`,
+      x: left + 0.75, width: position(chart.edges[bin + 1]) - left - 1.5, y: BOTTOM - height, height, rx: 1.5,
+    });
+    const say = chart.logarithmic ? percent : score;
+    bar.append(draw("title", {}, `${say(chart.edges[bin])} to ${say(chart.edges[bin + 1])}: ${count.toLocaleString("en")}`));
+    picture.append(bar);
+  });
+  if (chosen !== "") {
+    // All classes together, at the same height: is this class as the others are?
+    const factor = (BOTTOM - TOP) / Math.max(...overall);
+    let line = "";
+    overall.forEach((count, bin) => {
+      line += `${bin ? "V" : "M0 "}${BOTTOM - count * factor}H${position(chart.edges[bin + 1])}`;
+    });
+    picture.append(draw("path", { class: "shadow", d: line }));
+  }
+  for (const [value, text] of chart.ticks) {
+    const x = position(value);
+    const anchor = x < 8 ? "start" : x > WIDTH - 8 ? "end" : "middle";
+    picture.append(draw("text", { x, y: HEIGHT - 6, "text-anchor": anchor }, text));
+  }
+  let below = "";
+  if (chart.limit !== null) {
+    const x = position(chart.limit);
+    picture.append(draw("line", { class: "limit", x1: x, x2: x, y1: TOP - 12, y2: BOTTOM }));
+    picture.append(draw("text", { class: "limit-text", x: x - 5, y: TOP - 5, "text-anchor": "end" }, `below ${chart.limit}`));
+    const under = counts.reduce((part, count, bin) => part + (chart.edges[bin + 1] <= chart.limit + 1e-9 ? count : 0), 0);
+    below = `${percent(under / total)} below ${chart.limit}. `;
+  }
+  note.textContent = below + (unknown ? `Not known of ${unknown.toLocaleString("en")} objects.` : "");
+  place.append(picture);
+}
+
+function drawCharts() {
+  const chosen = byId("numbers-class").value;
+  for (const place of all("[data-chart]")) drawChart(place, data.charts[place.dataset.chart], chosen);
+}
+byId("numbers-class").addEventListener("change", drawCharts);
+drawCharts();
+
+// Pictures that look alike are embedded once, in the grid
+
+for (const button of all(".alike")) {
+  const card = cardOf.get(button.dataset.picture);
+  const frame = button.querySelector(".frame");
+  if (card) frame.replaceWith(card.querySelector(".frame").cloneNode(true));
+  else { frame.classList.add("gone"); button.disabled = true; }
+}
+
+// The viewer
+
+const viewer = byId("viewer");
+const canvas = byId("canvas");
+let trail = []; // what the arrows go through: [element, card, object or null]
+let place = 0;
+
+function factsOf([, , confidence, quality, share, byPerson, hasMask]) {
+  const parts = [];
+  if (byPerson) parts.push("by a person");
+  if (confidence !== null) parts.push(`confidence ${score(confidence)}`);
+  if (quality !== null) parts.push(`quality ${score(quality)}`);
+  if (!hasMask) parts.push("box only");
+  return { parts: parts.join(" · "), share: percent(share) };
+}
+
+function pick(number, scroll) {
+  canvas.classList.toggle("picked", number !== null);
+  for (const path of all("[data-object]", canvas)) path.classList.toggle("on", path.dataset.object === String(number));
+  for (const row of all("button", byId("objects"))) {
+    const on = row.dataset.object === String(number);
+    row.classList.toggle("on", on);
+    row.setAttribute("aria-pressed", String(on));
+    if (on && scroll) row.scrollIntoView({ block: "nearest" });
+  }
+}
+
+function show() {
+  const [, card, object] = trail[place];
+  const facts = JSON.parse(card.querySelector("script").textContent);
+  const frame = card.querySelector(".frame");
+  canvas.replaceChildren(...[...frame.children].map((child) => child.cloneNode(true)));
+  canvas.classList.toggle("gone", frame.classList.contains("gone"));
+  const overlay = canvas.querySelector("svg");
+  all("path", overlay).forEach((path, number) => {
+    path.dataset.object = number;
+    path.addEventListener("click", () => pick(path.classList.contains("on") ? null : number, true));
+  });
+  const list = byId("objects");
+  list.replaceChildren();
+  facts.objects.forEach((found, number) => {
+    const [classId, caption, , , , , , box, reasons] = found;
+    if (box) overlay.append(draw("path", { class: "box", d: box, "data-object": number }));
+    const text = factsOf(found);
+    const name = data.classes[classId];
+    const row = make("button", { type: "button", "data-object": number },
+      make("i", { class: `dot k${classId % PALETTE}` }), make("span", {}, name),
+      make("span", { class: "size" }, text.share),
+      make("span", { class: "facts" }, [caption && caption !== name ? `“${caption}”` : "", text.parts].filter(Boolean).join(" · ")),
+      ...reasons.map((reason) => make("span", { class: "why" }, reason)));
+    row.addEventListener("click", () => pick(row.classList.contains("on") ? null : number, false));
+    list.append(make("li", {}, row));
+  });
+  byId("viewer-place").textContent = `${(place + 1).toLocaleString("en")} of ${trail.length.toLocaleString("en")}`;
+  byId("viewer-name").textContent = facts.name;
+  byId("viewer-facts").textContent = [
+    `${facts.size[1]} × ${facts.size[0]}`, data.splits.length > 1 ? facts.split : "",
+    facts.objects.length === 1 ? "1 object" : facts.objects.length ? `${facts.objects.length} objects` : "background",
+    facts.missing ? `cannot be shown: pictures ${facts.missing}` : "",
+  ].filter(Boolean).join(" · ");
+  byId("previous").disabled = place === 0;
+  byId("next").disabled = place === trail.length - 1;
+  pick(object, true);
+}
+
+function step(by) {
+  const next = place + by;
+  if (next < 0 || next >= trail.length) return;
+  place = next;
+  show();
+}
+
+function open(opener) {
+  const item = opener.closest("#doubts > li, #grid > li, .group figure");
+  const steps = item.parentElement.matches(".group") ? all(".group figure") : [...item.parentElement.children];
+  trail = steps.filter((element) => !element.hidden).map((element) => {
+    const source = element.matches("figure") ? element.querySelector(".alike") : element;
+    const card = element.id ? element : cardOf.get(source.dataset.picture);
+    const object = source.dataset.object === undefined ? null : Number(source.dataset.object);
+    return [element, card, object];
+  }).filter(([, card]) => card);
+  place = trail.findIndex(([element]) => element === item);
+  show();
+  viewer.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("button.open");
+  if (opener) open(opener);
+});
+byId("previous").addEventListener("click", () => step(-1));
+byId("next").addEventListener("click", () => step(1));
+byId("close").addEventListener("click", () => viewer.close());
+viewer.addEventListener("close", () => {
+  const [element] = trail[place];
+  canvas.replaceChildren();
+  if (element.hasAttribute("data-folded")) unfold(); // the arrows went on to it
+  element.querySelector("button.open").focus({ preventScroll: true });
+  element.scrollIntoView({ block: "nearest" });
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
+  if (event.key.toLowerCase() === "m") toggleMasks();
+  else if (!viewer.open) return;
+  else if (event.key === "ArrowLeft") step(-1);
+  else if (event.key === "ArrowRight") step(1);
+  else return;
+  event.preventDefault();
+});

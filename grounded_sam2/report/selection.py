@@ -1,0 +1,106 @@
+"""Which labels and pictures a page shows, of all that there are.
+
+All numbers of a report are of all pictures; only what is looked at has to be chosen. The worst of
+each kind of doubt come first, so that no kind crowds out another, then the worst of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import TypeVar
+
+import numpy as np
+
+from grounded_sam2.report.doubts import Doubts, label_scores
+from grounded_sam2.report.options import ReportOptions
+from grounded_sam2.report.survey import Survey
+
+__all__ = ["Selection", "ShownLabel", "choose"]
+
+_T = TypeVar("_T")
+
+_EACH_KIND = 12
+"""Labels of each kind of doubt that are shown whatever their score: a row or two of the page."""
+_GROUPS = 40
+"""Groups of pictures that look alike, at most."""
+_GROUP_SIZE = 6
+"""Pictures of one such group, at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownLabel:
+    """A label that is worth a look."""
+
+    picture: int
+    position: int
+    score: float
+    doubts: Doubts
+    """All about this label, the one of the highest score first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a page shows."""
+
+    labels: tuple[ShownLabel, ...]
+    """Those most worth a look first."""
+    groups: tuple[Doubts, ...]
+    """Pictures that look alike, by their leader; those of the highest score first."""
+    pictures: frozenset[int]
+    """Numbers of the pictures that are embedded."""
+
+
+def choose(survey: Survey, doubts: Doubts, options: ReportOptions) -> Selection:
+    """Choose what to show.
+
+    Args:
+        survey: the run.
+        doubts: as `find_doubts` gives them, the worst first.
+        options: how much to show.
+    """
+    labels = _labels(doubts, options.labels)
+    groups = _groups(doubts)
+    wanted = chain(
+        (label.picture for label in labels),
+        chain.from_iterable((int(g["other"][0]), *g["picture"].tolist()) for g in groups),
+        np.argsort(survey.lots, kind="stable").tolist(),
+    )
+    return Selection(labels, groups, _first(wanted, options.pictures))
+
+
+def _labels(doubts: Doubts, most: int) -> tuple[ShownLabel, ...]:
+    keys, scores = label_scores(doubts)
+    score_of = {(p, o): s for (p, o), s in zip(keys.tolist(), scores.tolist(), strict=True)}
+    of_labels = doubts[doubts["position"] >= 0]
+    worst_of_each = [
+        of_labels[of_labels["kind"] == kind][["picture", "position"]][:_EACH_KIND].tolist()
+        for kind in np.unique(of_labels["kind"])
+    ]
+    in_turn = (key for keys in zip_longest(*worst_of_each) for key in keys if key is not None)
+    chosen = _first(chain(in_turn, score_of), most)
+    rows: dict[tuple[int, int], list[int]] = {key: [] for key in chosen}
+    for row, key in enumerate(of_labels[["picture", "position"]].tolist()):
+        if key in rows:
+            rows[key].append(row)
+    order = sorted(chosen, key=lambda key: (-score_of[key], key))
+    return tuple(ShownLabel(key[0], key[1], score_of[key], of_labels[rows[key]]) for key in order)
+
+
+def _groups(doubts: Doubts) -> tuple[Doubts, ...]:
+    alike = doubts[doubts["position"] < 0]
+    leaders = dict.fromkeys(alike["other"].tolist())  # in the order of their worst pair
+    return tuple(
+        alike[alike["other"] == leader][: _GROUP_SIZE - 1] for leader in list(leaders)[:_GROUPS]
+    )
+
+
+def _first(values: Iterable[_T], most: int) -> frozenset[_T]:
+    """The first so many different values."""
+    chosen: dict[_T, None] = {}
+    for value in values:
+        if len(chosen) >= most:
+            break
+        chosen[value] = None
+    return frozenset(chosen)

@@ -1,0 +1,130 @@
+"""Counts per class and split, and histograms, from the numbers of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.report.doubts import Doubts
+from grounded_sam2.report.survey import Survey
+
+__all__ = ["ClassRow", "Histogram", "class_rows", "histograms"]
+
+_SMALLEST_DECADE = -6
+"""Sizes begin at a millionth of a picture: a pixel of a megapixel."""
+_BINS_PER_DECADE = 10
+_SCORE_BINS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """What there is of one class."""
+
+    name: str
+    class_id: int
+    objects: int
+    objects_per_split: tuple[int, ...]
+    pictures: int
+    pictures_per_split: tuple[int, ...]
+    boxes_only: int
+    """Objects without a mask."""
+    by_people: int
+    median_share: float | None
+    """Of the picture's area; ``None`` where there are no objects."""
+    median_confidence: float | None
+    median_quality: float | None
+    doubtful: int
+    """Objects with at least one doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How a number is distributed, class by class."""
+
+    name: str
+    edges: tuple[float, ...]
+    """One more than there are bins. The last bin holds its upper edge."""
+    counts: tuple[tuple[int, ...], ...]
+    """Per class, per bin."""
+    unknown: tuple[int, ...]
+    """Per class: objects of which the number is not known."""
+    bins_per_decade: int = 0
+    """Of a logarithmic histogram; 0 if it is not."""
+
+
+def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
+    """A row for each class, in the order of the classes, those without objects included."""
+    objects = survey.objects
+    splits = survey.split_ids[objects["picture"]]
+    starts = np.searchsorted(objects["picture"], np.arange(len(survey.item_ids)))
+    doubtful = np.zeros(len(objects), np.bool_)
+    of_labels = doubts[doubts["position"] >= 0]
+    doubtful[starts[of_labels["picture"]] + of_labels["position"]] = True
+    rows = []
+    for class_id, name in enumerate(survey.classes):
+        here = objects["class_id"] == class_id
+        pictures = np.unique(objects["picture"][here])
+        rows.append(
+            ClassRow(
+                name=name,
+                class_id=class_id,
+                objects=int(here.sum()),
+                objects_per_split=_per_split(splits[here], survey.splits),
+                pictures=len(pictures),
+                pictures_per_split=_per_split(survey.split_ids[pictures], survey.splits),
+                boxes_only=int((here & ~objects["has_mask"]).sum()),
+                by_people=int((here & objects["by_person"]).sum()),
+                median_share=_median(objects["share"][here]),
+                median_confidence=_median(objects["confidence"][here]),
+                median_quality=_median(objects["quality"][here]),
+                doubtful=int((here & doubtful).sum()),
+            )
+        )
+    return rows
+
+
+def histograms(survey: Survey) -> list[Histogram]:
+    """Of size (share of the picture, logarithmic), confidence and mask quality."""
+    objects, classes = survey.objects, len(survey.classes)
+    size_edges = np.linspace(_SMALLEST_DECADE, 0, -_SMALLEST_DECADE * _BINS_PER_DECADE + 1)
+    score_edges = np.linspace(0, 1, _SCORE_BINS + 1)
+    shares = np.where(objects["share"] > 0, objects["share"], np.nan)
+    return [
+        replace(
+            _histogram("size", 10**size_edges, shares, objects["class_id"], classes),
+            bins_per_decade=_BINS_PER_DECADE,
+        ),
+        _histogram("confidence", score_edges, objects["confidence"], objects["class_id"], classes),
+        _histogram("quality", score_edges, objects["quality"], objects["class_id"], classes),
+    ]
+
+
+def _histogram(
+    name: str,
+    edges: NDArray[np.float64],
+    values: NDArray[np.floating],
+    class_ids: NDArray[np.int32],
+    classes: int,
+) -> Histogram:
+    known = ~np.isnan(values)
+    bins = np.clip(np.searchsorted(edges, values[known], side="right") - 1, 0, len(edges) - 2)
+    counts = np.zeros((classes, len(edges) - 1), np.int64)
+    np.add.at(counts, (class_ids[known], bins), 1)
+    return Histogram(
+        name=name,
+        edges=tuple(edges.tolist()),
+        counts=tuple(tuple(row) for row in counts.tolist()),
+        unknown=tuple(np.bincount(class_ids[~known], minlength=classes).tolist()),
+    )
+
+
+def _per_split(split_ids: NDArray[np.int32], splits: Sequence[str]) -> tuple[int, ...]:
+    return tuple(np.bincount(split_ids, minlength=len(splits)).tolist())
+
+
+def _median(values: NDArray[np.floating]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else None

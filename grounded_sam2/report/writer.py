@@ -1,0 +1,196 @@
+"""Making a report: two looks at the store, one page, and if asked for the doubts as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.report.contents import Overview, page_contents
+from grounded_sam2.report.crops import LabelView
+from grounded_sam2.report.doubts import KINDS, Doubts, label_scores
+from grounded_sam2.report.options import ReportOptions
+from grounded_sam2.report.page import picture_card, write_page
+from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.selection import choose
+from grounded_sam2.report.survey import Survey, look_at
+from grounded_sam2.report.views import look_again
+from grounded_sam2.report.wording import doubt_record
+from grounded_sam2.sources.names import printable
+from grounded_sam2.store import LabelStore
+
+__all__ = ["Progress", "ReportSummary", "write_report"]
+
+PAGE = "report.html"
+"""Name of the page in the store's folder, if no other is given."""
+_LISTED_FAILURES = 200
+"""Failed pictures that the page lists; the JSON lists all."""
+
+
+class Progress(Protocol):
+    """Told how a report comes along, as a labeling run tells it."""
+
+    def start(self, total: int) -> None:
+        """The report begins; so many pictures will be looked at, those shown a second time."""
+        ...
+
+    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
+        """So many more are done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSummary:
+    """What a report says, in numbers, and where it is."""
+
+    page: Path
+    json: Path | None
+    run_id: int
+    images: int
+    """Labeled pictures."""
+    objects: int
+    shown_images: int
+    """Pictures that the page holds."""
+    unreadable: int
+    """Pictures that could not be shown: gone, changed or broken since."""
+    doubtful: int
+    """Labels with at least one doubt."""
+    doubts: dict[str, int]
+    """Doubts of each kind; see `grounded_sam2.report.doubts.KINDS`."""
+    page_bytes: int
+
+
+def write_report(
+    store_folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    run_id: int | None = None,
+    options: ReportOptions | None = None,
+    json_out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> ReportSummary:
+    """Write one page of HTML that shows what was labeled, and what is worth a look.
+
+    The page needs no network and no other file. The same store and pictures give the same bytes.
+
+    Args:
+        store_folder: output folder of a labeling run.
+        out: where the page goes; ``report.html`` in the store's folder if ``None``. What is there
+            is replaced once the new page is whole.
+        run_id: which run; the current one if ``None``.
+        options: how much to show, what is doubtful, where the pictures are now.
+        json_out: write all doubts here as well, a row each, for scripts.
+        progress: told how it comes along.
+
+    Raises:
+        StoreError: there is no store, or no such run.
+        ExportError: a file cannot be written.
+    """
+    options = options or ReportOptions()
+    page = Path(store_folder) / PAGE if out is None else Path(out)
+    json_file = None if json_out is None else Path(json_out)
+    with LabelStore.open(store_folder) as store, store.snapshot():
+        run = store.run(run_id)
+        counts = store.summary(run.id)
+
+        def advance() -> None:
+            if progress is not None:
+                progress.advance(labeled=1, failed=0, skipped=0)
+
+        if progress is not None:
+            progress.start(counts.images + min(options.pictures, counts.images))
+        survey = look_at(store, run.id, options, advance)
+        doubts = find_doubts(
+            survey.objects, survey.duplicates, survey.split_ids, options.thresholds
+        )
+        selection = choose(survey, doubts, options)
+        overview = Overview(
+            name=printable(Path(store_folder).resolve().name),
+            run=run,
+            run_count=len(store.runs()),
+            pending=counts.pending,
+            failures=tuple(
+                (item.item_id, why)
+                for item, why in islice(store.failures(run.id), _LISTED_FAILURES)
+            ),
+            failed_count=counts.failed,
+        )
+        with (
+            _replaced(page) as file,
+            TemporaryFile("w+", encoding="utf-8", dir=page.parent) as cards,
+        ):
+            labels: dict[tuple[int, int], LabelView] = {}
+            for look in look_again(store, run.id, survey, doubts, selection, options):
+                if look.picture is not None:
+                    cards.write(picture_card(look.picture))
+                    advance()
+                for view in look.labels:
+                    labels[view.shown.picture, view.shown.position] = view
+            in_order = [labels[shown.picture, shown.position] for shown in selection.labels]
+            contents = page_contents(
+                overview, survey, doubts, selection, in_order, options.thresholds
+            )
+            write_page(file, contents, cards)
+        if json_file is not None:
+            with _replaced(json_file) as file:
+                file.writelines(_json(store, run.id, survey, doubts, options))
+    kinds = np.bincount(doubts["kind"], minlength=len(KINDS)).tolist()
+    return ReportSummary(
+        page=page,
+        json=json_file,
+        run_id=run.id,
+        images=len(survey.item_ids),
+        objects=len(survey.objects),
+        shown_images=len(selection.pictures),
+        unreadable=survey.unreadable.total(),
+        doubtful=len(label_scores(doubts)[0]),
+        doubts=dict(zip(KINDS, kinds, strict=True)),
+        page_bytes=page.stat().st_size,
+    )
+
+
+def _json(
+    store: LabelStore, run_id: int, survey: Survey, doubts: Doubts, options: ReportOptions
+) -> Iterator[str]:
+    """The doubts as a JSON document, a line each, and the failed pictures."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    yield "{\n"
+    yield f'"run": {run_id}, "images": {len(survey.item_ids)}, "objects": {len(survey.objects)},\n'
+    yield f'"background": {int((survey.object_counts == 0).sum())},\n'
+    yield f'"thresholds": {line(asdict(options.thresholds))},\n'
+    yield '"doubts": ['
+    for number, doubt in enumerate(doubts):
+        yield f"{',' if number else ''}\n{line(doubt_record(doubt, survey))}"
+    yield '\n],\n"failed": ['
+    for number, (item, why) in enumerate(store.failures(run_id)):
+        yield f"{',' if number else ''}\n{line({'item': item.item_id, 'reason': why})}"
+    yield "\n]\n}\n"
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes its place when it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                yield file
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ExportError(
+            f"report '{printable(path)}': {error}; check that it can be written and has space left"
+        ) from error

@@ -1,0 +1,102 @@
+"""Labels that nothing is wrong with, to plant something wrong among."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grounded_sam2.report.doubts import KIND_NAMES
+from grounded_sam2.report.duplicates import find_duplicates
+from grounded_sam2.report.measures import OBJECT, Objects, measure
+from grounded_sam2.report.options import Thresholds
+from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.results import Label, Labels
+
+
+@pytest.fixture
+def clean(labeled) -> Callable[..., Label]:
+    """Makes a label of a mask that nothing is doubtful about."""
+
+    def make(mask: np.ndarray | None, class_name: str = "ball", **fields: Any) -> Label:
+        fields = {"confidence": 0.9, "mask_quality": 0.95, **fields}
+        return labeled.label(mask, class_name, **fields)
+
+    return make
+
+
+@pytest.fixture
+def crowd(labeled, clean) -> list[Labels]:
+    """Thirty pictures of one disc each, of slightly different sizes, each with its tight box."""
+    pictures = []
+    for index in range(30):
+        found = clean(labeled.disc(radius=14 + index % 5))
+        found = clean(labeled.disc(radius=14 + index % 5), detected_box_xyxy=found.mask.bbox_xyxy)
+        pictures.append(Labels((60, 80), (found,)))
+    return pictures
+
+
+def measured(pictures: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -> Objects:
+    ids = {name: number for number, name in enumerate(classes)}
+    rows = [measure(labels, number, ids) for number, labels in enumerate(pictures)]
+    return np.concatenate([np.zeros(0, OBJECT), *rows])
+
+
+@pytest.fixture
+def doubts_of() -> Callable[..., list[tuple[str, int, int]]]:
+    """Kind, picture and position of everything that is doubtful about labels."""
+
+    def find(pictures: list[Labels], **limits: Any) -> list[tuple[str, int, int]]:
+        none = find_duplicates([], [], [], max_bits=0, max_difference=0)
+        splits = np.zeros(len(pictures), np.int32)
+        doubts = find_doubts(measured(pictures), none, splits, Thresholds(**limits))
+        return [(KIND_NAMES[kind], p, o) for kind, p, o in doubts[["kind", "picture", "position"]]]
+
+    return find
+
+
+class Page(HTMLParser):
+    """A page taken apart: its elements with their attributes, and the text in each of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, Mapping[str, str]]] = []
+        self.texts: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self.texts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.texts:
+            self.texts[-1] += data
+
+    def all(self, tag: str, class_name: str = "") -> list[Mapping[str, str]]:
+        """Attributes of the elements of this name and class."""
+        return [
+            attributes
+            for found, attributes in self.elements
+            if found == tag
+            and (not class_name or class_name in attributes.get("class", "").split())
+        ]
+
+    def text(self) -> str:
+        """Everything that can be read, in one line."""
+        return " ".join(
+            " ".join(
+                text
+                for (tag, _), text in zip(self.elements, self.texts, strict=True)
+                if tag not in ("script", "style")
+            ).split()
+        )
+
+
+@pytest.fixture
+def page() -> Callable[[Path], Page]:
+    return Page

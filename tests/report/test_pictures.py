@@ -1,0 +1,100 @@
+"""Pictures for a page: readable or with a reason, and small enough."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from grounded_sam2.report.pictures import Unreadable, ahead, data_url, read_picture, shrink
+
+
+class TestReading:
+    def test_upright_and_no_larger_than_needed(self, labeled) -> None:
+        path = labeled.picture("a.jpg", (400, 320), orientation=6)
+        item = labeled.item(path, (400, 320), orientation=6)
+        assert read_picture(item, None, 720).shape == (400, 320, 3)
+        assert read_picture(item, None, 100).shape == (100, 80, 3)
+
+    def test_a_picture_that_was_moved(self, labeled, tmp_path) -> None:
+        path = labeled.picture("sub/a.png")
+        item = labeled.item(path)
+        (tmp_path / "elsewhere").mkdir()
+        (labeled.images / "sub").rename(tmp_path / "elsewhere" / "sub")
+        assert read_picture(item, None, 72) == Unreadable(
+            "are gone; say where they are now (pictures_from)"
+        )
+        assert read_picture(item, tmp_path / "elsewhere", 72).shape == (60, 80, 3)
+
+    def test_a_picture_that_has_changed(self, labeled) -> None:
+        item = labeled.item(labeled.picture("a.png"))
+        labeled.picture("a.png", (60, 60), seed=1)
+        assert "have changed" in read_picture(item, None, 72).reason
+
+    def test_a_picture_that_broke(self, labeled, monkeypatch) -> None:
+        item = labeled.item(labeled.picture("a.png"))
+        item.path.write_bytes(b"no picture")
+        monkeypatch.setattr("grounded_sam2.exporters.files.is_same_file", lambda *_, **__: True)
+        assert read_picture(item, None, 72) == Unreadable("cannot be decoded any more")
+
+
+class TestShrinking:
+    @pytest.mark.parametrize(
+        ("size_hw", "smaller"), [((50, 100), (36, 72)), ((72, 10), (72, 10)), ((900, 1), (72, 1))]
+    )
+    def test_the_longer_side_decides(self, size_hw, smaller) -> None:
+        assert shrink(np.zeros((*size_hw, 3), np.uint8), 72).shape == (*smaller, 3)
+
+
+class TestDataUrls:
+    def decoded(self, url: str) -> PIL.Image.Image:
+        head, _, data = url.partition(",")
+        assert head == "data:image/webp;base64"
+        return PIL.Image.open(io.BytesIO(base64.b64decode(data)))
+
+    def test_a_picture_survives(self) -> None:
+        ramp = np.tile(np.arange(200, dtype=np.uint8)[:, None, None], (1, 300, 3))
+        picture = self.decoded(data_url(ramp, 45_000))
+        assert picture.size == (300, 200)
+        assert np.abs(np.asarray(picture.convert("RGB"), int) - ramp).max() < 12
+
+    @pytest.mark.parametrize("most", [2_000, 8_000, 45_000])
+    def test_noise_that_cannot_be_compressed_becomes_smaller(self, most: int) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (720, 720, 3), np.uint8)
+        url = data_url(noise, most)
+        assert len(base64.b64decode(url.partition(",")[2])) <= most
+        assert self.decoded(url).width < 720
+
+    def test_the_same_picture_gives_the_same_text(self) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+        assert data_url(noise, 8_000) == data_url(noise.copy(), 8_000)
+
+
+class TestWorkAhead:
+    def test_results_come_in_order_whoever_is_done_first(self) -> None:
+        last = threading.Event()
+
+        def work(number: int) -> int:
+            if number == 0:
+                assert last.wait(timeout=60)
+            if number == 3:
+                last.set()
+            return number * 10
+
+        assert list(ahead(work, range(6), threads=2)) == [(n, n * 10) for n in range(6)]
+
+    def test_only_a_few_are_ahead(self) -> None:
+        given = iter(range(100))
+        next(ahead(lambda number: number, given, threads=2))
+        assert next(given) == 8
+
+    def test_nothing_to_do(self) -> None:
+        assert list(ahead(lambda number: number, [], threads=2)) == []
+
+    def test_an_error_in_a_thread_arrives(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            list(ahead(lambda number: 1 / number, [1, 0], threads=2))

@@ -1,0 +1,194 @@
+"""What is planted is found, and what is clean is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from grounded_sam2.report.doubts import DOUBT, KIND_IDS, KIND_NAMES, KINDS, label_scores, score
+from grounded_sam2.report.duplicates import find_duplicates
+from grounded_sam2.report.measures import OBJECT
+from grounded_sam2.report.options import Thresholds
+from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.results import Labels
+
+SIZE_HW = (60, 80)
+NO_DUPLICATES = find_duplicates([], [], [], max_bits=0, max_difference=0)
+
+
+def test_clean_labels_are_beyond_doubt(crowd, doubts_of) -> None:
+    assert doubts_of(crowd) == []
+
+
+def test_no_pictures(doubts_of) -> None:
+    assert doubts_of([]) == []
+
+
+@pytest.fixture
+def planted(crowd, clean, doubts_of, labeled):
+    """What is doubtful when objects are added to one of many clean pictures."""
+
+    def find(*objects, **limits):
+        return doubts_of([*crowd, Labels(SIZE_HW, objects)], **limits)
+
+    find.number = len(crowd)
+    return find
+
+
+class TestNumbersOfTheModels:
+    def test_low_confidence(self, planted, clean, labeled) -> None:
+        assert planted(clean(labeled.disc(), confidence=0.49, mask_quality=0.85)) == [
+            ("low_confidence", planted.number, 0)
+        ]
+
+    def test_low_quality(self, planted, clean, labeled) -> None:
+        assert planted(clean(labeled.disc(), mask_quality=0.7)) == [
+            ("low_quality", planted.number, 0)
+        ]
+
+    @pytest.mark.parametrize(("confidence", "quality"), [(0.98, 0.5), (0.5, 0.98)])
+    def test_disagreement(self, planted, clean, labeled, confidence, quality) -> None:
+        found = planted(clean(labeled.disc(), confidence=confidence, mask_quality=quality))
+        assert ("disagreement", planted.number, 0) in found
+
+    def test_both_low_is_no_disagreement(self, planted, clean, labeled) -> None:
+        found = planted(clean(labeled.disc(), confidence=0.3, mask_quality=0.4))
+        assert {kind for kind, *_ in found} == {"low_confidence", "low_quality"}
+
+    def test_a_threshold_is_not_below_itself(self, planted, clean, labeled) -> None:
+        assert planted(clean(labeled.disc(), confidence=0.5, mask_quality=0.8)) == []
+
+    def test_what_people_draw_has_no_numbers_to_doubt(self, planted, clean, labeled) -> None:
+        drawn = clean(labeled.disc(), confidence=None, mask_quality=None, origin="human")
+        assert planted(drawn) == []
+
+    def test_thresholds_can_be_changed(self, planted, clean, labeled) -> None:
+        weak = clean(labeled.disc(), confidence=0.45, mask_quality=0.75)
+        assert planted(weak, low_confidence=0.4, low_quality=0.7) == []
+
+
+class TestOverlaps:
+    def test_one_thing_twice_is_told_of_the_less_confident(self, planted, clean, labeled) -> None:
+        first = clean(labeled.disc(radius=15), confidence=0.7)
+        second = clean(labeled.disc(radius=16), "box", confidence=0.8)
+        assert planted(first, second) == [("overlap", planted.number, 0)]
+        assert planted(second, first) == [("overlap", planted.number, 1)]
+
+    def test_of_equals_it_is_the_later_one(self, planted, clean, labeled) -> None:
+        twin = clean(labeled.disc())
+        assert planted(twin, twin) == [("overlap", planted.number, 1)]
+
+    def test_what_a_person_drew_is_not_the_one_to_doubt(self, planted, clean, labeled) -> None:
+        drawn = clean(labeled.disc(), confidence=None, mask_quality=None, origin="human")
+        assert planted(clean(labeled.disc()), drawn) == [("overlap", planted.number, 0)]
+
+    def test_neighbours(self, planted, clean, labeled) -> None:
+        left = clean(labeled.disc(center=(30, 20), radius=15))
+        assert planted(left, clean(labeled.disc(center=(30, 45), radius=15))) == []
+
+    def test_a_part_inside_its_whole_is_told_of_the_part(self, planted, clean, labeled) -> None:
+        part = clean(labeled.disc(radius=12), confidence=0.99)
+        assert planted(part, clean(labeled.disc(radius=17))) == [("inside", planted.number, 0)]
+
+    def test_not_where_the_classes_differ(self, planted, clean, labeled) -> None:
+        part = clean(labeled.disc(radius=12), "box")
+        assert planted(part, clean(labeled.disc(radius=17))) == []
+
+
+class TestPlaces:
+    def test_a_mask_that_leaves_its_box(self, planted, clean, labeled) -> None:
+        left, top, right, bottom = clean(labeled.disc()).mask.bbox_xyxy
+        flows = clean(labeled.disc(), detected_box_xyxy=(left, top, right - 10, bottom))
+        assert ("outside_box", planted.number, 0) in planted(flows)
+
+    def test_background_taken_for_a_thing(self, planted, clean, labeled) -> None:
+        found = planted(clean(~labeled.disc()))
+        assert ("along_border", planted.number, 0) in found
+
+    def test_a_thing_that_the_frame_cuts_off(self, planted, clean, labeled) -> None:
+        assert planted(clean(labeled.disc(center=(30, 2)))) == []
+
+    def test_any_touch_counts_if_asked_for(self, planted, clean, labeled) -> None:
+        cut = clean(labeled.disc(center=(30, 2)))
+        assert planted(cut, along_border=0) == [("along_border", planted.number, 0)]
+
+    def test_a_mask_cut_off_at_its_box_where_that_is_rare(self, crowd, clean, labeled, doubts_of):
+        mask = labeled.disc(radius=16)
+        mask[:30] = False
+        cut = clean(mask)
+        cut = replace(cut, detected_box_xyxy=cut.mask.bbox_xyxy)
+        many = [*crowd * 4, Labels(SIZE_HW, (cut,))]
+        assert doubts_of(many) == [("along_box", len(crowd) * 4, 0)]
+        assert doubts_of([*crowd, many[-1], many[-1], many[-1]]) == []
+
+
+class TestSizes:
+    @pytest.mark.parametrize("radius", [3, 40])
+    def test_a_size_unlike_all_others(self, planted, clean, labeled, radius) -> None:
+        found = planted(clean(labeled.disc(radius=radius)), along_border=1)
+        assert found == [("size_outlier", planted.number, 0)]
+
+    def test_few_objects_of_a_class_tell_nothing(self, clean, labeled, doubts_of) -> None:
+        pictures = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 18
+        odd = Labels(SIZE_HW, (clean(labeled.disc(radius=3)),))
+        assert doubts_of([*pictures, odd]) == []
+        assert doubts_of([*pictures, pictures[0], odd]) == [("size_outlier", 19, 0)]
+
+    def test_a_class_of_one_size_allows_a_factor_of_two(self, clean, labeled, doubts_of) -> None:
+        pictures = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 30
+        close = Labels(SIZE_HW, (clean(labeled.disc(radius=18)),))
+        assert doubts_of([*pictures, close]) == []
+
+    def test_sizes_are_compared_within_a_class(self, crowd, clean, labeled, doubts_of) -> None:
+        small = [Labels(SIZE_HW, (clean(labeled.disc(radius=4), "box"),))] * 30
+        assert doubts_of([*crowd, *small]) == []
+
+    def test_an_empty_mask_is_an_outlier(self, planted, clean, labeled) -> None:
+        found = planted(clean(np.zeros(SIZE_HW, bool)))
+        assert found == [("size_outlier", planted.number, 0)]
+
+
+class TestLookAlikes:
+    def rows(self, leader_split: int, split: int):
+        duplicates = np.zeros(1, NO_DUPLICATES.dtype)
+        duplicates["picture"], duplicates["leader"], duplicates["bits"] = 1, 0, 3
+        splits = np.array([leader_split, split], np.int32)
+        return find_doubts(np.zeros(0, OBJECT), duplicates, splits, Thresholds())
+
+    def test_it_is_about_the_later_picture_as_a_whole(self) -> None:
+        (row,) = self.rows(0, 0)
+        assert KIND_NAMES[row["kind"]] == "near_duplicate"
+        assert (row["picture"], row["position"], row["other"]) == (1, -1, 0)
+
+    def test_across_splits_it_is_twice_as_bad(self) -> None:
+        assert self.rows(0, 1)["score"] == pytest.approx(2 * self.rows(0, 0)["score"])
+
+
+class TestScores:
+    def test_half_the_weight_at_the_threshold_and_all_of_it_at_the_worst(self) -> None:
+        weight = KINDS["low_confidence"].weight
+        scores = score("low_confidence", np.array([0.5, 0.25, 0, -1]), 0.5, worst=0)
+        assert scores == pytest.approx([weight / 2, weight * 0.75, weight, weight])
+
+    def test_a_threshold_at_the_worst_value(self) -> None:
+        assert score("overlap", np.array([1.0]), 1, worst=1) == [KINDS["overlap"].weight]
+
+    def test_doubts_add_up_as_if_independent(self) -> None:
+        doubts = np.zeros(4, DOUBT)
+        doubts["picture"], doubts["position"] = [3, 1, 3, 1], [0, 2, 0, -1]
+        doubts["score"] = [0.5, 0.6, 0.4, 0.9]
+        keys, scores = label_scores(doubts)
+        assert keys.tolist() == [[3, 0], [1, 2]]
+        assert scores == pytest.approx([0.7, 0.6])
+
+    def test_the_worst_come_first_and_equals_in_order(self, crowd, clean, labeled, doubts_of):
+        low = [clean(labeled.disc(), confidence=value) for value in (0.4, 0.3, 0.4)]
+        pictures = [*crowd, *(Labels(SIZE_HW, (label,)) for label in low)]
+        order = [p - len(crowd) for kind, p, _ in doubts_of(pictures) if kind == "low_confidence"]
+        assert order == [1, 0, 2]
+
+    def test_every_kind_has_a_number_and_a_weight(self) -> None:
+        assert list(KIND_IDS.values()) == list(range(len(KINDS)))
+        assert all(0 < kind.weight < 1 for kind in KINDS.values())

@@ -1,0 +1,80 @@
+"""What a page shows when it cannot show everything."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from grounded_sam2.report.doubts import DOUBT, KIND_IDS, KIND_NAMES
+from grounded_sam2.report.options import ReportOptions
+from grounded_sam2.report.selection import choose
+from grounded_sam2.report.survey import Survey
+
+
+def doubts_of(*rows: tuple[str, int, int, int, float]) -> np.ndarray:
+    """From kind, picture, position, other and score."""
+    doubts = np.zeros(len(rows), DOUBT)
+    for row, (kind, picture, position, other, score) in zip(doubts, rows, strict=True):
+        row["kind"], row["score"] = KIND_IDS[kind], score
+        row["picture"], row["position"], row["other"] = picture, position, other
+    return doubts[np.argsort(-doubts["score"], kind="stable")]
+
+
+@pytest.fixture
+def survey() -> Survey:
+    """A thousand pictures, the sample of which begins with the last."""
+    count = 1000
+    return Survey(
+        classes=("a",),
+        splits=("train",),
+        item_ids=tuple(map(str, range(count))),
+        split_ids=np.zeros(count, np.int32),
+        object_counts=np.ones(count, np.int64),
+        contents=np.zeros(count, np.uint64),
+        lots=np.arange(count, 0, -1).astype(np.uint64),
+        objects=np.zeros(0, np.void),
+        duplicates=np.zeros(0, np.void),
+        unreadable=Counter(),
+    )
+
+
+def test_labels_come_by_the_score_of_all_their_doubts(survey) -> None:
+    doubts = doubts_of(
+        ("low_quality", 1, 0, -1, 0.6), ("low_confidence", 2, 3, -1, 0.5), ("overlap", 2, 3, 0, 0.5)
+    )
+    first, second = choose(survey, doubts, ReportOptions()).labels
+    assert (first.picture, first.position) == (2, 3)
+    assert first.score == pytest.approx(0.75)
+    assert [KIND_NAMES[kind] for kind in first.doubts["kind"]] == ["low_confidence", "overlap"]
+    assert (second.picture, second.position) == (1, 0)
+
+
+def test_no_kind_crowds_out_another(survey) -> None:
+    many = [("overlap", number, 0, 1, 0.9 - number / 10_000) for number in range(500)]
+    doubts = doubts_of(*many, ("along_box", 700, 0, -1, 0.2), ("size_outlier", 800, 0, -1, 0.3))
+    labels = choose(survey, doubts, ReportOptions(labels=20)).labels
+    assert {label.picture for label in labels} == {*range(18), 700, 800}
+    scores = [label.score for label in labels]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_pictures_of_labels_come_before_look_alikes_before_the_sample(survey) -> None:
+    doubts = doubts_of(("overlap", 5, 0, 1, 0.9), ("near_duplicate", 9, -1, 4, 0.8))
+    for most, chosen in ((1, {5}), (3, {5, 4, 9}), (5, {5, 4, 9, 999, 998})):
+        assert choose(survey, doubts, ReportOptions(pictures=most)).pictures == chosen
+
+
+def test_groups_are_bounded(survey) -> None:
+    doubts = doubts_of(*(("near_duplicate", number, -1, 0, 0.4) for number in range(1, 900)))
+    selection = choose(survey, doubts, ReportOptions(pictures=1000))
+    ((group),) = selection.groups
+    assert group["picture"].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_nothing_doubtful(survey) -> None:
+    selection = choose(survey, doubts_of(), ReportOptions(pictures=2))
+    assert selection.labels == ()
+    assert selection.groups == ()
+    assert selection.pictures == {999, 998}

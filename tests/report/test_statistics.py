@@ -1,0 +1,94 @@
+"""Counts and histograms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grounded_sam2.report.options import ReportOptions
+from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.statistics import class_rows, histograms
+from grounded_sam2.report.survey import look_at
+from grounded_sam2.results import Label
+
+
+@pytest.fixture
+def look(labeled):
+    def look_now(**options):
+        return look_at(labeled.store, labeled.run.id, ReportOptions(**options))
+
+    return look_now
+
+
+def doubts(survey):
+    return find_doubts(
+        survey.objects, survey.duplicates, survey.split_ids, ReportOptions().thresholds
+    )
+
+
+class TestClasses:
+    def test_counts_and_medians(self, labeled, clean, look) -> None:
+        person = clean(None, box_xyxy=(0, 0, 40, 60), confidence=None, mask_quality=None)
+        labeled.add("a.png", clean(labeled.disc(), confidence=0.8), person, seed=1)
+        labeled.add("b.png", clean(labeled.disc(), "box", confidence=0.2), seed=2)
+        labeled.add("c.png", seed=3)
+        survey = look()
+        ball, box, nothing = class_rows(survey, doubts(survey))
+        assert (ball.name, ball.objects, ball.pictures, ball.boxes_only) == ("ball", 2, 1, 1)
+        assert ball.median_confidence == pytest.approx(0.8)
+        assert ball.median_share == pytest.approx((0.5 + labeled.disc().mean()) / 2)
+        assert (ball.doubtful, box.doubtful) == (0, 1)
+        assert (nothing.name, nothing.objects, nothing.median_share) == ("Katze ü", 0, None)
+
+    def test_splits(self, labeled, clean, look) -> None:
+        labeled.add("val/a.png", clean(labeled.disc()), clean(labeled.disc(center=(5, 5))))
+        labeled.add("train/a.png", clean(labeled.disc()), seed=1)
+        survey = look(split={"train": 0.5, "val": 0.5}, split_by="folder")
+        ball = class_rows(survey, doubts(survey))[0]
+        assert ball.objects_per_split == (1, 2)
+        assert ball.pictures_per_split == (1, 1)
+        assert survey.object_counts.tolist() == [1, 2]  # in the order of the names
+
+    def test_no_pictures(self, look) -> None:
+        survey = look()
+        assert [row.objects for row in class_rows(survey, doubts(survey))] == [0, 0, 0]
+
+
+class TestHistograms:
+    def scored(self, labeled, value: float | None) -> Label:
+        return labeled.label(labeled.disc(), confidence=value, mask_quality=value)
+
+    @pytest.mark.parametrize(
+        ("value", "bin_number"), [(0.0, 0), (0.039, 0), (0.04, 1), (0.999, 24), (1.0, 24)]
+    )
+    def test_a_score_is_counted_once_where_it_belongs(
+        self, labeled, look, value, bin_number
+    ) -> None:
+        labeled.add("a.png", self.scored(labeled, value))
+        _, confidence, quality = histograms(look())
+        for chart in (confidence, quality):
+            assert chart.counts[0][bin_number] == 1
+            assert np.sum(chart.counts) == 1
+
+    def test_what_is_not_known_is_counted_apart(self, labeled, look) -> None:
+        labeled.add("a.png", self.scored(labeled, None))
+        size, confidence, _ = histograms(look())
+        assert confidence.unknown == (1, 0, 0)
+        assert np.sum(confidence.counts) == 0
+        assert size.unknown == (0, 0, 0)
+
+    def test_sizes_from_a_pixel_to_the_whole_picture(self, labeled, look) -> None:
+        labeled.add(
+            "a.png",
+            labeled.label(labeled.pixel(0, 0)),
+            labeled.label(np.ones((60, 80), bool), "box"),
+            labeled.label(np.zeros((60, 80), bool)),
+        )
+        chart = histograms(look())[0]
+        (pixel,), (whole,) = (np.flatnonzero(row) for row in chart.counts[:2])
+        assert chart.edges[pixel] <= 1 / 4800 < chart.edges[pixel + 1]
+        assert whole == len(chart.edges) - 2
+        assert chart.unknown == (1, 0, 0)  # nothing has no logarithm
+
+    def test_no_pictures(self, look) -> None:
+        assert [np.sum(chart.counts) for chart in histograms(look())] == [0, 0, 0]
