@@ -122,7 +122,7 @@ def _crossings(outlines: Outlines, sizes_hw: NDArray[np.int64]) -> tuple[NDArray
     number = (np.clip(np.ceil(x1 - 0.5), 0, widths) - first).astype(np.intp)
     with np.errstate(divide="ignore", invalid="ignore"):  # upright edges cross no centre line
         slope = (y1 - y0) / (x1 - x0)
-    height_there = y0 + (first + 0.5 - x0) * slope
+        height_there = y0 + (first + 0.5 - x0) * slope
 
     of_edge = Spans(number)
     nth = of_edge.places()

@@ -40,6 +40,12 @@ def test_a_pixel_is_set_when_its_centre_is_inside() -> None:
     ]
 
 
+@pytest.mark.filterwarnings("error")
+def test_edges_on_the_centre_lines_of_columns_warn_of_nothing() -> None:
+    square = np.array([(0.5, 0.0), (2.5, 0.0), (2.5, 2.0), (0.5, 2.0)])
+    assert fill([square], (3, 4)).area == 4
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_any_polygons_are_filled_by_the_rule(seed: int) -> None:
     rng = np.random.default_rng(seed)
