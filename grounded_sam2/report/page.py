@@ -1,4 +1,4 @@
-"""The page itself: one HTML file that needs nothing else, filled by Jinja from `page/`.
+"""The page itself: one HTML file that needs nothing else, filled by Jinja from `template/`.
 
 It carries its own rules for what a browser may do with it: a Content-Security-Policy that allows
 this style, this script and embedded pictures, and no network. So a file name that holds markup is
@@ -90,7 +90,7 @@ def _pieces(file: IO[str]) -> Iterator[Markup]:
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("grounded_sam2.report", "page"),
+        loader=jinja2.PackageLoader("grounded_sam2.report", "template"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -107,7 +107,7 @@ def _templates() -> jinja2.Environment:
 
 
 def _asset(name: str) -> str:
-    return files("grounded_sam2.report").joinpath("page", name).read_text(encoding="utf-8")
+    return files("grounded_sam2.report").joinpath("template", name).read_text(encoding="utf-8")
 
 
 def _source_hash(text: str) -> str:
