@@ -38,6 +38,8 @@ _OBJECTS = ("objects", "annotations")
 _BOX = ("bbox", "boxes", "bboxes", "box")
 _CATEGORY = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
 _SEGMENTATION = ("segmentation", "segmentations")
+_ROWS = 64
+"""Whose objects are in memory at a time."""
 _BROKEN = (OSError, pa.ArrowException, SourceError)
 
 
@@ -254,5 +256,5 @@ def _names_used(shards: Sequence[Shard], layout: _Layout) -> dict[Any, str]:
 
 
 def _rows(shard: Shard, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    for _, batch in shard.batches(columns):
+    for _, batch in shard.batches(columns, rows=_ROWS):
         yield from batch.to_pylist()

@@ -2,7 +2,8 @@
 
 COCO lists pictures and annotations apart, in any order, and a large dataset does not fit into
 memory. Both go into a private temporary file while they are read, and come out picture by picture;
-what refers to a picture that is not listed is left over.
+what refers to a picture that is not listed is left over. The file takes as much space as the
+annotations do.
 """
 
 from __future__ import annotations

@@ -131,13 +131,15 @@ class LabelStore(StoreReader):
                 hours of work again.
 
         Raises:
-            StoreError: the store holds runs of other recipes only, and `new_run` is false. Names
-                each difference to the current one.
+            StoreError: the store holds runs of models in the same roles, all of other recipes, and
+                `new_run` is false. Names each difference to the last one.
         """
         runs = self.runs()
         known = self.run_of(recipe)
-        if runs and known is None and not new_run:
-            changes = "; ".join(runs[-1].recipe.differences(recipe))
+        # Imports and merged runs are no earlier labeling that this one might be meant to continue.
+        alike = [run for run in runs if run.recipe.models.keys() == recipe.models.keys()]
+        if alike and known is None and not new_run:
+            changes = "; ".join(alike[-1].recipe.differences(recipe))
             raise StoreError(
                 f"label store '{self.path}' was made with other settings ({changes}); label into "
                 "another folder, or begin a new run in this one (new_run=True, --new-run), which "

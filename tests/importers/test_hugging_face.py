@@ -13,7 +13,6 @@ import pytest
 
 from grounded_sam2.errors import DatasetError
 
-RUNS = {"size": [6, 8], "counts": "0120"}
 SQUARE = [[1.0, 1.0, 4.0, 1.0, 4.0, 3.0, 1.0, 3.0]]
 BOX = [1.0, 2.0, 3.0, 2.0]
 
@@ -71,7 +70,7 @@ def test_columns_of_their_own(rows: Any, imported: Any) -> None:
 def test_run_lengths_and_scores(rows: Any, imported: Any) -> None:
     objects = {
         "category": ["dog"],
-        "segmentation": [{"size": [6, 8], "counts": b"6\x3c\x4e"}],
+        "segmentation": [{"size": [6, 8], "counts": b"6<n0"}],
         "bbox": [BOX],
         "confidence": [0.5],
         "mask_quality": [None],
@@ -79,6 +78,7 @@ def test_run_lengths_and_scores(rows: Any, imported: Any) -> None:
     }
     got = imported(rows({"objects": objects}))
     assert (got.only.confidence, got.only.mask_quality, got.only.caption) == (0.5, None, "a dog")
+    assert got.only.box_xyxy == (1, 0, 3, 6)
 
 
 @pytest.mark.parametrize(

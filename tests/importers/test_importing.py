@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from grounded_sam2.errors import DatasetError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.importers import importing
+from grounded_sam2.pipeline import GroundedSAM2
 from grounded_sam2.runner import RunInterrupted
 from grounded_sam2.store import LabelStore
+from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
 
 @pytest.fixture
@@ -70,6 +73,23 @@ class TestRuns:
             assert [item.item_id for item, _ in store.labels()] == ["a.png"]
             options = ExportOptions(run_id=summary.run_id)
             assert export("jsonl", store, tmp_path / "jsonl", options).objects == {"cat": 1}
+
+    def test_a_model_may_label_after_it(self, dataset: Any, imported: Any, tmp_path: Path) -> None:
+        imported(dataset("a"))
+        model = GroundedSAM2({"red box": "cat"}, detector=FakeDetector(), segmenter=FakeSegmenter())
+        label = partial(model.label, tmp_path / "data", output_folder=tmp_path / "labeled")
+        assert label(formats=()).summary.run_id == 2
+        imported(tmp_path / "data")
+        assert label(formats=()).summary.run_id == 2
+        other = model.config.with_options({"detector.min_confidence": 0.9})
+        model = GroundedSAM2(
+            {"red box": "cat"},
+            config=other,
+            detector=FakeDetector(),
+            segmenter=FakeSegmenter(),
+        )
+        with pytest.raises(StoreError, match=r"\(detector.min_confidence: [0-9.]+ → 0.9\)"):
+            model.label(tmp_path / "data", output_folder=tmp_path / "labeled", formats=())
 
     def test_again_is_the_same_run_with_the_same_labels(self, dataset: Any, imported: Any) -> None:
         first = imported(dataset("a", "b"))
