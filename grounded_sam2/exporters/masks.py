@@ -26,7 +26,7 @@ from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import paint
+from grounded_sam2.exporters.objects import paint, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.store import LabelStore
 
@@ -73,8 +73,7 @@ def _write_masks(picture: PlacedPicture, data: NewDataset, ignore: int) -> None:
         "instances": instances,
     }.items():
         file = data.new / kind / picture.split / picture.name.with_suffix(".png")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray(mask).save(file, format="PNG")
+        write_values(PIL.Image.fromarray(mask), file)
 
     visible = _present(instances, len(objects))
     for index, label in enumerate(objects):

@@ -1,4 +1,4 @@
-"""What formats need to know of an object, beyond what its label says: extent, outline, order.
+"""What formats need of an object, beyond what its label says: extent, order, runs, pixels.
 
 Where a format has one value per pixel, the object of higher confidence is on top. One without a
 confidence, such as what a person has drawn, is on top of all that have one; of equals, the one
@@ -7,9 +7,12 @@ that the store names first.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from grounded_sam2.exporters.shapes import Box, Measure
@@ -18,7 +21,7 @@ from grounded_sam2.geometry.groups import crops_in_groups
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 
-__all__ = ["extent", "paint", "row_major_runs", "top_first", "whole_pixels"]
+__all__ = ["extent", "paint", "row_major_runs", "top_first", "whole_pixels", "write_values"]
 
 
 def extent(label: Label, size_hw: tuple[int, int], measure: Measure | None) -> Box | None:
@@ -87,11 +90,18 @@ def paint(
             masks.append(mask)
             painted.append(values[index])
     next_value = iter(painted)
-    for crops in crops_in_groups(masks):
+    for _, crops in crops_in_groups(masks):
         for pixels, (left, top) in zip(crops.pixels, crops.origins_xy.tolist(), strict=True):
             window = canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]]
             window[pixels] = next(next_value)
     return canvas
+
+
+def write_values(values: PIL.Image.Image, file: Path) -> None:
+    """Write a picture of few values as PNG, into a folder that is made as needed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Equal neighbours are all there is to compress: smaller files in two thirds of the time.
+    values.save(file, format="PNG", compress_type=zlib.Z_RLE)
 
 
 def row_major_runs(masks: Sequence[Rle], *, within_box: bool = False) -> list[NDArray[np.int64]]:
@@ -105,7 +115,7 @@ def row_major_runs(masks: Sequence[Rle], *, within_box: bool = False) -> list[ND
         ``(n,)`` ``int64`` each; ``(0,)`` for what lies within the box of an empty mask.
     """
     found: list[NDArray[np.int64]] = []
-    for crops in crops_in_groups(masks):
+    for _, crops in crops_in_groups(masks):
         # The rows of a mask are the columns of its mirror image.
         mirrored = [pixels.T for pixels in crops.pixels]
         sizes = (crops.sizes_hw if within_box else crops.pictures_hw)[:, ::-1]

@@ -37,7 +37,7 @@ from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent, paint, whole_pixels
+from grounded_sam2.exporters.objects import extent, paint, whole_pixels, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.shapes import measures, of_masks
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
@@ -164,8 +164,7 @@ def _write_labels(
         image = PIL.Image.fromarray(pixels.astype(np.uint8))
         image.putpalette(voc_palette().tobytes())
         file = root / kind / picture.name.with_suffix(".png")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        image.save(file, format="PNG")
+        write_values(image, file)
     return objects
 
 

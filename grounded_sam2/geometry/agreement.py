@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.geometry.bridges import walk_around_all
-from grounded_sam2.geometry.crops import Crop, Crops, set_runs
+from grounded_sam2.geometry.crops import Crop, Crops
 from grounded_sam2.geometry.outlines import Outlines, as_rows
 from grounded_sam2.geometry.ragged import Spans
-from grounded_sam2.geometry.rasterisation import fill_all, united
-from grounded_sam2.geometry.runs import unpack_all
+from grounded_sam2.geometry.rasterisation import fill_all
+from grounded_sam2.geometry.rle import Rle
 
 __all__ = ["Agreement", "by_area", "by_centres", "in_pycocotools", "in_ultralytics", "paint"]
 
@@ -46,29 +46,22 @@ def by_centres(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> NDA
 
 
 def in_pycocotools(
-    crops: Crops, outlines: Outlines, which: NDArray[np.intp]
+    masks: Sequence[Rle], crops: Crops, outlines: Outlines, which: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """IoU with the masks, as pycocotools reads polygons that have their holes on bridges."""
-    if not which.size:
-        return np.zeros(0)
-    walk, rings, _ = walk_around_all(outlines.points, outlines.rings, outlines.parts)
-    flat = as_rows(outlines.points[walk]).ravel()
-    # One picture for all, as high as the highest crop; its columns are then cut to each one's.
-    height, width = crops.sizes_hw[which].max(axis=0).tolist()
-    polygons = Spans(2 * rings.sizes).split(flat)
-    read = coco_mask.frPyObjects(polygons, height, width)
-    firsts, lasts, of_part = set_runs(*unpack_all([each["counts"] for each in read]))
-
-    heights, widths = of_part.spread(outlines.masks.spread(crops.sizes_hw[which])).T
-    places = np.empty((len(firsts), 2), np.int64)
-    for side, place in enumerate((firsts, lasts)):
-        column, row = np.divmod(place, height)
-        places[:, side] = np.minimum(column * heights + row + side, heights * widths)
-    return _iou(
-        crops,
-        *united(places.ravel(), Spans(2 * of_part.sizes), outlines.masks, crops.sizes_hw[which]),
-        which,
-    )
+    placed = outlines.moved(crops.origins_xy[which])
+    walk, rings, _ = walk_around_all(placed.points, placed.rings, placed.parts)
+    polygons = Spans(2 * rings.sizes).split(as_rows(placed.points[walk]).ravel())
+    read, common = [], []
+    for index, first, last in zip(
+        which.tolist(), placed.masks.starts.tolist(), placed.masks.ends.tolist(), strict=True
+    ):
+        target = {"size": masks[index].size_hw, "counts": masks[index].counts}
+        parts = coco_mask.frPyObjects(polygons[first:last], *masks[index].size_hw)
+        read.append(coco_mask.merge(parts) if len(parts) > 1 else parts[0])
+        common.append(coco_mask.merge([read[-1], target], intersect=True))
+    area_common = coco_mask.area(common).astype(np.float64)
+    return area_common / (coco_mask.area(read) + crops.areas[which] - area_common)
 
 
 def in_ultralytics(

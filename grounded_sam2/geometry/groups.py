@@ -16,12 +16,12 @@ from grounded_sam2.geometry.rle import Rle, runs_of, sizes_of
 
 __all__ = ["crops_in_groups"]
 
-_MOST_MASKS = 256
+_MOST_MASKS = 1024
 _MOST_PIXELS = 2**22
 
 
-def crops_in_groups(masks: Sequence[Rle]) -> Iterator[Crops]:
-    """Masks within their bounding boxes, in order, whatever pictures they are of.
+def crops_in_groups(masks: Sequence[Rle]) -> Iterator[tuple[Sequence[Rle], Crops]]:
+    """Masks in order, whatever pictures they are of, and what is within their bounding boxes.
 
     Raises:
         GeometryError: a mask is damaged.
@@ -36,10 +36,11 @@ def crops_in_groups(masks: Sequence[Rle]) -> Iterator[Crops]:
         while start < len(group):
             before = pixels[start - 1] if start else 0
             end = max(int(np.searchsorted(pixels, before + _MOST_PIXELS, "right")), start + 1)
-            yield crop_all(
+            crops = crop_all(
                 runs[spans.starts[start] : spans.ends[end - 1]],
                 Spans(spans.sizes[start:end]),
                 sizes[start:end],
                 boxes[start:end],
             )
+            yield group[start:end], crops
             start = end

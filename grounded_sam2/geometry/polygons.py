@@ -67,7 +67,7 @@ def polygons_of(
     """`to_polygons` for many masks, of any pictures: as many answers; ``[]`` for none."""
     tolerances(min_iou, max_tolerance)
     polygons: list[list[Polygon]] = []
-    for crops in crops_in_groups(masks):
+    for group, crops in crops_in_groups(masks):
         exact = trace(crops.pixels)
         areas = crops.areas.astype(np.float64)
         outlines = fewest_points(
@@ -79,7 +79,7 @@ def polygons_of(
             agreements=(
                 partial(by_area, areas),
                 partial(by_centres, crops),
-                partial(in_pycocotools, crops),
+                partial(in_pycocotools, group, crops),
             ),
         )
         polygons += outlines.moved(crops.origins_xy).polygons()

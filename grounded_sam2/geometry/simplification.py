@@ -97,10 +97,8 @@ def coarsest(points: Points, rings: Spans, anchored: NDArray[np.bool_]) -> NDArr
         those = Spans(rings.sizes[few])
         ends = Spans(those.counts(kept[index]))
         present = points[index[kept[index]]]
-        distance = _squared_distance(
-            points[index],
-            those.spread(present[ends.starts]),
-            those.spread(present[ends.ends - 1]),
+        distance = _squared_distances(
+            points, index, those, present[ends.starts], present[ends.ends - 1]
         )
         distance[kept[index]] = -1
         kept[index[those.peaks(distance)]] = True
@@ -135,9 +133,7 @@ def refine(
             return kept
         chains = Spans(ends - starts - 1)
         inner = chains.places() + chains.spread(starts + 1)
-        distance = _squared_distance(
-            points[inner], chains.spread(points[starts]), chains.spread(points[targets])
-        )
+        distance = _squared_distances(points, inner, chains, points[starts], points[targets])
         peaks = chains.peaks(distance)
         broken = distance[peaks] > tolerance * tolerance
         furthest = inner[peaks[broken]]
@@ -149,13 +145,32 @@ def refine(
         )
 
 
-def _squared_distance(points: Points, begins: Points, ends: Points) -> NDArray[np.float64]:
-    """Of each point to a piece of line: ``(n,)``, as all arguments."""
-    relative, along = points - begins, ends - begins
+def _squared_distances(
+    points: Points, index: NDArray[np.intp], chains: Spans, begins: Points, ends: Points
+) -> NDArray[np.float64]:
+    """Of each point of chains to the piece of line between the ends of its chain.
+
+    Args:
+        points: ``(n,)``.
+        index: ``(m,)`` those that belong to chains.
+        chains: where each chain's are.
+        begins, ends: ``(len(chains),)``.
+
+    Returns:
+        ``(m,)``.
+    """
+    along = ends - begins
     length = _squared(along)
     length[length == 0] = 1  # ends in one place: the distance to that place
-    share = np.clip((relative.real * along.real + relative.imag * along.imag) / length, 0, 1)
-    return _squared(relative - share * along)
+    along_x, along_y = chains.spread(along.real), chains.spread(along.imag)
+    chosen = points[index]
+    x = chosen.real - chains.spread(begins.real)
+    y = chosen.imag - chains.spread(begins.imag)
+    share = (x * along_x + y * along_y) / chains.spread(length)
+    share.clip(0, 1, out=share)
+    x -= share * along_x
+    y -= share * along_y
+    return x * x + y * y
 
 
 def _squared(points: Points) -> NDArray[np.float64]:

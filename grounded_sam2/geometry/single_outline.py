@@ -72,7 +72,7 @@ def single_outlines(
     """`to_single_outline` for many masks, of any pictures: as many answers; ``[]`` for none."""
     tolerances(min_iou, max_tolerance)
     found: list[Ring] = []
-    for crops in crops_in_groups(masks):
+    for group, crops in crops_in_groups(masks):
         inside = _inset(trace(crops.pixels), _INSET)
         exact, ends_of_bridges = _joined(replace(inside, points=inside.points + _ASIDE))
         targets = list(crops.pixels)
@@ -92,7 +92,7 @@ def single_outlines(
                 partial(by_area, exact.enclosed()),
                 partial(in_ultralytics, targets),
                 partial(by_centres, crops),
-                partial(in_pycocotools, crops),
+                partial(in_pycocotools, group, crops),
             ),
             as_read=partial(_from_label_file, crops),
         ).moved(crops.origins_xy)
