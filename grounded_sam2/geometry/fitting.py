@@ -1,11 +1,13 @@
 """Few points that still say what the mask says.
 
-The search starts at a tolerance of one pixel, compares, and goes on with a finer one for the masks
-that came out wrong. At its end stands the exact outline, so that it always ends well.
+The search starts at a tolerance of one pixel, or more where more may be lost, compares, and goes on
+with a finer one for the masks that came out wrong. At its end stands the exact outline, so that it
+always ends well.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,19 +21,32 @@ from grounded_sam2.geometry.simplification import coarsest, outermost, refine
 
 __all__ = ["fewest_points", "tolerances"]
 
+_LOSS_OF_A_PIXEL = 0.02
+_FINEST = 0.25
+"""Steps of one pixel, which masks are made of, deviate by this or more."""
 
-def tolerances(min_iou: float, largest: float) -> list[float]:
+
+def tolerances(min_iou: float, largest: float | None) -> list[float]:
     """Tolerances to try before the exact outline, from coarse to fine.
+
+    Args:
+        min_iou: overlap that is asked for; with 1, none is worth trying.
+        largest: where to begin, in pixels; ``None`` for as much as fits the overlap, which is one
+            pixel for 0.98, the grain of masks, and no less above.
 
     Raises:
         GeometryError: `min_iou` outside [0, 1] or a negative tolerance.
     """
     if not 0 <= min_iou <= 1:
         raise GeometryError(f"min_iou {min_iou}: must lie between 0 and 1")
+    if largest is None:
+        largest = max(1.0, (1 - min_iou) / _LOSS_OF_A_PIXEL)
     if not largest >= 0:
         raise GeometryError(f"max_tolerance {largest}: must be 0 or more pixels")
-    # Steps of one pixel, which masks are made of, deviate by 0.25 pixels or more.
-    return [] if min_iou == 1 else [largest * share for share in (1, 0.7, 0.5, 0.35, 0.25)]
+    if min_iou == 1:
+        return []
+    halvings = math.log2(max(largest / _FINEST, 1))
+    return [largest * 2 ** (-step / 2) for step in range(round(2 * halvings) + 1)]
 
 
 def fewest_points(
@@ -40,7 +55,7 @@ def fewest_points(
     *,
     anchored: NDArray[np.bool_],
     min_iou: float,
-    max_tolerance: float,
+    max_tolerance: float | None,
     agreements: Sequence[Agreement],
     as_read: Callable[[Outlines, NDArray[np.intp]], Outlines] = lambda outlines, _: outlines,
 ) -> Outlines:
@@ -51,7 +66,8 @@ def fewest_points(
         which: numbers of the masks to simplify, ascending; not those of empty ones.
         anchored: ``(n,)``, true for points that must stay.
         min_iou: the least that each agreement has to reach.
-        max_tolerance: pixels that outlines may deviate, also where they would agree further off.
+        max_tolerance: pixels that outlines may deviate, also where they would agree further off;
+            ``None`` as for `tolerances`.
         agreements: asked in turn, about the masks that all before found good.
         as_read: what readers make of outlines of the masks of these numbers, to be judged instead.
 

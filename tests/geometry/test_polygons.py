@@ -98,11 +98,25 @@ def test_the_largest_tolerance_holds_where_the_iou_would_allow_more() -> None:
     dense = np.zeros((400, 400), np.bool_)
     dense[10:390, 10:390] = True
     dense[5:10, 100:105] = True  # a small thing that an IoU does not notice
-    (fine,) = to_polygons(dense, min_iou=0.5)
+    (fine,) = to_polygons(dense)
+    assert fine.exterior[:, 1].min() == 5
+    (fine,) = to_polygons(dense, min_iou=0.5, max_tolerance=1)
     assert fine.exterior[:, 1].min() == 5
     (coarse,) = to_polygons(dense, min_iou=0.5, max_tolerance=10)
     assert coarse.exterior[:, 1].min() == 10
-    assert to_single_outline(dense, min_iou=0.5)[:, 1].min() < 6
+    assert to_single_outline(dense)[:, 1].min() < 6
+
+
+def test_where_more_may_be_lost_there_are_fewer_points() -> None:
+    disc = np.hypot(*(np.indices((400, 400)) - 199.5)) < 180
+    bounds = (0.9, 0.95, 0.98, 0.999, 1)
+    for outline_of in (
+        lambda b: to_polygons(disc, min_iou=b)[0].exterior,
+        lambda b: to_single_outline(disc, min_iou=b),
+    ):
+        counts = [len(outline_of(bound)) for bound in bounds]
+        assert counts == sorted(set(counts))
+        assert counts[0] < counts[2] / 4
 
 
 def test_a_slanted_line_keeps_its_points_where_pycocotools_would_cut_it_short() -> None:
