@@ -69,7 +69,7 @@ def page_contents(
         "data": {
             "classes": survey.classes,
             "splits": survey.splits,
-            "charts": {chart.name: _chart(chart, limits) for chart in histograms(survey)},
+            "charts": {chart.name: _chart(chart) for chart in histograms(survey, limits)},
         },
     }
 
@@ -147,23 +147,24 @@ def _group(group: Doubts, survey: Survey) -> list[_Member]:
     return members
 
 
-def _chart(chart: Histogram, limits: Thresholds) -> dict[str, Any]:
+def _chart(chart: Histogram) -> dict[str, Any]:
     """A histogram as the script draws it."""
-    limit = {"confidence": limits.low_confidence, "quality": limits.low_quality}.get(chart.name)
-    edges, counts, ticks = chart.edges, chart.counts, [(0, "0"), (0.25, "0.25"), (0.5, "0.5")]
-    ticks += [(0.75, "0.75"), (1, "1")]
-    if chart.name == "size":
+    edges, counts = chart.edges, chart.counts
+    ticks = [(share, f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)]
+    if decade := chart.bins_per_decade:
         used = np.flatnonzero(np.sum(counts, axis=0)) if counts else np.zeros(0, np.intp)
-        # Whole decades, from the first that holds anything.
-        begin = int(used[0]) // chart.bins_per_decade * chart.bins_per_decade if used.size else 0
+        begin = int(used[0]) // decade * decade if used.size else 0
         edges, counts = edges[begin:], tuple(row[begin:] for row in counts)
-        ticks = [(edge, f"{100 * edge:g} %") for edge in edges[:: chart.bins_per_decade]]
+        # A phone has room for five numbers: each decade or every other, up to the whole picture.
+        step = decade if len(edges) <= 4 * decade + 1 else 2 * decade
+        ticks = [(edge, f"{100 * edge:g} %") for edge in edges[::-step]]
     return {
         "title": chart.name,
         "edges": edges,
         "counts": counts,
         "unknown": chart.unknown,
-        "logarithmic": chart.name == "size",
+        "logarithmic": bool(decade),
         "ticks": ticks,
-        "limit": limit,
+        "limit": chart.limit,
+        "below": chart.below,
     }

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 _EACH_KIND = 12
 """Labels of each kind of doubt that are shown whatever their score: a row or two of the page."""
-_GROUPS = 40
+_GROUPS = 24
 """Groups of pictures that look alike, at most."""
 _GROUP_SIZE = 6
 """Pictures of one such group, at most."""

@@ -21,6 +21,8 @@ UNITS = 10
 _TOLERANCE = 1.0
 """Pixels, of the picture as shown or of the mask, whichever are larger: smooths the steps of both.
 """
+_ROUGHEST = 0.03
+"""The same as a share of the mask's size, so that small discs, shown large, stay round."""
 _SPECK = 2.0
 """Square pixels as shown below which parts and holes are left out, unless there is nothing else."""
 
@@ -39,13 +41,14 @@ def path_of(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0))
     if label.mask is None:
         return box_path(label.box_xyxy, scale, origin_xy)
     outlines = [ring for part in rings(label.mask) for ring in (part.exterior, *part.holes)]
-    sizes = [cv2.contourArea(ring.astype(np.float32)) * scale**2 for ring in outlines]
-    least = min(_SPECK, max(sizes, default=0))
-    tolerance = _TOLERANCE / min(scale, 1)
+    areas = [cv2.contourArea(ring.astype(np.float32)) * scale**2 for ring in outlines]
+    least = min(_SPECK, max(areas, default=0))
+    size = np.sqrt(label.mask.area)
+    tolerance = min(_TOLERANCE / min(scale, 1), _ROUGHEST * size)
     return "".join(
         _path((simplify(ring, tolerance) - origin_xy) * scale)
-        for ring, size in zip(outlines, sizes, strict=True)
-        if size >= least
+        for ring, area in zip(outlines, areas, strict=True)
+        if area >= least
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.report.doubts import Doubts
+from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.survey import Survey
 
 __all__ = ["ClassRow", "Histogram", "class_rows", "histograms"]
@@ -16,7 +17,7 @@ __all__ = ["ClassRow", "Histogram", "class_rows", "histograms"]
 _SMALLEST_DECADE = -6
 """Sizes begin at a millionth of a picture: a pixel of a megapixel."""
 _BINS_PER_DECADE = 10
-_SCORE_BINS = 25
+_SCORE_BINS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class Histogram:
     """Per class: objects of which the number is not known."""
     bins_per_decade: int = 0
     """Of a logarithmic histogram; 0 if it is not."""
+    limit: float | None = None
+    """Threshold below which there is a doubt."""
+    below: tuple[int, ...] = ()
+    """Per class: objects below it."""
 
 
 def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
@@ -86,26 +91,25 @@ def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
     return rows
 
 
-def histograms(survey: Survey) -> list[Histogram]:
+def histograms(survey: Survey, limits: Thresholds) -> list[Histogram]:
     """Of size (share of the picture, logarithmic), confidence and mask quality."""
     objects, classes = survey.objects, len(survey.classes)
-    size_edges = np.linspace(_SMALLEST_DECADE, 0, -_SMALLEST_DECADE * _BINS_PER_DECADE + 1)
-    score_edges = np.linspace(0, 1, _SCORE_BINS + 1)
+    decades = np.linspace(_SMALLEST_DECADE, 0, -_SMALLEST_DECADE * _BINS_PER_DECADE + 1)
     shares = np.where(objects["share"] > 0, objects["share"], np.nan)
-    return [
-        replace(
-            _histogram("size", 10**size_edges, shares, objects["class_id"], classes),
-            bins_per_decade=_BINS_PER_DECADE,
-        ),
-        _histogram("confidence", score_edges, objects["confidence"], objects["class_id"], classes),
-        _histogram("quality", score_edges, objects["quality"], objects["class_id"], classes),
-    ]
+    size = _histogram("size", 10**decades, shares, objects["class_id"], classes)
+    scores = []
+    for name, limit in (("confidence", limits.low_confidence), ("quality", limits.low_quality)):
+        edges = np.linspace(0, 1, _SCORE_BINS + 1)
+        chart = _histogram(name, edges, objects[name], objects["class_id"], classes)
+        below = np.bincount(objects["class_id"][objects[name] < limit], minlength=classes)
+        scores.append(replace(chart, limit=limit, below=tuple(below.tolist())))
+    return [replace(size, bins_per_decade=_BINS_PER_DECADE), *scores]
 
 
 def _histogram(
     name: str,
     edges: NDArray[np.float64],
-    values: NDArray[np.floating],
+    values: NDArray[np.float64],
     class_ids: NDArray[np.int32],
     classes: int,
 ) -> Histogram:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grounded_sam2.report.options import ReportOptions
+from grounded_sam2.report.options import ReportOptions, Thresholds
 from grounded_sam2.report.rules import find_doubts
 from grounded_sam2.report.statistics import class_rows, histograms
 from grounded_sam2.report.survey import look_at
@@ -59,23 +59,30 @@ class TestHistograms:
         return labeled.label(labeled.disc(), confidence=value, mask_quality=value)
 
     @pytest.mark.parametrize(
-        ("value", "bin_number"), [(0.0, 0), (0.039, 0), (0.04, 1), (0.999, 24), (1.0, 24)]
+        ("value", "bin_number"), [(0.0, 0), (0.049, 0), (0.05, 1), (0.999, 19), (1.0, 19)]
     )
     def test_a_score_is_counted_once_where_it_belongs(
         self, labeled, look, value, bin_number
     ) -> None:
         labeled.add("a.png", self.scored(labeled, value))
-        _, confidence, quality = histograms(look())
+        _, confidence, quality = histograms(look(), Thresholds())
         for chart in (confidence, quality):
             assert chart.counts[0][bin_number] == 1
             assert np.sum(chart.counts) == 1
 
     def test_what_is_not_known_is_counted_apart(self, labeled, look) -> None:
         labeled.add("a.png", self.scored(labeled, None))
-        size, confidence, _ = histograms(look())
+        size, confidence, _ = histograms(look(), Thresholds())
         assert confidence.unknown == (1, 0, 0)
         assert np.sum(confidence.counts) == 0
         assert size.unknown == (0, 0, 0)
+
+    def test_what_lies_below_a_threshold_is_counted_exactly(self, labeled, look) -> None:
+        labeled.add("a.png", *(self.scored(labeled, value) for value in (0.41, 0.42, 0.43, None)))
+        limits = Thresholds(low_confidence=0.42, low_quality=0.9)
+        _, confidence, quality = histograms(look(), limits)
+        assert (confidence.limit, confidence.below) == (0.42, (1, 0, 0))
+        assert (quality.limit, quality.below) == (0.9, (3, 0, 0))
 
     def test_sizes_from_a_pixel_to_the_whole_picture(self, labeled, look) -> None:
         labeled.add(
@@ -84,11 +91,11 @@ class TestHistograms:
             labeled.label(np.ones((60, 80), bool), "box"),
             labeled.label(np.zeros((60, 80), bool)),
         )
-        chart = histograms(look())[0]
+        chart = histograms(look(), Thresholds())[0]
         (pixel,), (whole,) = (np.flatnonzero(row) for row in chart.counts[:2])
         assert chart.edges[pixel] <= 1 / 4800 < chart.edges[pixel + 1]
         assert whole == len(chart.edges) - 2
         assert chart.unknown == (1, 0, 0)  # nothing has no logarithm
 
     def test_no_pictures(self, look) -> None:
-        assert [np.sum(chart.counts) for chart in histograms(look())] == [0, 0, 0]
+        assert [np.sum(chart.counts) for chart in histograms(look(), Thresholds())] == [0, 0, 0]

@@ -139,6 +139,7 @@ function drawChart(place, chart, chosen) {
   const total = counts.reduce((a, b) => a + b, 0);
   const note = place.parentElement.querySelector(".note");
   place.replaceChildren();
+  place.hidden = !total;
   if (!total) {
     note.textContent = unknown ? `Not known of any of the ${unknown.toLocaleString("en")} objects.` : "No objects.";
     return;
@@ -187,10 +188,11 @@ function drawChart(place, chart, chosen) {
     const x = position(chart.limit);
     picture.append(draw("line", { class: "limit", x1: x, x2: x, y1: TOP - 12, y2: BOTTOM }));
     picture.append(draw("text", { class: "limit-text", x: x - 5, y: TOP - 5, "text-anchor": "end" }, `below ${chart.limit}`));
-    const under = counts.reduce((part, count, bin) => part + (chart.edges[bin + 1] <= chart.limit + 1e-9 ? count : 0), 0);
+    const under = chosen === "" ? chart.below.reduce((a, b) => a + b, 0) : chart.below[chosen];
     below = `${percent(under / total)} below ${chart.limit}. `;
   }
-  note.textContent = below + (unknown ? `Not known of ${unknown.toLocaleString("en")} objects.` : "");
+  const line = chosen === "" ? "" : "The line is all classes. ";
+  note.textContent = below + line + (unknown ? `Not known of ${unknown.toLocaleString("en")} objects.` : "");
   place.append(picture);
 }
 
