@@ -2,7 +2,8 @@
 
 Ids may be any numbers or texts; those of categories mean something within their file only. Of the
 categories of several files, equal names are one class. Regions that are marked as crowds are left
-out unless asked for, since they outline many objects at once.
+out unless asked for, since they outline many objects at once; but supervision marks every mask with
+holes or parts so.
 
 Format: https://cocodataset.org/#format-data; where the files are:
 `grounded_sam2.importers.coco_layout`.

@@ -113,7 +113,7 @@ class _YoloDataset:
             root = Path(os.path.commonpath(places))
             for place in places:
                 for path in _listed(place) if place.is_file() else _below(place):
-                    item_id = id_in_split(_name(path, place, root), split)
+                    item_id = id_in_split(_name(path, place, root), split or None)
                     yield ImageRef(ids.claim(item_id, otherwise=place.stem), path)
 
 

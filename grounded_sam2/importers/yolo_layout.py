@@ -5,6 +5,8 @@
     val: [images/a, images/b]
     names: [person, car]           or a mapping: {0: person, 2: car}
 
+Without any split, the pictures are those in ``images``.
+
 The labels of ``…/images/sub/a.jpg`` are in ``…/labels/sub/a.txt``, where the last folder called
 ``images`` counts; those of pictures in no such folder are beside them.
 """
@@ -26,6 +28,7 @@ from grounded_sam2.sources.names import printable
 __all__ = ["YoloYaml", "find_yaml", "labels_of_folder", "labels_of_picture", "read_yaml"]
 
 _SPLITS = ("train", "val", "valid", "test")
+_NO_SPLIT = ""
 _USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 _IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
 
@@ -38,7 +41,8 @@ class YoloYaml:
     classes: Mapping[int, str]
     """Names by number, in the order of the numbers."""
     splits: Mapping[str, tuple[Path, ...]]
-    """Folders and lists of pictures of each split, each in one split only; those that exist."""
+    """Folders and lists of pictures of each split, each in one split only; those that exist. If it
+    names none, those in ``images``, of a split without a name."""
     missing: tuple[str, ...]
     """Those that do not, as they are written."""
 
@@ -88,6 +92,8 @@ def read_yaml(path: Path, images: Path | None) -> YoloYaml:
                 splits.setdefault(split, []).append(place)
             elif entry:
                 missing.append(f"{split}: {printable(entry)}")
+    if not splits and not missing and (place := _find("images", bases)) is not None:
+        splits[_NO_SPLIT] = [place]  # as supervision writes it, with names only
     if not splits:
         raise DatasetError(
             f"'{path}': its pictures are not there ({'; '.join(missing) or 'it names none'}; from "

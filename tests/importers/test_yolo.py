@@ -224,6 +224,18 @@ class TestDataYaml:
         picture(data / "images" / "val" / "b.png", (8, 8))
         assert list(imported(data).objects) == ["val/b.png"]
 
+    @pytest.mark.parametrize("folder", ["", "val"])
+    def test_without_any_place_pictures_are_in_images(
+        self, imported: Any, picture: Any, tmp_path: Path, folder: str
+    ) -> None:
+        data = tmp_path / "data"
+        picture(data / "images" / folder / "a.png", (8, 8))
+        (data / "labels" / folder).mkdir(parents=True)
+        (data / "labels" / folder / "a.txt").write_text(SQUARE)
+        (data / "data.yaml").write_text("names: [cat]\n")
+        assert imported(data).only
+        assert list(imported(data).objects) == [f"{folder}/a.png".removeprefix("/")]
+
     def test_places_that_are_missing_are_named(self, yolo: Any, imported: Any) -> None:
         got = imported(yolo(test="images/absent"))
         assert list(got.objects) == ["train/a.png"]
@@ -265,7 +277,6 @@ class TestDataYaml:
             ("train: images/train\n", "names no classes"),
             ("train: images/train\nnames: []\n", "names no classes"),
             ("train: images/train\nnames: {cat: 0}\n", "numbers with names"),
-            ("names: [cat]\n", "it names none"),
             ("names: [cat]\ntrain: absent\n", "train: absent"),
             ("names: [cat]\ntrain: images/train\nkpt_shape: [17, 3]\n", "poses"),
             ("- cat\n", "no data.yaml"),
@@ -282,6 +293,12 @@ class TestDataYaml:
             imported(data)
         with LabelStore.open(tmp_path / "labeled") as store:
             assert store.runs() == []
+
+    def test_neither_places_nor_a_folder_of_images(self, imported: Any, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "data.yaml").write_text("names: [cat]\n")
+        with pytest.raises(DatasetError, match="it names none"):
+            imported(tmp_path / "data")
 
     def test_none_at_all(self, imported: Any, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
