@@ -13,7 +13,6 @@ Format: https://huggingface.co/docs/datasets/object_detection
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import pyarrow as pa
 from grounded_sam2.errors import DatasetError, SourceError
 from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
 from grounded_sam2.importers.records import GivenObject, GivenPicture, ImportOptions, Trouble
+from grounded_sam2.importers.row_layout import RowLayout, class_names, layout_of
 from grounded_sam2.importers.splits import id_in_split, split_called
 from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.refs import ImageRef, UnreadableRef
@@ -34,10 +34,6 @@ from grounded_sam2.sources.walk import walk
 
 __all__ = ["find_shards", "open_hugging_face"]
 
-_OBJECTS = ("objects", "annotations")
-_BOX = ("bbox", "boxes", "bboxes", "box")
-_CATEGORY = ("category", "categories", "category_id", "label", "labels", "class", "class_id")
-_SEGMENTATION = ("segmentation", "segmentations")
 _ROWS = 64
 """Whose objects are in memory at a time."""
 _BROKEN = (OSError, pa.ArrowException, SourceError)
@@ -68,9 +64,9 @@ def open_hugging_face(path: Path, options: ImportOptions) -> Iterator[_RowDatase
         raise DatasetError(f"'{path}' holds its pictures itself; leave out images")
     try:
         column = column_of(shards)
-        schema = shards[0].schema()
-        layout = _layout(schema, path)
-        names = _class_names(schema, layout) or _names_used(shards, layout)
+        schema = _first_schema(shards)
+        layout = layout_of(schema, path)
+        names = class_names(schema, layout) or _names_used(shards, layout)
     except _BROKEN as error:
         raise DatasetError(f"'{path}': {reason_of(error)}") from error
     root = path if path.is_dir() else path.parent
@@ -79,58 +75,9 @@ def open_hugging_face(path: Path, options: ImportOptions) -> Iterator[_RowDatase
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where in a row the objects are."""
-
-    column: str | None
-    """``None`` where every field of them is a column itself."""
-    columns: tuple[str, ...]
-    """All that have to be read."""
-    category: str
-    box: str | None
-    segmentation: str | None
-
-    def objects(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The objects of a row, with the names that COCO has for their fields.
-
-        Raises:
-            DatasetError: the lists of their fields are not of one length.
-        """
-        found = row if self.column is None else row[self.column]
-        if found is None:
-            return []
-        if isinstance(found, Mapping):
-            lists = {name: each for name, each in found.items() if isinstance(each, list)}
-            if len({len(each) for each in lists.values()}) > 1:
-                lengths = ", ".join(f"{name} {len(each)}" for name, each in lists.items())
-                raise DatasetError(f"its objects have lists of different lengths ({lengths})")
-            found = [
-                dict(zip(lists, values, strict=True))
-                for values in zip(*lists.values(), strict=True)
-            ]
-        return [
-            {
-                **each,
-                "category": each.get(self.category),
-                "bbox": each.get(self.box or ""),
-                "segmentation": each.get(self.segmentation or ""),
-            }
-            for each in found
-        ]
-
-    def categories(self, row: Mapping[str, Any]) -> list[Any]:
-        """The categories in a row."""
-        found = row if self.column is None else row[self.column]
-        if isinstance(found, list):
-            return [each[self.category] for each in found]
-        values = (found or {}).get(self.category)
-        return values if isinstance(values, list) else []
-
-
-@dataclass(frozen=True, slots=True)
 class _RowDataset:
     source: RowSource
-    layout: _Layout
+    layout: RowLayout
     names: Mapping[Any, str]
     """Classes by what stands in the rows: numbers or texts."""
     crowds: bool
@@ -190,60 +137,15 @@ class _RowDataset:
         )
 
 
-def _layout(schema: Any, path: Path) -> _Layout:
-    """Find the columns by their names.
-
-    Raises:
-        DatasetError: they are not there; says what is.
-    """
-    column = next((name for name in _OBJECTS if name in schema.names), None)
-    fields = schema.names if column is None else _fields(schema.field(column).type)
-    category, box, segmentation = (
-        next((name for name in names if name in fields), None)
-        for names in (_CATEGORY, _BOX, _SEGMENTATION)
-    )
-    if category is None or (box is None and segmentation is None):
-        raise DatasetError(
-            f"'{path}' has no objects that can be read: needs a column 'objects' with fields "
-            f"'category' and 'bbox' or 'segmentation'; has {', '.join(schema.names[:20])}"
-            + (f" ({column}: {', '.join(fields)})" if column is not None else "")
-        )
-    own = fields if column is None else [column]
-    sizes = [name for name in ("height", "width") if name in schema.names]
-    wanted = (category, box, segmentation) if column is None else own
-    columns = dict.fromkeys([*filter(None, wanted), *sizes])
-    return _Layout(column, tuple(columns), category, box, segmentation)
+def _first_schema(shards: Sequence[Shard]) -> Any:
+    """Of the first shard that can be read; those that cannot are told of with their pictures."""
+    for shard in shards[:-1]:
+        with suppress(*_BROKEN):
+            return shard.schema()
+    return shards[-1].schema()
 
 
-def _fields(kind: Any) -> list[str]:
-    """Names of the fields of a struct, or of the structs in a list."""
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-    return [field.name for field in kind] if pa.types.is_struct(kind) else []
-
-
-def _class_names(schema: Any, layout: _Layout) -> dict[Any, str]:
-    """Classes by number, where ``datasets`` has left its features in the schema."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
-        return {}
-    names = _label_names(features if layout.column is None else features.get(layout.column))
-    return {number: printable(name) for number, name in enumerate(names)}
-
-
-def _label_names(feature: Any) -> Sequence[Any]:
-    """Names of the first ``ClassLabel`` in a feature, however deep versions of datasets put it."""
-    if isinstance(feature, dict):
-        if feature.get("_type") == "ClassLabel":
-            return feature.get("names") or []
-        feature = list(feature.values())
-    if isinstance(feature, list):
-        return next((names for each in feature if (names := _label_names(each))), [])
-    return []
-
-
-def _names_used(shards: Sequence[Shard], layout: _Layout) -> dict[Any, str]:
+def _names_used(shards: Sequence[Shard], layout: RowLayout) -> dict[Any, str]:
     """Categories that need no name, or have none: themselves, in order."""
     used: set[int | str] = set()
     for shard in shards:

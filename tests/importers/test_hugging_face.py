@@ -166,12 +166,13 @@ def test_splits(rows: Any, imported: Any) -> None:
     assert list(imported(data).objects) == ["test/a.png", "train/a.png", "val/a.png"]
 
 
-def test_a_shard_that_cannot_be_read_is_one_failure(rows: Any, imported: Any) -> None:
+@pytest.mark.parametrize("name", ["data/a-first.parquet", "data/train-00001.parquet"])
+def test_a_shard_that_cannot_be_read_is_one_failure(rows: Any, imported: Any, name: str) -> None:
     data = rows({"objects": {"bbox": [BOX], "category": ["dog"]}})
-    (data / "data" / "train-00001.parquet").write_bytes(b"PAR1 not really PAR1")
+    (data / name).write_bytes(b"PAR1 not really PAR1")
     got = imported(data)
     assert got.only.class_name == "dog"
-    assert list(got.failures) == ["data/train-00001.parquet"]
+    assert list(got.failures) == [name]
 
 
 @pytest.mark.parametrize(
