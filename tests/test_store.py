@@ -234,7 +234,8 @@ def test_the_same_recipe_continues_its_run(tmp_path):
 
 
 def test_a_changed_recipe_is_refused_with_each_difference(store):
-    store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    store.write_batch(run.id, [done("a.jpg")])
     changed = replace(
         RECIPE,
         decisions={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
@@ -249,6 +250,13 @@ def test_a_changed_recipe_is_refused_with_each_difference(store):
     assert "another folder" in message
     assert "--new-run" in message
     assert len(store.runs()) == 1
+
+
+def test_a_run_that_ended_before_its_first_batch_is_in_nobodys_way(store):
+    mistaken = store.begin_run(replace(RECIPE, models={"detector": "typo", "segmenter": "s"}))
+    store.register(mistaken.id, [("a.jpg", None)])
+    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    assert store.runs() == [run]
 
 
 def test_a_recipe_comes_back_from_its_json():

@@ -132,12 +132,14 @@ class LabelStore(StoreReader):
 
         Raises:
             StoreError: the store holds runs of models in the same roles, all of other recipes, and
-                `new_run` is false. Names each difference to the last one.
+                `new_run` is false. Names each difference to the last one. Runs that ended before
+                anything was written do not count, and are forgotten.
         """
         runs = self.runs()
         known = self.run_of(recipe)
         # Imports and merged runs are no earlier labeling that this one might be meant to continue.
-        alike = [run for run in runs if run.recipe.models.keys() == recipe.models.keys()]
+        same_roles = [run for run in runs if run.recipe.models.keys() == recipe.models.keys()]
+        alike = [run for run in same_roles if self._has_results(run)]
         if alike and known is None and not new_run:
             changes = "; ".join(alike[-1].recipe.differences(recipe))
             raise StoreError(
@@ -147,6 +149,10 @@ class LabelStore(StoreReader):
             )
         with self._transaction():
             if known is None:
+                for run in same_roles:
+                    # It ended before its first batch: a checkpoint that is not there, say.
+                    if not new_run and run not in alike:
+                        self._connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
                 ((run_id,),) = self._connection.execute(
                     "INSERT INTO runs (key, recipe, ontology, settings, versions, created_at, "
                     "last_begun) VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
@@ -179,6 +185,14 @@ class LabelStore(StoreReader):
                 (run_id,),
             )
         return self.run()
+
+    def _has_results(self, run: Run) -> bool:
+        ((there,),) = self._rows(
+            "SELECT EXISTS (SELECT 1 FROM items WHERE run_id = ? "
+            "AND (status != 'pending' OR asked IS NOT NULL))",
+            run.id,
+        )
+        return bool(there)
 
     def _take_over(self, from_run: int, to_run: int) -> None:
         """Copy what the models said, and what failed."""
