@@ -33,6 +33,7 @@ __all__ = [
     "SplitOption",
     "StoreArgument",
     "TwoRunsOption",
+    "WorkersOption",
     "chosen_config",
     "chosen_formats",
     "export_options",
@@ -136,6 +137,14 @@ MinPolygonIouOption = Annotated[
         "points, 1 for exact outlines.",
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that outline masks in large exports; as many as pay if absent.",
+    ),
+]
 OntologyOption = Annotated[
     str | None,
     typer.Option(
@@ -229,10 +238,11 @@ def export_options(
     min_mask_quality: float | None = None,
     pictures_from: Path | None = None,
     run_id: int | None = None,
+    workers: int | None = None,
 ) -> ExportOptions:
     """The options of an export; wrong ones are told as wrong use of the command."""
     from grounded_sam2.errors import ExportError
-    from grounded_sam2.exporters import ExportOptions, parse_split
+    from grounded_sam2.exporters import ExportOptions, parse_split, workers_that_pay
 
     try:
         return ExportOptions(
@@ -246,6 +256,7 @@ def export_options(
             min_confidence=min_confidence,
             min_mask_quality=min_mask_quality,
             pictures_from=pictures_from,
+            workers=workers_that_pay() if workers is None else workers,
         )
     except ExportError as error:
         raise typer.BadParameter(str(error)) from error

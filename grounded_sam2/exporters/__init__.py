@@ -24,6 +24,7 @@ from grounded_sam2.exporters.masks import export_masks
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
 from grounded_sam2.exporters.voc import export_voc
+from grounded_sam2.exporters.workers import workers_that_pay
 from grounded_sam2.exporters.yolo import export_yolo
 from grounded_sam2.exporters.yolo_boxes import export_yolo_boxes
 from grounded_sam2.store import LabelStore
@@ -37,6 +38,7 @@ __all__ = [
     "check_format",
     "export",
     "parse_split",
+    "workers_that_pay",
 ]
 
 

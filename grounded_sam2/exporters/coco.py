@@ -65,7 +65,9 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
             shapes_of = partial(
                 _segmented, kind=options.segmentation, min_iou=options.min_polygon_iou
             )
-            for picture, shapes in with_shapes(data.pictures(rules=_RULES), shapes_of):
+            pictures = data.pictures(rules=_RULES)
+            workers = options.workers if options.segmentation == "polygons" else 1
+            for picture, shapes in with_shapes(pictures, shapes_of, workers=workers):
                 file = files[picture.split]
                 file.add_image(picture)
                 for label, shape in zip(picture.labels.objects, shapes, strict=True):

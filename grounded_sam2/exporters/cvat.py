@@ -64,7 +64,8 @@ def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions
                 _mask_runs if options.segmentation == "rle" else _polygons,
                 min_iou=options.min_polygon_iou,
             )
-            for picture, shapes in with_shapes(data.pictures(rules=_RULES), shapes_of):
+            pictures = data.pictures(rules=_RULES)
+            for picture, shapes in with_shapes(pictures, shapes_of, workers=options.workers):
                 files[picture.split].write(picture, shapes, data.tally)
         return data.summary()
 

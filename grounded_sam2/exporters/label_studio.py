@@ -74,7 +74,8 @@ def export_label_studio(
         )
         with _TaskFiles(data.new / "tasks") as tasks:
             shapes_of = partial(_shapes, kind=kind, min_iou=options.min_polygon_iou)
-            for picture, shapes in with_shapes(data.pictures(rules=_RULES), shapes_of):
+            pictures = data.pictures(rules=_RULES)
+            for picture, shapes in with_shapes(pictures, shapes_of, workers=options.workers):
                 regions = list(_regions(picture, shapes, kind, data.tally))
                 prediction: dict[str, Any] = {"model_version": f"grounded-sam2 {data.run_key[:8]}"}
                 scores = [region["score"] for region in regions if "score" in region]

@@ -51,6 +51,10 @@ class ExportOptions:
     run's own threshold takes more of what the models said."""
     min_mask_quality: float | None = None
     """The same for the predicted IoU of masks."""
+    workers: int = 1
+    """Processes that outline masks, which is most of the work where a format has outlines; 1 is
+    this process alone. More are started for large exports only, and write the same. As with all
+    processes that Python starts, a script then needs its ``if __name__ == "__main__":``."""
     pictures_from: Path | None = None
     """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
 
@@ -64,6 +68,8 @@ class ExportOptions:
             )
         if self.split_by not in _SPLITTERS:
             raise ExportError(f"split_by '{self.split_by}': must be one of {', '.join(_SPLITTERS)}")
+        if self.workers < 1:
+            raise ExportError(f"workers {self.workers}: must be 1 or more")
         for name in ("min_polygon_iou", "min_confidence", "min_mask_quality"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:

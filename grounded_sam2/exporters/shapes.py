@@ -6,11 +6,13 @@ mask after another. So pictures are taken in groups, whose masks are looked at t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from contextlib import closing
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.workers import each_in_order
 from grounded_sam2.geometry.rle import Rle, areas, bounding_boxes
 from grounded_sam2.results import Label
 
@@ -42,30 +44,50 @@ def measures(masks: Sequence[Rle]) -> list[Measure]:
 
 def of_masks(
     objects: Iterable[Label], shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]]
-) -> Iterator[_Shape | None]:
+) -> list[_Shape | None]:
     """Something made of the mask of each object, of all at once; ``None`` without a mask."""
     objects = list(objects)
-    shapes = iter(shapes_of([label.mask for label in objects if label.mask is not None]))
-    for label in objects:
-        yield None if label.mask is None else next(shapes)
+    return _handed_out(objects, shapes_of(_masks(objects)))
 
 
 def with_shapes(
-    pictures: Iterable[PlacedPicture], shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]]
+    pictures: Iterable[PlacedPicture],
+    shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
+    *,
+    workers: int = 1,
 ) -> Iterator[tuple[PlacedPicture, list[_Shape | None]]]:
     """Pictures in order, and something made of the masks of their objects.
 
     Args:
         pictures: whose objects have masks or none.
         shapes_of: makes one thing of each mask, of many masks at once.
+        workers: processes that do it, where it takes long enough to be shared.
 
     Yields:
         Each picture, and for each of its objects what was made of its mask; ``None`` without one.
     """
-    for group in _in_groups(pictures):
-        shapes = of_masks((label for each in group for label in each.labels.objects), shapes_of)
-        for picture in group:
-            yield picture, list(islice(shapes, len(picture.labels)))
+    waiting: deque[list[PlacedPicture]] = deque()
+
+    def masks_of_groups() -> Iterator[list[Rle]]:
+        for group in _in_groups(pictures):
+            waiting.append(group)
+            yield _masks(label for picture in group for label in picture.labels.objects)
+
+    with closing(each_in_order(masks_of_groups(), shapes_of, workers)) as shapes_of_groups:
+        for shapes in shapes_of_groups:
+            remaining = iter(shapes)
+            for picture in waiting.popleft():
+                yield picture, _handed_out(picture.labels.objects, remaining)
+
+
+def _masks(objects: Iterable[Label]) -> list[Rle]:
+    return [label.mask for label in objects if label.mask is not None]
+
+
+def _handed_out(objects: Iterable[Label], shapes: Iterable[_Shape]) -> list[_Shape | None]:
+    """The next shape to each object that has a mask."""
+    remaining = iter(shapes)
+    return [None if label.mask is None else next(remaining) for label in objects]
 
 
 def _in_groups(pictures: Iterable[PlacedPicture]) -> Iterator[list[PlacedPicture]]:

@@ -40,6 +40,7 @@ def export_yolo(store: LabelStore, folder: str | Path, *, options: ExportOptions
         of_masks=partial(_outlines, min_iou=options.min_polygon_iou),
         of_box=_corners,
         depends_on=("min_polygon_iou",),
+        workers=options.workers,
     )
 
 

@@ -52,6 +52,7 @@ def write_yolo(
     of_masks: Callable[[Sequence[Rle]], Sequence[str]],
     of_box: Callable[[Box, tuple[int, int]], str],
     depends_on: tuple[str, ...] = (),
+    workers: int = 1,
 ) -> ExportSummary:
     """Write a YOLO dataset. See `grounded_sam2.exporters.Exporter`.
 
@@ -64,6 +65,7 @@ def write_yolo(
         of_masks: the numbers of each mask's row as text, normalised; empty for an empty mask.
         of_box: those of an object without a mask, from its box and the size of its picture.
         depends_on: options that matter to this format only.
+        workers: processes that `of_masks` is shared by.
 
     Raises:
         ExportError: also if a split is called like something else that readers look for.
@@ -84,7 +86,7 @@ def write_yolo(
     ) as data:
         ids = {name: i for i, name in enumerate(data.classes)}
         pictures = data.pictures(rules=_RULES, min_side=_MIN_SIDE)
-        for picture, rows_of_masks in with_shapes(pictures, of_masks):
+        for picture, rows_of_masks in with_shapes(pictures, of_masks, workers=workers):
             rows = []
             for label, row in zip(picture.labels.objects, rows_of_masks, strict=True):
                 if row is None:

@@ -20,6 +20,7 @@ from grounded_sam2.cli.options import (
     SplitByOption,
     SplitOption,
     StoreArgument,
+    WorkersOption,
     chosen_formats,
     export_options,
 )
@@ -44,6 +45,7 @@ def export(
     min_mask_quality: ExportMinMaskQualityOption = None,
     pictures_from: PicturesFromOption = None,
     run: RunOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Write what was labeled as a dataset.
 
@@ -69,6 +71,7 @@ def export(
         min_mask_quality=min_mask_quality,
         pictures_from=pictures_from,
         run_id=run,
+        workers=workers,
     )
     with LabelStore.open(folder) as store:
         for name in names:

@@ -1,0 +1,90 @@
+"""What is made of masks, made by several processes.
+
+They pay for large exports only, since each takes about a second to start: the first masks are
+always looked at here. What comes out is the same, and in the same order, however many there are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.geometry.rle import Rle
+
+__all__ = ["each_in_order", "workers_that_pay"]
+
+_Shape = TypeVar("_Shape")
+
+_FIRST_MASKS = 10_000
+"""To be looked at before the other processes are started."""
+
+
+_MOST_WORKERS = 4
+"""More would wait for the process that writes what they make."""
+
+
+def workers_that_pay() -> int:
+    """As many processes as this machine has cores for, and are of use."""
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
+
+
+def each_in_order(
+    groups: Iterable[Sequence[Rle]],
+    shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
+    workers: int,
+) -> Generator[Sequence[_Shape], None, None]:
+    """What is made of each group of masks, in the order of the groups.
+
+    Args:
+        groups: taken a few ahead of what comes out.
+        shapes_of: what the processes call; importable by them.
+        workers: number of processes; 1 is this one alone.
+
+    Raises:
+        ExportError: a process was ended from outside.
+    """
+    remaining = iter(groups)
+    done = 0
+    while workers == 1 or done < _FIRST_MASKS:
+        group = next(remaining, None)
+        if group is None:
+            return
+        yield shapes_of(group)
+        done += len(group)
+
+    # A forked process would hold half of what libraries' threads hold; a fresh one is safe.
+    executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_stopping_to_us)
+    ahead: deque[Future[Sequence[_Shape]]] = deque()
+    try:
+        for group in remaining:
+            plain = [(mask.size_hw, mask.counts) for mask in group]
+            ahead.append(executor.submit(_shapes, shapes_of, plain))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    except BrokenProcessPool as error:
+        raise ExportError(
+            "a process that worked out masks was ended from outside, perhaps for lack of memory; "
+            "export with fewer workers"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _shapes(
+    shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
+    plain: Sequence[tuple[tuple[int, int], bytes]],
+) -> Sequence[_Shape]:
+    return shapes_of([Rle(*each) for each in plain])
+
+
+def _leave_stopping_to_us() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
