@@ -11,8 +11,8 @@ their masks, and answers are ``(n,)`` from 0 to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -60,8 +60,14 @@ def in_pycocotools(
         parts = coco_mask.frPyObjects(polygons[first:last], *masks[index].size_hw)
         read.append(coco_mask.merge(parts) if len(parts) > 1 else parts[0])
         common.append(coco_mask.merge([read[-1], target], intersect=True))
-    area_common = coco_mask.area(common).astype(np.float64)
-    return area_common / (coco_mask.area(read) + crops.areas[which] - area_common)
+    area_common = _areas(common)
+    return area_common / (_areas(read) + crops.areas[which] - area_common)
+
+
+def _areas(encoded: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Areas of masks as pycocotools has them, which counts the masks of a call in eight bits."""
+    calls = [encoded[first : first + 255] for first in range(0, len(encoded), 255)]
+    return np.concatenate([np.zeros(0), *(coco_mask.area(call) for call in calls)])
 
 
 def in_ultralytics(

@@ -10,6 +10,7 @@ from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.polygons import (
     fill,
     has_holes,
+    polygons_of,
     rasterise,
     rings,
     to_coco,
@@ -105,6 +106,16 @@ def test_the_largest_tolerance_holds_where_the_iou_would_allow_more() -> None:
     (coarse,) = to_polygons(dense, min_iou=0.5, max_tolerance=10)
     assert coarse.exterior[:, 1].min() == 10
     assert to_single_outline(dense)[:, 1].min() < 6
+
+
+def test_more_masks_at_once_than_pycocotools_counts_in_eight_bits() -> None:
+    masks = np.zeros((300, 20, 20), np.bool_)
+    for number, mask in enumerate(masks):
+        mask[number % 15 : number % 15 + 5, number // 20 : number // 20 + 5] = True
+    together = polygons_of(encode(masks))
+    assert len(together) == 300
+    for polygons, mask in zip(together, masks, strict=True):
+        np.testing.assert_array_equal(rasterise(polygons, (20, 20)), mask)
 
 
 def test_where_more_may_be_lost_there_are_fewer_points() -> None:
