@@ -1,0 +1,274 @@
+"""Processes that label one folder of small pictures, and what an undisturbed one makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from grounded_sam2.store import LabelStore
+from grounded_sam2.testing import COLORS
+
+DRIVER = Path(__file__).with_name("driver.py")
+FORMATS = ("yolo", "coco", "masks", "hf", "jsonl")
+CLOCKS = {"created_at", "last_begun"}
+DEADLINE_S = 60
+"""No process here needs a second of its own; one that takes so long waits for ever."""
+
+
+@dataclass
+class Process:
+    """A command of the package that runs in a process of its own."""
+
+    driver: Driver
+    pid: int
+    log: Path
+    gate: Path | None
+    code: int | None = None
+
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        if self.code is None:
+            self.code = self.driver.ask(poll=self.pid)
+        return self.code is None
+
+    def wait_for_gate(self) -> int:
+        """Wait until it waits at its gate; closing the file that is returned opens it."""
+        assert self.gate is not None
+        return os.open(self.gate, os.O_WRONLY)
+
+    def open_gate(self) -> None:
+        """Wait until it waits at its gate, and let it go on."""
+        os.close(self.wait_for_gate())
+
+    def send(self, number: int) -> None:
+        """Send a signal, unless it is known to have ended."""
+        if self.code is None:
+            os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Its exit code; negative if a signal has ended it."""
+        if self.code is None:
+            self.code = self.driver.ask(wait=self.pid)
+        return self.code
+
+    @property
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+class Driver:
+    """Starts processes. See `driver.py`."""
+
+    def __init__(self, logs: Path, *wrapper: str) -> None:
+        self.logs = logs
+        self.started = 0
+        self.server = subprocess.Popen(
+            [*wrapper, sys.executable, str(DRIVER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert self.answer() == "ready"
+
+    def start(
+        self, *command: object, gate: tuple[str, int] | None = None, **faults: object
+    ) -> Process:
+        """Run the command line with these arguments; see `driver.py` for the faults."""
+        self.started += 1
+        log = self.logs / f"{self.started}.txt"
+        pipe = None
+        if gate is not None:
+            pipe = log.with_suffix(".pipe")
+            os.mkfifo(pipe)
+            faults["gate"] = (*gate, str(pipe))
+        pid = self.ask(start=[str(word) for word in command], log=str(log), faults=faults)
+        return Process(self, pid, log, pipe)
+
+    def ask(self, **request: object) -> Any:
+        """Send a line, get a line."""
+        assert self.server.stdin is not None
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        try:
+            return self.answer()
+        except TimeoutError as error:
+            if "wait" in request:
+                os.kill(request["wait"], signal.SIGKILL)
+            raise AssertionError(f"no answer to {request} within {DEADLINE_S} s") from error
+
+    def answer(self) -> Any:
+        """Get a line."""
+        assert self.server.stdout is not None
+        if not select.select([self.server.stdout], [], [], DEADLINE_S)[0]:
+            raise TimeoutError
+        return json.loads(self.server.stdout.readline())
+
+    def close(self) -> None:
+        """End the server; processes that it has started go on."""
+        self.server.communicate()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has left: rows of its tables, and hashes of the files that it exported."""
+
+    tables: dict[str, list[Any]]
+    files: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path) -> Result:
+        """What is in an output folder."""
+        return cls(
+            tables=content(folder / "labels.db"),
+            files={
+                path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in sorted(folder.rglob("*"))
+                if path.is_file() and not path.name.startswith("labels.")
+            },
+        )
+
+
+class Place:
+    """A folder of pictures, and output folders beside it, which all see it at the same place."""
+
+    pictures = 40
+    batch = 3
+    """Pictures per transaction."""
+
+    def __init__(self, root: Path, driver: Driver) -> None:
+        self.root = root
+        self.driver = driver
+        self.images = root / "images"
+        self.ontology = root / "ontology.yaml"
+        make_pictures(self.images, self.pictures)
+        self.ontology.write_text("warm: [red thing, yellow thing]\ncold: [blue thing]\n")
+
+    def label(self, out: str, *more: object, formats: tuple[str, ...] = FORMATS) -> list[object]:
+        """The command that labels all pictures into a folder."""
+        return [
+            *("label", self.images, "--ontology", self.ontology, "--out", self.root / out),
+            *("--split", "0.7/0.3/0", "--set", f"runtime.batch_size={self.batch}"),
+            *(word for name in formats for word in ("--format", name)),
+            *more,
+        ]
+
+    def start(self, out: str, **faults: Any) -> Process:
+        """Begin to label all pictures into a folder."""
+        return self.driver.start(*self.label(out), **faults)
+
+    def run(self, out: str, **faults: Any) -> Process:
+        """Label all pictures into a folder, to the end."""
+        process = self.start(out, **faults)
+        process.wait()
+        return process
+
+    def finish(self, out: str) -> None:
+        """Label what is left to do, which must go well."""
+        process = self.run(out)
+        assert process.code == 0, process.text
+
+    def result(self, out: str) -> Result:
+        """What is in an output folder."""
+        return Result.of(self.root / out)
+
+    def settled(self, out: str) -> int:
+        """Number of pictures that a run has labeled or failed on."""
+        with LabelStore.open(self.root / out) as store:
+            counts = store.summary()
+        return counts.images + counts.failed
+
+    def copy_of_store(self, out: str, to: str) -> Path:
+        """The store as it lies on the disk, its log beside it, in an output folder of its own."""
+        folder = self.root / to
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for path in (self.root / out).glob("labels.db*"):
+            shutil.copyfile(path, folder / path.name)
+        return folder / "labels.db"
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """Blocks of colour, some with holes or on top of others; turned, empty and broken files."""
+    (folder / "more").mkdir(parents=True)
+    for number in range(count - 2):
+        rng = np.random.default_rng(number)
+        image = np.zeros((48, 64, 3), np.uint8)
+        for color in ("red", "blue", "yellow")[: number % 4]:
+            top, left = rng.integers(0, (36, 50))
+            image[top : top + 12, left : left + 14] = COLORS[color]
+            image[top + 3 : top + 9, left + 3 : left + 7] = 0
+        exif = PIL.Image.Exif()
+        exif[0x0112] = number % 8 + 1
+        name = f"{'more/' * (number % 4 == 0)}{number // 2:02}{('.png', '.webp')[number % 2]}"
+        PIL.Image.fromarray(image).save(folder / name, lossless=True, exif=exif)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 160, 3), np.uint8)
+    PIL.Image.fromarray(noise).save(folder / "noise.png")
+    (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:100])
+
+
+def content(path: Path) -> dict[str, list[Any]]:
+    """The rows of all tables of a store, as what they mean: clocks are left out, and numbers of
+    rows are replaced by the rows that they stand for."""
+    rows: dict[str, dict[Any, Any]] = {}
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+        store.row_factory = sqlite3.Row
+
+        def read(table: str) -> dict[Any, Any]:
+            if table not in rows:
+                columns = store.execute(f"PRAGMA table_info({table})").fetchall()
+                keys = [c["name"] for c in columns if c["pk"] == 1 and c["type"] == "INTEGER"]
+                refers = {
+                    reference["from"]: read(reference["table"])
+                    for reference in store.execute(f"PRAGMA foreign_key_list({table})")
+                }
+                rows[table] = {
+                    row[keys[0]] if keys else number: tuple(
+                        (name, refers[name].get(row[name]) if name in refers else row[name])
+                        for name in row.keys()  # noqa: SIM118  (iterating gives the values)
+                        if name not in CLOCKS and name not in keys
+                    )
+                    for number, row in enumerate(store.execute(f"SELECT * FROM {table}"))
+                }
+            return rows[table]
+
+        names = store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {name: sorted(read(name).values(), key=repr) for (name,) in names}
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    driver = Driver(tmp_path_factory.mktemp("logs"))
+    yield driver
+    driver.close()
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> Place:
+    return Place(tmp_path_factory.mktemp("place"), driver)
+
+
+@pytest.fixture(scope="session")
+def whole(place: Place) -> Result:
+    """What an undisturbed run leaves."""
+    place.finish("whole")
+    result = place.result("whole")
+    assert len(result.files) > 100
+    return result
