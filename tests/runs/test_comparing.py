@@ -59,7 +59,7 @@ def test_nothing_in_common(runs: Any) -> None:
     [(7, 0.5, "has no run 7"), (1, 0.5, "two runs"), (2, 1.5, "between 0 and 1")],
 )
 def test_what_cannot_be_compared(runs: Any, second: int, min_iou: float, says: str) -> None:
-    runs.add({})
-    runs.add({})
+    runs.add({"a.jpg": []})
+    runs.add({"a.jpg": []})
     with pytest.raises(StoreError, match=says):
         compare_runs(runs.store, 1, second, min_iou=min_iou)

@@ -114,7 +114,7 @@ def test_a_merged_run_can_be_merged_again(runs: Any) -> None:
 
 
 def test_what_cannot_be_merged(runs: Any, tmp_path: Any) -> None:
-    first = runs.add({})
+    first = runs.add({"a.jpg": []})
     runs.store.close()
     with pytest.raises(StoreError, match="has no run 7"):
         merge_runs(runs.folder, first, 7)
