@@ -31,7 +31,7 @@ from grounded_sam2.sources.pixels import to_pillow
 from grounded_sam2.sources.stamps import is_same_file
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["LeftOut", "PlacedPicture", "find_picture", "place_pictures", "read_pictures"]
+__all__ = ["Folders", "LeftOut", "PlacedPicture", "find_picture", "place_pictures", "read_pictures"]
 
 _T = TypeVar("_T")
 
@@ -48,6 +48,8 @@ _WRITERS = {
     ".webp": {"format": "WEBP", "lossless": True},
 }
 """How to write a picture upright, by the ending of its name; all others become PNG."""
+_FOLDERS = 1000
+"""To be remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,11 @@ def place_pictures(
         split_folders: whether each split has a folder; if not, all go into `images` itself.
     """
 
+    folders = Folders()
+
     def put(picture: PlacedPicture, file: _File) -> None:
         target = (images / picture.split if split_folders else images) / picture.name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folders.make(target.parent)
         if file.rewrite:
             target.write_bytes(file.upright(target.suffix, picture.labels.size_hw))
         elif not _place(file.path, target, options.images):
@@ -112,6 +116,21 @@ def read_pictures(
         return file.path.read_bytes()
 
     yield from _each(store, options, tally, rules, 1, read)
+
+
+class Folders:
+    """Folders made as needed; the file system is not asked again for those made last."""
+
+    def __init__(self) -> None:
+        self._made: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """Make a folder and those above it, if they are not there."""
+        if folder not in self._made:
+            folder.mkdir(parents=True, exist_ok=True)
+            if len(self._made) >= _FOLDERS:  # there may be as many as pictures
+                self._made.clear()
+            self._made.add(folder)
 
 
 class LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
@@ -213,7 +232,8 @@ def _place(source: Path, target: Path, mode: str) -> bool:
         return True
     if mode == "link":
         try:
-            target.hardlink_to(source.resolve())
+            # A link to a link would break with it; links among the folders above do no harm.
+            target.hardlink_to(source.resolve() if source.is_symlink() else source)
             return True
         except OSError:  # another file system, or one without hard links
             pass

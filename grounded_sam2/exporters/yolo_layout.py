@@ -22,6 +22,7 @@ import yaml
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import new_dataset
+from grounded_sam2.exporters.files import Folders
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
@@ -86,6 +87,7 @@ def write_yolo(
     ) as data:
         ids = {name: i for i, name in enumerate(data.classes)}
         pictures = data.pictures(rules=_RULES, min_side=_MIN_SIDE)
+        folders = Folders()
         for picture, rows_of_masks in with_shapes(pictures, of_masks, workers=workers):
             rows = []
             for label, row in zip(picture.labels.objects, rows_of_masks, strict=True):
@@ -98,7 +100,7 @@ def write_yolo(
                 rows.append(f"{ids[label.class_name]} {row}\n")
                 data.tally.add(label)
             file = data.new / "labels" / picture.split / picture.name.with_suffix(".txt")
-            file.parent.mkdir(parents=True, exist_ok=True)
+            folders.make(file.parent)
             file.write_text("".join(rows), encoding="ascii")
         places, notes = _places(data.tally)
         summary = data.summary(notes)

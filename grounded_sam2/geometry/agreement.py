@@ -77,9 +77,9 @@ def in_ultralytics(
     painted = paint(outlines, [targets[index].shape for index in which.tolist()])
     agreement = np.zeros(which.size)
     for row, (index, ours) in enumerate(zip(which.tolist(), painted, strict=True)):
-        target = targets[index]
-        union = np.count_nonzero(ours | target)
-        agreement[row] = np.count_nonzero(ours & target) / union
+        common = np.count_nonzero(ours & targets[index])
+        union = np.count_nonzero(ours) + np.count_nonzero(targets[index]) - common
+        agreement[row] = common / union
     return agreement
 
 
