@@ -19,14 +19,14 @@ from grounded_sam2.geometry.agreement import Agreement
 from grounded_sam2.geometry.outlines import Outlines
 from grounded_sam2.geometry.simplification import coarsest, outermost, refine
 
-__all__ = ["fewest_points", "tolerances"]
+__all__ = ["fewest_points", "tolerances_to_try"]
 
 _LOSS_OF_A_PIXEL = 0.02
 _FINEST = 0.25
 """Steps of one pixel, which masks are made of, deviate by this or more."""
 
 
-def tolerances(min_iou: float, largest: float | None) -> list[float]:
+def tolerances_to_try(min_iou: float, largest: float | None) -> list[float]:
     """Tolerances to try before the exact outline, from coarse to fine.
 
     Args:
@@ -55,7 +55,7 @@ def fewest_points(
     *,
     anchored: NDArray[np.bool_],
     min_iou: float,
-    max_tolerance: float | None,
+    tolerances: Sequence[float],
     agreements: Sequence[Agreement],
     as_read: Callable[[Outlines, NDArray[np.intp]], Outlines] = lambda outlines, _: outlines,
 ) -> Outlines:
@@ -66,8 +66,7 @@ def fewest_points(
         which: numbers of the masks to simplify, ascending; not those of empty ones.
         anchored: ``(n,)``, true for points that must stay.
         min_iou: the least that each agreement has to reach.
-        max_tolerance: pixels that outlines may deviate, also where they would agree further off;
-            ``None`` as for `tolerances`.
+        tolerances: pixels that outlines may deviate, to be tried from coarse to fine.
         agreements: asked in turn, about the masks that all before found good.
         as_read: what readers make of outlines of the masks of these numbers, to be judged instead.
 
@@ -75,13 +74,15 @@ def fewest_points(
         Outlines of the same masks in the same order; exact where only those agree. Each ring begins
         at its topmost, there its leftmost point.
     """
+    if not tolerances or not which.size:
+        return exact.from_the_top()
     others = np.setdiff1d(np.arange(len(exact.masks)), which, assume_unique=True)
     found = [(others, exact.chosen(others))]
     current, anchored = exact.chosen(which), anchored[exact.indices(which)]
     turned = current.rings.turned(outermost(current.points, current.rings))
     current = replace(current, points=current.points[turned])
     kept = coarsest(current.points, current.rings, anchored[turned])
-    for tolerance in tolerances(min_iou, max_tolerance):
+    for tolerance in tolerances:
         if not which.size:
             break
         kept = refine(current.points, current.rings, kept, tolerance)

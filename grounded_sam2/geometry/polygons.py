@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry.agreement import by_area, by_centres, in_pycocotools
 from grounded_sam2.geometry.bridges import join
-from grounded_sam2.geometry.fitting import fewest_points, tolerances
+from grounded_sam2.geometry.fitting import fewest_points, tolerances_to_try
 from grounded_sam2.geometry.groups import crops_in_groups
 from grounded_sam2.geometry.outlines import Polygon, Ring
 from grounded_sam2.geometry.rasterisation import fill, rasterise
@@ -67,7 +67,7 @@ def polygons_of(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[list[Polygon]]:
     """`to_polygons` for many masks, of any pictures: as many answers; ``[]`` for none."""
-    tolerances(min_iou, max_tolerance)
+    tolerances = tolerances_to_try(min_iou, max_tolerance)
     polygons: list[list[Polygon]] = []
     for group, crops in crops_in_groups(masks):
         exact = trace(crops.pixels)
@@ -77,7 +77,7 @@ def polygons_of(
             np.flatnonzero(areas),
             anchored=np.zeros(exact.rings.total, np.bool_),
             min_iou=min_iou,
-            max_tolerance=max_tolerance,
+            tolerances=tolerances,
             agreements=(
                 partial(by_area, areas),
                 partial(by_centres, crops),

@@ -25,8 +25,8 @@ from grounded_sam2.geometry.agreement import (
     paint,
 )
 from grounded_sam2.geometry.bridges import walk_around_all
-from grounded_sam2.geometry.crops import Crops
-from grounded_sam2.geometry.fitting import fewest_points, tolerances
+from grounded_sam2.geometry.crops import Crop, Crops
+from grounded_sam2.geometry.fitting import fewest_points, tolerances_to_try
 from grounded_sam2.geometry.groups import crops_in_groups
 from grounded_sam2.geometry.outlines import Outlines, Ring, as_rows
 from grounded_sam2.geometry.ragged import Spans
@@ -72,24 +72,18 @@ def single_outlines(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[Ring]:
     """`to_single_outline` for many masks, of any pictures: as many answers; ``[]`` for none."""
-    tolerances(min_iou, max_tolerance)
+    tolerances = tolerances_to_try(min_iou, max_tolerance)
     found: list[Ring] = []
     for group, crops in crops_in_groups(masks):
         inside = _inset(trace(crops.pixels), _INSET)
         exact, ends_of_bridges = _joined(replace(inside, points=inside.points + _ASIDE))
-        targets = list(crops.pixels)
-        bridged = np.flatnonzero(exact.points_of_masks.counts(ends_of_bridges))
-        painted = paint(exact.chosen(bridged), [targets[index].shape for index in bridged])
-        agreement = in_ultralytics(targets, exact.chosen(bridged), bridged)
-        for index, ours, agrees in zip(bridged.tolist(), painted, agreement, strict=True):
-            if agrees < min_iou:  # bridges cost more than may be lost; no points bring that back
-                targets[index] = ours
+        targets = _reachable(exact, ends_of_bridges, crops, min_iou) if tolerances else []
         outlines = fewest_points(
             exact,
             np.flatnonzero(crops.areas),
             anchored=ends_of_bridges,
             min_iou=min_iou,
-            max_tolerance=max_tolerance,
+            tolerances=tolerances,
             agreements=(
                 partial(by_area, exact.enclosed()),
                 partial(in_ultralytics, targets),
@@ -113,6 +107,22 @@ def _joined(outlines: Outlines) -> tuple[Outlines, NDArray[np.bool_]]:
         outlines.points[walk], Spans(rings.sizes[shown]), one_each, Spans(shown.astype(np.intp))
     )
     return joined, ends_of_bridges
+
+
+def _reachable(
+    exact: Outlines, ends_of_bridges: NDArray[np.bool_], crops: Crops, min_iou: float
+) -> list[Crop]:
+    """What outlines should be painted as: the mask, unless bridges alone cost more than may be
+    lost. No points bring that back; then it is what the exact outline is painted as."""
+    targets = list(crops.pixels)
+    bridged = np.flatnonzero(exact.points_of_masks.counts(ends_of_bridges))
+    outlines = exact.chosen(bridged)
+    painted = paint(outlines, [targets[index].shape for index in bridged])
+    agreement = in_ultralytics(targets, outlines, bridged)
+    for index, ours, agrees in zip(bridged.tolist(), painted, agreement, strict=True):
+        if agrees < min_iou:
+            targets[index] = ours
+    return targets
 
 
 def _from_label_file(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> Outlines:
