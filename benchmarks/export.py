@@ -1,0 +1,94 @@
+"""A hundred thousand objects to every format: how fast, and how far memory grows with them.
+
+Each export runs in a process of its own, once for a tenth of the objects and once for all. Its peak
+is what the kernel counted as resident, libraries included; the worker processes of an export are
+not in it. Pictures are hard links to one small file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from synthetic import label_store
+
+from grounded_sam2.exporters import EXPORTERS
+
+EXPORT = """
+import sys, time
+from pathlib import Path
+from grounded_sam2.exporters import ExportOptions, export
+from grounded_sam2.store import LabelStore
+name, store, out, segmentation, workers = sys.argv[1:]
+options = ExportOptions(images="link", segmentation=segmentation, workers=int(workers))
+with LabelStore.open(store) as labels:
+    began = time.perf_counter()
+    export(name, labels, out, options)
+    seconds = time.perf_counter() - began
+status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+print(seconds, status["VmHWM"].split()[0])
+"""
+
+
+def measured(store: Path, out: Path, name: str, segmentation: str, workers: int) -> list[float]:
+    """Seconds, and the peak of memory in MiB."""
+    arguments = [name, str(store), str(out), segmentation, str(workers)]
+    done = subprocess.run(
+        [sys.executable, "-c", EXPORT, *arguments], check=True, capture_output=True, text=True
+    )
+    shutil.rmtree(out)  # the links of all formats together would be too many for one file
+    seconds, peak_kib = map(float, done.stdout.split())
+    return [seconds, peak_kib / 1024]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--per-picture", type=int, default=10)
+    parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("W", "H"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--formats", nargs="*", default=list(EXPORTERS))
+    arguments = parser.parse_args()
+    width, height = arguments.size
+    cases = []
+    for name in arguments.formats:
+        cases.append((name, "rle", 1))
+        if name == "yolo":
+            cases.append((name, "rle", arguments.workers))
+        if name == "coco":
+            cases += [(name, "polygons", workers) for workers in (1, arguments.workers)]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = (arguments.objects // 10, arguments.objects)
+        stores = [Path(folder) / str(number) for number in numbers]
+        for number, store in zip(numbers, stores, strict=True):
+            pictures = number // arguments.per_picture
+            label_store(store, pictures, arguments.per_picture, size_hw=(height, width)).close()
+        for name, segmentation, workers in cases:
+            tenth, whole = (
+                measured(store / "labeled", Path(folder) / "out", name, segmentation, workers)
+                for store in stores
+            )
+            kind = "" if segmentation == "rle" else f", {segmentation}"
+            rows.append(
+                [
+                    f"{name}{kind}" + (f", {workers} workers" if workers > 1 else ""),
+                    f"{arguments.objects / whole[0]:.0f}",
+                    f"{whole[0]:.1f} s",
+                    f"{whole[1]:.0f} MiB",
+                    f"{whole[1] - tenth[1]:+.1f} MiB",
+                ]
+            )
+    from timing import print_rows  # loads torch, which the processes above had better not inherit
+
+    title = f"{arguments.objects} objects, pictures of {width} × {height}"
+    columns = ["", "objects/s", "time", "peak memory", f"above that of {numbers[0]}"]
+    print_rows(title, columns, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Masks to run lengths and to polygons, against pycocotools, supervision and OpenCV.
+
+Dense masks come as models give them, one picture's in one array, row by row. Run lengths are what
+lies in a label store. Ours are asked for all masks at once; the peers know one mask at a time, but
+for pycocotools' encoder, which is given the whole array too. Both sides must give the same bytes,
+and polygons that give the mask back when they are filled.
+
+Tracing is OpenCV's on all sides; ours looks at the part of the picture that the mask covers, and
+turns walks over pixels into outlines of their edges, with holes in their parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from synthetic import SIZE_HW, synthetic_labels
+from timing import interleave, print_rows
+
+from grounded_sam2.geometry.polygons import polygons_of, rasterise, single_outlines
+from grounded_sam2.geometry.rle import Rle, decode, encode
+
+Masks = NDArray[np.bool_]
+SIZES = {"640 × 480": SIZE_HW, "1920 × 1080": (1080, 1920)}
+
+
+def pycocotools_encode(masks: Masks) -> list[bytes]:
+    """From rows to columns first, which is all that it knows."""
+    columns = np.asfortranarray(masks.view(np.uint8).transpose(1, 2, 0))
+    return [each["counts"] for each in coco_mask.encode(columns)]
+
+
+def supervision_encode(masks: Masks) -> list[bytes]:
+    return [str(sv.mask_to_rle(mask, compressed=True)).encode() for mask in masks]
+
+
+def exact_polygons(masks: Masks) -> object:
+    return polygons_of(encode(masks), min_iou=1)
+
+
+def supervision_polygons(masks: Masks) -> list[list[NDArray[np.int32]]]:
+    return [sv.mask_to_polygons(mask) for mask in masks]
+
+
+def supervision_polygons_of_runs(masks: list[Rle]) -> list[list[NDArray[np.int32]]]:
+    return [
+        sv.mask_to_polygons(sv.rle_to_mask(mask.counts.decode(), mask.size_hw[::-1]))
+        for mask in masks
+    ]
+
+
+def opencv_polygons(masks: Masks) -> list[object]:
+    return [
+        cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        for mask in masks
+    ]
+
+
+def opencv_polygons_of_runs(masks: list[Rle]) -> list[object]:
+    """pycocotools decodes, OpenCV traces."""
+    return [
+        cv2.findContours(
+            coco_mask.decode({"size": mask.size_hw, "counts": mask.counts}),
+            cv2.RETR_CCOMP,
+            cv2.CHAIN_APPROX_SIMPLE,
+        )
+        for mask in masks
+    ]
+
+
+def assert_same(masks: Masks, runs: list[Rle]) -> None:
+    """All encoders write the same, and the polygons of both sides mean the same."""
+    assert [each.counts for each in runs] == pycocotools_encode(masks) == supervision_encode(masks)
+    exact = polygons_of(runs, min_iou=1)
+    for mask, polygons, theirs in zip(masks, exact, supervision_polygons(masks), strict=True):
+        size_hw = (mask.shape[0], mask.shape[1])
+        assert np.array_equal(rasterise(polygons, size_hw), mask)
+        canvas = np.zeros(size_hw, np.uint8)
+        # Theirs run over pixels, so that those of a hole are set again by filling it.
+        cv2.fillPoly(canvas, theirs, (1,))
+        assert (canvas.astype(np.bool_) & mask).sum() / (canvas.astype(np.bool_) | mask).sum() > 0.9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    rows = []
+    for title, size_hw in SIZES.items():
+        objects = [o for each in synthetic_labels(10, 10, 0, size_hw) for o in each.objects]
+        stored = [each.mask for each in objects if each.mask is not None]
+        dense = decode(stored)
+        assert_same(dense, stored)
+        for number in (1, 10, 100):
+            masks, runs = dense[:number], stored[:number]
+            by_columns = np.asfortranarray(masks.transpose(1, 2, 0))
+            tasks: dict[str, dict[str, Callable[[], object]]] = {
+                "dense to RLE": {
+                    "ours": partial(encode, masks),
+                    "pycocotools": partial(pycocotools_encode, masks),
+                    "supervision": partial(supervision_encode, masks),
+                },
+                "columns to RLE": {
+                    "ours": partial(encode, by_columns.transpose(2, 0, 1)),
+                    "pycocotools": partial(coco_mask.encode, by_columns.view(np.uint8)),
+                },
+                "RLE to exact polygons": {
+                    "ours": partial(polygons_of, runs, min_iou=1),
+                    "supervision": partial(supervision_polygons_of_runs, runs),
+                    "OpenCV": partial(opencv_polygons_of_runs, runs),
+                },
+                "RLE to few points": {
+                    "ours": partial(polygons_of, runs),
+                    "supervision": partial(supervision_polygons_of_runs, runs),
+                    "OpenCV": partial(opencv_polygons_of_runs, runs),
+                },
+                "RLE to one outline": {"ours": partial(single_outlines, runs)},
+                "dense to exact polygons": {
+                    "ours": partial(exact_polygons, masks),
+                    "supervision": partial(supervision_polygons, masks),
+                    "OpenCV": partial(opencv_polygons, masks),
+                },
+            }
+            for task, contestants in tasks.items():
+                times = interleave(contestants, arguments.repeats)
+                base = times["ours"].median
+                ratios = [
+                    f"{times[peer].median / base:.1f}×" if peer in times else ""
+                    for peer in ("pycocotools", "supervision", "OpenCV")
+                ]
+                each = f"{base / number * 1e6:.0f} µs ±{times['ours'].spread:.0%}"
+                rows.append([task, title, str(number), each, *ratios])
+    rows.sort(key=lambda row: row[0])
+    columns = ["", "picture", "masks", "ours, each", "pycocotools", "supervision", "OpenCV"]
+    print_rows("Masks, on one core", columns, rows)
+
+
+if __name__ == "__main__":
+    main()

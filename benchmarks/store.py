@@ -1,0 +1,146 @@
+"""The label store: writing in batches, and reading, against lines of JSON.
+
+Batches of eight pictures, one transaction each, with what the models said beside the labels, as
+labeling writes them. The peers append the same labels, without the former, to a file of JSON lines:
+flushed after each batch, which outlives the process but not a power cut, as a commit to the store
+does (SQLite's WAL, ``synchronous=NORMAL``, which leaves a whole store, perhaps without the last
+batches); or with an ``fsync`` after each. All sides must read back what was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from synthetic import CLASSES, RECIPE, item_results
+from timing import interleave, print_rows
+
+from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.results import Candidate, Findings, Label, Labels
+from grounded_sam2.store import ItemResult, LabelStore
+
+BATCH = 8
+
+
+def with_findings(result: ItemResult) -> ItemResult:
+    """As labeling has it: each object is a candidate that became a label."""
+    assert result.labels is not None
+    candidates = tuple(
+        Candidate(each.caption, each.box_xyxy, each.mask, each.confidence, each.mask_quality)
+        for each in result.labels.objects
+    )
+    findings = Findings(frozenset(CLASSES), candidates)
+    return replace(result, findings=findings, verdicts=("label",) * len(candidates))
+
+
+def write_store(folder: Path, batches: Sequence[Sequence[ItemResult]]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with LabelStore.create(folder) as store:
+        run = store.begin_run(RECIPE, ontology=tuple((name, name) for name in CLASSES))
+        for batch in batches:
+            store.write_batch(run.id, batch)
+
+
+def read_store(folder: Path) -> Iterator[Labels]:
+    with LabelStore.open(folder) as store:
+        for _, labels in store.labels():
+            yield labels
+
+
+def write_lines(file: Path, batches: Sequence[Sequence[ItemResult]], *, sync: bool) -> None:
+    with file.open("w", encoding="utf-8") as lines:
+        for batch in batches:
+            lines.writelines(_line(result) for result in batch)
+            lines.flush()
+            if sync:
+                os.fsync(lines.fileno())
+
+
+def _line(result: ItemResult) -> str:
+    assert result.labels is not None
+    item = {**asdict(result.item), "path": str(result.item.path)}
+    objects = [
+        {
+            **{name: getattr(each, name) for name in ("class_name", "caption", "box_xyxy")},
+            **{name: getattr(each, name) for name in ("confidence", "mask_quality")},
+            "counts": each.mask.counts.decode() if each.mask else None,
+        }
+        for each in result.labels.objects
+    ]
+    return json.dumps({"item": item, "size_hw": result.labels.size_hw, "objects": objects}) + "\n"
+
+
+def read_lines(file: Path) -> Iterator[Labels]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            height, width = record["size_hw"]
+            objects = []
+            for each in record["objects"]:
+                mask = Rle((height, width), each.pop("counts").encode())
+                box = tuple(each.pop("box_xyxy"))
+                objects.append(Label(**each, box_xyxy=box, mask=mask))
+            yield Labels((height, width), tuple(objects))
+
+
+def count(labels: Iterator[Labels]) -> int:
+    return sum(len(each) for each in labels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--per-picture", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="on the disk to be measured")
+    arguments = parser.parse_args()
+    objects = arguments.pictures * arguments.per_picture
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        root = Path(name)
+        plain = list(item_results(root / "pictures", arguments.pictures, arguments.per_picture))
+        found = [with_findings(result) for result in plain]
+        expected = [result.labels for result in plain]
+        batches, full = (
+            [results[first : first + BATCH] for first in range(0, len(results), BATCH)]
+            for results in (plain, found)
+        )
+        store, lines = root / "store", root / "labels.jsonl"
+        writers = {
+            "store": partial(write_store, store, full),
+            "store, labels only": partial(write_store, store, batches),
+            "JSON lines": partial(write_lines, lines, batches, sync=False),
+            "JSON lines, synced": partial(write_lines, lines, batches, sync=True),
+        }
+        for write in writers.values():
+            write()
+        assert list(read_store(store)) == list(read_lines(lines)) == expected
+        written = interleave(writers, arguments.repeats)
+        writers["store"]()
+        readers = {
+            "store": lambda: count(read_store(store)),
+            "JSON lines": lambda: count(read_lines(lines)),
+        }
+        read = interleave(readers, arguments.repeats)
+    rows = [
+        [
+            f"{action} {name}",
+            f"{arguments.pictures / timed.median:.0f} ±{timed.spread:.0%}",
+            f"{objects / timed.median:.0f}",
+            f"{timed.median / times['store'].median:.1f}×",
+        ]
+        for action, times in (("write", written), ("read", read))
+        for name, timed in times.items()
+    ]
+    title = f"{arguments.pictures} pictures with {arguments.per_picture} objects each"
+    print_rows(title, ["", "pictures/s", "objects/s", "ratio"], rows)
+
+
+if __name__ == "__main__":
+    main()
