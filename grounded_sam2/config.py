@@ -108,6 +108,9 @@ class RuntimeConfig(CheckedSection):
     size. Where memory is not enough after all, pictures are asked in halves."""
     prefetch: CountInt = 2
     """Batches decoded ahead: one hides the disk, the second evens out large pictures."""
+    decoded_megabytes: PositiveInt = 2048
+    """MiB of decoded pictures in memory at a time: 60 photographs of 12 million pixels. Batches of
+    larger pictures are asked in parts. One picture may be larger than all of it."""
     loader_threads: PositiveInt = 2
     """Threads that decode pictures. Decoders release the GIL, so that two keep a GPU fed."""
     local_files_only: bool = False

@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from grounded_sam2.asking import Asking
+from grounded_sam2.budget import Budget
 from grounded_sam2.config import Config
 from grounded_sam2.errors import (
     CheckpointError,
@@ -35,9 +36,9 @@ from grounded_sam2.interrupts import StopRequest
 from grounded_sam2.labeling import captions_of
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.prefetch import Opened, opened_batches
+from grounded_sam2.prefetch import Opened, Opening, opened_batches
 from grounded_sam2.recipes import OntologyChange, least_confidence, recipe_of
-from grounded_sam2.settling import Settled, ask, settle
+from grounded_sam2.settling import Settled, ask, settle, settle_all
 from grounded_sam2.sources.refs import PictureSource, UnreadableRef
 from grounded_sam2.stages import Occupancy, Stages, StageTime
 from grounded_sam2.store import LabelStore
@@ -175,6 +176,7 @@ def label_source(
         progress.start(there.total)
     threads = {"decode": config.runtime.loader_threads, "models": 1, "masks": 1, "store": 1}
     occupancy = Occupancy(threads)
+    budget = Budget(config.runtime.decoded_megabytes * 2**20)
     batches = opened_batches(
         source,
         store,
@@ -183,6 +185,7 @@ def label_source(
         captions,
         batch_size=batch_size,
         retry_failed=retry_failed,
+        budget=budget,
         occupancy=occupancy,
     )
     asking = Asking(
@@ -194,16 +197,13 @@ def label_source(
     )
     counts = _Counts()
     with (
-        Stages[list[Opened], list[Settled]](
+        Stages[list[Opening], list[Settled]](
             {
-                "models": lambda batch: ask(batch, asking),
-                "masks": lambda asked: [
-                    settle(opened, answer, ontology, config) for opened, answer in asked()
-                ],
+                "models": lambda batch: ask(batch, asking, budget, occupancy),
+                "masks": lambda asked: settle_all(asked, ontology, config, occupancy),
             },
             # One decoded in each of the two stages, and as many ahead of them as is asked for.
             in_flight=config.runtime.prefetch + 2,
-            occupancy=occupancy,
         ) as stages,
         closing(batches),
         StopRequest(then=stages.stop) as stop,

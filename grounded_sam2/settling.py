@@ -7,28 +7,64 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from grounded_sam2.asking import Answer, Asking, reason
+from grounded_sam2.budget import Budget
 from grounded_sam2.config import Config
 from grounded_sam2.decisions import decide
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.prefetch import Opened
+from grounded_sam2.prefetch import Opened, Opening
 from grounded_sam2.results import Findings
+from grounded_sam2.stages import Occupancy
 from grounded_sam2.store import Item, ItemResult
 
-__all__ = ["Settled", "ask", "settle"]
+__all__ = ["Asked", "Settled", "ask", "settle", "settle_all"]
+
+
+Asked: TypeAlias = list[tuple[Opened, Answer | None]]
+"""Pictures, without their pixels, and what the models said of those that were asked about."""
 
 
 def ask(
-    batch: Sequence[Opened], asking: Asking
-) -> Callable[[], list[tuple[Opened, Answer | None]]]:
-    """Ask the models about those that need it. What is returned gives each its answer, if any."""
-    images = [each.image for each in batch if each.image is not None]
-    finish = asking.start(images, [each.captions for each in batch if each.image is not None])
-    needs_answer = [each.image is not None for each in batch]
-    seen = [replace(each, image=None) for each in batch]  # the pictures have been seen
+    batch: Sequence[Opening], asking: Asking, budget: Budget, occupancy: Occupancy
+) -> Callable[[], Asked]:
+    """Ask the models about the pictures of a batch as they come.
 
-    def answers() -> list[tuple[Opened, Answer | None]]:
+    Those that fit into half of the budget are asked together, so that the other half can be
+    decoded meanwhile; what they took is given back when what is returned was called. Of a batch of
+    larger pictures, all parts but the last are brought to their end here, to make room.
+    """
+    asked: Asked = []
+    part: list[Opened] = []
+    held = 0
+    for picture in batch:
+        size = picture.size.result()
+        if part and 2 * (held + size) > budget.limit:
+            with occupancy.at_work("models"):
+                asked += _ask(part, asking)()
+            budget.give_back(held)
+            part, held = [], 0
+        part.append(picture.opened.result())
+        held += size
+    with occupancy.at_work("models"):
+        finish = _ask(part, asking)
+
+    def finished() -> Asked:
+        answers = finish()
+        budget.give_back(held)
+        return asked + answers
+
+    return finished
+
+
+def _ask(part: Sequence[Opened], asking: Asking) -> Callable[[], Asked]:
+    images = [each.image for each in part if each.image is not None]
+    finish = asking.start(images, [each.captions for each in part if each.image is not None])
+    needs_answer = [each.image is not None for each in part]
+    seen = [replace(each, image=None) for each in part]  # the pictures have been seen
+
+    def answers() -> Asked:
         given = iter(finish())
         return [
             (each, next(given) if needs else None)
@@ -46,6 +82,17 @@ class Settled:
     result: ItemResult | None = None
     took_model: bool = False
     was_touched: bool = False
+
+
+def settle_all(
+    finish: Callable[[], Asked],
+    ontology: CaptionOntology | None,
+    config: Config,
+    occupancy: Occupancy,
+) -> list[Settled]:
+    """Bring to its end what `ask` began, and decide."""
+    with occupancy.at_work("masks"):
+        return [settle(opened, answer, ontology, config) for opened, answer in finish()]
 
 
 def settle(

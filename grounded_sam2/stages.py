@@ -68,33 +68,26 @@ class Occupancy:
 class Stages(Generic[In, Out]):
     """A chain of functions, each in its own thread.
 
-        with Stages({"models": ask, "masks": decide}, in_flight=4, occupancy=occupancy) as stages:
-            for result in stages.run(partial(opened, batch) for batch in batches):
+        with Stages({"models": ask, "masks": decide}, in_flight=4) as stages:
+            for result in stages.run(batches):
                 ...
 
     Args:
-        functions: by the name that `occupancy` knows, in order; each takes what the one before
-            returned.
+        functions: by name, in order; each takes what the one before returned.
         in_flight: items between beginning and end at a time.
-        occupancy: told how long each function takes.
     """
 
-    def __init__(
-        self, functions: Mapping[str, Callable[[Any], Any]], *, in_flight: int, occupancy: Occupancy
-    ) -> None:
+    def __init__(self, functions: Mapping[str, Callable[[Any], Any]], *, in_flight: int) -> None:
         self._in_flight = in_flight
-        self._occupancy = occupancy
-        self._functions = functions
+        self._functions = list(functions.values())
         self._pools = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in functions]
         self._first: deque[Future[Any]] = deque(maxlen=in_flight)
         self._stopped = False
 
-    def run(self, items: Iterable[Callable[[], In]]) -> Iterator[Out]:
-        """Results in the order of the items.
+    def run(self, items: Iterable[In]) -> Iterator[Out]:
+        """Results in the order of the items, which are taken in the thread that asks.
 
-        Items are taken in the thread that asks, and called in that of the first stage, where they
-        may wait for what they need. Ends early after `stop`. What a function raises is raised
-        here, in the place of its result.
+        Ends early after `stop`. What a function raises is raised here, in the place of its result.
         """
         waiting: deque[Future[Any]] = deque()
         try:
@@ -117,21 +110,12 @@ class Stages(Generic[In, Out]):
         for future in tuple(self._first):
             future.cancel()
 
-    def _submit(self, item: Callable[[], In]) -> Future[Any]:
-        future: Future[Any] | None = None
-        for pool, name in zip(self._pools, self._functions, strict=True):
-            if future is None:
-                future = pool.submit(self._work, name, item)
-                self._first.append(future)
-            else:
-                future = pool.submit(self._work, name, future.result)
-        assert future is not None, "there is at least one stage"
+    def _submit(self, item: In) -> Future[Any]:
+        future = self._pools[0].submit(self._functions[0], item)
+        self._first.append(future)
+        for pool, function in zip(self._pools[1:], self._functions[1:], strict=True):
+            future = pool.submit(_after, future, function)
         return future
-
-    def _work(self, name: str, previous: Callable[[], Any]) -> Any:
-        value = previous()  # waiting is no work
-        with self._occupancy.at_work(name):
-            return self._functions[name](value)
 
     def __enter__(self) -> Stages[In, Out]:
         return self
@@ -139,3 +123,7 @@ class Stages(Generic[In, Out]):
     def __exit__(self, *error: object) -> None:
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _after(previous: Future[Any], function: Callable[[Any], Any]) -> Any:
+    return function(previous.result())

@@ -43,14 +43,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": VALUES | {"checked", "config", "exporters", "sources", "store"},
     # The engine, from its parts to the whole.
     "stages": set(),
+    "budget": set(),
     "asking": VALUES | {"labeling", "models.protocols"},
-    "prefetch": VALUES | {"asking", "config", "sources", "stages", "store"},
-    "settling": VALUES | SETTINGS | {"asking", "decisions", "prefetch", "store"},
+    "prefetch": VALUES | {"asking", "budget", "config", "sources", "stages", "store"},
+    "settling": VALUES
+    | SETTINGS
+    | {"asking", "budget", "decisions", "prefetch", "stages", "store"},
     "recipes": VALUES | SETTINGS | {"store"},
     "runner": VALUES
     | SETTINGS
-    | {"asking", "interrupts", "labeling", "models.protocols", "prefetch", "recipes", "settling"}
-    | {"sources", "stages", "store"},
+    | {"asking", "budget", "interrupts", "labeling", "models.protocols", "prefetch", "recipes"}
+    | {"settling", "sources", "stages", "store"},
     "runs": VALUES | {"sources", "store"},
     "importers": VALUES | {"config", "interrupts", "runner", "sources", "store"},
     "pipeline": VALUES

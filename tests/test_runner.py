@@ -169,6 +169,27 @@ def test_pictures_are_opened_only_so_far_ahead(images, tmp_path):
     assert all(asked_for <= place + 4 for place, asked_for in enumerate(ahead))
 
 
+def test_large_pictures_are_asked_in_parts_that_fit_into_the_budget(tmp_path):
+    for number in range(7):
+        size_hw = (700, 500) if number != 3 else (24, 32)  # a mebibyte holds one of them
+        write_picture(tmp_path / "images" / f"{number}.png", number, size_hw)
+    small = CONFIG.with_options({"runtime.decoded_megabytes": 1, "runtime.loader_threads": 4})
+    detector = Watched()
+    run(tmp_path / "images", tmp_path / "small", config=small, detector=detector)
+    assert max(detector.calls) == 1
+    run(tmp_path / "images", tmp_path / "large")
+    assert content(tmp_path / "small") == content(tmp_path / "large")
+
+
+def test_an_error_ends_a_run_whose_pictures_wait_for_room(tmp_path):
+    for number in range(9):
+        write_picture(tmp_path / "images" / f"{number}.png", number, (700, 500))
+    small = CONFIG.with_options({"runtime.decoded_megabytes": 1, "runtime.loader_threads": 4})
+    detector = Watched(failing_height=700, error=CheckpointError)
+    with pytest.raises(CheckpointError):
+        run(tmp_path / "images", tmp_path / "labeled", config=small, detector=detector)
+
+
 # Bad pictures
 
 

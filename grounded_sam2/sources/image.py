@@ -41,7 +41,7 @@ from grounded_sam2.sources.pixels import (
     upright_size,
 )
 
-__all__ = ["FORMATS", "Header", "ImageSource", "load_frame", "load_image", "read_header"]
+__all__ = ["FORMATS", "Header", "ImageSource", "load_frame", "load_image", "pixels_of", "read_header"]
 
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
@@ -169,6 +169,16 @@ def read_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> Header:
                 orientation = exif_orientation(picture)
                 height, width = upright_size(picture)
     return Header((height, width), orientation, hashlib.sha256(data).hexdigest())
+
+
+def pixels_of(path: Path) -> int:
+    """Pixels of a file by its first bytes, without decoding it; 0 where they do not tell."""
+    try:
+        with PIL.Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+    except Exception:  # what is wrong with it shows when it is loaded
+        return 0
+    return width * height
 
 
 def ending_of(data: bytes) -> str:
