@@ -1,4 +1,4 @@
-"""What the README says is true: its commands parse, its code runs, its links lead somewhere."""
+"""What README and docs say is true: commands parse, code runs, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ from grounded_sam2.exporters import EXPORTERS
 from grounded_sam2.yaml_files import shipped_names
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+README = TEXTS[PAGES[0]]
 GROUP: Any = get_command(app)
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    """The fenced blocks of a language, on all pages."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+    return [block for text in TEXTS.values() for block in fence.findall(text)]
 
 
 def commands() -> list[str]:
-    """Every call of the command line in the README, also after ``&&``."""
+    """Every call of the command line, also after ``&&``."""
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     parts = [part.strip() for line in lines for part in line.split("&&")]
-    return [part for part in parts if part.startswith("grounded-sam2 ")]
+    return list(dict.fromkeys(part for part in parts if part.startswith("grounded-sam2 ")))
 
 
 def options(command: str) -> list[str]:
@@ -82,7 +86,8 @@ def test_every_ontology_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPORTERS)
 def test_every_format_is_explained(name: str) -> None:
-    assert f"\n| `{name}` | " in README
+    assert f"\n| `{name}` | " in TEXTS[ROOT / "docs" / "formats.md"]
+    assert f"`{name}`" in README
 
 
 def test_the_example_of_a_configuration_is_one() -> None:
@@ -91,10 +96,14 @@ def test_the_example_of_a_configuration_is_one() -> None:
     assert config.cleanup.across_classes
 
 
-def test_links_lead_to_files() -> None:
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert len(targets) > 10
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", TEXTS[page])
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    assert all(f"(docs/{page.name})" in README for page in PAGES[1:])
 
 
 def test_the_python_runs_as_it_stands(
