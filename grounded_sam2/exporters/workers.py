@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -60,12 +61,13 @@ def each_in_order(
         done += len(group)
 
     # A forked process would hold half of what libraries' threads hold; a fresh one is safe.
-    executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_stopping_to_us)
+    executor = ProcessPoolExecutor(workers, get_context("spawn"))
     ahead: deque[Future[Sequence[_Shape]]] = deque()
     try:
         for group in remaining:
             plain = [(mask.size_hw, mask.counts) for mask in group]
-            ahead.append(executor.submit(_shapes, shapes_of, plain))
+            with _stopping_left_to_us():  # the processes are started here, and inherit it
+                ahead.append(executor.submit(_shapes, shapes_of, plain))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -86,5 +88,14 @@ def _shapes(
     return shapes_of([Rle(*each) for each in plain])
 
 
-def _leave_stopping_to_us() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
+@contextmanager
+def _stopping_left_to_us() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal; those that are started in here do not hear it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
