@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.rle import encode_crop
+from grounded_sam2.geometry.rle import bounding_boxes, encode_crops
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.stamps import file_hash, file_stamp
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
@@ -80,19 +80,24 @@ def synthetic_labels(
     height, width = size_hw
     shapes = outlines(seed, scale=height / SIZE_HW[0])
     for _ in range(pictures):
-        labels = []
+        crops, corners = [], []
         for _ in range(objects):
             crop = shapes[rng.integers(len(shapes))]
             crop = crop[:: rng.choice((1, -1)), :: rng.choice((1, -1))][:height, :width]
-            top, left = (
-                int(rng.integers(whole - part + 1))
-                for whole, part in zip(size_hw, crop.shape, strict=True)
+            crops.append(crop)
+            room = np.array((width - crop.shape[1], height - crop.shape[0]))
+            corners.append(tuple(rng.integers(room + 1).tolist()))
+        masks = encode_crops(crops, corners, [size_hw] * objects)
+        names = [CLASSES[index] for index in rng.integers(len(CLASSES), size=objects)]
+        numbers = rng.uniform(0.3, 1, (objects, 2)).round(4).tolist()
+        boxes = map(tuple, bounding_boxes(masks).tolist())
+        labels = tuple(
+            Label(name, name, box, mask, confidence, quality)
+            for name, box, mask, (confidence, quality) in zip(
+                names, boxes, masks, numbers, strict=True
             )
-            mask = encode_crop(crop, (left, top), size_hw)
-            name = CLASSES[rng.integers(len(CLASSES))]
-            confidence, quality = rng.uniform(0.3, 1, 2).round(4).tolist()
-            labels.append(Label(name, name, mask.bbox_xyxy, mask, confidence, quality))
-        yield Labels(size_hw, tuple(labels))
+        )
+        yield Labels(size_hw, labels)
 
 
 def item_results(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import numpy as np
 import pytest
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters import ExportOptions, export, workers
+from grounded_sam2.exporters import ExportOptions, export, shapes, workers
 from grounded_sam2.exporters.shapes import measures
 from grounded_sam2.exporters.workers import each_in_order, workers_that_pay
 from grounded_sam2.geometry.rle import Rle, encode
@@ -33,17 +34,30 @@ def at_once(monkeypatch):
     monkeypatch.setattr(workers, "_FIRST_MASKS", 0)
 
 
-@pytest.mark.parametrize(
-    ("format_name", "segmentation"), [("yolo", "rle"), ("coco", "polygons"), ("cvat", "rle")]
-)
-def test_what_is_written_is_the_same(rich, files, at_once, format_name, segmentation):
+def test_what_is_written_is_the_same(rich, files, at_once):
     written = []
     for number in (1, 2):
-        folder = rich.folder / f"{format_name}-{number}"
-        options = ExportOptions(segmentation=segmentation, workers=number)
-        export(format_name, rich.store, folder, options)
+        folder = rich.folder / f"yolo-{number}"
+        export("yolo", rich.store, folder, ExportOptions(workers=number))
         written.append(files(folder))
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "polygons"])
+@pytest.mark.parametrize("format_name", ["yolo", "coco", "cvat", "labelstudio"])
+def test_what_formats_ask_of_masks_can_be_sent_to_a_process(
+    rich, monkeypatch, format_name, segmentation
+):
+    sent = []
+
+    def in_this_process(groups, shapes_of, workers):
+        sent.append(workers)
+        return (pickle.loads(pickle.dumps(shapes_of))(group) for group in groups)
+
+    monkeypatch.setattr(shapes, "each_in_order", in_this_process)
+    options = ExportOptions(segmentation=segmentation, workers=3)
+    export(format_name, rich.store, rich.folder / format_name, options)
+    assert sent == [1 if (format_name, segmentation) == ("coco", "rle") else 3]
 
 
 def test_groups_come_in_order_and_few_are_taken_ahead(at_once):
