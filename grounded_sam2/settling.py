@@ -27,18 +27,20 @@ Asked: TypeAlias = list[tuple[Opened, Answer | None]]
 
 
 def ask(
-    batch: Sequence[Opening], asking: Asking, budget: Budget, occupancy: Occupancy
+    batch: list[Opening], asking: Asking, budget: Budget, occupancy: Occupancy
 ) -> Callable[[], Asked]:
     """Ask the models about the pictures of a batch as they come.
 
     Those that fit into half of the budget are asked together, so that the other half can be
     decoded meanwhile; what they took is given back when what is returned was called. Of a batch of
-    larger pictures, all parts but the last are brought to their end here, to make room.
+    larger pictures, all parts but the last are brought to their end here, to make room. The list
+    is emptied, since whoever holds on to it would hold on to the pictures.
     """
     asked: Asked = []
     part: list[Opened] = []
     held = 0
-    for picture in batch:
+    while batch:
+        picture = batch.pop(0)
         size = picture.size.result()
         if part and 2 * (held + size) > budget.limit:
             with occupancy.at_work("models"):
@@ -47,6 +49,7 @@ def ask(
             part, held = [], 0
         part.append(picture.opened.result())
         held += size
+        del picture
     with occupancy.at_work("models"):
         finish = _ask(part, asking)
 
