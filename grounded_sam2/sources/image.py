@@ -41,7 +41,15 @@ from grounded_sam2.sources.pixels import (
     upright_size,
 )
 
-__all__ = ["FORMATS", "Header", "ImageSource", "load_frame", "load_image", "pixels_of", "read_header"]
+__all__ = [
+    "FORMATS",
+    "Header",
+    "ImageSource",
+    "load_frame",
+    "load_image",
+    "pixels_of",
+    "read_header",
+]
 
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
@@ -159,7 +167,7 @@ def read_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> Header:
     path = Path(path)
     data = _read(path)
     with _named(f"image {printable(path)!r}"):
-        picture = _open(data)
+        picture = _open(io.BytesIO(data))
         if picture is None:
             image, orientation = read_rare_tiff(data, max_pixels=config.max_pixels)
             height, width = image.shape[:2]
@@ -174,17 +182,19 @@ def read_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> Header:
 def pixels_of(path: Path) -> int:
     """Pixels of a file by its first bytes, without decoding it; 0 where they do not tell."""
     try:
-        with PIL.Image.open(path, formats=FORMATS) as picture:
-            width, height = picture.size
+        if not path.is_file():  # opening a pipe could wait for ever
+            return 0
+        with path.open("rb") as file:
+            picture = _open(file)
+            return 0 if picture is None else picture.width * picture.height
     except Exception:  # what is wrong with it shows when it is loaded
         return 0
-    return width * height
 
 
 def ending_of(data: bytes) -> str:
     """The usual ending of a file with these bytes, with dot; ``""`` if they are no picture."""
     try:
-        picture = _open(data)
+        picture = _open(io.BytesIO(data))
     except Exception:  # decoders raise anything on a damaged file
         return ""
     if picture is None:
@@ -213,7 +223,7 @@ def _decode(
 ) -> tuple[Image, int]:
     """Upright picture, and the orientation that its file had."""
     with _named(name):
-        picture = _open(data)
+        picture = _open(io.BytesIO(data))
         if picture is None:
             return read_rare_tiff(data, max_pixels=config.max_pixels)
         with picture:
@@ -231,13 +241,14 @@ def _named(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: cannot be decoded: {reason_of(error)}") from error
 
 
-def _open(data: bytes) -> PIL.Image.Image | None:
+def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     """Read the header only; ``None`` for a TIFF of a kind that Pillow does not know.
 
     This walks Pillow's registry of formats as `PIL.Image.open` does. That function refuses, or
     warns of, pictures above a process-wide number of pixels, which is not ours to change.
     """
-    if not data:
+    beginning = file.read(16)
+    if not beginning:
         raise ImageError("is empty (0 bytes)")
     PIL.Image.init()
     damage: Exception | None = None
@@ -246,11 +257,12 @@ def _open(data: bytes) -> PIL.Image.Image | None:
             continue
         factory, accept = PIL.Image.OPEN[kind]
         try:
-            if accept is None or accept(data[:16]) is True:
-                return factory(io.BytesIO(data), "")
+            if accept is None or accept(beginning) is True:
+                file.seek(0)
+                return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
             damage = error  # how Pillow's readers say that a header is not theirs after all
-    if data[:4] in (b"II*\0", b"MM\0*"):
+    if beginning[:4] in (b"II*\0", b"MM\0*"):
         return None
     if damage is not None:
         raise ImageError(f"is damaged: {reason_of(damage)}") from damage

@@ -19,7 +19,13 @@ import pytest
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
-from grounded_sam2.sources.image import ending_of, load_frame, load_image, read_header
+from grounded_sam2.sources.image import (
+    ending_of,
+    load_frame,
+    load_image,
+    pixels_of,
+    read_header,
+)
 
 
 @pytest.fixture
@@ -345,3 +351,27 @@ class TestSizeLimit:
             with pytest.raises(ImageError, match="cannot be decoded"):  # not: too large
                 load_image(png_header(19_000, 10_000))
         assert PIL.Image.MAX_IMAGE_PIXELS is not None
+
+
+class TestPixelsOf:
+    def test_the_header_tells(self, tmp_path: Path, pixels: Image) -> None:
+        (tmp_path / "scene.png").write_bytes(png(pixels))
+        assert pixels_of(tmp_path / "scene.png") == 40
+
+    def test_however_many_and_nothing_warns(self, tmp_path: Path) -> None:
+        """Pillow's own limit would refuse to tell, and such pictures would count as nothing."""
+        (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert pixels_of(tmp_path / "huge.png") == 3_600_000_000
+
+    def test_what_has_no_pixels(self, tmp_path: Path) -> None:
+        (tmp_path / "text.png").write_text("no picture")
+        (tmp_path / "empty.png").touch()
+        for name in ("text.png", "empty.png", "absent.png", "."):
+            assert pixels_of(tmp_path / name) == 0
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.png")
+        assert pixels_of(tmp_path / "pipe.png") == 0
