@@ -232,11 +232,16 @@ class GroundedSAM2:
                 progress=progress,
             )
             summary = store.summary()
-            exports = {
-                name: export(name, store, folder / name, export_options)
-                for name in formats
-                if summary.images
-            }
+            try:
+                exports = {
+                    name: export(name, store, folder / name, export_options)
+                    for name in formats
+                    if summary.images
+                }
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    "all pictures are labeled; run the same command again to write the datasets"
+                ) from None
         return LabelResult(folder, run, summary, exports, time.monotonic() - began)
 
     def _auto_batch_size(self) -> int:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from grounded_sam2.exporters import ExportSummary
 from grounded_sam2.geometry.rle import encode
+from grounded_sam2.sources.names import printable
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -23,6 +24,7 @@ __all__ = [
     "print_detections",
     "print_export",
     "print_report",
+    "one_line",
     "say",
 ]
 
@@ -113,6 +115,11 @@ def _score(score: float | None) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line."""
+    """Print a line, whatever the names of files in it would do to a terminal."""
     # Not through rich: it would break long paths, and take square brackets in them for markup.
-    print(text)
+    print(one_line(text))
+
+
+def one_line(text: str) -> str:
+    """Text with its control characters written as escapes: names of files may hold any."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in printable(text))

@@ -186,9 +186,23 @@ def _each(
             except LeftOut as reason:
                 tally.skip(item.item_id, str(reason))
                 continue
+            except OSError:
+                if _can_be_read(path):
+                    raise  # what cannot be written is not the picture's fault
+                tally.skip(item.item_id, "cannot be read any more")
+                continue
             tally.images[split] += 1
             tally.remark("objects below the thresholds, left out", len(labels) - len(objects))
             yield picture, taken
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
 
 
 def find_picture(item: Item, pictures_from: Path | None) -> Path:

@@ -53,6 +53,5 @@ def test_ctrl_c_while_a_dataset_is_written(place: Any, whole: Any, while_exporti
     assert place.result("exporting") == whole
 
 
-@pytest.mark.xfail(strict=True, reason="says only 'stopped' once all pictures are labeled")
 def test_ctrl_c_while_a_dataset_is_written_says_how_to_continue(while_exporting: Any) -> None:
     assert "run the same command again" in while_exporting.text
