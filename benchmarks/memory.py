@@ -1,0 +1,151 @@
+"""Memory of labeling 200, 2 000 and 10 000 small pictures: what one more picture costs.
+
+Each run is a fresh process that labels and exports a folder. Its resident memory is read after
+every batch; the slope is that of a line through the readings of the second half, when all is loaded
+and the store's cache of 2 MiB is full (which takes some 1 500 pictures). The peaks are what the
+kernel counted, libraries included, after the last label and after the last export. The fakes of
+`grounded_sam2.testing` leave the engine alone with its pictures (torch is not even loaded);
+``--models demo`` measures it with the embedded models.
+
+All pictures lie in one folder, whose names are in memory while it is walked through: that is the
+difference between the peaks. ``--folders`` spreads them over folders of 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from array import array
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from grounded_sam2 import GroundedSAM2
+from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
+
+SIZE_HW = (96, 128)
+ONTOLOGY = {"red circle": "circle", "blue square": "square", "green thing": "thing"}
+FORMATS = ("yolo", "coco")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Used:
+    """Memory of one process, in bytes."""
+
+    labeling_peak: int
+    peak: int
+    """After the exports."""
+    slope: float
+    """Per picture, in the second half."""
+
+
+class Readings:
+    """A `Progress` that reads the resident memory after every batch."""
+
+    def __init__(self) -> None:
+        self.pictures = array("q", [0])  # not lists, which would grow with what they measure
+        self.resident = array("q", [resident()])
+
+    def start(self, total: int) -> None:
+        """Nothing to read yet."""
+
+    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
+        """Read."""
+        self.pictures.append(self.pictures[-1] + labeled + failed + skipped)
+        self.resident.append(resident())
+
+    def slope(self) -> float:
+        """Bytes per picture, by least squares."""
+        first = len(self.pictures) // 2
+        return float(np.polyfit(self.pictures[first:], self.resident[first:], 1)[0])
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def peak() -> int:
+    """The most that there were so far. What `getrusage` says counts the parent in."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) * 1024
+
+
+def draw(folder: Path, count: int, per_folder: int) -> None:
+    """Blocks of three colours on noise, a file each."""
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        image = rng.integers(0, 60, (*SIZE_HW, 3), np.uint8)
+        for color in ("red", "green", "blue"):
+            top, left = rng.integers(0, (SIZE_HW[0] - 24, SIZE_HW[1] - 30))
+            image[top : top + 24, left : left + 30] = COLORS[color][::-1]
+        path = folder / f"{number // per_folder:03}" / f"{number:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+
+
+def measure(images: Path, out: Path, models: str, batch_size: int) -> Used:
+    """Label and export in this process."""
+    config = {"runtime": {"batch_size": batch_size, "device": "cpu"}}
+    if models == "fake":
+        model = GroundedSAM2(
+            ONTOLOGY, config=config, detector=FakeDetector(), segmenter=FakeSegmenter()
+        )
+    else:
+        demo = {section: {"checkpoint": "demo"} for section in ("detector", "segmenter")}
+        model = GroundedSAM2(ONTOLOGY, config={**config, **demo})
+    readings = Readings()
+    model.label(images, output_folder=out, formats=(), progress=readings)
+    labeling_peak = peak()
+    model.label(images, output_folder=out, formats=FORMATS)
+    return Used(labeling_peak, peak(), readings.slope())
+
+
+def in_a_fresh_process(images: Path, out: Path, models: str, batch_size: int) -> Used:
+    """As `measure`, where nothing was loaded or allocated before."""
+    command = [sys.executable, __file__, "--models", models, "--batch-size", str(batch_size)]
+    done = subprocess.run(
+        [*command, "--measure", images, out], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return Used(**json.loads(done.stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", choices=["fake", "demo"], default="fake")
+    parser.add_argument("--images", type=int, nargs="+", default=[200, 2_000, 10_000])
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--folders", action="store_true", help="200 pictures to each folder")
+    parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        used = measure(*arguments.measure, arguments.models, arguments.batch_size)
+        print(json.dumps(asdict(used)))
+        return
+
+    from timing import print_rows  # loads torch, which is not to be measured
+
+    rows = []
+    for count in arguments.images:
+        with tempfile.TemporaryDirectory() as name:
+            images = Path(name) / "images"
+            draw(images, count, 200 if arguments.folders else count)
+            used = in_a_fresh_process(
+                images, Path(name) / "out", arguments.models, arguments.batch_size
+            )
+        peaks = [f"{size / 2**20:.0f} MiB" for size in (used.labeling_peak, used.peak)]
+        rows.append([f"{count}", *peaks, f"{1000 * used.slope / 2**10:+.0f} KiB"])
+    title = f"memory, {arguments.models} models, pictures of {SIZE_HW[1]}×{SIZE_HW[0]}"
+    print_rows(title, ["pictures", "peak labeling", "and exporting", "1 000 more"], rows)
+
+
+if __name__ == "__main__":
+    main()

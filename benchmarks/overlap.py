@@ -1,0 +1,219 @@
+"""A labeling run, whose stages work at the same time, against its slowest stage alone.
+
+Each stage is first done by itself for all pictures, with what it needs in memory; then the whole
+run is done as users do it. Runs of both kinds alternate. ``--models device`` stands for a GPU: the
+models wait, as one waits for a kernel, and leave the processor to the other stages. ``--models
+demo`` computes the embedded models on the processor, which the other stages then share: where it
+has few cores, the time of all stages together, divided by the cores, is the bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+from timing import print_rows
+
+from grounded_sam2 import CaptionOntology, GroundedSAM2
+from grounded_sam2.config import Config
+from grounded_sam2.decisions import decide
+from grounded_sam2.demo.scenes import make_scenes
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.labeling import start_candidates
+from grounded_sam2.models.protocols import Detector, Segmenter
+from grounded_sam2.results import Candidate, DetectedBoxes, Findings, Frame, Image, SegmentedMasks
+from grounded_sam2.sources.folder import FolderSource
+from grounded_sam2.sources.image import load_frame
+from grounded_sam2.sources.refs import ImageRef
+from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+
+CAPTIONS = ["red circle", "blue square", "green star", "orange ring"]
+STAGES = ("decode", "models", "masks", "store")
+OBJECTS = 6
+
+
+class Device:
+    """Both models as a device that takes its time, and finds six things in every picture."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self._seconds = milliseconds / 1000
+
+    def detect(
+        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
+    ) -> list[DetectedBoxes]:
+        time.sleep(self._seconds / 2 * len(images))
+        return [
+            DetectedBoxes(_boxes(image), (asked[0],) * OBJECTS, np.full(OBJECTS, 0.9, np.float32))
+            for image, asked in zip(images, captions, strict=True)
+        ]
+
+    def segment_boxes(
+        self, images: Sequence[Image], boxes_xyxy: Sequence[np.ndarray]
+    ) -> list[SegmentedMasks]:
+        return self.start_boxes(images, boxes_xyxy)()
+
+    def start_boxes(
+        self, images: Sequence[Image], boxes_xyxy: Sequence[np.ndarray]
+    ) -> Callable[[], list[SegmentedMasks]]:
+        time.sleep(self._seconds / 2 * len(images))
+        sizes = [image.shape[:2] for image in images]
+        return lambda: [_discs(size, boxes) for size, boxes in zip(sizes, boxes_xyxy, strict=True)]
+
+
+def _boxes(image: Image) -> np.ndarray:
+    height, width = image.shape[:2]
+    left, top = np.meshgrid(np.arange(3) * width / 3, np.arange(2) * height / 2)
+    left, top = left.ravel(), top.ravel()
+    boxes = np.stack([left, top, left + width / 4, top + height / 3], axis=1)
+    return boxes.astype(np.float32)
+
+
+def _discs(size_hw: tuple[int, ...], boxes: np.ndarray) -> SegmentedMasks:
+    y, x = np.ogrid[: size_hw[0], : size_hw[1]]
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    radius = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) / 2
+    masks = np.stack(
+        [(x - cx) ** 2 + (y - cy) ** 2 < r**2 for (cx, cy), r in zip(centre, radius, strict=True)]
+    )
+    none = np.zeros(len(boxes), np.bool_)
+    return SegmentedMasks(tuple(encode(masks)), np.full(len(boxes), 0.9, np.float32), none)
+
+
+def stages_alone(
+    images: Path, out: Path, models: tuple[Detector, Segmenter], config: Config
+) -> dict[str, float]:
+    """Seconds of each stage, one after the other."""
+    ontology = CaptionOntology({caption: caption for caption in CAPTIONS})
+    step = config.runtime.batch_size
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - began
+
+    def load(ref: ImageRef) -> Frame:
+        return load_frame(ref.path, ref.item_id)
+
+    with timed("decode"), ThreadPoolExecutor(config.runtime.loader_threads) as pool:
+        frames = list(pool.map(load, FolderSource(images)))
+    batches = [frames[first : first + step] for first in range(0, len(frames), step)]
+    with timed("models"):
+        started = [
+            start_candidates(
+                [frame.image for frame in batch], [CAPTIONS] * len(batch), *models, min_confidence=0
+            )
+            for batch in batches
+        ]
+    with timed("masks"):
+        decided = [
+            [result_of(*each, ontology, config) for each in zip(batch, finish(), strict=True)]
+            for batch, finish in zip(batches, started, strict=True)
+        ]
+    with timed("store"), LabelStore.create(out) as store:
+        run = store.begin_run(Recipe(models={}, config={}))
+        for results in decided:
+            store.write_batch(run.id, results)
+    return seconds
+
+
+def result_of(
+    frame: Frame, candidates: tuple[Candidate, ...], ontology: CaptionOntology, config: Config
+) -> ItemResult:
+    """What the store is given of a picture."""
+    decision = decide(candidates, frame.size_hw, ontology, config)
+    item = Item(frame.item_id, frame.path, frame.content_hash, frame.size_hw)
+    findings = Findings(frozenset(CAPTIONS), candidates)
+    return ItemResult(item, decision.labels, findings=findings, verdicts=decision.verdicts)
+
+
+def whole_run(
+    images: Path, out: Path, models: tuple[Detector, Segmenter], config: Config
+) -> tuple[float, dict[str, float]]:
+    """Seconds of a run, and how long each of its stages was at work."""
+    ontology = CaptionOntology({caption: caption for caption in CAPTIONS})
+    model = GroundedSAM2(ontology, config=config, detector=models[0], segmenter=models[1])
+    run = model.label(images, output_folder=out, formats=()).run
+    return run.seconds, {stage.name: stage.seconds / stage.threads for stage in run.stages}
+
+
+def chosen_models(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    if arguments.models == "device":
+        device = Device(arguments.milliseconds)
+        return device, device
+    from grounded_sam2.models.florence2 import Florence2Detector
+    from grounded_sam2.models.sam2 import Sam2Segmenter
+
+    return (
+        Florence2Detector.from_pretrained("demo", device="cpu"),
+        Sam2Segmenter.from_pretrained("demo", device="cpu"),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", choices=["device", "demo"], default="device")
+    parser.add_argument("--milliseconds", type=float, default=60, help="of the device, a picture")
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--side", type=int, default=1024, help="of the pictures, in pixels")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of the models on the processor")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = Config().with_options({"runtime.batch_size": 8, "runtime.device": "cpu"})
+    models = chosen_models(arguments)
+    alone, runs, at_work = [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        images = Path(name) / "images"
+        images.mkdir()
+        for number, scene in enumerate(make_scenes(arguments.images, 5)):
+            picture = PILImage.fromarray(scene.image).resize((arguments.side,) * 2)
+            picture.save(images / f"{number:04}.jpg", quality=92)
+        for repeat in range(-1, arguments.repeats):  # the first is to warm up
+            each = stages_alone(images, Path(name) / f"{repeat} alone", models, config)
+            seconds, stages = whole_run(images, Path(name) / f"{repeat} run", models, config)
+            if repeat >= 0:
+                alone.append(each)
+                runs.append(seconds)
+                at_work.append(stages)
+    median = {name: statistics.median(each[name] for each in alone) for name in STAGES}
+    rows = [
+        [
+            name,
+            f"{median[name]:.2f} s",
+            f"{statistics.median(each[name] for each in at_work):.2f} s",
+        ]
+        for name in STAGES
+    ]
+    run = statistics.median(runs)
+    slowest = statistics.median(max(each.values()) for each in alone)
+    rows += [
+        ["one after the other", f"{sum(median.values()):.2f} s", ""],
+        ["the whole run", "", f"{run:.2f} s"],
+        ["run / slowest", "", f"{statistics.median(map(_ratio, runs, alone)):.2f}"],
+    ]
+    print_rows(
+        f"{arguments.images} pictures of {arguments.side}×{arguments.side}, {arguments.models}; "
+        f"slowest stage alone {slowest:.2f} s",
+        ["", "alone", "in the run"],
+        rows,
+    )
+
+
+def _ratio(seconds: float, alone: dict[str, float]) -> float:
+    return seconds / max(alone.values())
+
+
+if __name__ == "__main__":
+    main()
