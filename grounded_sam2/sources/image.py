@@ -32,6 +32,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Frame, Image
 from grounded_sam2.sources.download import download
+from grounded_sam2.sources.mistaken import BEGINNING_BYTES, what_it_is
 from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.pixels import (
     check_size,
@@ -69,6 +70,7 @@ _ENDINGS = {
     **{"QOI": ".qoi", "HEIF": ".heic"},
 }
 _DEFAULTS = ImageConfig()
+_AGAIN = "copy or download it again"
 
 
 def load_image(
@@ -213,6 +215,9 @@ def _read(path: Path) -> bytes:
             raise ImageError(f"{name}: is a pipe or device; give a file")
         return path.read_bytes()
     except FileNotFoundError as error:
+        if path.is_symlink():
+            target = printable(path.readlink())
+            raise ImageError(f"{name}: is a link to {target!r}, which does not exist") from error
         raise ImageError(f"{name}: does not exist") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ImageError(f"{name}: cannot be read: {reason_of(error)}") from error
@@ -237,7 +242,10 @@ def _named(name: str) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
-    except Exception as error:  # decoders raise anything on a damaged file
+    except (OSError, SyntaxError) as error:  # what most decoders raise on a damaged file
+        reason = f"cannot be decoded: {reason_of(error)}; {_AGAIN}"
+        raise ImageError(f"{name}: {reason}") from error
+    except Exception as error:  # the others raise anything
         raise ImageError(f"{name}: cannot be decoded: {reason_of(error)}") from error
 
 
@@ -247,7 +255,7 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     This walks Pillow's registry of formats as `PIL.Image.open` does. That function refuses, or
     warns of, pictures above a process-wide number of pixels, which is not ours to change.
     """
-    beginning = file.read(16)
+    beginning = file.read(BEGINNING_BYTES)
     if not beginning:
         raise ImageError("is empty (0 bytes)")
     PIL.Image.init()
@@ -257,7 +265,7 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
             continue
         factory, accept = PIL.Image.OPEN[kind]
         try:
-            if accept is None or accept(beginning) is True:
+            if accept is None or accept(beginning[:16]) is True:
                 file.seek(0)
                 return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
@@ -265,7 +273,9 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     if beginning[:4] in (b"II*\0", b"MM\0*"):
         return None
     if damage is not None:
-        raise ImageError(f"is damaged: {reason_of(damage)}") from damage
+        raise ImageError(f"is damaged: {reason_of(damage)}; {_AGAIN}") from damage
+    if (instead := what_it_is(beginning)) is not None:
+        raise ImageError(f"is not a picture, but {instead}")
     raise ImageError(f"is not a picture in a known format ({', '.join(FORMATS)})")
 
 

@@ -213,7 +213,9 @@ def _eight_bits(samples: NDArray[Any], low: Any, high: Any) -> NDArray[np.uint8]
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype.kind == "f":
-        if not (low >= 0 and high <= 255):  # also false for NaN
+        if not np.isfinite([low, high]).all():
+            raise ValueError("some of its float samples are not finite; replace them")
+        if not (low >= 0 and high <= 255):
             raise ValueError(
                 f"its float samples run from {low:g} to {high:g}; scale them to 0…1 or 0…255"
             )

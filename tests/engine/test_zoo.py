@@ -125,34 +125,46 @@ GOOD: dict[str, Callable[[], bytes]] = {
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "\x1b[31m\nempty.jpg": (bytes, r"is empty \(0 bytes\)"),
-    "cut.jpg": (lambda: saved(scene((480, 640)), "jpeg")[:2000], "truncated"),
-    "cut.png": (lambda: saved(scene(), "png")[:70], "truncated"),
-    "cut.webp": (lambda: saved(scene((480, 640)), "webp", lossless=True)[:-20], "decode"),
-    "cut.gif": (lambda: saved(scene((480, 640)), "gif")[:400], "truncated"),
-    "cut.tif": (lambda: saved(scene((480, 640)), "tiff")[:9000], "truncated"),
-    "text.jpg": (lambda: b"just some text\n", "is not a picture"),
-    "page.jpg": (lambda: b"<!DOCTYPE html><title>404 Not Found</title>", "is not a picture"),
-    "pointer.jpg": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "is not a picture"),
-    "drawing.png": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
-    "zeros.png": (lambda: bytes(5000), "is not a picture"),
+    "cut.jpg": (
+        lambda: saved(scene((480, 640)), "jpeg")[:2000],
+        "truncated.*; copy or download it again",
+    ),
+    "cut.png": (lambda: saved(scene(), "png")[:70], "truncated.*; copy or download it again"),
+    "cut.webp": (
+        lambda: saved(scene((480, 640)), "webp", lossless=True)[:-20],
+        "decode.*; copy or download it again",
+    ),
+    "cut.gif": (
+        lambda: saved(scene((480, 640)), "gif")[:400],
+        "truncated.*; copy or download it again",
+    ),
+    "cut.tif": (
+        lambda: saved(scene((480, 640)), "tiff")[:9000],
+        "truncated.*; copy or download it again",
+    ),
+    "text.jpg": (lambda: b"just some text\n", "is not a picture in a known format"),
+    "page.jpg": (lambda: b"<!DOCTYPE html><title>404 Not Found</title>", "web page.*download it"),
+    "pointer.jpg": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "drawing.png": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "convert it to PNG"),
+    "zeros.png": (lambda: bytes(5000), "copy it again"),
     "huge.png": (
         lambda: png(size=(60_000, 60_000)),
         "60000 × 60000 pixels; the limit images.max_pixels is .* raise it if",
     ),
     "huge and cut.png": (lambda: png(size=(9_000, 9_000)), "truncated"),
-    "no pixels.png": (lambda: png(size=(0, 10)), "damaged"),
+    "no pixels.png": (lambda: png(size=(0, 10)), "damaged.*; copy or download it again"),
     "text bomb.png": (
         lambda: png(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**25)))),
         "Decompressed data too large",
     ),
-    "nan.tif": (lambda: tiff_of(np.nan), "float samples .* scale them"),
-    "infinite.tif": (lambda: tiff_of(np.inf), "float samples .* scale them"),
+    "nan.tif": (lambda: tiff_of(np.nan), "float samples are not finite; replace them"),
+    "infinite.tif": (lambda: tiff_of(np.inf), "float samples are not finite; replace them"),
     "negative.tif": (lambda: tiff_of(-3), "run from -3 to -3; scale them to 0…1 or 0…255"),
 }
 """What is in them, and what a user reads of them."""
 
 ODD = {
-    "gone.jpg": "does not exist",
+    "gone.jpg": "is a link to 'nowhere.jpg', which does not exist",
     "loop.jpg": "Too many levels of symbolic links",
     "linked pipe.jpg": "is a pipe or device; give a file",
     "linked socket.jpg": "is a pipe or device; give a file",

@@ -99,7 +99,7 @@ def test_the_scheme_may_be_in_capitals(server: str) -> None:
     [
         ("nothing", "cannot be fetched: 404 Not Found"),
         ("cut", r"ended after \d+ of \d+ bytes"),
-        ("page", "is not a picture in a known format"),
+        ("page", "is not a picture, but a web page"),
         ("announces-much", r"is larger than 4096 bytes; raise images\.url_max_bytes"),
         ("sends-much", r"is larger than 4096 bytes; raise images\.url_max_bytes"),
         ("to?file:///etc/passwd", "cannot be fetched: "),

@@ -271,8 +271,8 @@ class TestBadPictures:
             (b"", "is empty"),
             (b"just text, no picture", "is not a picture in a known format"),
             (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
-            (bytes(200), "is not a picture"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture, but an SVG drawing"),
+            (bytes(200), "is not a picture, but a row of zeros"),
         ],
         ids=["empty", "text", "PostScript", "SVG", "zeros"],
     )
@@ -285,6 +285,11 @@ class TestBadPictures:
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"none\.png': does not exist"):
             load_image(tmp_path / "none.png")
+
+    def test_a_link_to_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "link.png").symlink_to("no/where.png")
+        with pytest.raises(ImageError, match=r"is a link to 'no/where\.png', which does not exist"):
+            load_image(tmp_path / "link.png")
 
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="is a folder; give a file"):

@@ -203,12 +203,19 @@ class TestDepth:
         ):
             load_image(tiff(np.zeros((9, 8, 3), np.float32)), config=ImageConfig(max_pixels=71))
 
-    @pytest.mark.parametrize("value", [-0.5, 255.5, np.nan, np.inf])
-    def test_other_floats_are_refused(self, value: float) -> None:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (-0.5, "float samples run from -0.5 to 0; scale them to 0…1 or 0…255"),
+            (255.5, "float samples run from 0 to 255.5; scale them to 0…1 or 0…255"),
+            (np.nan, "some of its float samples are not finite; replace them"),
+            (np.inf, "some of its float samples are not finite; replace them"),
+            (-np.inf, "some of its float samples are not finite; replace them"),
+        ],
+    )
+    def test_other_floats_are_refused(self, value: float, expected: str) -> None:
         samples = np.array([[0, value]], np.float32)
-        with pytest.raises(
-            ImageError, match=r"float samples run from .*; scale them to 0…1 or 0…255"
-        ):
+        with pytest.raises(ImageError, match=expected):
             load_image(saved(PIL.Image.fromarray(samples), "tiff"))
 
 
