@@ -27,6 +27,7 @@ that its detector is given (``picture``) and whatever is done to a file (``file`
   a folder of its own, as it lies on the disk.
 - ``die_at_sql``: the process kills itself just before this SQL statement on a label store.
 - ``file_size``: the size in bytes that no file may exceed.
+- ``encoding``: of what it prints.
 - ``unprivileged``: be bound by the modes of files, also as root.
 """
 
@@ -235,6 +236,8 @@ def work(command: list[str], faults: dict[str, Any]) -> int:
         on_store(dying_at_sql(faults["die_at_sql"]))
     if "file_size" in faults:
         resource.setrlimit(resource.RLIMIT_FSIZE, (faults["file_size"],) * 2)
+    if "encoding" in faults:
+        sys.stdout.reconfigure(encoding=faults["encoding"])
     if "unprivileged" in faults and os.getuid() == 0:
         drop_capabilities()
     if "die" in faults or "calls" in faults:
