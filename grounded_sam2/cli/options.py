@@ -142,7 +142,8 @@ WorkersOption = Annotated[
     typer.Option(
         "--workers",
         metavar="N",
-        help="Processes that outline masks in large exports; as many as pay if absent.",
+        help="Processes that outline masks in large exports, this one included; as many as pay if "
+        "absent.",
     ),
 ]
 OntologyOption = Annotated[

@@ -52,9 +52,10 @@ class ExportOptions:
     min_mask_quality: float | None = None
     """The same for the predicted IoU of masks."""
     workers: int = 1
-    """Processes that outline masks, which is most of the work where a format has outlines; 1 is
-    this process alone. More are started for large exports only, and write the same. As with all
-    processes that Python starts, a script then needs its ``if __name__ == "__main__":``."""
+    """Processes that outline masks, which is most of the work where a format has outlines; this one
+    is the first. Others are started for large exports only, and what is written is the same. As
+    with all processes that Python starts, a script needs its ``if __name__ == "__main__":`` then.
+    """
     pictures_from: Path | None = None
     """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
 

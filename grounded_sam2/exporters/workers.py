@@ -1,7 +1,8 @@
 """What is made of masks, made by several processes.
 
-They pay for large exports only, since each takes about a second to start: the first masks are
-always looked at here. What comes out is the same, and in the same order, however many there are.
+This one is always among them: it looks at the first masks, since others take about a second to
+start and pay for large exports only, and later at those that the others have no time for. What
+comes out is the same, and in the same order, however many there are.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ __all__ = ["each_in_order", "workers_that_pay"]
 
 _Shape = TypeVar("_Shape")
 
-_FIRST_MASKS = 10_000
-"""To be looked at before the other processes are started."""
-
-
+_FIRST_MASKS = 5000
+"""To be looked at before other processes are started."""
+_GROUPS_EACH = 3
+"""That a process has before it, so that it need not wait for the next."""
+_GROUPS_AHEAD = 8
+"""Of each process, that may be done while one before them is not."""
 _MOST_WORKERS = 4
 """More would wait for the process that writes what they make."""
 
@@ -46,7 +49,7 @@ def each_in_order(
     Args:
         groups: taken a few ahead of what comes out.
         shapes_of: what the processes call; importable by them.
-        workers: number of processes; 1 is this one alone.
+        workers: number of processes, this one included.
 
     Raises:
         ExportError: a process was ended from outside.
@@ -61,14 +64,21 @@ def each_in_order(
         done += len(group)
 
     # A forked process would hold half of what libraries' threads hold; a fresh one is safe.
-    executor = ProcessPoolExecutor(workers, get_context("spawn"))
+    executor = ProcessPoolExecutor(workers - 1, get_context("spawn"))
     ahead: deque[Future[Sequence[_Shape]]] = deque()
     try:
+        with _stopping_left_to_us():  # the processes are started here, and inherit it
+            starting = [executor.submit(_nothing) for _ in range(workers - 1)]
         for group in remaining:
-            plain = [(mask.size_hw, mask.counts) for mask in group]
-            with _stopping_left_to_us():  # the processes are started here, and inherit it
+            waiting = sum(not each.done() for each in ahead)
+            if _started(starting) and waiting < _GROUPS_EACH * (workers - 1):
+                plain = [(mask.size_hw, mask.counts) for mask in group]
                 ahead.append(executor.submit(_shapes, shapes_of, plain))
-            if len(ahead) > 2 * workers:
+            else:
+                ours: Future[Sequence[_Shape]] = Future()
+                ours.set_result(shapes_of(group))
+                ahead.append(ours)
+            while ahead and (ahead[0].done() or len(ahead) > _GROUPS_AHEAD * workers):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -79,6 +89,14 @@ def each_in_order(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _nothing() -> None:
+    """What a process can do as soon as it has started."""
+
+
+def _started(starting: Iterable[Future[None]]) -> bool:
+    return all(each.done() for each in starting)
 
 
 def _shapes(

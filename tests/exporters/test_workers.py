@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+from itertools import cycle
+from multiprocessing import parent_process
 
 import numpy as np
 import pytest
@@ -19,19 +21,28 @@ def groups(number: int) -> list[list[Rle]]:
     """Groups of masks, each mask of another area."""
     areas = iter(range(1, 3 * number + 1))
     return [
-        [encode(np.arange(100).reshape(10, 10) < next(areas))[0] for _ in range(3)]
+        [encode(np.arange(400).reshape(20, 20) < next(areas))[0] for _ in range(3)]
         for _ in range(number)
     ]
 
 
-def die(masks):
-    os._exit(1)
+def processes_and_areas(masks):
+    return [(os.getpid(), mask.area) for mask in masks]
+
+
+def die_elsewhere(masks):
+    if parent_process() is not None:
+        os._exit(1)
+    return measures(masks)
 
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Start the processes with the first mask."""
+    """Start the other processes with the first mask, and wait for them."""
     monkeypatch.setattr(workers, "_FIRST_MASKS", 0)
+    monkeypatch.setattr(
+        workers, "_started", lambda starting: [each.result() for each in starting] != []
+    )
 
 
 def test_what_is_written_is_the_same(rich, files, at_once):
@@ -60,20 +71,28 @@ def test_what_formats_ask_of_masks_can_be_sent_to_a_process(
     assert sent == [1 if (format_name, segmentation) == ("coco", "rle") else 3]
 
 
-def test_groups_come_in_order_and_few_are_taken_ahead(at_once):
+def test_groups_come_in_order_whoever_looks_at_them_and_few_are_taken_ahead(at_once):
     taken = 0
 
     def counted():
         nonlocal taken
-        for group in groups(12):
+        for group in groups(60):
             taken += 1
             yield group
 
-    found = each_in_order(counted(), measures, 2)
-    assert [measure.area for measure in next(found)] == [1, 2, 3]
-    assert taken <= 6
-    rest = [[measure.area for measure in group] for group in found]
-    assert rest == [[n, n + 1, n + 2] for n in range(4, 36, 3)]
+    found = each_in_order(counted(), processes_and_areas, 2)
+    first = next(found)
+    assert taken <= 2 * workers._GROUPS_AHEAD + 1
+    everything = [each for group in [first, *found] for each in group]
+    assert [area for _, area in everything] == list(range(1, 181))
+    assert len({process for process, _ in everything} - {os.getpid()}) == 1
+
+
+def test_until_others_have_started_this_process_does_it(monkeypatch):
+    monkeypatch.setattr(workers, "_FIRST_MASKS", 0)
+    monkeypatch.setattr(workers, "_started", lambda starting: False)
+    found = list(each_in_order(iter(groups(5)), processes_and_areas, 2))
+    assert [process for group in found for process, _ in group] == [os.getpid()] * 15
 
 
 def test_small_exports_start_no_process(monkeypatch):
@@ -83,7 +102,7 @@ def test_small_exports_start_no_process(monkeypatch):
 
 def test_a_process_that_was_ended_is_an_error(at_once):
     with pytest.raises(ExportError, match="export with fewer workers"):
-        list(each_in_order(iter(groups(2)), die, 2))
+        list(each_in_order(cycle(groups(2)), die_elsewhere, 2))
 
 
 def test_the_number_of_workers_is_checked():
