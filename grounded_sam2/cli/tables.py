@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "detections_json",
+    "one_line",
     "print_detections",
     "print_export",
     "print_report",
-    "one_line",
     "say",
 ]
 
