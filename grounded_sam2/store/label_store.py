@@ -221,7 +221,7 @@ class LabelStore(StoreReader):
             items: item id and file of every picture of the source, in the source's order. Items
                 that the run has stay as they are.
             prune: drop items that the source no longer holds, with their labels. Without it, only
-                those are forgotten that nothing is known of.
+                those are forgotten that have none: what failed, and what was not come to.
         """
         with self._transaction():
             run = self._connection.execute
@@ -232,7 +232,8 @@ class LabelStore(StoreReader):
             )
             absent = "run_id = ? AND item_id NOT IN (SELECT item_id FROM present)"
             run(
-                f"DELETE FROM items WHERE {absent} AND status = 'pending' AND asked IS NULL",
+                f"DELETE FROM items WHERE {absent} "
+                "AND (status = 'failed' OR (status = 'pending' AND asked IS NULL))",
                 (run_id,),
             )
             ((removed,),) = run(f"SELECT count(*) FROM items WHERE {absent}", (run_id,))

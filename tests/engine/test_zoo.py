@@ -293,7 +293,6 @@ class TestReading:
         assert "\x1b" not in info.text
         assert "failed: \n" not in info.text
 
-    @pytest.mark.xfail(strict=True, reason="what cannot be printed ends the command")
     def test_a_terminal_that_knows_few_characters(self, driver: Any, tmp_path: Path) -> None:
         """As of a job that is run at night, or one whose output goes into a file on Windows."""
         images = tmp_path / "images"
@@ -414,7 +413,6 @@ class TestFilesThatChange:
         found = self.outcome(images)
         assert found["b.png"] == found["a.png"]
 
-    @pytest.mark.xfail(strict=True, reason="failed files that were removed stay in the store")
     def test_a_broken_file_that_was_removed_is_forgotten(self, driver: Any, images: Path) -> None:
         """There are no labels to keep."""
         (images / "b.png").write_bytes(b"")
