@@ -107,7 +107,7 @@ class Stages(Generic[In, Out]):
     def stop(self) -> None:
         """Begin nothing more; what has been begun comes to its end. From any thread."""
         self._stopped = True
-        for future in tuple(self._first):
+        for future in reversed(self._first.copy()):  # or the next would begin meanwhile
             future.cancel()
 
     def _submit(self, item: In) -> Future[Any]:
