@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+from importlib import import_module
 from itertools import cycle
-from multiprocessing import parent_process
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,14 +27,11 @@ def groups(number: int) -> list[list[Rle]]:
     ]
 
 
-def processes_and_areas(masks):
-    return [(os.getpid(), mask.area) for mask in masks]
-
-
-def die_elsewhere(masks):
-    if parent_process() is not None:
-        os._exit(1)
-    return measures(masks)
+@pytest.fixture
+def jobs(monkeypatch):
+    """The module of what processes are asked to do, where they find it."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return import_module("jobs_of_processes")
 
 
 @pytest.fixture
@@ -71,7 +69,7 @@ def test_what_formats_ask_of_masks_can_be_sent_to_a_process(
     assert sent == [1 if (format_name, segmentation) == ("coco", "rle") else 3]
 
 
-def test_groups_come_in_order_whoever_looks_at_them_and_few_are_taken_ahead(at_once):
+def test_groups_come_in_order_whoever_looks_at_them_and_few_are_taken_ahead(at_once, jobs):
     taken = 0
 
     def counted():
@@ -80,7 +78,7 @@ def test_groups_come_in_order_whoever_looks_at_them_and_few_are_taken_ahead(at_o
             taken += 1
             yield group
 
-    found = each_in_order(counted(), processes_and_areas, 2)
+    found = each_in_order(counted(), jobs.processes_and_areas, 2)
     first = next(found)
     assert taken <= 2 * workers._GROUPS_AHEAD + 1
     everything = [each for group in [first, *found] for each in group]
@@ -88,10 +86,10 @@ def test_groups_come_in_order_whoever_looks_at_them_and_few_are_taken_ahead(at_o
     assert len({process for process, _ in everything} - {os.getpid()}) == 1
 
 
-def test_until_others_have_started_this_process_does_it(monkeypatch):
+def test_until_others_have_started_this_process_does_it(monkeypatch, jobs):
     monkeypatch.setattr(workers, "_FIRST_MASKS", 0)
     monkeypatch.setattr(workers, "_started", lambda starting: False)
-    found = list(each_in_order(iter(groups(5)), processes_and_areas, 2))
+    found = list(each_in_order(iter(groups(5)), jobs.processes_and_areas, 2))
     assert [process for group in found for process, _ in group] == [os.getpid()] * 15
 
 
@@ -100,9 +98,9 @@ def test_small_exports_start_no_process(monkeypatch):
     assert len(list(each_in_order(iter(groups(4)), measures, 8))) == 4
 
 
-def test_a_process_that_was_ended_is_an_error(at_once):
+def test_a_process_that_was_ended_is_an_error(at_once, jobs):
     with pytest.raises(ExportError, match="export with fewer workers"):
-        list(each_in_order(cycle(groups(2)), die_elsewhere, 2))
+        list(each_in_order(cycle(groups(2)), jobs.die_elsewhere, 2))
 
 
 def test_the_number_of_workers_is_checked():
