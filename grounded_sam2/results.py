@@ -26,13 +26,20 @@ __all__ = [
     "Labels",
     "Origin",
     "SegmentedMasks",
+    "TrackOrigin",
+    "TrackedFrame",
     "Verdict",
+    "VideoFrame",
 ]
 
 Image: TypeAlias = NDArray[np.uint8]
 """Upright RGB picture, ``(h, w, 3)`` ``uint8``."""
 
 Origin: TypeAlias = Literal["model", "human"]
+
+TrackOrigin: TypeAlias = Literal["detected", "forwards", "backwards"]
+"""How a label of a video came to its frame: the detector found it there, or the tracker carried it
+there from an earlier or a later one."""
 
 Verdict: TypeAlias = Literal["label", "not_wanted", "low_confidence", "low_quality", "cleaned_up"]
 """What became of a `Candidate`: a label, or why it is none. ``not_wanted``: the ontology no longer
@@ -57,6 +64,23 @@ class Frame:
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width of the upright picture, in pixels."""
+        height, width = self.image.shape[:2]
+        return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One upright picture of a video."""
+
+    index: int
+    """Its number in the video as decoded, from 0, whatever frames are left out."""
+    time: float
+    """Seconds from the first frame, as the video's timestamps say."""
+    image: Image
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
         height, width = self.image.shape[:2]
         return height, width
 
@@ -136,6 +160,8 @@ class Label:
     detected_box_xyxy: tuple[float, float, float, float] | None = None
     """The detector's box, where `box_xyxy` was made tight around the mask since; ``None`` where no
     detector was asked."""
+    track_origin: TrackOrigin | None = None
+    """How it came to this frame of a video; ``None`` for pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +173,13 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFrame:
+    """The labels of one frame of a video. Those of one thing share a ``track_id`` in all frames."""
+
+    index: int
+    """As of `VideoFrame`."""
+    time: float
+    labels: Labels
