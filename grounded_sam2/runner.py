@@ -150,8 +150,8 @@ def label_source(
 
     Raises:
         StoreError: the store was made with other settings, and `new_run` is false.
-        RunInterrupted: Ctrl-C. What the models have begun is finished and written first; a second
-            Ctrl-C does not wait for it.
+        RunInterrupted: Ctrl-C. What the models have begun is finished and written first.
+        KeyboardInterrupt: a second Ctrl-C, which does not wait for it.
         CheckpointError, ConfigError, OntologyError, SourceError: nothing can be labeled so.
         SourceError: also when nothing is pruned, because a folder of the source cannot be read, and
             when the disk has no space for a picture that must be fetched.
@@ -208,9 +208,14 @@ def label_source(
         closing(batches),
         StopRequest(then=stages.stop) as stop,
     ):
-        for settled in stages.run(batches):
-            with occupancy.at_work("store"):
-                counts.add(_write(store, run.id, settled), progress)
+        try:
+            for settled in stages.run(batches):
+                with occupancy.at_work("store"):
+                    counts.add(_write(store, run.id, settled), progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "stopped at once; run the same command again to continue"
+            ) from None
     if there.removed and not stop.requested:
         _decide_removed(store, run.id, captions, ontology, config)
     summary = RunSummary(

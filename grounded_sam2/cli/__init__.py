@@ -4,6 +4,6 @@ A guest of the library: commands parse, call and print. Nothing heavy is importe
 runs, so that ``--help`` answers at once.
 """
 
-from grounded_sam2.cli.entry import main
+from grounded_sam2.cli.entry import console, main
 
-__all__ = ["main"]
+__all__ = ["console", "main"]

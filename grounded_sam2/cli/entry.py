@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, NoReturn, cast
 
 import typer
 from typer.main import get_command
@@ -20,7 +22,9 @@ from typer.main import get_command
 from grounded_sam2.cli.commands import app
 from grounded_sam2.errors import ConfigError, GroundedSAM2Error, OntologyError, PromptError
 
-__all__ = ["main"]
+__all__ = ["console", "main"]
+
+_STOPPED = 130
 
 _WRONG_USE = (ConfigError, OntologyError, PromptError)
 
@@ -58,8 +62,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "stopped", 130)
+        return _fail(str(stop) or "stopped", _STOPPED)
     return 0
+
+
+def console() -> NoReturn:
+    """Run the command line as a process of its own, and end it: the installed command.
+
+    When stopped, it ends at once: Python itself would first wait for its threads, among them that
+    of the models, whose batch may take a minute. What is in a store is whole without that.
+    """
+    code = main()
+    if code == _STOPPED:
+        from multiprocessing import active_children
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # who presses it once more has got it already
+        for child in active_children():  # they would wait for work
+            child.terminate()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # whoever was reading may be gone
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> int:

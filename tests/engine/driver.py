@@ -17,6 +17,8 @@ that its detector is given (``picture``) and whatever is done to a file (``file`
 - ``gate``: ``[step, n, pipe]``: at the n-th such step, or at the end if it never comes so far, the
   process waits until somebody opens the pipe for writing.
 - ``signal``: ``[n, numbers]``: with its n-th picture, the process gets these signals.
+- ``impatient``: with its n-th picture, the process gets Ctrl-C, and again when it has heard the
+  first; its models never come to an end. It is run, and ended, as the installed command is.
 - ``on_open``: ``[pattern, n, command]``: a shell command to run just before a file whose path fits
   is opened for the n-th time.
 - ``die``: the process kills itself at this call of a function, counted over all its threads.
@@ -58,7 +60,7 @@ import numpy as np
 import PIL.Image
 
 import grounded_sam2.pipeline
-from grounded_sam2.cli import main
+from grounded_sam2.cli import console, main
 from grounded_sam2.results import DetectedBoxes
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
@@ -119,6 +121,21 @@ def signalling(number: int, signals: Sequence[int]) -> Step:
         if step == "picture" and next(countdown) == 1:
             for each in signals:
                 os.kill(os.getpid(), each)
+
+    return count
+
+
+def twice_interrupting(number: int) -> Step:
+    """Send Ctrl-C with the n-th picture, and another when the first was heard; then do nothing."""
+    countdown = itertools.count(number, -1)
+
+    def count(step: str) -> None:
+        if step == "picture" and next(countdown) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+                os.sched_yield()
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait()
 
     return count
 
@@ -224,6 +241,8 @@ def work(command: list[str], faults: dict[str, Any]) -> int:
         steps.append(waiting(*faults["gate"]))
     if "signal" in faults:
         steps.append(signalling(*faults["signal"]))
+    if "impatient" in faults:
+        steps.append(twice_interrupting(faults["impatient"]))
     if "trace" in faults or "gate" in faults:
         sys.addaudithook(lambda event, _: step("file") if event.startswith(FILE_EVENTS) else None)
     if "on_open" in faults:
@@ -243,6 +262,9 @@ def work(command: list[str], faults: dict[str, Any]) -> int:
     if "die" in faults or "calls" in faults:
         steps.append(counting_calls(faults.get("die"), faults.get("calls")))
     try:
+        if "impatient" in faults:
+            sys.argv[1:] = command
+            console()
         return main(command)
     finally:
         step("end")

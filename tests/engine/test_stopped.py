@@ -27,6 +27,17 @@ def test_ctrl_c_finishes_the_batch_and_says_how_to_continue(place: Any, whole: A
     assert place.result("stopped") == whole
 
 
+def test_a_second_ctrl_c_waits_for_nothing(place: Any, whole: Any) -> None:
+    """Neither for the batch, nor at the end of the process."""
+    process = place.run("stopped twice", impatient=20)
+    assert process.code == 130
+    (said,) = process.text.splitlines()
+    assert "run the same command again" in said
+    assert 0 < place.settled("stopped twice") < 20
+    place.finish("stopped twice")
+    assert place.result("stopped twice") == whole
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_shutdown_loses_nothing(place: Any, whole: Any, number: int) -> None:
     process = place.run(f"shut down {number}", signal=(20, [number]))
