@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SETTINGS
     | {"demo.run", "detections", "drawing", "exporters", "importers", "pipeline", "report"}
     | {"runner", "runs", "sources", "store"},
+    "__main__": {"cli"},
 }
 MODEL_LIBRARIES = {"torch", "torchvision", "transformers", "timm", "einops", "huggingface_hub"}
 

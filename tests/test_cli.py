@@ -123,6 +123,14 @@ class TestHelp:
     def test_version(self, cli: Cli) -> None:
         assert cli("--version").out.startswith("grounded-sam2 ")
 
+    def test_the_package_runs_as_a_module(self, cli: Cli) -> None:
+        module = [sys.executable, "-m", "grounded_sam2"]
+        asked = subprocess.run([*module, "--version"], check=True, capture_output=True, text=True)
+        assert asked.stdout == cli("--version").out
+        wrong = subprocess.run([*module, "lable"], capture_output=True, text=True)
+        assert wrong.returncode == 2
+        assert one_line(wrong.stderr)
+
 
 class TestWrongUse:
     """Exit code 2 and one line that says how to put it right."""
