@@ -12,8 +12,9 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, cast
 
 import typer
@@ -47,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        with get_command(app).make_context("grounded-sam2", given) as context:
+        with (
+            _without_advice_of_pillow(),
+            get_command(app).make_context("grounded-sam2", given) as context,
+        ):
             context.command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
@@ -84,6 +88,15 @@ def console() -> NoReturn:
                 stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+@contextmanager
+def _without_advice_of_pillow() -> Iterator[None]:
+    """Do not tell of odd metadata, two lines a file: the picture itself is read or fails anyway."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:  # somebody who asks for warnings gets them
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def _fail(message: str, code: int) -> int:

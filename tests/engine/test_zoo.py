@@ -242,7 +242,6 @@ class TestLabels:
     def test_the_run_comes_to_its_end(self, zoo: Zoo) -> None:
         assert zoo.process.code == 0, zoo.process.text
 
-    @pytest.mark.xfail(strict=True, reason="what Pillow warns of comes through")
     def test_nobody_is_warned_of_what_does_not_matter(self, zoo: Zoo) -> None:
         """Each such file would put two lines into the progress bar."""
         assert "Warning" not in zoo.process.text
