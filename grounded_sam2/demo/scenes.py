@@ -12,7 +12,6 @@ blur, noise, rotation, scale, and shapes that hide parts of each other.
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from grounded_sam2.demo.painting import Exposure, Shadow, background, coverage, fill
 from grounded_sam2.results import Image
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "make_scenes",
     "outline",
     "place",
+    "random_size",
     "render",
 ]
 
@@ -50,7 +51,6 @@ MIN_RADIUS, MAX_RADIUS = 0.11, 0.25
 """Circumscribed radius as a share of the picture's shorter side."""
 MIN_VISIBLE = 0.6
 """A shape that is hidden more than this is hard to name even for people: place it elsewhere."""
-_SUBPIXEL_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def make_scene(seed: int, size_hw: tuple[int, int] | None = None) -> Scene:
         size_hw: height and width in pixels; ``None`` lets the seed choose (208 to 320 a side).
     """
     rng = np.random.default_rng([seed, 0x5CE9E])
-    height, width = size_hw or _random_size(rng)
+    height, width = size_hw or random_size(rng)
     sprites = place(rng, (height, width), count=int(rng.integers(1, 7)))
     return render(rng, (height, width), sprites)
 
@@ -133,7 +133,7 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
                 radius=radius,
                 angle=rng.uniform(0, 2 * np.pi),
             )
-            silhouette = _coverage(sprite, size_hw) > 0.5
+            silhouette = coverage(outline(sprite), size_hw) > 0.5
             remaining = [mask & ~silhouette for mask in visible]
             hides = any(
                 left.sum() < MIN_VISIBLE * whole.sum()
@@ -154,16 +154,16 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
 
 def render(rng: np.random.Generator, size_hw: tuple[int, int], sprites: Sequence[Sprite]) -> Scene:
     """Paint sprites, back to front, on a random background under random light."""
-    canvas = _background(rng, size_hw)
+    canvas = background(rng, size_hw)
     masks: list[NDArray[np.bool_]] = []
     for sprite in sprites:
-        coverage = _coverage(sprite, size_hw)
-        if rng.random() < 0.5:  # a soft shadow below, which is not part of the shape
-            canvas *= 1 - _shadow(rng, coverage, sprite.radius)[..., None]
-        canvas += coverage[..., None] * (_fill(rng, sprite, size_hw) - canvas)
-        solid = coverage > 0.5
+        covered = coverage(outline(sprite), size_hw)
+        if rng.random() < 0.5:
+            canvas *= 1 - Shadow.draw(rng).darkening(covered, sprite.radius)[..., None]
+        canvas += covered[..., None] * (fill(rng, COLOURS[sprite.colour], size_hw) - canvas)
+        solid = covered > 0.5
         masks = [*(mask & ~solid for mask in masks), solid]
-    image = _photograph(rng, canvas)
+    image = Exposure.draw(rng, size_hw).photograph(rng, canvas)
     objects = tuple(
         SceneObject(sprite.colour, sprite.shape, mask, _extent(mask))
         for sprite, mask in zip(sprites, masks, strict=True)
@@ -202,105 +202,12 @@ def _regular(corners: int) -> NDArray[np.float64]:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _random_size(rng: np.random.Generator) -> tuple[int, int]:
+def random_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Choose height and width in pixels, 208 to 320 a side."""
     height = int(rng.integers(208, 321))
     return height, int(np.clip(height * rng.uniform(0.8, 1.25), 208, 320))
-
-
-def _coverage(sprite: Sprite, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Share of each pixel that the sprite covers, ``(h, w)`` in [0, 1]."""
-    canvas = np.zeros(size_hw, np.uint8)
-    # OpenCV puts integer coordinates on pixel centres, ours are on pixel edges: hence the half.
-    rings = [
-        np.round((ring - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for ring in outline(sprite)
-    ]
-    cv2.fillPoly(canvas, rings, 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
-    return np.divide(canvas, 255, dtype=np.float32)
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-def _blotches(
-    rng: np.random.Generator, size_hw: tuple[int, int], cells: int
-) -> NDArray[np.float32]:
-    """Smooth random field in [-1, 1], ``(h, w)``."""
-    coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
-    return cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
-
-
-def _waves(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Stripes of a random direction and width in [-1, 1], ``(h, w)``."""
-    height, width = size_hw
-    angle, period = rng.uniform(0, np.pi), rng.uniform(8, 40)
-    columns = np.arange(width, dtype=np.float32)[None, :]
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    along = np.float32(np.cos(angle)) * columns + np.float32(np.sin(angle)) * rows
-    return np.sin(along * np.float32(2 * np.pi / period) + np.float32(rng.uniform(0, 6)))
-
-
-def _texture(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    kind = rng.integers(4)
-    if kind == 0:
-        return _blotches(rng, size_hw, int(rng.integers(3, 12)))
-    if kind == 1:
-        return _waves(rng, size_hw)
-    if kind == 2:
-        return np.sign(_waves(rng, size_hw) * _waves(rng, size_hw))  # checks
-    return _blotches(rng, size_hw, 2)
-
-
-def _hsv(hue_degrees: float, saturation: float, value: float) -> NDArray[np.float32]:
-    return 255 * np.array(
-        colorsys.hsv_to_rgb(hue_degrees % 360 / 360, saturation, value), np.float32
-    )
-
-
-def _background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Muted, textured, with grey clutter: ``(h, w, 3)`` in [0, 255]."""
-    hue, saturation = rng.uniform(0, 360), rng.uniform(0, 0.22)
-    dark, bright = sorted(rng.uniform(0.15, 0.95, 2))
-    blend = 0.5 + 0.5 * _texture(rng, size_hw)[..., None]
-    canvas = _hsv(hue, saturation, dark) * (1 - blend) + _hsv(hue, saturation, bright) * blend
-    canvas = np.ascontiguousarray(canvas, np.float32)
-    height, width = size_hw
-    for _ in range(int(rng.integers(0, 5))):
-        ends = rng.uniform(0, [width, height], (2, 2)).astype(int)
-        grey = [float(rng.uniform(20, 235))] * 3
-        start, end = (int(ends[0, 0]), int(ends[0, 1])), (int(ends[1, 0]), int(ends[1, 1]))
-        cv2.line(canvas, start, end, grey, int(rng.integers(1, 5)), cv2.LINE_AA)
-    return canvas
-
-
-def _fill(
-    rng: np.random.Generator, sprite: Sprite, size_hw: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Colour of the sprite at every pixel, ``(h, w, 3)``."""
-    hue, jitter = COLOURS[sprite.colour]
-    colour = _hsv(hue + rng.uniform(-jitter, jitter), rng.uniform(0.7, 1.0), rng.uniform(0.65, 1.0))
-    strength = rng.uniform(0.0, 0.16)
-    return colour * (1 + strength * _texture(rng, size_hw))[..., None]
-
-
-def _shadow(
-    rng: np.random.Generator, coverage: NDArray[np.float32], radius: float
-) -> NDArray[np.float32]:
-    """Darkening beside a shape, ``(h, w)`` in [0, 0.5]."""
-    offset = rng.uniform(-0.25, 0.25, 2) * radius
-    move = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], np.float32)
-    moved = cv2.warpAffine(coverage, move, coverage.shape[::-1])
-    softness = max(1.0, 0.12 * radius)
-    return rng.uniform(0.15, 0.5) * cv2.GaussianBlur(moved, (0, 0), softness)
-
-
-def _photograph(rng: np.random.Generator, canvas: NDArray[np.float32]) -> Image:
-    """Uneven light, blur and sensor noise."""
-    size_hw = canvas.shape[:2]
-    light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * _blotches(rng, size_hw, 2))
-    picture = canvas * light[..., None]
-    if rng.random() < 0.4:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2))
-    picture += rng.uniform(1, 9) * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)

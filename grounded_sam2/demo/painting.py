@@ -1,0 +1,141 @@
+"""How the synthetic pictures are painted: backgrounds, fills, shadows, light and noise.
+
+What is random about a picture is drawn once, as a value (a fill, a `Shadow`, an `Exposure`), and
+then applied, so that a moving picture keeps its paint from frame to frame.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.results import Image
+
+__all__ = ["Exposure", "Shadow", "background", "coverage", "fill"]
+
+_SUBPIXEL_BITS = 4
+
+
+def coverage(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Share of each pixel that rings cover (all but the first are holes), ``(h, w)`` in [0, 1]."""
+    canvas = np.zeros(size_hw, np.uint8)
+    # OpenCV puts integer coordinates on pixel centres, ours are on pixel edges: hence the half.
+    corners = [np.round((ring - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for ring in rings]
+    cv2.fillPoly(canvas, corners, 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return np.divide(canvas, 255, dtype=np.float32)
+
+
+def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Muted, textured, with grey clutter: ``(h, w, 3)`` in [0, 255]."""
+    hue, saturation = rng.uniform(0, 360), rng.uniform(0, 0.22)
+    dark, bright = sorted(rng.uniform(0.15, 0.95, 2))
+    blend = 0.5 + 0.5 * _texture(rng, size_hw)[..., None]
+    canvas = _hsv(hue, saturation, dark) * (1 - blend) + _hsv(hue, saturation, bright) * blend
+    canvas = np.ascontiguousarray(canvas, np.float32)
+    height, width = size_hw
+    for _ in range(int(rng.integers(0, 5))):
+        ends = rng.uniform(0, [width, height], (2, 2)).astype(int)
+        grey = [float(rng.uniform(20, 235))] * 3
+        start, end = (int(ends[0, 0]), int(ends[0, 1])), (int(ends[1, 0]), int(ends[1, 1]))
+        cv2.line(canvas, start, end, grey, int(rng.integers(1, 5)), cv2.LINE_AA)
+    return canvas
+
+
+def fill(
+    rng: np.random.Generator, hue_and_jitter: tuple[float, float], size_hw: tuple[int, int]
+) -> NDArray[np.float32]:
+    """A colour near a hue, in degrees, lightly textured: ``(h, w, 3)``."""
+    hue, jitter = hue_and_jitter
+    colour = _hsv(hue + rng.uniform(-jitter, jitter), rng.uniform(0.7, 1.0), rng.uniform(0.65, 1.0))
+    strength = rng.uniform(0.0, 0.16)
+    return colour * (1 + strength * _texture(rng, size_hw))[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A soft shadow below a shape, which is not part of the shape."""
+
+    offset_xy: tuple[float, float]
+    """As a share of the shape's radius."""
+    strength: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Shadow:
+        """Choose a shadow."""
+        x, y = rng.uniform(-0.25, 0.25, 2)
+        return cls((x, y), rng.uniform(0.15, 0.5))
+
+    def darkening(self, covered: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+        """What it takes from the light beside a shape, ``(h, w)`` in [0, 0.5]."""
+        x, y = self.offset_xy
+        move = np.array([[1, 0, x * radius], [0, 1, y * radius]], np.float32)
+        moved = cv2.warpAffine(covered, move, covered.shape[::-1])
+        softness = max(1.0, 0.12 * radius)
+        return self.strength * cv2.GaussianBlur(moved, (0, 0), softness)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """Uneven light, blur and the strength of sensor noise."""
+
+    light: NDArray[np.float32]
+    """``(h, w)`` factor."""
+    blur: float | None
+    """Standard deviation in pixels."""
+    noise: float
+    """Standard deviation in grey levels."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, size_hw: tuple[int, int]) -> Exposure:
+        """Choose an exposure."""
+        light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * _blotches(rng, size_hw, 2))
+        blur = rng.uniform(0.4, 1.2) if rng.random() < 0.4 else None
+        return cls(light, blur, rng.uniform(1, 9))
+
+    def photograph(self, rng: np.random.Generator, canvas: NDArray[np.float32]) -> Image:
+        """Take the picture of a canvas; ``rng`` gives the noise."""
+        picture = canvas * self.light[..., None]
+        if self.blur is not None:
+            picture = cv2.GaussianBlur(picture, (0, 0), self.blur)
+        picture += self.noise * rng.standard_normal(picture.shape, dtype=np.float32)
+        return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+
+def _blotches(
+    rng: np.random.Generator, size_hw: tuple[int, int], cells: int
+) -> NDArray[np.float32]:
+    """Smooth random field in [-1, 1], ``(h, w)``."""
+    coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
+    return cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _waves(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Stripes of a random direction and width in [-1, 1], ``(h, w)``."""
+    height, width = size_hw
+    angle, period = rng.uniform(0, np.pi), rng.uniform(8, 40)
+    columns = np.arange(width, dtype=np.float32)[None, :]
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    along = np.float32(np.cos(angle)) * columns + np.float32(np.sin(angle)) * rows
+    return np.sin(along * np.float32(2 * np.pi / period) + np.float32(rng.uniform(0, 6)))
+
+
+def _texture(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    kind = rng.integers(4)
+    if kind == 0:
+        return _blotches(rng, size_hw, int(rng.integers(3, 12)))
+    if kind == 1:
+        return _waves(rng, size_hw)
+    if kind == 2:
+        return np.sign(_waves(rng, size_hw) * _waves(rng, size_hw))  # checks
+    return _blotches(rng, size_hw, 2)
+
+
+def _hsv(hue_degrees: float, saturation: float, value: float) -> NDArray[np.float32]:
+    return 255 * np.array(
+        colorsys.hsv_to_rgb(hue_degrees % 360 / 360, saturation, value), np.float32
+    )
