@@ -1,7 +1,8 @@
 """Models that need no weights, for testing code that labels.
 
 The fakes see pictures of things in plain colours: whatever has not the colour of the upper left
-pixel is a thing, and a caption means the things of the colour that it names.
+pixel is a thing, and a caption means the things of the colour that it names. `FakeTracker` knows a
+thing again by its colour and, among those of its colour, by its place.
 
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 5:25] = COLORS["red"]
@@ -13,16 +14,28 @@ They are deterministic, load no torch, and satisfy the Protocols of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.rle import encode
+from grounded_sam2.errors import PromptError
+from grounded_sam2.geometry.rle import Rle, encode
+from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
 
-__all__ = ["COLORS", "FakeDetector", "FakeSegmenter"]
+__all__ = [
+    "COLORS",
+    "FakeAnswers",
+    "FakeDetector",
+    "FakeEncoded",
+    "FakeSegmenter",
+    "FakeState",
+    "FakeTracker",
+]
 
 COLORS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),
@@ -32,6 +45,9 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
 }
 """Colours that `FakeDetector` knows, RGB."""
+
+_BACKGROUND, _NO_COLOR = -1, -2
+"""What stands in place of a colour where there is no thing, and for an object that is none."""
 
 
 class FakeDetector:
@@ -107,6 +123,203 @@ class FakeSegmenter:
             quality=np.full(len(boxes), self.quality, np.float32),
             complement=np.zeros(len(boxes), np.bool_),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FakeEncoded:
+    """A frame as `FakeTracker` sees it."""
+
+    colors: NDArray[np.int32]
+    """``(h, w)``: a colour's three bytes as one number; negative where there is no thing."""
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """See `grounded_sam2.models.protocols.Encoded`."""
+        height, width = self.colors.shape
+        return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class FakeState:
+    """What `FakeTracker` remembers: each object's colour and the centre of where it was last."""
+
+    memories: Mapping[int, tuple[int, float, float]]
+    """Colour, x and y by id, which rise."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """See `grounded_sam2.models.protocols.State`."""
+        return tuple(self.memories)
+
+    def without(self, ids: Collection[int]) -> FakeState:
+        """See `grounded_sam2.models.protocols.State`."""
+        return FakeState({i: memory for i, memory in self.memories.items() if i not in ids})
+
+    def only(self, ids: Collection[int]) -> FakeState:
+        """See `grounded_sam2.models.protocols.State`."""
+        return FakeState({i: memory for i, memory in self.memories.items() if i in ids})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FakeAnswers:
+    """What `FakeTracker` says of the objects of a frame."""
+
+    ids: tuple[int, ...]
+    quality: NDArray[np.float32]
+    score: NDArray[np.float32]
+    found: tuple[Rle, ...]
+    colors: tuple[int, ...]
+
+    def masks(self) -> tuple[Rle, ...]:
+        """See `grounded_sam2.models.protocols.Answers`."""
+        return self.found
+
+    def only(self, ids: Collection[int]) -> FakeAnswers:
+        """See `grounded_sam2.models.protocols.Answers`."""
+        places = [place for place, each in enumerate(self.ids) if each in ids]
+        return FakeAnswers(
+            tuple(self.ids[place] for place in places),
+            self.quality[places],
+            self.score[places],
+            tuple(self.found[place] for place in places),
+            tuple(self.colors[place] for place in places),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[FakeAnswers]) -> FakeAnswers:
+        """See `grounded_sam2.models.protocols.Answers`."""
+        return cls(
+            tuple(each for part in parts for each in part.ids),
+            np.concatenate([part.quality for part in parts]),
+            np.concatenate([part.score for part in parts]),
+            tuple(each for part in parts for each in part.found),
+            tuple(each for part in parts for each in part.colors),
+        )
+
+
+class FakeTracker:
+    """Follows the connected areas of one colour.
+
+    An object is shown to it by a box, a point inside or a mask, and has the colour that most of
+    the things there have. On other frames it is the area of this colour that is nearest to where
+    it was last, however far; where there is none, it is absent.
+
+    Args:
+        quality: what it says of the mask of everything that is there; 0 of what is absent.
+    """
+
+    def __init__(self, *, quality: float = 0.8) -> None:
+        self.quality = quality
+
+    def encode(self, image: Image) -> FakeEncoded:
+        """See `grounded_sam2.models.protocols.Tracker`."""
+        red, green, blue = np.moveaxis(image.astype(np.int32), 2, 0)
+        colors = red << 16 | green << 8 | blue
+        return FakeEncoded(np.where(colors == colors[0, 0], np.int32(_BACKGROUND), colors))
+
+    def empty(self) -> FakeState:
+        """See `grounded_sam2.models.protocols.Tracker`."""
+        return FakeState({})
+
+    def propagate(
+        self, encoded: FakeEncoded, state: FakeState, frame: int, *, reverse: bool = False
+    ) -> FakeAnswers:
+        """See `grounded_sam2.models.protocols.Tracker`."""
+        found = {
+            i: (color, _nearest_part(encoded.colors == color, x, y))
+            for i, (color, x, y) in state.memories.items()
+        }
+        return self._answers(found, encoded.size_hw)
+
+    def prompt(
+        self,
+        encoded: FakeEncoded,
+        prompts: Mapping[int, TrackPrompt],
+        state: FakeState | None = None,
+        frame: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> FakeAnswers:
+        """See `grounded_sam2.models.protocols.Tracker`. What it remembers makes no difference."""
+        found = {i: _shown(encoded.colors, prompt) for i, prompt in prompts.items()}
+        return self._answers(found, encoded.size_hw)
+
+    def remember(
+        self,
+        encoded: FakeEncoded,
+        state: FakeState,
+        frame: int,
+        answers: FakeAnswers,
+        *,
+        prompted: Collection[int] = (),
+    ) -> FakeState:
+        """See `grounded_sam2.models.protocols.Tracker`."""
+        memories = dict(state.memories)
+        for i, color, mask in zip(answers.ids, answers.colors, answers.found, strict=True):
+            if mask.area:
+                left, top, right, bottom = mask.bbox_xyxy
+                memories[i] = color, (left + right) / 2, (top + bottom) / 2
+            elif i not in memories:
+                memories[i] = color, 0.0, 0.0
+        return FakeState(dict(sorted(memories.items())))
+
+    def save(self, state: FakeState) -> bytes:
+        """See `grounded_sam2.models.protocols.Tracker`."""
+        return json.dumps(list(state.memories.items())).encode()
+
+    def load(self, saved: bytes) -> FakeState:
+        """See `grounded_sam2.models.protocols.Tracker`."""
+        return FakeState({i: (color, x, y) for i, (color, x, y) in json.loads(saved)})
+
+    def _answers(
+        self, found: Mapping[int, tuple[int, NDArray[np.bool_]]], size_hw: tuple[int, int]
+    ) -> FakeAnswers:
+        there = np.array([mask.any() for _, mask in found.values()], np.bool_)
+        masks = [mask for _, mask in found.values()]
+        return FakeAnswers(
+            tuple(found),
+            np.where(there, self.quality, 0).astype(np.float32),
+            np.where(there, 5, -5).astype(np.float32),
+            tuple(encode(np.stack(masks))) if masks else (),
+            tuple(color for color, _ in found.values()),
+        )
+
+
+def _nearest_part(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.bool_]:
+    """The connected part whose box has its centre nearest to a point."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    left, top, width, height = stats[1:, :4].T
+    distance = np.hypot(left + width / 2 - x, top + height / 2 - y)
+    nearest: NDArray[np.bool_] = parts == 1 + int(np.argmin(distance))
+    return nearest
+
+
+def _shown(colors: NDArray[np.int32], prompt: TrackPrompt) -> tuple[int, NDArray[np.bool_]]:
+    """The colour of the object of a prompt, and its mask: ``(h, w)``."""
+    where = np.zeros(colors.shape, np.bool_)
+    x, y = 0, 0
+    if prompt.mask is not None:
+        where |= prompt.mask.decode()
+    elif prompt.box_xyxy is not None:
+        left, top = np.maximum(np.floor(prompt.box_xyxy[:2]), 0).astype(int)
+        right, bottom = np.ceil(prompt.box_xyxy[2:]).astype(int)
+        where[top:bottom, left:right] = True
+    elif prompt.points_xy is not None and prompt.point_labels is not None:
+        inside = prompt.points_xy[prompt.point_labels == 1].astype(int)
+        if not len(inside):
+            raise PromptError("track prompt: all points lie outside the object; give one inside")
+        x, y = inside[0].tolist()
+        where[y, x] = True
+    values, counts = np.unique(colors[where & (colors >= 0)], return_counts=True)
+    if not len(values):
+        return _NO_COLOR, np.zeros(colors.shape, np.bool_)
+    color = int(values[np.argmax(counts)])
+    if prompt.box_xyxy is None and prompt.mask is None:
+        _, parts = cv2.connectedComponents((colors == color).astype(np.uint8), connectivity=8)
+        where = parts == parts[y, x]
+    return color, where & (colors == color)
 
 
 def _boxes_of_parts(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

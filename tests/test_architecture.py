@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": GROUND | {"geometry"},
     "detections": VALUES,
     "drawing": VALUES,
-    "testing": VALUES,
+    "testing": VALUES | {"models.protocols"},
     "sources": VALUES | {"config"},
     "models": VALUES | SETTINGS,
     "tiling": VALUES | {"config", "models.protocols"},
