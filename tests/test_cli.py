@@ -463,9 +463,44 @@ class TestExportAndInfo:
             "warm: red box",
             "cold: blue box, white box",
             "images labeled",
-            "failed: broken.png",
+            "failed: broken.png: is not a picture",
         ):
             assert text in ran.out
+
+    def test_info_shows_the_first_failures_and_how_to_see_all(
+        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+    ) -> None:
+        for number in range(7):
+            (pictures / f"it's {number}.png").write_bytes(b"")
+        out = tmp_path / "la beled"
+        cli("label", pictures, "--ontology", ontology, "--out", out)
+        said = cli("info", out).out.splitlines()
+        assert sum(line.startswith("failed: ") for line in said) == 5
+        assert said[-1].startswith("… and 3 more failed; all of them: grounded-sam2 info ")
+        shown = cli(*shlex.split(said[-1].partition(": grounded-sam2 ")[2]))
+        first, *others = shown.out.splitlines()
+        assert first.startswith("broken.png: is not a picture")
+        assert others == [f"it's {number}.png: is empty (0 bytes)" for number in range(7)]
+
+    def test_info_of_the_failures_of_a_run_without_any(
+        self, cli: Cli, labeled: Path, pictures: Path, ontology: Path
+    ) -> None:
+        (pictures / "broken.png").unlink()
+        other = ("--new-run", "--min-confidence", "0.95")
+        cli("label", pictures, "--ontology", ontology, "--out", labeled, *other)
+        assert cli("info", labeled, "--failures").out == "nothing failed\n"
+        assert cli("info", labeled, "--failures", "--run", 1).out.startswith("broken.png: is not")
+
+    def test_info_names_the_run_whose_failures_are_not_all_shown(
+        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+    ) -> None:
+        for number in range(7):
+            (pictures / f"{number}.png").touch()
+        label = ("label", pictures, "--ontology", ontology, "--out", tmp_path / "out")
+        cli(*label)
+        cli(*label, "--new-run", "--min-confidence", "0.95")
+        assert cli("info", tmp_path / "out", "--run", 1).out.endswith(" --failures --run 1\n")
+        assert cli("info", tmp_path / "out").out.endswith(" --failures\n")
 
     @pytest.mark.parametrize("command", [["info"], ["export", "--format", "coco"]])
     def test_a_folder_without_labels(self, cli: Cli, command: list[str], tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from grounded_sam2.cli.failures import print_few_failures
 from grounded_sam2.cli.tables import print_export, say
 from grounded_sam2.pipeline import LabelResult
 from grounded_sam2.runner import RunSummary
@@ -146,10 +146,7 @@ def print_counts(store: LabelStore, summary: StoreSummary) -> None:
     for verdict, count in summary.set_aside.items():
         table.add_row(f"set aside: {_SET_ASIDE[verdict]}", str(count))
     Console().print(table)
-    for item, error in islice(store.failures(summary.run_id), _FEW):
-        say(f"failed: {item.item_id}: {error}")
-    if summary.failed > _FEW:
-        say(f"… and {summary.failed - _FEW} more failed")
+    print_few_failures(store, summary)
 
 
 def _captions_by_class(run: Run) -> Mapping[str, list[str]]:
