@@ -1,6 +1,6 @@
 """Everything that can be set, as frozen dataclasses read from YAML.
 
-A configuration has six sections. A file names only what it changes; every other value is the
+A configuration is made of sections. A file names only what it changes; every other value is the
 default written here, beside its reason. A key that does not exist is an error which names the
 nearest one, so that a typo never runs with the default instead.
 
@@ -29,6 +29,7 @@ __all__ = [
     "RuntimeConfig",
     "SegmenterConfig",
     "TilingConfig",
+    "TrackerConfig",
     "load_config",
 ]
 
@@ -90,6 +91,26 @@ class SegmenterConfig(CheckedSection):
     """What to do with a mask that lies mostly outside its box: ask again, or keep and mark it."""
     min_mask_quality: Fraction = 0.0
     """Masks with a lower predicted IoU are dropped. Off: a low score is for a person to judge."""
+
+
+@dataclass(frozen=True)
+class TrackerConfig(CheckedSection):
+    """SAM 2 in videos: how its memory works. The checkpoint is the segmenter's."""
+
+    section: ClassVar[str] = "tracker"
+
+    compat: Literal["sam2", "transformers"] = "sam2"
+    """Where the two differ. ``sam2``: a corrected frame is remembered as a prompted one, and the
+    masks of objects that were not prompted are remembered as chances whatever others are, so that
+    an object's track does not depend on its company. ``transformers``: neither."""
+    max_prompted_frames: Annotated[int, Range(2)] = 6
+    """Prompted frames that an object remembers: the first, and the last of the others. SAM 2 keeps
+    all, which would grow with the video; it was trained with up to 4."""
+    correction_window: CountInt = 0
+    """Frames back that may still be corrected: each costs a map per object, 0.5 MiB at full size.
+    What is tracked from text is corrected on the frame itself."""
+    objects_per_batch: PositiveInt = 64
+    """Objects that go through a GPU together. Bounds its memory, whatever their number."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +212,7 @@ class Config:
 
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     tiling: TilingConfig = field(default_factory=TilingConfig)
     cleanup: CleanupConfig = field(default_factory=CleanupConfig)
@@ -220,6 +242,7 @@ _SECTIONS: dict[str, type[CheckedSection]] = {
     for cls in (
         DetectorConfig,
         SegmenterConfig,
+        TrackerConfig,
         RuntimeConfig,
         TilingConfig,
         CleanupConfig,
