@@ -8,6 +8,7 @@ traceback.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -28,6 +29,11 @@ __all__ = ["console", "main"]
 _STOPPED = 130
 
 _WRONG_USE = (ConfigError, OntologyError, PromptError)
+
+_AGAIN = "run the same command again"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SQLITE_IS_FULL = ("is full", "disk I/O error")
+"""The second is what it says when the file that its log shares in memory cannot grow."""
 
 # Click's own class, which typer imports or carries with it, depending on its version.
 _UsageError = cast(Any, typer.BadParameter.__base__)
@@ -59,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = error.ctx.command_path if error.ctx else "grounded-sam2"
         return _fail(f"{error.format_message().rstrip('.')}. See '{path} --help'.", 2)
     except GroundedSAM2Error as error:
-        return _fail(str(error), 2 if isinstance(error, _WRONG_USE) else 1)
+        return _fail(_with_way_on(error), 2 if isinstance(error, _WRONG_USE) else 1)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(str(error), 1)
+        return _fail(_with_way_on(error), 1)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "stopped", _STOPPED)
     return 0
@@ -97,6 +103,23 @@ def _without_advice_of_pillow() -> Iterator[None]:
         if not sys.warnoptions:  # somebody who asks for warnings gets them
             warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
+
+
+def _with_way_on(error: Exception) -> str:
+    """The message, with what to do after it where a disk is full: a long run is not lost."""
+    message = str(error)
+    if _comes_of_a_full_disk(error) and _AGAIN not in message:
+        message += f"; free space and {_AGAIN}: nothing that was labeled is lost"
+    return message
+
+
+def _comes_of_a_full_disk(error: BaseException | None) -> bool:
+    import sqlite3
+
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in _SQLITE_IS_FULL)
+    full = isinstance(error, OSError) and error.errno in _NO_SPACE
+    return full or (error is not None and _comes_of_a_full_disk(error.__cause__))
 
 
 def _fail(message: str, code: int) -> int:

@@ -28,6 +28,7 @@ def says_how_to_repair(process: Any, folder: Path) -> bool:
         and process.text.count("\n") == 1
         and str(folder) in process.text
         and "space left" in process.text
+        and process.text.endswith("run the same command again: nothing that was labeled is lost\n")
     )
 
 
