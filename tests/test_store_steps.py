@@ -97,6 +97,36 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path):
     old.close()
 
 
+def test_a_store_without_videos_learns_of_them(tmp_path):
+    old = sqlite3.connect(tmp_path / "labels.db")
+    old.create_function("recipe_ontology", 1, lambda text: None)
+    old.create_function("recipe_without_ontology", 1, lambda text: text)
+    old.create_function("recipe_key", 1, lambda text: "key")
+    old.executescript("".join(STEPS[:2]))
+    old.execute(
+        "INSERT INTO runs VALUES (1, 'key', ?, '{}', '{}', '2026-01-01T00:00:00+00:00', 1, NULL)",
+        (Recipe(models={"detector": "d"}, config={}).to_json(),),
+    )
+    old.execute(
+        "INSERT INTO items (key, run_id, item_id, height, width, status) "
+        "VALUES (1, 1, 'a.jpg', 20, 30, 'done')"
+    )
+    old.execute(
+        "INSERT INTO objects (item_key, position, class_name, x_min, y_min, x_max, y_max, "
+        "track_id, origin) VALUES (1, 0, 'ball', 1, 2, 3, 4, 7, 'human')"
+    )
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 2")
+    old.commit()
+    old.close()
+    with LabelStore.create(tmp_path) as store:
+        [(item, labels)] = store.labels()
+        assert (item.item_id, item.frame_index, item.time) == ("a.jpg", None, None)
+        [ball] = labels.objects
+        assert (ball.track_id, ball.track_origin, ball.origin) == (7, None, "human")
+        assert store.videos() == []
+
+
 def test_a_new_store_has_the_present_version(tmp_path):
     with LabelStore.create(tmp_path):
         pass

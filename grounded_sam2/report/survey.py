@@ -97,8 +97,8 @@ def look_at(
         split = split_of(item, options.split, options.seed, by_folder=options.split_by == "folder")
         split_ids.append(splits.index(split))
         groups.append(item.group)
-        contents.append(0 if item.content_hash is None else _number(item.content_hash))
-        lots.append(_number(f"{options.seed} sample {item.content_hash or item.item_id}"))
+        contents.append(0 if item.content_hash is None else _number(item.content))
+        lots.append(_number(f"{options.seed} sample {item.content}"))
         measured.append(measure(labels, number, class_ids))
         if isinstance(seen_as, Unreadable):
             unreadable[seen_as.reason] += 1

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
+from grounded_sam2.errors import StoreError
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.runs.pairs import PairOfLabels, PicturePairs, check_two_runs, pair_labels
 from grounded_sam2.sources.names import UniqueIds
@@ -43,12 +44,18 @@ def merge_runs(
         Counts of the merged run.
 
     Raises:
-        StoreError: there is no such run, both are one, `min_iou` is not within 0 and 1, or another
-            process is writing.
+        StoreError: there is no such run, both are one, one holds videos, `min_iou` is not within 0
+            and 1, or another process is writing.
     """
     # What is read while the merged run is written is one state of the store.
     with LabelStore.open(folder) as before, LabelStore.create(folder) as store, before.snapshot():
         check_two_runs(before, first, second, min_iou)
+        for run_id in (first, second):
+            if before.videos(run_id):
+                raise StoreError(
+                    f"run {run_id} holds videos: the tracks of two runs cannot be merged; compare "
+                    "the runs, or export each"
+                )
         pairs = PicturePairs(before, first, second)
         runs = [before.run(run_id) for run_id in (first, second)]
         run = store.begin_run(

@@ -9,7 +9,6 @@ from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.matching import match_best
 from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label
-from grounded_sam2.store import Item
 from grounded_sam2.store.reader import StoreReader
 
 __all__ = ["PairOfLabels", "PicturePairs", "check_two_runs", "pair_labels"]
@@ -34,10 +33,10 @@ class PicturePairs:
     def __init__(self, store: StoreReader, first: int, second: int) -> None:
         self._ids: dict[str, list[str]] = {}
         for item in store.done_items(second):
-            self._ids.setdefault(_content(item), []).append(item.item_id)
+            self._ids.setdefault(item.content, []).append(item.item_id)
         self._second_of: dict[str, str] = {}
         for item in store.done_items(first):
-            same = self._ids.get(_content(item))
+            same = self._ids.get(item.content)
             if same:  # the same picture may be there under several names
                 other = item.item_id if item.item_id in same else same[0]
                 same.remove(other)
@@ -93,7 +92,3 @@ def check_two_runs(store: StoreReader, first: int, second: int, min_iou: float) 
         raise StoreError(f"run {first} twice: give two runs")
     if not 0 <= min_iou <= 1:
         raise StoreError(f"min_iou {min_iou}: must lie between 0 and 1")
-
-
-def _content(item: Item) -> str:
-    return item.content_hash or f"item {item.item_id}"

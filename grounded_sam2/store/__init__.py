@@ -15,6 +15,7 @@ from grounded_sam2.store.records import (
     Run,
     StoreSummary,
 )
+from grounded_sam2.store.video_records import StoredTrack, StoredVideo, VideoRecord, frame_id
 
 __all__ = [
     "Item",
@@ -26,4 +27,8 @@ __all__ = [
     "Registered",
     "Run",
     "StoreSummary",
+    "StoredTrack",
+    "StoredVideo",
+    "VideoRecord",
+    "frame_id",
 ]

@@ -15,41 +15,32 @@ A batch is one transaction, so that an item is there whole or not at all, howeve
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store.reader import StoreReader
 from grounded_sam2.store.records import Item, ItemResult, Pairs, Recipe, Registered, Run
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
     ITEM_COLUMNS,
-    LABEL_COLUMNS,
     candidate_to_row,
-    label_to_row,
     path_to_row,
     storable,
 )
-from grounded_sam2.store.schema import connect, hold_writer_lock, store_errors
+from grounded_sam2.store.schema import connect, hold_writer_lock
+from grounded_sam2.store.video_writer import VideoWriter
+from grounded_sam2.store.writer import check_masks
 
 __all__ = ["LabelStore"]
 
 
-class LabelStore(StoreReader):
+class LabelStore(VideoWriter):
     """The labels of one output folder. Opened with `create` or `open`; a context manager."""
 
     FILE_NAME = "labels.db"
-
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: sqlite3.Connection | None
-    ) -> None:
-        super().__init__(path, connection)
-        self._lock = lock
 
     @classmethod
     def create(cls, folder: str | Path) -> LabelStore:
@@ -118,8 +109,10 @@ class LabelStore(StoreReader):
         """Continue the run of a recipe, or begin it; either way it becomes the current run.
 
         If its ontology has changed, all its finished items become pending: what the models said
-        of them stays, and they are finished again by deciding anew. A new run takes over what the
-        models said from an earlier one, if they would say the same (`Recipe.says_the_same`).
+        of them stays, and they are finished again by deciding anew. With videos that cannot be: a
+        run of videos has its ontology in the recipe's ``config`` as well. A new run takes over
+        what the models said from an earlier one, if they would say the same
+        (`Recipe.says_the_same`).
 
         Args:
             recipe: what determines the labels.
@@ -133,7 +126,8 @@ class LabelStore(StoreReader):
         Raises:
             StoreError: the store holds runs of models in the same roles, all of other recipes, and
                 `new_run` is false. Names each difference to the last one. Runs that ended before
-                anything was written do not count, and are forgotten.
+                anything was written do not count, and are forgotten. Or it has videos, and its
+                ontology has changed.
         """
         runs = self.runs()
         known = self.run_of(recipe)
@@ -172,6 +166,11 @@ class LabelStore(StoreReader):
             else:
                 run_id = known.id
                 if known.ontology != ontology:
+                    if self.videos(run_id):
+                        raise StoreError(
+                            f"label store '{self.path}': the ontology has changed, and tracks "
+                            "cannot be decided anew; label into another folder"
+                        )
                     self._connection.execute(
                         "UPDATE runs SET ontology = ? WHERE id = ?",
                         (_json_or_null(ontology), run_id),
@@ -292,18 +291,12 @@ class LabelStore(StoreReader):
             f"{', '.join(f'{name} = excluded.{name}' for name in row)} RETURNING key",
             (run_id, storable(item.item_id), *row.values()),
         ).fetchall()
-        self._connection.execute("DELETE FROM objects WHERE item_key = ?", (key,))
         self._connection.execute("DELETE FROM candidates WHERE item_key = ?", (key,))
+        self._write_objects(key, item.item_id, labels)
         if labels is None:
             return
         candidates = () if result.findings is None else result.findings.candidates
-        masks = [found.mask for found in labels.objects] + [found.mask for found in candidates]
-        for mask in masks:
-            if mask is not None and mask.size_hw != labels.size_hw:
-                raise StoreError(
-                    f"item '{item.item_id}': a mask has size {mask.size_hw}, its picture "
-                    f"{labels.size_hw}; masks must have the size of the upright picture"
-                )
+        check_masks(item.item_id, labels.size_hw, [found.mask for found in candidates])
         self._connection.executemany(
             f"INSERT INTO candidates (item_key, position, verdict, {', '.join(CANDIDATE_COLUMNS)}) "
             f"VALUES (?, ?, ?{', ?' * len(CANDIDATE_COLUMNS)})",
@@ -312,14 +305,6 @@ class LabelStore(StoreReader):
                 for position, (candidate, verdict) in enumerate(
                     zip(candidates, result.verdicts, strict=True)
                 )
-            ],
-        )
-        self._connection.executemany(
-            f"INSERT INTO objects (item_key, position, {', '.join(LABEL_COLUMNS)}) "
-            f"VALUES (?, ?{', ?' * len(LABEL_COLUMNS)})",
-            [
-                (key, position, *label_to_row(label))
-                for position, label in enumerate(labels.objects)
             ],
         )
 
@@ -332,21 +317,6 @@ class LabelStore(StoreReader):
             "SELECT id FROM caption_sets WHERE captions = ?", (text,)
         )
         return int(set_id)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        if self._lock is None:
-            raise StoreError(
-                f"label store '{self.path}' is open for reading; use LabelStore.create to write"
-            )
-        with store_errors(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.rollback()
-                raise
 
 
 def _json_or_null(ontology: Pairs | None) -> str | None:

@@ -1,7 +1,8 @@
 """Everything that can be asked of a label store.
 
-Reading goes item by item in the order of their ids (by code point), in memory that does not grow
-with their number, so that a store of any size can be exported.
+Reading goes item by item in the order of their ids (by code point), then video by video and frame
+by frame, in memory that does not grow with their number, so that a store of any size can be
+exported.
 """
 
 from __future__ import annotations
@@ -9,33 +10,25 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from grounded_sam2.errors import StoreError
 from grounded_sam2.results import Findings, Labels
-from grounded_sam2.store.records import Item, KnownItem, Recipe, Run, StoreSummary
+from grounded_sam2.store.records import Item, KnownItem, StoreSummary
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
     ITEM_COLUMNS,
-    LABEL_COLUMNS,
     candidate_from_row,
     item_from_row,
-    label_from_row,
-    relative_path,
     storable,
 )
-from grounded_sam2.store.schema import store_errors
+from grounded_sam2.store.video_reader import VideoReader
 
 __all__ = ["StoreReader"]
 
 _ITEM = ", ".join(f"i.{name}" for name in ITEM_COLUMNS)
-_LABEL = ", ".join(f"o.{name}" for name in LABEL_COLUMNS)
 
 
-class StoreReader:
+class StoreReader(VideoReader):
     """The reading half of `LabelStore`.
 
     Where ``run_id`` is ``None``, the current run is meant: the one that was begun last. All
@@ -43,43 +36,8 @@ class StoreReader:
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
-        self._root = path.parent.resolve()
+        super().__init__(path, connection)
         self._caption_sets: dict[int, frozenset[str]] = {}  # they never change, and are few
-
-    @property
-    def folder(self) -> Path:
-        """The output folder. Paths in the store are relative to it."""
-        return self.path.parent
-
-    def relative(self, place: Path | str) -> str:
-        """A path as text that means the same after pictures and labels were moved together.
-
-        An address (text) is what it is.
-        """
-        return storable(place if isinstance(place, str) else relative_path(place, self._root))
-
-    def runs(self) -> list[Run]:
-        """All runs, the current one last; ``[]`` if nothing was ever labeled."""
-        return [_run(row) for row in self._rows(f"{_SELECT_RUNS} ORDER BY last_begun")]
-
-    def run(self, run_id: int | None = None) -> Run:
-        """One run."""
-        runs = self.runs()
-        if not runs:
-            raise StoreError(f"label store '{self.path}' holds no run yet; label a folder first")
-        if run_id is None:
-            return runs[-1]
-        for run in runs:
-            if run.id == run_id:
-                return run
-        ids = ", ".join(str(run.id) for run in runs)
-        raise StoreError(f"label store '{self.path}' has no run {run_id}; it has {ids}")
-
-    def run_of(self, recipe: Recipe) -> Run | None:
-        """The run of a recipe, if there is one."""
-        return next((run for run in self.runs() if run.recipe.key == recipe.key), None)
 
     def known(self, run_id: int, item_ids: Sequence[str]) -> dict[str, KnownItem]:
         """What a run has of these items, by the ids given; those that it lacks are left out."""
@@ -137,13 +95,16 @@ class StoreReader:
         return self._caption_sets[asked]
 
     def done_items(self, run_id: int | None = None) -> Iterator[Item]:
-        """Labeled items."""
+        """Labeled items, in the order of `labels`."""
+        run_id = self.run(run_id).id
         for row in self._rows(
-            f"SELECT {_ITEM} FROM items i "
-            "WHERE i.run_id = ? AND i.status = 'done' ORDER BY i.item_id",
-            self.run(run_id).id,
+            f"SELECT {_ITEM} FROM items i WHERE i.run_id = ? AND i.video_key IS NULL "
+            "AND i.status = 'done' ORDER BY i.item_id",
+            run_id,
         ):
             yield item_from_row(row, self._root)
+        for key, video in self._videos("TRUE", run_id):
+            yield from self._frame_items(key, video)
 
     def failures(self, run_id: int | None = None) -> Iterator[tuple[Item, str]]:
         """Items that could not be labeled, and why."""
@@ -155,33 +116,23 @@ class StoreReader:
             yield item_from_row(row, self._root), error
 
     def labels(self, run_id: int | None = None) -> Iterator[tuple[Item, Labels]]:
-        """Labeled items and their objects, one item in memory at a time.
+        """Labeled items and their objects, one item in memory at a time; frames come last.
 
         Items without objects come with empty `Labels`; pending and failed ones do not come.
         """
-        yield from self._labels("ORDER BY i.item_id, o.position", self.run(run_id).id)
+        run_id = self.run(run_id).id
+        yield from self._labels(
+            "i.run_id = ? AND i.video_key IS NULL", "i.item_id, o.position", run_id
+        )
+        for key, video in self._videos("TRUE", run_id):
+            yield from self._frames(key, video)
 
     def labels_of(self, run_id: int, item_id: str) -> Labels | None:
         """The objects of one item; ``None`` if it is not labeled."""
-        found = self._labels("AND i.item_id = ? ORDER BY o.position", run_id, storable(item_id))
-        return next((labels for _, labels in found), None)
-
-    def _labels(self, order: str, *values: object) -> Iterator[tuple[Item, Labels]]:
-        rows = self._rows(
-            f"SELECT {_ITEM}, {_LABEL} FROM items i LEFT JOIN objects o ON o.item_key = i.key "
-            f"WHERE i.run_id = ? AND i.status = 'done' {order}",
-            *values,
+        found = self._labels(
+            "i.run_id = ? AND i.item_id = ?", "o.position", run_id, storable(item_id)
         )
-        width = len(ITEM_COLUMNS)
-        for columns, of_item in groupby(rows, key=lambda row: row[:width]):
-            item = item_from_row(columns, self._root)
-            assert item.size_hw is not None, "a labeled item has a size"
-            objects = tuple(
-                label_from_row(row[width:], item.size_hw)
-                for row in of_item
-                if row[width] is not None  # the empty right side of an item without objects
-            )
-            yield item, Labels(size_hw=item.size_hw, objects=objects)
+        return next((labels for _, labels in found), None)
 
     def classes(self, run_id: int | None = None) -> list[str]:
         """The classes in the ontology's order; then, sorted, those that only objects name."""
@@ -232,38 +183,3 @@ class StoreReader:
             objects_per_class={name: objects.get(name, 0) for name in classes},
             set_aside=set_aside,
         )
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Everything read inside shows one state of the store, also while another process writes.
-
-        Nested, the outermost counts.
-        """
-        if self._connection.in_transaction:
-            yield
-            return
-        with store_errors(self.path):
-            self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.rollback()
-
-    def _rows(self, query: str, *values: object) -> Iterator[Any]:
-        with store_errors(self.path):
-            yield from self._connection.execute(query, values)
-
-
-_SELECT_RUNS = "SELECT id, recipe, ontology, settings, versions, created_at FROM runs"
-
-
-def _run(row: Sequence[Any]) -> Run:
-    run_id, recipe, ontology, settings, versions, created_at = row
-    return Run(
-        id=run_id,
-        recipe=Recipe.from_json(recipe),
-        ontology=None if ontology is None else tuple((c, n) for c, n in json.loads(ontology)),
-        settings=json.loads(settings),
-        versions=json.loads(versions),
-        created_at=created_at,
-    )

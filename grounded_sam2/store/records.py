@@ -129,7 +129,8 @@ class Item:
     item_id: str
     """Name within its source: a POSIX path relative to the source's root."""
     path: Path | None
-    """The picture's file; ``None`` for pictures that were never files."""
+    """The picture's file; ``None`` for pictures that were never files. For a frame of a video, the
+    file of the video, or the folder of its frames."""
     content_hash: str | None = None
     """SHA-256 of the file's bytes; ``None`` where the file could not be read."""
     size_hw: tuple[int, int] | None = None
@@ -139,6 +140,20 @@ class Item:
     """Items of one group (frames of one video) stay together in a split."""
     file_stamp: str | None = None
     """Size and modification time of the file: while they stand, its bytes need no hashing."""
+    frame_index: int | None = None
+    """Its number in the video, as of `grounded_sam2.results.VideoFrame`; ``None`` for a picture of
+    its own."""
+    time: float | None = None
+    """Seconds from the first frame of the video."""
+
+    @property
+    def content(self) -> str:
+        """What two items share that are the same picture, whatever they are called."""
+        if self.content_hash is None:
+            return f"item {self.item_id}"
+        if self.frame_index is None:
+            return self.content_hash
+        return f"{self.content_hash} frame {self.frame_index}"
 
 
 @dataclass(frozen=True, slots=True)

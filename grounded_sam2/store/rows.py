@@ -20,6 +20,7 @@ __all__ = [
     "item_from_row",
     "label_from_row",
     "label_to_row",
+    "path_from_row",
     "path_to_row",
     "relative_path",
     "storable",
@@ -34,6 +35,8 @@ ITEM_COLUMNS = (
     "exif_orientation",
     "group_id",
     "file_stamp",
+    "frame_index",
+    "frame_time",
 )
 LABEL_COLUMNS = (
     "class_name",
@@ -51,6 +54,7 @@ LABEL_COLUMNS = (
     "detected_y_min",
     "detected_x_max",
     "detected_y_max",
+    "track_origin",
 )
 CANDIDATE_COLUMNS = (
     "caption",
@@ -66,22 +70,24 @@ CANDIDATE_COLUMNS = (
 
 def item_from_row(row: Sequence[Any], root: Path) -> Item:
     """The item of a row of `ITEM_COLUMNS`; ``root`` is the resolved folder of the store."""
-    item_id, path, content_hash, height, width, orientation, group, stamp = row
+    item_id, path, content_hash, height, width, orientation, group, stamp, index, time = row
     return Item(
         item_id=item_id,
-        path=None if path is None else Path(os.path.normpath(root / os.fsdecode(path))),
+        path=path_from_row(path, root),
         content_hash=content_hash,
         size_hw=None if height is None else (height, width),
         exif_orientation=orientation,
         group=group,
         file_stamp=stamp,
+        frame_index=index,
+        time=time,
     )
 
 
 def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
     """The label of a row of `LABEL_COLUMNS`, on a picture of this size."""
     class_name, caption, x_min, y_min, x_max, y_max, counts, *rest = row
-    confidence, mask_quality, track_id, origin, *detected = rest
+    confidence, mask_quality, track_id, origin, *detected, track_origin = rest
     return Label(
         class_name=class_name,
         caption=caption,
@@ -92,6 +98,7 @@ def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
         track_id=track_id,
         origin=origin,
         detected_box_xyxy=None if detected[0] is None else tuple(detected),
+        track_origin=track_origin,
     )
 
 
@@ -112,6 +119,7 @@ def label_to_row(label: Label) -> tuple[Any, ...]:
         label.track_id,
         label.origin,
         *((None,) * 4 if detected is None else _corners(detected)),
+        label.track_origin,
     )
 
 
@@ -165,6 +173,11 @@ def path_to_row(path: Path | None, root: Path) -> str | bytes | None:
         return None
     relative = relative_path(path, root)
     return relative if storable(relative) == relative else os.fsencode(relative)
+
+
+def path_from_row(path: str | bytes | None, root: Path) -> Path | None:
+    """Inverse of `path_to_row`."""
+    return None if path is None else Path(os.path.normpath(root / os.fsdecode(path)))
 
 
 def storable(text: str) -> str:

@@ -85,6 +85,38 @@ STEPS = (
     UPDATE runs SET recipe = recipe_without_ontology(recipe);
     UPDATE OR IGNORE runs SET key = recipe_key(recipe);  -- of twins, one keeps its key
     """,
+    # Videos, whose frames are items.
+    """
+    CREATE TABLE videos (
+        key           INTEGER PRIMARY KEY,
+        run_id        INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        name          TEXT NOT NULL,
+        path,                               -- as of items: a file, or a folder of frames
+        content_hash  TEXT,
+        file_stamp    TEXT,
+        height        INTEGER,
+        width         INTEGER,
+        fps           REAL,
+        frame_count   INTEGER,              -- as its container says
+        stride        INTEGER NOT NULL,
+        done_until    INTEGER NOT NULL DEFAULT 0,  -- index of the first frame that is to come
+        broken_frames INTEGER NOT NULL DEFAULT 0,
+        finished      INTEGER NOT NULL DEFAULT 0,
+        error         TEXT,
+        UNIQUE (run_id, name)
+    );
+    CREATE TABLE tracker_states (           -- of unfinished videos
+        video_key INTEGER PRIMARY KEY REFERENCES videos (key) ON DELETE CASCADE,
+        state     BLOB NOT NULL
+    );
+    ALTER TABLE items ADD COLUMN video_key INTEGER REFERENCES videos (key) ON DELETE CASCADE;
+    ALTER TABLE items ADD COLUMN frame_index INTEGER;
+    ALTER TABLE items ADD COLUMN frame_time REAL;  -- seconds
+    CREATE UNIQUE INDEX frames_in_order ON items (video_key, frame_index)
+        WHERE video_key IS NOT NULL;
+    ALTER TABLE objects ADD COLUMN track_origin TEXT
+        CHECK (track_origin IN ('detected', 'forwards', 'backwards'));
+    """,
 )
 """What each version of the schema added. A step that was published is never changed."""
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from grounded_sam2.errors import StoreError
+from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.runs import ClassComparison, compare_runs
+from grounded_sam2.store import VideoRecord
 
 
 def test_matched_missed_and_extra(runs: Any) -> None:
@@ -63,3 +65,17 @@ def test_what_cannot_be_compared(runs: Any, second: int, min_iou: float, says: s
     runs.add({"a.jpg": []})
     with pytest.raises(StoreError, match=says):
         compare_runs(runs.store, 1, second, min_iou=min_iou)
+
+
+def test_frames_of_a_video_are_told_apart(runs: Any) -> None:
+    ids = [runs.add({}), runs.add({})]
+    for run_id, name, lefts in ((ids[0], "a", (0, 15)), (ids[1], "b", (15, 15))):
+        runs.store.begin_video(run_id, VideoRecord(name, None, (20, 30), content_hash="same"))
+        frames = [
+            TrackedFrame(index, index / 25, Labels((20, 30), (runs.box(left),)))
+            for index, left in enumerate(lefts)
+        ]
+        runs.store.write_frames(run_id, name, frames)
+    compared = compare_runs(runs.store, *ids)
+    assert (compared.images, compared.images_only_first, compared.images_only_second) == (2, 0, 0)
+    assert compared.total.matched == 1

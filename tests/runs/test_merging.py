@@ -9,7 +9,7 @@ import pytest
 from grounded_sam2.errors import StoreError
 from grounded_sam2.results import Label
 from grounded_sam2.runs import merge_runs
-from grounded_sam2.store import LabelStore
+from grounded_sam2.store import LabelStore, VideoRecord
 
 
 def merge(runs: Any, first: int, second: int, **options: Any) -> dict[str, list[Label]]:
@@ -123,3 +123,11 @@ def test_what_cannot_be_merged(runs: Any, tmp_path: Any) -> None:
     with pytest.raises(StoreError, match="holds no labels"):
         merge_runs(tmp_path / "absent", 1, 2)
     assert not (tmp_path / "absent").exists()
+
+
+def test_videos_are_not_merged(runs: Any) -> None:
+    first, second = runs.add({"a.jpg": []}), runs.add({})
+    runs.store.begin_video(second, VideoRecord("clip", None, size_hw=(20, 30)))
+    runs.store.close()
+    with pytest.raises(StoreError, match=rf"run {second} holds videos.*compare"):
+        merge_runs(runs.folder, first, second)

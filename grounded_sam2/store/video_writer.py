@@ -1,0 +1,162 @@
+"""Writing videos to a label store, a window of frames at a time.
+
+    video = store.begin_video(run.id, VideoRecord("clip.mp4", path, size_hw=(720, 1280)))
+    if not video.finished:
+        state = store.tracker_state(run.id, "clip.mp4")
+        ...  # track on from frame video.done_until
+        store.write_frames(run.id, "clip.mp4", window, state=state)
+        store.finish_video(run.id, "clip.mp4")
+
+A window and the tracker's state after it are one transaction: a run that was killed goes on from
+its last window as if nothing had been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.results import TrackedFrame
+from grounded_sam2.store.rows import path_to_row, storable
+from grounded_sam2.store.video_records import StoredVideo, VideoRecord, frame_id
+from grounded_sam2.store.writer import StoreWriter
+
+__all__ = ["VideoWriter"]
+
+
+class VideoWriter(StoreWriter):
+    """The half of `LabelStore` that writes videos."""
+
+    def begin_video(self, run_id: int, record: VideoRecord) -> StoredVideo:
+        """Continue a video, or begin it.
+
+        One that has changed since, or is to be labeled in other steps, begins anew: its frames are
+        forgotten (`VideoRecord.continues`). The error of an earlier attempt is forgotten too.
+
+        Returns:
+            The video, and where to go on with it.
+        """
+        known = self.video(run_id, record.name)
+        height, width = record.size_hw
+        row = {
+            "path": path_to_row(record.path, self._root),
+            "content_hash": record.content_hash,
+            "file_stamp": record.file_stamp,
+            "height": height,
+            "width": width,
+            "fps": record.fps,
+            "frame_count": record.frame_count,
+            "stride": record.stride,
+            "error": None,
+        }
+        with self._transaction():
+            if known is not None and not record.continues(known.record):
+                self._forget_video(run_id, record.name)
+            self._connection.execute(
+                f"INSERT INTO videos (run_id, name, {', '.join(row)}) "
+                f"VALUES (?, ?{', ?' * len(row)}) ON CONFLICT (run_id, name) DO UPDATE SET "
+                f"{', '.join(f'{name} = excluded.{name}' for name in row)}",
+                (run_id, storable(record.name), *row.values()),
+            )
+        return self._video(run_id, record.name)[1]
+
+    def write_frames(
+        self,
+        run_id: int,
+        video: str,
+        frames: Sequence[TrackedFrame],
+        *,
+        state: bytes | None = None,
+        done_until: int | None = None,
+        broken_frames: int | None = None,
+    ) -> None:
+        """Write a window of frames, all or nothing. Frames that are there are replaced.
+
+        Args:
+            run_id: the run.
+            video: name of a video of the run.
+            frames: labels, rounded as by `LabelStore.write_batch`; may be empty.
+            state: what the tracker needs to go on after these frames; replaces the earlier one.
+                Less than 1 GB, which is as much as SQLite holds in one value.
+            done_until: index of the first frame that is to come; right after the last of these if
+                absent. Never goes back.
+            broken_frames: how many frames of the video could not be decoded so far; as before if
+                absent.
+
+        Raises:
+            StoreError: the run has no such video, or a frame has another size than its video.
+        """
+        key, known = self._video(run_id, video)
+        size_hw = known.record.size_hw
+        with self._transaction():
+            for frame in frames:
+                self._write_frame(run_id, key, video, frame, size_hw)
+            if done_until is None:
+                done_until = max((frame.index + 1 for frame in frames), default=0)
+            self._connection.execute(
+                "UPDATE videos SET done_until = max(done_until, ?), "
+                "broken_frames = coalesce(?, broken_frames) WHERE key = ?",
+                (done_until, broken_frames, key),
+            )
+            self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
+            if state is not None:
+                self._connection.execute("INSERT INTO tracker_states VALUES (?, ?)", (key, state))
+
+    def finish_video(self, run_id: int, name: str) -> None:
+        """Note that a video is labeled to its end, and let go of the tracker's state.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        key, _ = self._video(run_id, name)
+        with self._transaction():
+            self._connection.execute("UPDATE videos SET finished = 1 WHERE key = ?", (key,))
+            self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
+
+    def fail_video(self, run_id: int, name: str, error: str) -> None:
+        """Note why a video cannot be labeled further. Its frames and the tracker's state stay.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        key, _ = self._video(run_id, name)
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE videos SET error = ? WHERE key = ?", (storable(error), key)
+            )
+
+    def forget_video(self, run_id: int, name: str) -> None:
+        """Drop a video with its frames; nothing happens if there is none of this name."""
+        with self._transaction():
+            self._forget_video(run_id, name)
+
+    def _forget_video(self, run_id: int, name: str) -> None:
+        self._connection.execute(
+            "DELETE FROM videos WHERE run_id = ? AND name = ?", (run_id, storable(name))
+        )
+
+    def _write_frame(
+        self, run_id: int, key: int, video: str, frame: TrackedFrame, size_hw: tuple[int, int]
+    ) -> None:
+        item_id = frame_id(video, frame.index)
+        if frame.labels.size_hw != size_hw:
+            raise StoreError(
+                f"item '{item_id}': has size {frame.labels.size_hw}, its video {size_hw}; all "
+                "frames of a video have one size"
+            )
+        ((item_key,),) = self._connection.execute(
+            "INSERT INTO items (run_id, item_id, height, width, group_id, status, video_key, "
+            "frame_index, frame_time) VALUES (?, ?, ?, ?, ?, 'done', ?, ?, ?) "
+            "ON CONFLICT (run_id, item_id) DO UPDATE SET frame_time = excluded.frame_time "
+            "RETURNING key",
+            (
+                run_id,
+                storable(item_id),
+                *size_hw,
+                storable(video),
+                key,
+                frame.index,
+                round(frame.time, 6),
+            ),
+        ).fetchall()
+        self._write_objects(item_key, item_id, frame.labels)
