@@ -192,6 +192,57 @@ class CleanupConfig(CheckedSection):
 
 
 @dataclass(frozen=True)
+class TrackingConfig(CheckedSection):
+    """How the detector's boxes become tracks in a video. Frames are counted as they are processed:
+    with a stride of 3, ten frames are thirty of the video."""
+
+    section: ClassVar[str] = "tracking"
+
+    detect_every: PositiveInt = 10
+    """Frames from one look of the detector to the next. New things wait a third of a second, and
+    are then followed back to where they entered; the detector costs as much as many tracks."""
+    cut_difference: Fraction = 0.3
+    """The detector also looks where colours differ from the frame before by more than this share of
+    the picture: a scene cut. A false alarm costs one look; 1 turns it off."""
+    match_iou: Fraction = 0.5
+    """Masks of a detection and of a track that agree so far are the same thing. Two things of a
+    class do not share half of their pixels."""
+    drift_iou: Fraction = 0.2
+    """A detection and a track of one class that agree less than `match_iou` but so far are the same
+    thing as well, and the track has drifted. Masks of neighbours overlap less."""
+    sure_confidence: Fraction = 0.5
+    """From here on a detection is believed alone: it starts a track that needs no second one, and
+    corrects a track that has drifted or whose mask is doubtful."""
+    low_quality: Fraction = 0.5
+    """A mask whose predicted IoU is below is doubtful: the tracker itself does not expect half of
+    it to be right."""
+    max_misses: PositiveInt = 3
+    """Looks of the detector in a row that do not find a track whose mask is doubtful, and end it.
+    A single miss is common; a track that the tracker is sure of is never ended so."""
+    min_hits: PositiveInt = 2
+    """Detections that a track needs unless one is sure; without them it was a mistake, and its
+    labels are taken back. A mistake in a video is carried from frame to frame. Each one above 1
+    lets frames wait for another `detect_every`; 1 turns it off."""
+    max_gone: PositiveInt = 60
+    """Frames without a trace after which a track ends and its memory is freed: two seconds. Until
+    then it comes back under its own id."""
+    revive_by: Literal["memory", "place"] = "place"
+    """What brings a track back. ``memory``: only the tracker, when it knows the thing again.
+    ``place``: also a detection of its class near the place where it was lost."""
+    revive_distance: Annotated[float, Range(0)] = 2.0
+    """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
+    fill_backwards: CountInt | Literal["auto"] = "auto"
+    """Frames through which a new thing is followed back to where it entered. ``auto``: all since
+    the detector last looked. What it has seen of so many frames is kept, and they wait; 0 turns it
+    off, as for a camera that is watched live."""
+
+    @property
+    def fill_frames(self) -> int:
+        """`fill_backwards` as a number."""
+        return self.detect_every if self.fill_backwards == "auto" else self.fill_backwards
+
+
+@dataclass(frozen=True)
 class ImageConfig(CheckedSection):
     """Limits of the image loader, against files that would take the machine down."""
 
@@ -216,6 +267,7 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     tiling: TilingConfig = field(default_factory=TilingConfig)
     cleanup: CleanupConfig = field(default_factory=CleanupConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     images: ImageConfig = field(default_factory=ImageConfig)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -246,6 +298,7 @@ _SECTIONS: dict[str, type[CheckedSection]] = {
         RuntimeConfig,
         TilingConfig,
         CleanupConfig,
+        TrackingConfig,
         ImageConfig,
     )
 }

@@ -29,6 +29,8 @@ class Decision:
     labels: Labels
     verdicts: tuple[Verdict, ...]
     """One per candidate."""
+    chosen: tuple[int, ...]
+    """Which of the candidates each label is."""
 
 
 def decide(
@@ -60,13 +62,17 @@ def decide(
     whole = np.flatnonzero(~are_parts(found, size_hw, config.tiling)).tolist()
     places, chosen = [places[i] for i in whole], [found[i] for i in whole]
     cleaned = clean_up(Labels(size_hw, tuple(chosen)), config.cleanup)
-    kept = {places[index] for index in cleaned.kept}
+    kept = [places[index] for index in cleaned.kept]
+    labels = sorted(
+        zip(cleaned.labels.objects, kept, strict=True), key=lambda each: _order(each[0])
+    )
     return Decision(
-        Labels(size_hw, tuple(sorted(cleaned.labels.objects, key=_order))),
+        Labels(size_hw, tuple(label for label, _ in labels)),
         tuple(
             "cleaned_up" if verdict == "label" and place not in kept else verdict
             for place, verdict in enumerate(verdicts)
         ),
+        tuple(place for _, place in labels),
     )
 
 
