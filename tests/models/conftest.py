@@ -100,6 +100,28 @@ def sam2_video() -> Sam2VideoModel:
     return Sam2VideoModel(config)
 
 
+def sam2_tracking() -> Sam2VideoModel:
+    """As `sam2_video`, wide enough for its memory attention, which takes maps of 64 channels."""
+    width = 128
+    wide = {"hidden_size": width}
+    config = Sam2VideoConfig(
+        vision_config={**HIERA, "fpn_hidden_size": width},
+        prompt_encoder_config={**PROMPTS, **wide},
+        mask_decoder_config={**DECODER, **wide},
+        image_size=SIDE,
+        memory_attention_hidden_size=width,
+        memory_attention_num_layers=2,
+        memory_attention_rope_feat_sizes=[GRID, GRID],
+        memory_attention_feed_forward_hidden_size=width,
+        memory_encoder_hidden_size=width,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=width,
+        memory_fuser_embed_dim=width,
+        memory_fuser_intermediate_dim=width,
+    )
+    return Sam2VideoModel(config)
+
+
 def edgetam() -> EdgeTamModel:
     return EdgeTamModel(EdgeTamConfig(**_image_parts(REPVIT)))
 
@@ -122,10 +144,11 @@ def edgetam_video() -> EdgeTamVideoModel:
 MODELS = {
     "sam2": sam2,
     "sam2_video": sam2_video,
+    "sam2_tracking": sam2_tracking,
     "edgetam": edgetam,
     "edgetam_video": edgetam_video,
 }
-SEEDS = {"sam2": 0, "sam2_video": 3, "edgetam": 3, "edgetam_video": 3}
+SEEDS = {"sam2": 0, "sam2_video": 3, "sam2_tracking": 4, "edgetam": 3, "edgetam_video": 3}
 """With these the masks on the tests' pictures are neither all nor nothing."""
 
 

@@ -90,13 +90,11 @@ class Answerer:
     ) -> tuple[Tensor, Tensor]:
         """One pass through the decoder: margins and quality of the chosen masks."""
         tokens, mask_cells = self._embed(rows)
-        masks, quality = self.decoder.decode(
-            features.rows(rows.picture.tolist()), tokens, mask_cells
-        )
-        choice = self.decoder.choose(masks, quality, multimask=multimask)
+        decoded = self.decoder.decode(features.rows(rows.picture.tolist()), tokens, mask_cells)
+        choice = self.decoder.choose(decoded, multimask=multimask)
         each = torch.arange(len(choice), device=self._device)
-        margins = self.decoder.in_reading_order(masks[each, choice]).float() - self._threshold
-        return margins, quality[each, choice].float()
+        logits = self.decoder.in_reading_order(decoded.masks[each, choice]).float()
+        return logits - self._threshold, decoded.quality[each, choice].float()
 
     def _embed(self, rows: PromptRows) -> tuple[Tensor, Tensor | None]:
         """Prompt tokens ``(n, t, C)``, and ``(n, C, g, g)`` if masks are given, in float32."""

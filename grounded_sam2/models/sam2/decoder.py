@@ -28,7 +28,7 @@ import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
 from torch import Tensor
 
-__all__ = ["CellFeatures", "MaskDecoder"]
+__all__ = ["CellFeatures", "Decoded", "MaskDecoder"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +57,27 @@ class CellFeatures:
         else:
             index = list(pictures)
         return CellFeatures(*(getattr(self, name)[index] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The answers to ``n`` prompts, four masks each.
+
+    The first mask is for prompts that leave no doubt, the other three are readings of one that
+    does: part, whole and thing around it.
+    """
+
+    masks: Tensor
+    """``(n, 4, 16·L)``: logits by cell; see `MaskDecoder.in_reading_order`."""
+    quality: Tensor
+    """``(n, 4)``: predicted IoU."""
+    tokens: Tensor
+    """``(n, t, C)``: what the decoder's own tokens, and those of the prompt, have become."""
+
+    def mask_tokens(self, choice: Tensor) -> Tensor:
+        """The token of the chosen mask of each: ``(n,)`` → ``(n, C)``."""
+        each = torch.arange(len(choice), device=choice.device)
+        return self.tokens[each, 2 + choice]
 
 
 class MaskDecoder:
@@ -108,32 +129,29 @@ class MaskDecoder:
         """
         quarters, halves, coarse = (feature.to(self.dtype) for feature in features)
         cells = rearrange(coarse, "b c h w -> b (h w) c") + self._no_mask
-        key, value, query = self._project(cells, 0)
         return CellFeatures(
             cells,
-            key,
-            value,
-            query,
+            *self._project(cells, 0),
             rearrange(halves, "b c (h y) (w x) -> b (h w) (y x) c", y=2, x=2)
             + self._decoder.upscale_conv1.bias,
             rearrange(quarters, "b c (h y v) (w x u) -> b (h w) (y x) (v u) c", y=2, x=2, v=2, u=2)
             + self._decoder.upscale_conv2.bias,
         )
 
+    def seen_as(self, features: CellFeatures, cells: Tensor) -> CellFeatures:
+        """The same picture with other coarse features, one for each row: ``(n, L, C)``."""
+        cells = cells.to(self.dtype) + self._no_mask
+        return CellFeatures(cells, *self._project(cells, 0), features.halves, features.quarters)
+
     def decode(
         self, rows: CellFeatures, prompt_tokens: Tensor, mask_cells: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Answer prompts: four masks each, and how good the model thinks they are.
+    ) -> Decoded:
+        """Answer prompts.
 
         Args:
             rows: features of the ``n`` rows, or of one picture that is shared by all.
             prompt_tokens: ``(n, t, C)``: embedded points and boxes.
             mask_cells: ``(n, C, g, g)``: embedded mask prompts, if there are any.
-
-        Returns:
-            Mask logits ``(n, 4, 16·L)`` by cell (see `in_reading_order`), and predicted IoU
-            ``(n, 4)``. The first mask is for prompts that leave no doubt, the other three are
-            readings of one that does: part, whole and thing around it.
         """
         count = len(prompt_tokens)
         first = torch.cat((self._tokens.expand(count, -1, -1), prompt_tokens.to(self.dtype)), dim=1)
@@ -150,16 +168,23 @@ class MaskDecoder:
         key = F.linear(cells, self._last.k_proj.weight).add_(self._key_positions[-1])
         read = _attend(self._last, tokens + first, key, self._last.v_proj(cells))
         tokens = self._decoder.transformer.layer_norm_final_attn(tokens + read)
-        return self._masks(tokens, cells, rows), self._decoder.iou_prediction_head(tokens[:, 1])
+        quality = self._decoder.iou_prediction_head(tokens[:, 1])
+        return Decoded(self._masks(tokens, cells, rows), quality, tokens)
 
-    def choose(self, masks: Tensor, quality: Tensor, *, multimask: bool) -> Tensor:
+    def score(self, decoded: Decoded) -> Tensor:
+        """How sure it is that what was asked for is in the picture: ``(n,)`` logits."""
+        scores: Tensor = self._decoder.pred_obj_score_head(decoded.tokens[:, 0])
+        return scores[:, 0]
+
+    def choose(self, decoded: Decoded, *, multimask: bool) -> Tensor:
         """Which of the four masks is the answer: ``(n,)`` ``int64``.
 
         With ``multimask`` the best by its own prediction of the last three. Without, the first,
         unless the checkpoint's configuration has ``dynamic_multimask_via_stability`` and the mask
         changes much when its threshold changes little: then, too, the best of the three.
         """
-        best = quality[:, 1:].argmax(dim=1) + 1
+        masks = decoded.masks
+        best = decoded.quality[:, 1:].argmax(dim=1) + 1
         if multimask:
             return best
         if not self._decoder.dynamic_multimask_via_stability:

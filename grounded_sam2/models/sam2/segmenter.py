@@ -74,7 +74,7 @@ class Sam2Segmenter:
         self.model = model
         self.device: torch.device = model.device
         self.options = options or SegmenterConfig()
-        self._processor = image_processor
+        self.image_processor = image_processor
         self._answerer = Answerer(
             model,
             mask_threshold=self.options.mask_threshold,
@@ -148,7 +148,7 @@ class Sam2Segmenter:
         sizes = tuple((image.shape[0], image.shape[1]) for image in images)
         if not images:
             return ImageEmbeddings(None, sizes)
-        inputs = self._processor(
+        inputs = self.image_processor(
             images=[reduced(image, self._side) for image in images],
             input_data_format="channels_last",
             device=self.device,

@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from grounded_sam2.models.sam2.decoder import MaskDecoder
+from grounded_sam2.models.sam2.decoder import Decoded, MaskDecoder
 
 CLASSES = {
     "sam2": "Sam2Model",
@@ -94,17 +94,20 @@ def test_agrees_with_the_model(
     decoder = MaskDecoder(model)
     rows = decoder.prepare(features).rows(pictures)
     cells = prompts[1] if given["masks"] else None
-    masks, quality = decoder.decode(rows, prompts[0][:, 0], cells)
-    torch.testing.assert_close(quality, expected_quality, rtol=1e-4, atol=1e-5)
+    decoded = decoder.decode(rows, prompts[0][:, 0], cells)
+    torch.testing.assert_close(decoded.quality, expected_quality, rtol=1e-4, atol=1e-5)
     scale = float(expected_masks.abs().max())
     assert scale > 0.1, "logits too small to tell anything"
     for index in range(4):
         torch.testing.assert_close(
-            decoder.in_reading_order(masks[:, index]),
+            decoder.in_reading_order(decoded.masks[:, index]),
             expected_masks[:, index],
             rtol=1e-4,
             atol=1e-5 * scale,
         )
+
+
+NO_TOKENS = torch.zeros(1, 0, 0)
 
 
 def cell_masks(decoder: MaskDecoder, values: list[float]) -> Tensor:
@@ -130,7 +133,9 @@ def test_an_unstable_first_mask_gives_way_to_the_best_of_three(
     decoder = MaskDecoder(transformers.Sam2Model.from_pretrained(checkpoints["sam2"]))
     quality = torch.tensor([[0.99, 0.1, 0.7, 0.6]])
     masks = cell_masks(decoder, values)
-    assert decoder.choose(masks, quality, multimask=multimask).tolist() == [choice]
+    assert decoder.choose(Decoded(masks, quality, NO_TOKENS), multimask=multimask).tolist() == [
+        choice
+    ]
 
 
 def test_the_checkpoint_can_switch_the_fallback_off(checkpoints: dict[str, Path]) -> None:
@@ -139,7 +144,7 @@ def test_the_checkpoint_can_switch_the_fallback_off(checkpoints: dict[str, Path]
     decoder = MaskDecoder(model)
     quality = torch.tensor([[0.1, 0.2, 0.7, 0.6]])
     masks = cell_masks(decoder, [0.01] * 100)
-    assert decoder.choose(masks, quality, multimask=False).tolist() == [0]
+    assert decoder.choose(Decoded(masks, quality, NO_TOKENS), multimask=False).tolist() == [0]
 
 
 def test_one_picture_is_shared_and_not_copied(model: Any, features: list[Tensor]) -> None:

@@ -19,6 +19,7 @@ from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import decode
 from grounded_sam2.models.protocols import Segmenter
 from grounded_sam2.models.sam2 import Prompts, Sam2Segmenter
+from grounded_sam2.models.sam2.decoder import Decoded
 from grounded_sam2.results import SegmentedMasks
 
 BOXES = [[3, 4, 40, 41], [20.5, 10, 69, 45], [0, 0, 70, 50]]
@@ -322,15 +323,13 @@ class Contrary:
         self.grid = segmenter._answerer.decoder.grid
         self.shown: list[Tensor | None] = []
 
-    def __call__(
-        self, rows: Any, tokens: Tensor, mask_cells: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Any, tokens: Tensor, mask_cells: Tensor | None = None) -> Decoded:
         self.shown.append(mask_cells)
         thing = torch.full((len(tokens), 4, self.grid**2, 16), -4.0)
         thing[:, :, self.grid + 1] = 4.0  # the second cell of the second row
         right = mask_cells is not None and self.learns
         quality = torch.full((len(tokens), 4), 0.6 if right else 0.9)
-        return (thing if right else -thing).flatten(2), quality
+        return Decoded((thing if right else -thing).flatten(2), quality, tokens)
 
 
 AROUND = [[14.0, 14.0, 34.0, 34.0], [0.0, 0.0, 64.0, 64.0]]

@@ -1,0 +1,591 @@
+"""Masks carried from frame to frame, all objects at once, in bounded memory.
+
+    tracker = Sam2Tracker.from_pretrained("tiny")
+    state = tracker.empty()
+    for frame, image in enumerate(frames):
+        encoded = tracker.encode(image)
+        answers = tracker.propagate(encoded, state, frame)
+        if frame == 0:
+            answers = tracker.prompt(encoded, {1: TrackPrompt(box_xyxy=box)})
+        state = tracker.remember(encoded, state, frame, answers)
+        masks = answers.masks()
+
+Nothing is kept but the state, which is a value: it may be copied, thrown away, cut down to some
+objects, written to a file. Frames are numbered as they are given; a number left out counts as time
+that passed.
+
+The results are those of ``Sam2VideoModel``, which takes one object at a time and keeps everything.
+In two conventions `transformers` differs from the original SAM 2; `TrackerConfig.compat` says which
+to follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grounded_sam2.config import Config, TrackerConfig
+from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.models.devices import memory_errors
+from grounded_sam2.models.pictures import reduced
+from grounded_sam2.models.portions import Portions
+from grounded_sam2.models.protocols import TrackPrompt
+from grounded_sam2.models.sam2.decoder import CellFeatures, Decoded, MaskDecoder
+from grounded_sam2.models.sam2.loading import load_sam2
+from grounded_sam2.models.sam2.masks import to_rles
+from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT, MemoryModules, resized
+from grounded_sam2.models.sam2.segmenter import Sam2Segmenter
+from grounded_sam2.models.sam2.track_state import Moment, ObjectMemory, Reach, TrackerState, batched
+from grounded_sam2.results import Image
+
+__all__ = ["EncodedFrame", "Sam2Tracker", "TrackAnswers"]
+
+_MASK_SCALE, _MASK_BIAS = 20.0, -10.0
+"""Logits that stand for a mask given by hand."""
+_CACHED_ELEMENTS = 2**22
+"""Size of a step's largest intermediate on a CPU: 16 MiB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedFrame:
+    """One frame, seen once by the vision encoder."""
+
+    cells: Tensor
+    """``(1, L, C)``: raw coarse features."""
+    first: CellFeatures
+    """For the mask decoder, without any memory."""
+    size_hw: tuple[int, int]
+    """Height and width of the picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackAnswers:
+    """Where ``n`` objects are in one frame."""
+
+    ids: tuple[int, ...]
+    quality: NDArray[np.float32]
+    """``(n,)``: predicted IoU of the mask."""
+    score: NDArray[np.float32]
+    """``(n,)``: logit that the object is in the picture; it is where this is above 0."""
+    logits: Tensor
+    """``(n, s, s)`` ``float32``: mask logits, `NO_OBJECT_LOGIT` where the object is absent."""
+    pointers: Tensor
+    """``(n, C)``."""
+    size_hw: tuple[int, int]
+    threshold: float
+    """Logit above which a pixel belongs to the mask."""
+    prompted: frozenset[int] = frozenset()
+    """Those of `ids` that were prompted on this frame."""
+    corrected: frozenset[int] = frozenset()
+    """Those of `prompted` that were looked for in the light of their memory as well."""
+    given: Mapping[int, Tensor] = field(default_factory=dict)
+    """Masks given by hand, ``(S, S)`` logits at the size of the model's input."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def masks(self) -> tuple[Rle, ...]:
+        """The masks at the size of the picture; empty where the object is absent."""
+        return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
+
+    def only(self, ids: Collection[int]) -> TrackAnswers:
+        """The answers about these objects, in the order they have here."""
+        return self._rows([row for row, each in enumerate(self.ids) if each in ids])
+
+    def in_order(self, ids: Sequence[int]) -> TrackAnswers:
+        """The answers about these objects, in the order given.
+
+        Raises:
+            ValueError: an id that is none of these.
+        """
+        return self._rows([self.ids.index(each) for each in ids])
+
+    def _rows(self, rows: list[int]) -> TrackAnswers:
+        ids = tuple(self.ids[row] for row in rows)
+        return replace(
+            self,
+            ids=ids,
+            quality=self.quality[rows],
+            score=self.score[rows],
+            logits=self.logits[rows],
+            pointers=self.pointers[rows],
+            prompted=self.prompted.intersection(ids),
+            corrected=self.corrected.intersection(ids),
+            given={each: mask for each, mask in self.given.items() if each in ids},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[TrackAnswers]) -> TrackAnswers:
+        """All objects of several answers about one frame; at least one."""
+        return cls(
+            tuple(each for part in parts for each in part.ids),
+            np.concatenate([part.quality for part in parts]),
+            np.concatenate([part.score for part in parts]),
+            torch.cat([part.logits for part in parts]),
+            torch.cat([part.pointers for part in parts]),
+            parts[0].size_hw,
+            parts[0].threshold,
+            frozenset(each for part in parts for each in part.prompted),
+            frozenset(each for part in parts for each in part.corrected),
+            {each: mask for part in parts for each, mask in part.given.items()},
+        )
+
+
+class Sam2Tracker:
+    """SAM 2 for video; satisfies `grounded_sam2.models.protocols.Tracker`.
+
+    Args:
+        model: a loaded ``Sam2VideoModel``, on its device, in evaluation mode.
+        image_processor: its ``Sam2ImageProcessor``.
+        options: how to track.
+        mask_threshold: logit above which a pixel belongs to the mask.
+
+    Raises:
+        CheckpointError: the model is none that can track.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        image_processor: Any,
+        options: TrackerConfig | None = None,
+        *,
+        mask_threshold: float = 0.0,
+    ) -> None:
+        if getattr(model.config, "model_type", None) != "sam2_video":
+            raise CheckpointError(
+                f"the model is of type {getattr(model.config, 'model_type', type(model))!r}; "
+                "tracking needs a SAM 2 checkpoint for video, such as 'tiny'"
+            )
+        self.model = model
+        self.device: torch.device = model.device
+        self.options = options or TrackerConfig()
+        self._threshold = mask_threshold
+        self.image_processor = image_processor
+        self._side: int = model.prompt_encoder.input_image_size
+        self._decoder = MaskDecoder(model)
+        with torch.inference_mode():
+            self._memory = MemoryModules(model)
+        config = model.config
+        attended = config.max_cond_frame_num
+        self.reach = Reach(
+            maps=config.num_maskmem - 1,
+            pointers=config.max_object_pointers_in_encoder - 1,
+            prompted=self.options.max_prompted_frames,
+            attended=None if attended == -1 else attended,
+            corrections=self.options.correction_window,
+        )
+        self._rows = Portions(self._objects_per_step())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        checkpoint: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        local_files_only: bool = False,
+        options: TrackerConfig | None = None,
+    ) -> Sam2Tracker:
+        """Load a checkpoint. Arguments and errors as of `Sam2Segmenter.from_pretrained`."""
+        model, processor = load_sam2(
+            checkpoint, device=device, dtype=dtype, local_files_only=local_files_only
+        )
+        return cls(model, processor, options)
+
+    @classmethod
+    def sharing(cls, segmenter: Sam2Segmenter, options: TrackerConfig | None = None) -> Sam2Tracker:
+        """A tracker that uses the model of a segmenter: one model in memory for both.
+
+        Raises:
+            CheckpointError: the model is none that can track.
+        """
+        return cls(
+            segmenter.model,
+            segmenter.image_processor,
+            options,
+            mask_threshold=segmenter.options.mask_threshold,
+        )
+
+    @classmethod
+    def from_config(cls, config: Config) -> Sam2Tracker:
+        """Load what the sections ``segmenter``, ``tracker`` and ``runtime`` say."""
+        return cls.sharing(Sam2Segmenter.from_config(config), config.tracker)
+
+    @memory_errors("tracker")
+    @torch.inference_mode()
+    def encode(self, image: Image) -> EncodedFrame:
+        """Run the vision encoder on a frame.
+
+        Args:
+            image: upright RGB, ``(h, w, 3)`` ``uint8``.
+        """
+        inputs = self.image_processor(
+            images=[reduced(image, self._side)],
+            input_data_format="channels_last",
+            device=self.device,
+            return_tensors="pt",
+        )
+        maps = self.model.get_image_features(inputs["pixel_values"].to(self.device))
+        quarters, halves, coarse = maps.fpn_hidden_states  # (HW, 1, C) each
+        cells = coarse.transpose(0, 1)
+        grid = self._decoder.grid
+        features = [
+            flat.permute(1, 2, 0).unflatten(2, (side, side))
+            for flat, side in (
+                (quarters, 4 * grid),
+                (halves, 2 * grid),
+                (coarse + self.model.no_memory_embedding.to(coarse.dtype), grid),
+            )
+        ]
+        return EncodedFrame(cells, self._decoder.prepare(features), image.shape[:2])
+
+    def empty(self) -> TrackerState:
+        """The state before any object."""
+        return TrackerState()
+
+    @memory_errors("tracker")
+    @torch.inference_mode()
+    def propagate(
+        self, encoded: EncodedFrame, state: TrackerState, frame: int, *, reverse: bool = False
+    ) -> TrackAnswers:
+        """Find all objects of a state in a frame.
+
+        Args:
+            encoded: the frame.
+            state: what is remembered of the frames before it; after it, if `reverse`.
+            frame: its number.
+            reverse: tracking goes back in time.
+
+        Returns:
+            Answers in the order of ``state.ids``; none for no objects.
+        """
+        return self._looked_for(encoded, state, state.ids, frame, reverse, None)
+
+    @memory_errors("tracker")
+    @torch.inference_mode()
+    def prompt(
+        self,
+        encoded: EncodedFrame,
+        prompts: Mapping[int, TrackPrompt],
+        state: TrackerState | None = None,
+        frame: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> TrackAnswers:
+        """Answer prompts on a frame.
+
+        Args:
+            encoded: the frame.
+            prompts: what is asked for each object.
+            state: objects that it holds are corrected: they are looked for in the light of what is
+                remembered, and of the prompt. Others are seen as on their first frame.
+            frame: number of the frame; needed for corrections.
+            reverse: tracking goes back in time; only matters for corrections.
+
+        Returns:
+            Answers in the order of the prompts.
+
+        Raises:
+            PromptError: a mask of another size than the frame; a correction without `frame`.
+        """
+        for number, asked in prompts.items():
+            if asked.mask is not None and asked.mask.size_hw != encoded.size_hw:
+                raise PromptError(
+                    f"object {number}: its mask has size {asked.mask.size_hw}, the frame "
+                    f"{encoded.size_hw}; give masks of the size of the upright frame"
+                )
+        known = state.objects if state is not None else {}
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for number, asked in prompts.items():
+            if asked.mask is None:
+                groups.setdefault((_points_of(asked), number in known), []).append(number)
+        parts = [
+            self._masks_given(encoded, number, asked.mask)
+            for number, asked in prompts.items()
+            if asked.mask is not None
+        ]
+        for (_, correction), numbers in groups.items():
+            points, labels = self._points([prompts[each] for each in numbers], encoded.size_hw)
+            if not correction or state is None:
+                parts.append(self._first_seen(encoded, numbers, points, labels))
+                continue
+            if frame is None:
+                raise PromptError(
+                    f"object {numbers[0]} is corrected: say which frame this is, as in propagate"
+                )
+            clicks = points, labels
+            parts.append(self._looked_for(encoded, state, numbers, frame, reverse, clicks))
+        if not parts:
+            return self._none(encoded)
+        return TrackAnswers.joined(parts).in_order(list(prompts))
+
+    @memory_errors("tracker")
+    @torch.inference_mode()
+    def remember(
+        self,
+        encoded: EncodedFrame,
+        state: TrackerState,
+        frame: int,
+        answers: TrackAnswers,
+        *,
+        prompted: Collection[int] = (),
+    ) -> TrackerState:
+        """The state after a frame.
+
+        Args:
+            encoded: the frame.
+            state: before it.
+            frame: its number.
+            answers: objects that are new to the state join it; objects of the state that are not
+                among them keep what they remember.
+            prompted: objects to which this frame is an example, besides those that were prompted.
+
+        Returns:
+            Another state; the one given stays as it is.
+        """
+        if not answers.ids:
+            return state
+        as_transformers = self.options.compat == "transformers"
+        examples = answers.prompted.union(prompted)
+        sharp = [each in examples or (as_transformers and bool(examples)) for each in answers.ids]
+        present = torch.from_numpy(answers.score > 0).to(self.device)
+        as_given = torch.tensor(sharp, device=self.device)
+
+        def on(portion: slice) -> Tensor:
+            logits = self._large(answers, portion)
+            return self._memory.encode(
+                encoded.cells, logits, present[portion], as_given[portion]
+            ).to(torch.bfloat16)
+
+        maps = torch.cat(self._rows.work(len(answers), on))
+        objects = dict(state.objects)
+        for row, number in enumerate(answers.ids):
+            # transformers remembers a correction as any other frame.
+            as_any = as_transformers and number in answers.corrected
+            moment = Moment(frame, answers.pointers[row], maps[row])
+            objects[number] = objects.get(number, ObjectMemory()).with_moment(
+                moment, self.reach, prompted=number in examples and not as_any
+            )
+        return TrackerState(objects)
+
+    def save(self, state: TrackerState) -> bytes:
+        """All of a state, exactly."""
+        return state.to_bytes()
+
+    def load(self, data: bytes) -> TrackerState:
+        """What `save` wrote.
+
+        Raises:
+            CheckpointError: it did not.
+        """
+        return TrackerState.from_bytes(data, self.device)
+
+    def _looked_for(
+        self,
+        encoded: EncodedFrame,
+        state: TrackerState,
+        ids: Sequence[int],
+        frame: int,
+        reverse: bool,
+        prompt: tuple[Tensor, Tensor] | None,
+    ) -> TrackAnswers:
+        """Objects in the light of their memories, and of points for all of them if given."""
+        if not ids:
+            return self._none(encoded)
+        parts: list[TrackAnswers] = []
+        for places, memories in batched(state, ids, frame, self.reach, reverse=reverse):
+
+            def on(
+                portion: slice, places: list[int] = places, memories: Any = memories
+            ) -> TrackAnswers:
+                some = memories.rows(portion)
+                features = self._decoder.seen_as(
+                    encoded.first, self._memory.condition(encoded.cells, some)
+                )
+                rows = places[portion]
+                points, labels = (
+                    self._no_points(len(rows))
+                    if prompt is None
+                    else (prompt[0][rows], prompt[1][rows])
+                )
+                number = 0 if prompt is None else points.shape[1]
+                numbers = [ids[row] for row in rows]
+                decoded = self._decoder.decode(features, self._tokens(points, labels))
+                corrected = frozenset(numbers if prompt is not None else ())
+                return self._answers(
+                    encoded,
+                    numbers,
+                    decoded,
+                    self._multimask(number, first=False),
+                    corrected,
+                    corrected,
+                )
+
+            parts += self._rows.work(len(places), on)
+        return TrackAnswers.joined(parts).in_order(ids)
+
+    def _first_seen(
+        self, encoded: EncodedFrame, numbers: Sequence[int], points: Tensor, labels: Tensor
+    ) -> TrackAnswers:
+        """Objects that are only prompted."""
+        multimask = self._multimask(points.shape[1], first=True)
+
+        def on(portion: slice) -> TrackAnswers:
+            tokens = self._tokens(points[portion], labels[portion])
+            some = numbers[portion]
+            return self._answers(
+                encoded,
+                some,
+                self._decoder.decode(encoded.first, tokens),
+                multimask,
+                frozenset(some),
+                frozenset(),
+            )
+
+        return TrackAnswers.joined(self._rows.work(len(numbers), on))
+
+    def _masks_given(self, encoded: EncodedFrame, number: int, mask: Rle) -> TrackAnswers:
+        """An object whose mask is known: the decoder only makes its pointer."""
+        whole = torch.from_numpy(mask.decode()).to(self.device)
+        present = bool(whole.any())
+        large = resized(whole[None, None].float(), self._side)
+        if large.shape[-2:] != whole.shape:
+            large = (large >= 0.5).float()
+        given = large * _MASK_SCALE + _MASK_BIAS
+        small = resized(given, 4 * self._decoder.grid)
+        model = self.model
+        hint = model.mask_downsample(large.to(model.mask_downsample.weight.dtype))
+        mask_cells = model.prompt_encoder.mask_embed(hint[:, 0][:, None])
+        features = self._decoder.seen_as(encoded.first, encoded.cells)
+        tokens = self._tokens(*self._no_points(1))
+        decoded = self._decoder.decode(features, tokens, mask_cells)
+        answer = self._answers(
+            encoded,
+            [number],
+            decoded,
+            self._multimask(0, first=True),
+            frozenset([number]),
+            frozenset(),
+        )
+        there = torch.tensor([present], device=self.device)
+        score = np.full(1, _MASK_SCALE * present + _MASK_BIAS, np.float32)
+        return TrackAnswers(
+            answer.ids,
+            answer.quality,
+            score,
+            small[:, 0],
+            self._memory.absent_pointers(answer.pointers, there),
+            answer.size_hw,
+            answer.threshold,
+            answer.prompted,
+            answer.corrected,
+            {number: given[0, 0]},
+        )
+
+    def _answers(
+        self,
+        encoded: EncodedFrame,
+        numbers: Sequence[int],
+        decoded: Decoded,
+        multimask: bool,
+        prompted: frozenset[int],
+        corrected: frozenset[int],
+    ) -> TrackAnswers:
+        choice = self._decoder.choose(decoded, multimask=multimask)
+        each = torch.arange(len(choice), device=self.device)
+        score = self._decoder.score(decoded).float()
+        present = score > 0
+        logits = self._decoder.in_reading_order(decoded.masks[each, choice]).float()
+        # A mask that is chosen for its stability leaves the token of the first.
+        named = choice if multimask else torch.zeros_like(choice)
+        return TrackAnswers(
+            tuple(numbers),
+            decoded.quality[each, choice].float().cpu().numpy(),
+            score.cpu().numpy(),
+            torch.where(present[:, None, None], logits, NO_OBJECT_LOGIT),
+            self._memory.pointers(decoded.mask_tokens(named), present),
+            encoded.size_hw,
+            self._threshold,
+            prompted,
+            corrected,
+        )
+
+    def _large(self, answers: TrackAnswers, portion: slice) -> Tensor:
+        """Mask logits at the size of the model's input, those given by hand as they are."""
+        large = resized(answers.logits[portion][:, None], self._side)[:, 0]
+        if answers.given:
+            for row, number in enumerate(answers.ids[portion]):
+                if number in answers.given:
+                    large[row] = answers.given[number]
+        return large
+
+    def _points(
+        self, asked: Sequence[TrackPrompt], size_hw: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Prompts of equally many points, boxes as their two corners: ``(n, p, 2)``, ``(n, p)``."""
+        scale = np.array([self._side / size_hw[1], self._side / size_hw[0]], np.float32)
+        points, labels = [], []
+        for each in asked:
+            corners = [] if each.box_xyxy is None else [each.box_xyxy.reshape(2, 2)]
+            clicks = [] if each.points_xy is None else [each.points_xy]
+            points.append(np.concatenate(corners + clicks) * scale)
+            of_clicks = [] if each.point_labels is None else each.point_labels.tolist()
+            labels.append([2, 3][: 2 * len(corners)] + of_clicks)
+        return (
+            torch.from_numpy(np.stack(points)).to(self.device),
+            torch.tensor(labels, device=self.device),
+        )
+
+    def _no_points(self, count: int) -> tuple[Tensor, Tensor]:
+        """The encoder needs something: a point to be ignored."""
+        return (
+            torch.zeros(count, 1, 2, device=self.device),
+            torch.full((count, 1), -1, device=self.device),
+        )
+
+    def _tokens(self, points: Tensor, labels: Tensor) -> Tensor:
+        tokens, _ = self.model.prompt_encoder(points[:, None], labels[:, None], None, None)
+        embedded: Tensor = tokens[:, 0]
+        return embedded
+
+    def _multimask(self, points: int, *, first: bool) -> bool:
+        config = self.model.config
+        return bool(
+            config.multimask_output_in_sam
+            and (first or config.multimask_output_for_tracking)
+            and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num
+        )
+
+    def _none(self, encoded: EncodedFrame) -> TrackAnswers:
+        nothing = np.zeros(0, np.float32)
+        side = 4 * self._decoder.grid
+        return TrackAnswers(
+            (),
+            nothing,
+            nothing,
+            torch.zeros(0, side, side, device=self.device),
+            torch.zeros(0, self.model.hidden_dim, device=self.device),
+            encoded.size_hw,
+            self._threshold,
+        )
+
+    def _objects_per_step(self) -> int:
+        """How many objects go through together: what a budget of memory allows."""
+        if self.device.type == "cpu":
+            return max(1, _CACHED_ELEMENTS // self._decoder.elements_per_row)
+        return self.options.objects_per_batch
+
+
+def _points_of(asked: TrackPrompt) -> int:
+    """Points of a prompt, a box counted as two."""
+    clicks = 0 if asked.points_xy is None else len(asked.points_xy)
+    return clicks + 2 * (asked.box_xyxy is not None)
