@@ -1,0 +1,22 @@
+"""Videos as pictures in an order: files, folders of frames, streams, cameras, generators."""
+
+from grounded_sam2.sources.videos.ahead import prefetched
+from grounded_sam2.sources.videos.endings import VIDEO_EXTENSIONS
+from grounded_sam2.sources.videos.opening import is_video, open_video
+from grounded_sam2.sources.videos.source import (
+    BrokenFrame,
+    BrokenFrames,
+    Selection,
+    VideoSource,
+)
+
+__all__ = [
+    "VIDEO_EXTENSIONS",
+    "BrokenFrame",
+    "BrokenFrames",
+    "Selection",
+    "VideoSource",
+    "is_video",
+    "open_video",
+    "prefetched",
+]

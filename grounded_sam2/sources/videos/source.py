@@ -1,0 +1,237 @@
+"""What a video is to the rest of the package: pictures in an order, each with a number and a time.
+
+    video = open_video("clip.mp4", stride=2)
+    for frame in video:                      # VideoFrame(index, time, image)
+        ...
+    video.broken                             # what could not be decoded
+
+Frames come one at a time and none is kept: a video of ten hours takes the memory of one of ten
+seconds. Numbers and times belong to the video, not to what is taken of it: frame 300 is the same
+picture, under the same number, whatever the stride, the range, and where reading was taken up.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from math import ceil, inf, isfinite
+from pathlib import Path
+
+from grounded_sam2.errors import ImageError, SourceError
+from grounded_sam2.results import Image, VideoFrame
+from grounded_sam2.sources.names import reason_of
+
+__all__ = ["BrokenFrame", "BrokenFrames", "PendingFrame", "Selection", "VideoSource"]
+
+_MOST_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenFrame:
+    """Something of a video that could not be read."""
+
+    index: int
+    """Number of the frame. Of a part that gave no frame at all: of the next one that came."""
+    time: float
+    """Seconds from the first frame; of a part that gave no frame, of the one before."""
+    reason: str
+
+
+@dataclass(slots=True)
+class BrokenFrames:
+    """What of a video could not be read so far."""
+
+    count: int = 0
+    first: list[BrokenFrame] = field(default_factory=list)
+    """At most 100 of them: a file of noise must not fill the memory."""
+
+    def add(self, index: int, time: float, error: BaseException) -> None:
+        """Write one down."""
+        self.count += 1
+        if len(self.first) < _MOST_KEPT:
+            self.first.append(BrokenFrame(index, time, reason_of(error)))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which frames of a video are taken.
+
+    Raises:
+        SourceError: a stride below 1, a time below 0 or not finite, or a range that is empty.
+    """
+
+    stride: int = 1
+    """Takes the frames whose number is a multiple of it, wherever the range begins."""
+    start: float | None = None
+    """Seconds from the first frame; the first frame taken is not earlier."""
+    end: float | None = None
+    """Seconds from the first frame; the last frame taken is earlier than this."""
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise SourceError(f"video: stride is {self.stride}; give 1 for every frame, 2 for half")
+        for name, value in (("start", self.start), ("end", self.end)):
+            if value is not None and not (isfinite(value) and value >= 0):
+                raise SourceError(f"video: {name} is {value:g}; give seconds from its beginning")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise SourceError(
+                f"video: it should be read from {self.start or 0:g} s to {self.end:g} s; "
+                "give an end after the start"
+            )
+
+    def takes(self, index: int, time: float) -> bool:
+        """Whether a frame is wanted."""
+        return index % self.stride == 0 and (self.start or 0) <= time and not self.is_over(time)
+
+    def is_over(self, time: float) -> bool:
+        """Whether neither this frame nor any later one is wanted."""
+        return self.end is not None and time >= self.end
+
+    def count_of(self, frame_count: int | None, fps: float) -> int | None:
+        """How many frames it takes, as if they came at even times; ``None`` for no end in sight."""
+        end = inf if frame_count is None else frame_count
+        if self.end is not None:
+            end = min(end, ceil(self.end * fps))
+        if end == inf:
+            return None
+        begin = min(end, ceil((self.start or 0) * fps))
+        return ceil(end / self.stride) - ceil(begin / self.stride)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFrame:
+    """A frame whose pixels are made when they are asked for."""
+
+    index: int
+    time: float
+    image: Callable[[], Image]
+    """Raises `ImageError` for a broken frame."""
+
+
+class VideoSource(ABC):
+    """Frames of one video; iterate to get them.
+
+    Args:
+        name: see the attribute.
+        path: see the attribute.
+        fps: see the attribute.
+        size_hw: see the attribute.
+        frame_count: see the attribute.
+        selection: which frames are taken.
+    """
+
+    name: str
+    """Stable name for its items: the file's name without ending, as text."""
+    path: Path | None
+    """The file or folder; ``None`` if it is none."""
+    fps: float
+    """Frames per second, on average, before any stride."""
+    size_hw: tuple[int, int]
+    """Height and width of every frame, upright, in pixels."""
+    frame_count: int | None
+    """Frames before any stride, as the video itself says: good for a progress bar, but damage and
+    careless programs make it wrong. ``None`` for a stream without end."""
+    broken: BrokenFrames
+    """What could not be read since `frames` was last begun."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        path: Path | None,
+        fps: float,
+        size_hw: tuple[int, int],
+        frame_count: int | None,
+        selection: Selection,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.fps = fps
+        self.size_hw = size_hw
+        self.frame_count = frame_count
+        self.selection = selection
+        self.broken = BrokenFrames()
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the first frame to the end of the last, before any selection; as reliable
+        as `frame_count`."""
+        return None if self.frame_count is None else self.frame_count / self.fps
+
+    @property
+    def expected_frames(self) -> int | None:
+        """About how many frames iterating gives; ``None`` for a stream without end."""
+        return self.selection.count_of(self.frame_count, self.fps)
+
+    def frames(self, start_index: int = 0) -> Iterator[VideoFrame]:
+        """The frames that were selected, in order. One that cannot be decoded is left out and
+        added to `broken`.
+
+        Args:
+            start_index: leave out frames with a lower number. Those that come are, to the last
+                pixel, what they would be without: all before them are decoded too, though no
+                picture is made of them.
+
+        Yields:
+            Frames of one size. Their arrays are the caller's.
+
+        Raises:
+            SourceError: it cannot be opened any more, or no frame lies in the range of time.
+        """
+        self.broken = broken = BrokenFrames()
+        met_any = start_index > 0  # what was read before is not known here
+        last_time = 0.0
+        with closing(self._pending(broken)) as pending:
+            for each in pending:
+                if self.selection.is_over(each.time):
+                    break
+                last_time = each.time
+                if not self.selection.takes(each.index, each.time):
+                    continue
+                met_any = True
+                if each.index < start_index:
+                    continue
+                frame = _loaded(each, broken)
+                del each  # what it was decoded from
+                if frame is not None:
+                    yield frame
+                del frame  # before the next is made
+        if not met_any:
+            raise SourceError(
+                f"video {self.name!r}: no frame with number divisible by {self.selection.stride} "
+                f"from {self.selection.start or 0:g} s on; its last is at {last_time:g} s"
+            )
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return self.frames()
+
+    def stamp(self) -> str | None:
+        """What tells this state of the video from others without reading it; ``None`` if nothing
+        does.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        return None
+
+    def content_hash(self) -> str | None:
+        """SHA-256 of its bytes, hexadecimal; reads all of them. ``None`` if it is no file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return None
+
+    @abstractmethod
+    def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
+        """All frames from the first on, in order, with rising numbers and times."""
+
+
+def _loaded(pending: PendingFrame, broken: BrokenFrames) -> VideoFrame | None:
+    try:
+        return VideoFrame(pending.index, pending.time, pending.image())
+    except ImageError as error:
+        broken.add(pending.index, pending.time, error)
+        return None

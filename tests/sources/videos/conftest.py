@@ -1,0 +1,82 @@
+"""Small videos, made by PyAV as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from grounded_sam2.results import Image
+
+SIZE = (48, 64)
+MakeVideo = Callable[..., Path]
+
+
+def picture(number: int, size_hw: tuple[int, int] = SIZE) -> Image:
+    """Grey that rises with the number of the frame, a red corner above left, a blue edge below."""
+    image = np.full((*size_hw, 3), 40 + number * 3 % 160, np.uint8)
+    image[:16, :16] = (220, 20, 20)
+    image[-8:] = (20, 20, 220)
+    return image
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> MakeVideo:
+    """Writes a video: ``make_video("a.mp4", 30, pts=[0, 40, 50], rotation=(90,))``."""
+
+    def make(
+        name: str = "clip.mp4",
+        count: int = 30,
+        *,
+        size_hw: tuple[int, int] = SIZE,
+        codec: str = "libx264",
+        pixels: str = "yuv420p",
+        rate: int = 25,
+        pts: Sequence[int] | None = None,
+        rotation: tuple[Any, ...] | None = None,
+        options: dict[str, str] | None = None,
+        pictures: Sequence[Image] | None = None,
+        setup: Callable[[Any], None] = lambda stream: None,
+    ) -> Path:
+        path = tmp_path / name
+        with av.open(path, "w") as container:
+            stream = container.add_stream(codec, rate=rate, options=options or {})
+            stream.height, stream.width = size_hw
+            stream.pix_fmt = pixels
+            if rotation is not None:
+                stream.set_display_rotation(*rotation)
+            if pts is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
+            setup(stream)
+            for number in range(count if pts is None else len(pts)):
+                image = picture(number, size_hw) if pictures is None else pictures[number]
+                frame = av.VideoFrame.from_ndarray(image, "rgb24")
+                frame.pts = number if pts is None else pts[number]
+                frame.time_base = Fraction(1, rate) if pts is None else Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_sound(tmp_path: Path) -> Callable[[], Path]:
+    """Writes a second of silence."""
+
+    def make() -> Path:
+        path = tmp_path / "sound.m4a"
+        with av.open(path, "w") as container:
+            stream = container.add_stream("aac", rate=8000)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
+            frame.sample_rate = 8000
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return make
