@@ -1,7 +1,8 @@
 """Containers opened, packets decoded, times told: the part that speaks with FFmpeg.
 
-Frames are decoded in slices, not several at once: on a damaged file, frame threads lose good frames
-beside broken ones, and which ones depends on the number of threads.
+FFmpeg decodes in one thread, beside the models'. With several, damage is told less well: threads
+for slices leave parts of a frame as they were in memory and call it good, threads for frames lose
+others beside it. One decodes 300 frames of 1920 × 1080 a second (H.264, on one core).
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def video_stream(container: InputContainer, shown: str, limits: ImageConfig) -> 
             check_size(context.width, context.height, max_pixels=limits.max_pixels)
     except ImageError as error:
         raise SourceError(f"video {shown!r}: {error}") from error
-    stream.thread_type = "SLICE"
+    stream.thread_type = "NONE"
     context.options = {"max_pixels": str(limits.max_pixels)}  # may change on the way
     return stream
 
