@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import (
     Annotated,
@@ -60,6 +61,7 @@ class CheckedSection:
                 object.__setattr__(self, name, float(value))
 
     @classmethod
+    @cache  # to evaluate annotations takes longer than to check values
     def hints(cls) -> dict[str, Any]:
         """Annotation of each key, in declared order."""
         hints = get_type_hints(cls, include_extras=True)
