@@ -12,7 +12,6 @@ Importing the package loads neither torch nor transformers: names are found when
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.results import Label, Labels
     from grounded_sam2.store import LabelStore
+
+    __version__: str
 
 __all__ = [
     "CaptionOntology",
@@ -46,16 +47,22 @@ _HOMES = {
     "load_config": "grounded_sam2.config",
 }
 
-try:
-    __version__ = version("grounded-sam2")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0.0.0"
-
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # a fifth of what --help loads
+
+    try:
+        return version("grounded-sam2")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0.0.0"
 
 
 def __dir__() -> list[str]:

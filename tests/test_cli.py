@@ -428,6 +428,15 @@ class TestExportAndInfo:
         assert cli("label", pictures, "--ontology", ontology, "--out", out).code == 0
         return out
 
+    def test_info_loads_nothing_that_makes_labels_or_datasets(self, labeled: Path) -> None:
+        code = (
+            "import sys; from grounded_sam2.cli import main; main(sys.argv[1:]); "
+            "heavy = {'torch', 'scipy', 'pyarrow', 'supervision'} & set(sys.modules); "
+            "sys.exit(f'loaded {heavy}' if heavy else 0)"
+        )
+        command = [sys.executable, "-c", code, "info", labeled]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
     def test_export_writes_another_format(self, cli: Cli, labeled: Path) -> None:
         ran = cli("export", labeled, "--format", "coco", "--segmentation", "polygons")
         assert ran.code == 0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from grounded_sam2.cli.run_tables import print_counts
 from grounded_sam2.cli.tables import say
-from grounded_sam2.importers import ImportSummary
-from grounded_sam2.runs import Comparison
 from grounded_sam2.store import LabelStore
+
+if TYPE_CHECKING:
+    from grounded_sam2.importers import ImportSummary
+    from grounded_sam2.runs import Comparison
 
 __all__ = ["print_comparison", "print_import"]
 

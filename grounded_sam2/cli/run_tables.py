@@ -11,12 +11,12 @@ from rich.table import Table
 
 from grounded_sam2.cli.failures import print_few_failures
 from grounded_sam2.cli.tables import print_export, say
-from grounded_sam2.pipeline import LabelResult
-from grounded_sam2.runner import RunSummary
 from grounded_sam2.store import LabelStore, Run, StoreSummary
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # else `info` would load all that makes labels
     from grounded_sam2.demo.run import DemoResult
+    from grounded_sam2.pipeline import LabelResult
+    from grounded_sam2.runner import RunSummary
 
 __all__ = [
     "print_counts",

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from grounded_sam2.exporters import ExportSummary
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.sources.names import printable
 
 if TYPE_CHECKING:
     import supervision as sv
 
+    from grounded_sam2.exporters import ExportSummary
     from grounded_sam2.report import ReportSummary
 
 __all__ = [

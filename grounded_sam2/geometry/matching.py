@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from grounded_sam2.errors import GeometryError
 
@@ -49,6 +48,8 @@ def match_best(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
     Returns:
         ``(k, 2)`` row and column, in order of rows; ``(0, 2)`` for an empty matrix.
     """
+    from scipy.optimize import linear_sum_assignment  # all of it takes 0.3 s to load
+
     worth = np.where((iou >= min_iou) & (iou > 0), iou, 0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
     pairs: NDArray[np.intp] = np.stack((rows, columns), axis=1)[worth[rows, columns] > 0]
