@@ -1,0 +1,12 @@
+"""Text to tracks: what the detector finds on some frames, the tracker carries through all others.
+
+    for frame in track_frames(frames, detector, tracker, ontology, config):
+        frame.labels  # one thing has one track_id in all frames
+
+Nothing here loads a model: whatever satisfies the Protocols will do.
+"""
+
+from grounded_sam2.tracking.checkpoints import Checkpoint
+from grounded_sam2.tracking.clip import ClipTracker, track_frames
+
+__all__ = ["Checkpoint", "ClipTracker", "track_frames"]

@@ -1,0 +1,52 @@
+"""What a track says of a frame, as a label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from grounded_sam2.config import Config
+from grounded_sam2.results import Label, TrackOrigin
+from grounded_sam2.tracking.sightings import Sight, Sighting
+from grounded_sam2.tracking.tracks import Track
+
+__all__ = ["carried", "detected"]
+
+
+def detected(track: Track, sight: Sight, thing: Sighting, config: Config) -> tuple[Label, ...]:
+    """The label on a frame where the detector found it: the tracker's mask, the detector's box.
+
+    None where the mask is worse than `SegmenterConfig.min_mask_quality`.
+    """
+    label = replace(
+        thing.label,
+        class_name=track.class_name,
+        mask=sight.mask,
+        mask_quality=sight.quality,
+        track_id=track.identity,
+        track_origin="detected",
+    )
+    if config.cleanup.boxes_from_masks:
+        label = replace(label, box_xyxy=sight.box_xyxy)
+    return _if_good((label,), sight, config)
+
+
+def carried(track: Track, sight: Sight, origin: TrackOrigin, config: Config) -> tuple[Label, ...]:
+    """The label on another frame: the confidence is that of the detection it was carried from.
+
+    None where the mask is worse than `SegmenterConfig.min_mask_quality`.
+    """
+    label = Label(
+        class_name=track.class_name,
+        caption=track.caption,
+        box_xyxy=sight.box_xyxy,
+        mask=sight.mask,
+        confidence=track.confidence,
+        mask_quality=sight.quality,
+        track_id=track.identity,
+        track_origin=origin,
+    )
+    return _if_good((label,), sight, config)
+
+
+def _if_good(labels: tuple[Label, ...], sight: Sight, config: Config) -> tuple[Label, ...]:
+    return labels if sight.quality >= config.segmenter.min_mask_quality else ()

@@ -1,0 +1,205 @@
+"""A frame that the detector looks at: what it says of the tracks, and what is new.
+
+The tracker's mask of a thing stays, because it knows the thing from many frames and the box only
+from this one. It is asked again with the box where the detector is sure and the mask has drifted
+or is doubtful, and where a thing is back that the tracker has lost; what it then says is taken if
+it agrees better with the mask that the box alone gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from grounded_sam2.config import Config, TrackingConfig
+from grounded_sam2.geometry import rle
+from grounded_sam2.models.protocols import Answers, State
+from grounded_sam2.tracking.backwards import Past
+from grounded_sam2.tracking.matching import Matches, match
+from grounded_sam2.tracking.now import Now
+from grounded_sam2.tracking.sightings import Sight, Sighting, Sightings, sights
+from grounded_sam2.tracking.tracks import Track, is_sure
+
+__all__ = ["Look", "look"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What is known of a frame, here without a look of the detector, which adds what follows."""
+
+    answers: Answers
+    """Of all tracks, also new ones."""
+    seen: Mapping[int, Sight]
+    """Of them, those that are there, by number."""
+    going_on: tuple[Track, ...]
+    """Tracks that were there before."""
+    begun: tuple[Track, ...] = ()
+    mistaken: tuple[Track, ...] = ()
+    """Tracks that end and were none, so that their labels are to be taken back."""
+    sighted: Mapping[int, Sighting] = field(default_factory=dict)
+    """What the detector found, by number of the track."""
+    prompted: frozenset[int] = frozenset()
+    """Tracks that this frame shows to the tracker."""
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """All that are followed from here on."""
+        return self.going_on + self.begun
+
+    @property
+    def lost(self) -> dict[int, Track]:
+        """Tracks that are gone, by identity; also if they were mistakes, as far as is known."""
+        everyone = (*self.going_on, *self.mistaken)
+        return {track.identity: track for track in everyone if track.number not in self.seen}
+
+    def answers_of_begun(self) -> Answers:
+        """What the tracker says of the new tracks."""
+        return self.answers.only([track.number for track in self.begun])
+
+    def with_past(self, past: Past, config: TrackingConfig) -> Look:
+        """After new tracks have been followed back: some are older ones that were lost."""
+        lost, older = self.lost, past.identities
+        found_again = set(older.values())
+        return replace(
+            self,
+            going_on=tuple(t for t in self.going_on if t.identity not in found_again),
+            mistaken=tuple(t for t in self.mistaken if t.identity not in found_again),
+            begun=tuple(
+                track.continuing(lost[older[track.number]], config)
+                if track.number in older
+                else track
+                for track in self.begun
+            ),
+        )
+
+
+def look(
+    found: Sightings,
+    tracks: Sequence[Track],
+    answers: Answers,
+    seen: Mapping[int, Sight],
+    state: State,
+    now: Now,
+) -> Look:
+    """Bring together what the detector finds on a frame and what the tracker says of it.
+
+    Args:
+        found: the detections.
+        tracks: all that are being followed.
+        answers: what the tracker says of them.
+        seen: of these, those that are there, by number.
+        state: what the tracker remembers.
+        now: the frame; the tracker is asked again where it must be corrected.
+    """
+    config = now.config
+    matches = match(found.things, tracks, seen, config)
+    sighted = {number: found.things[place] for place, number in matches.same.items()}
+    doubtful = [
+        (place, number)
+        for pairs in (matches.same, matches.drifted)
+        for place, number in pairs.items()
+        if is_sure(found.things[place].label.confidence, config.tracking)
+        and (place in matches.drifted or seen[number].quality < config.tracking.low_quality)
+    ]
+    asked = {n: found.things[p] for p, n in [*doubtful, *matches.returned.items()]}
+    again, corrected = _asked_again(asked, seen, state, now)
+    sighted.update({number: asked[number] for number in corrected})
+
+    by_number = {track.number: track for track in tracks}
+    replaced = _replaced(matches, found.things, by_number)
+    places = {*matches.new, *replaced}
+    places.update(place for place, n in matches.returned.items() if n not in corrected)
+    newcomers = [found.things[place] for place in sorted(places)]
+    known = {*matches.known.values(), *matches.drifted.values()}
+
+    going_on: list[Track] = []
+    mistaken: list[Track] = []
+    doubles = _doubles(tracks, sighted, {**seen, **corrected}, config)
+    for track in tracks:
+        number = track.number
+        if number in sighted:
+            going_on.append(track.detected(sighted[number].label, config.tracking))
+        elif number in replaced.values() or (number not in known and not track.is_confirmed):
+            mistaken.append(track)
+        elif number in known:
+            going_on.append(replace(track, misses=0))
+        elif number in seen and seen[number].quality < config.tracking.low_quality:
+            if track.misses + 1 < config.tracking.max_misses and number not in doubles:
+                going_on.append(replace(track, misses=track.misses + 1))
+        elif number not in doubles:
+            going_on.append(replace(track, misses=0) if number in seen else track)
+
+    numbers = {thing.number for thing in newcomers}
+    parts = [answers.only([each for each in answers.ids if each not in corrected])]
+    if again is not None:
+        parts.append(again.only(corrected))
+    if found.answers is not None:
+        parts.append(found.answers.only(numbers))
+    return Look(
+        answers=answers.joined(parts),
+        seen={**seen, **corrected, **{thing.number: thing.sight for thing in newcomers}},
+        sighted={**sighted, **{thing.number: thing for thing in newcomers}},
+        prompted=frozenset({*corrected, *numbers}),
+        going_on=tuple(going_on),
+        begun=tuple(Track.begun(t.number, t.label, config.tracking) for t in newcomers),
+        mistaken=tuple(mistaken),
+    )
+
+
+def _asked_again(
+    asked: Mapping[int, Sighting],
+    seen: Mapping[int, Sight],
+    state: State,
+    now: Now,
+) -> tuple[Answers | None, dict[int, Sight]]:
+    """What the tracker says when it is shown the boxes, and of that what is better than before."""
+    if not asked:
+        return None, {}
+    prompts = {number: thing.prompt() for number, thing in asked.items()}
+    answers: Answers = now.tracker.prompt(now.encoded, prompts, state, now.position)
+    better: dict[int, Sight] = {}
+    for number, sight in sights(answers).items():
+        alone = [asked[number].sight.mask]
+        agreement = float(rle.iou(alone, [sight.mask])[0, 0])
+        if number in seen:
+            is_better = agreement > float(rle.iou(alone, [seen[number].mask])[0, 0])
+        else:
+            is_better = agreement >= now.config.tracking.match_iou
+        if is_better:
+            better[number] = sight
+    return answers, better
+
+
+def _replaced(
+    matches: Matches, things: Sequence[Sighting], tracks: Mapping[int, Track]
+) -> dict[int, int]:
+    """Detections that know better what a thing is than the unconfirmed track that has it."""
+    better: dict[int, int] = {}
+    for place, number in matches.known.items():
+        label, track = things[place].label, tracks[number]
+        if track.is_confirmed or label.class_name == track.class_name or number in better.values():
+            continue
+        if (label.confidence or 0.0) > (track.confidence or 0.0):
+            better[place] = number
+    return better
+
+
+def _doubles(
+    tracks: Sequence[Track],
+    sighted: Mapping[int, Sighting],
+    seen: Mapping[int, Sight],
+    config: Config,
+) -> set[int]:
+    """Tracks that were not detected and lie on one that was: they have left what they followed."""
+    found = [t for t in tracks if t.number in sighted]
+    rest = [t for t in tracks if t.number in seen and t.number not in sighted]
+    overlap = rle.iou([seen[t.number].mask for t in rest], [seen[t.number].mask for t in found])
+    return {
+        track.number
+        for track, row in zip(rest, overlap, strict=True)
+        if any(
+            iou >= config.cleanup.nms_iou
+            and (config.cleanup.across_classes or track.class_name == other.class_name)
+            for iou, other in zip(row, found, strict=True)
+        )
+    }

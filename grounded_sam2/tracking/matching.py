@@ -1,0 +1,135 @@
+"""Which detection is which track.
+
+In this order, and each detection and each track at most once; where there is a choice, the pairs
+whose worth has the highest sum (the Hungarian method):
+
+1. *same*: one class, and the masks agree.
+2. *drifted*: one class, and the masks agree a little.
+3. *returned*: one class, and the track was lost near where the detection is, at about its size.
+4. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
+   Under `CleanupConfig.across_classes`, whatever class it is given.
+
+What is left then is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.config import Config
+from grounded_sam2.geometry import boxes, rle
+from grounded_sam2.geometry.matching import match_best
+from grounded_sam2.tracking.sightings import Sight, Sighting
+from grounded_sam2.tracking.tracks import Track
+
+__all__ = ["Matches", "match"]
+
+_MOST_GROWTH = 4.0
+"""A thing that returns has not become larger or smaller than this, by area: twice as near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What became of the detections of a frame: all by place among the detections."""
+
+    same: Mapping[int, int] = field(default_factory=dict)
+    """Number of the track."""
+    drifted: Mapping[int, int] = field(default_factory=dict)
+    returned: Mapping[int, int] = field(default_factory=dict)
+    known: Mapping[int, int] = field(default_factory=dict)
+    new: tuple[int, ...] = ()
+
+
+def match(
+    things: Sequence[Sighting],
+    tracks: Sequence[Track],
+    seen: Mapping[int, Sight],
+    config: Config,
+) -> Matches:
+    """Pair the detections of a frame with the tracks.
+
+    Args:
+        things: the detections.
+        tracks: all that are being followed.
+        seen: what the tracker sees of them on this frame, by number; the others are gone.
+        config: thresholds.
+    """
+    options = config.tracking
+    here = [track for track in tracks if track.number in seen]
+    overlap = rle.iou([t.sight.mask for t in things], [seen[t.number].mask for t in here])
+    one_class = _one_class(things, here)
+    left = _Left(len(things))
+    same = left.pair(here, np.where(one_class, overlap, 0), options.match_iou)
+    drifted = left.pair(here, np.where(one_class, overlap, 0), options.drift_iou)
+    returned: dict[int, int] = {}
+    if options.revive_by == "place":
+        lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
+        nearness = _nearness(things, lost, options.revive_distance)
+        returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
+    limits = np.where(one_class, options.match_iou, np.inf)
+    if config.cleanup.across_classes:
+        limits = np.minimum(limits, config.cleanup.merge_iou)
+    known: dict[int, int] = {}
+    if here:
+        # A limit may be 0; things that do not touch are never one
+        excess = np.where((overlap >= limits) & (overlap > 0), overlap, -1.0)
+        for place in left.things.copy():
+            nearest = int(np.argmax(excess[place]))
+            if excess[place, nearest] >= 0:
+                known[place] = here[nearest].number
+                left.things.remove(place)
+    return Matches(same, drifted, returned, known, tuple(left.things))
+
+
+class _Left:
+    """Detections and tracks that have no partner yet."""
+
+    def __init__(self, count: int) -> None:
+        self.things = list(range(count))
+        self._taken: set[int] = set()
+
+    def pair(
+        self, tracks: Sequence[Track], worth: NDArray[np.float64], least: float
+    ) -> dict[int, int]:
+        """Pair what is left by ``(n, m)`` worths; number of the track by place of the thing."""
+        columns = [i for i, track in enumerate(tracks) if track.number not in self._taken]
+        rows = self.things
+        pairs = {
+            rows[row]: tracks[columns[column]].number
+            for row, column in match_best(worth[np.ix_(rows, columns)], least).tolist()
+        }
+        self.things = [place for place in rows if place not in pairs]
+        self._taken.update(pairs.values())
+        return pairs
+
+
+def _one_class(things: Sequence[Sighting], tracks: Sequence[Track]) -> NDArray[np.bool_]:
+    """``(n, m)``."""
+    return np.array(
+        [[a.label.class_name == b.class_name for b in tracks] for a in things], np.bool_
+    ).reshape(len(things), len(tracks))
+
+
+def _nearness(
+    things: Sequence[Sighting], lost: Sequence[Track], farthest: float
+) -> NDArray[np.float64]:
+    """``(n, m)``: 1 at the place where a track was lost, 0 as far away as it may return, in its
+    sizes, and for what is much larger or smaller."""
+    found = np.array([thing.sight.box_xyxy for thing in things], np.float64).reshape(-1, 4)
+    places = np.array([track.place_xyxy for track in lost], np.float64).reshape(-1, 4)
+    offset = _centres(found)[:, None] - _centres(places)[None]
+    areas, were = boxes.areas(found)[:, None], boxes.areas(places)[None]
+    distance = np.hypot(offset[..., 0], offset[..., 1])
+    reach = farthest * np.sqrt(were)
+    nearness = np.maximum(1 - distance / np.where(reach > 0, reach, np.inf), 0) * (reach > 0)
+    alike = np.maximum(areas, were) <= _MOST_GROWTH * np.minimum(areas, were)
+    result: NDArray[np.float64] = nearness * alike
+    return result
+
+
+def _centres(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2

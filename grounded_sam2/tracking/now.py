@@ -1,0 +1,29 @@
+"""The frame at hand, and whom to ask about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grounded_sam2.config import Config
+from grounded_sam2.models.protocols import AnyTracker, Detector, Encoded
+from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.results import Image
+
+__all__ = ["Now"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Now:
+    """What every step on a frame needs."""
+
+    image: Image
+    encoded: Encoded
+    """The same, as the tracker sees it."""
+    position: int
+    """Its place in the sequence of frames that are processed, from 0."""
+    begins_scene: bool
+    detector: Detector
+    tracker: AnyTracker
+    ontology: CaptionOntology | None
+    """Captions and classes; ``None`` for tasks without captions."""
+    config: Config

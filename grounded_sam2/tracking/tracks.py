@@ -1,0 +1,85 @@
+"""What is known of a thing that is being followed: a value, and what happens to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from grounded_sam2.config import TrackingConfig
+from grounded_sam2.results import Label
+
+__all__ = ["Box", "Track", "is_sure"]
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One thing that is being followed."""
+
+    number: int
+    """Its id with the tracker."""
+    identity: int
+    """The `number` of the track that it turned out to be; its own, unless it did."""
+    class_name: str
+    caption: str
+    """Of the last detection; so is the confidence."""
+    confidence: float | None
+    hits: int
+    """Detections."""
+    is_confirmed: bool
+    """It was detected surely or often enough; the labels of others may still be taken back."""
+    misses: int = 0
+    """Looks of the detector in a row that did not find it while its mask was doubtful."""
+    gone: int = 0
+    """Frames in a row without a trace; 0 while it is there."""
+    place_xyxy: Box | None = None
+    """Where it was last, in this scene."""
+
+    @classmethod
+    def begun(cls, number: int, label: Label, config: TrackingConfig) -> Track:
+        """The track of a first detection."""
+        return cls(
+            number,
+            number,
+            label.class_name,
+            label.caption,
+            label.confidence,
+            hits=1,
+            is_confirmed=config.min_hits == 1 or is_sure(label.confidence, config),
+        )
+
+    def detected(self, label: Label, config: TrackingConfig) -> Track:
+        """After the detector has found it again."""
+        hits = min(self.hits + 1, config.min_hits)
+        return replace(
+            self,
+            caption=label.caption,
+            confidence=label.confidence,
+            hits=hits,
+            is_confirmed=self.is_confirmed
+            or hits >= config.min_hits
+            or is_sure(label.confidence, config),
+            misses=0,
+        )
+
+    def continuing(self, older: Track, config: TrackingConfig) -> Track:
+        """After it has turned out to be a track that was lost."""
+        hits = min(self.hits + older.hits, config.min_hits)
+        return replace(
+            self,
+            identity=older.identity,
+            hits=hits,
+            is_confirmed=self.is_confirmed or older.is_confirmed or hits >= config.min_hits,
+        )
+
+    def seen(self, place_xyxy: Box | None) -> Track:
+        """After a frame: where it was, or ``None`` for without a trace."""
+        if place_xyxy is None:
+            return replace(self, gone=self.gone + 1)
+        return replace(self, gone=0, place_xyxy=place_xyxy)
+
+
+def is_sure(confidence: float | None, config: TrackingConfig) -> bool:
+    """Whether a detection is believed alone. One without a confidence is: nothing speaks against
+    it."""
+    return confidence is None or confidence >= config.sure_confidence
