@@ -107,8 +107,8 @@ class TrackerConfig(CheckedSection):
     """Prompted frames that an object remembers: the first, and the last of the others. SAM 2 keeps
     all, which would grow with the video; it was trained with up to 4."""
     correction_window: CountInt = 0
-    """Frames back that may still be corrected: each costs a map per object, 0.5 MiB at full size.
-    What is tracked from text is corrected on the frame itself."""
+    """Of the frames that are remembered, so many of the last may still be corrected. Each costs a
+    map per object, 0.5 MiB at full size. What is tracked from text is corrected before that."""
     objects_per_batch: PositiveInt = 64
     """Objects that go through a GPU together. Bounds its memory, whatever their number."""
 

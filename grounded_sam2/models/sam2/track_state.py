@@ -35,7 +35,7 @@ class Reach:
     attended: int | None
     """Maps of prompted frames that a frame looks at, nearest first; ``None`` for all."""
     corrections: int
-    """Frames back that may still be corrected."""
+    """Remembered frames, the last of them, that may still be corrected."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
