@@ -16,6 +16,7 @@ __all__ = [
     "PromptError",
     "SourceError",
     "StoreError",
+    "VideoError",
 ]
 
 
@@ -65,3 +66,7 @@ class ExportError(GroundedSAM2Error):
 
 class DatasetError(GroundedSAM2Error):
     """A dataset of existing labels cannot be read."""
+
+
+class VideoError(GroundedSAM2Error):
+    """A video cannot be written as asked."""
