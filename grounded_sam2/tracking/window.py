@@ -114,7 +114,11 @@ def finished(frame: Waiting, config: CleanupConfig, track_id: Callable[[int], in
     """
     cleaned = clean_up(Labels(frame.size_hw, frame.labels), config).labels
     objects = [
-        replace(label, track_id=track_id(identity_of(label)), box_xyxy=_box(label))
+        replace(
+            label,
+            track_id=track_id(identity_of(label)),
+            box_xyxy=label.box_xyxy if config.boxes_from_masks else _box(label),
+        )
         for label in sorted(cleaned.objects, key=identity_of)
     ]
     objects.sort(key=identity_of)  # an older identity may have been given away later

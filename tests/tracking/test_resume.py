@@ -1,0 +1,143 @@
+"""A run that was killed goes on as if it had not been."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from grounded_sam2.errors import SourceError, StoreError
+from grounded_sam2.results import VideoFrame
+from grounded_sam2.testing import FakeTracker
+from grounded_sam2.tracking import Checkpoint, ClipTracker, track_frames
+
+COUNT = 36
+TOLD = {
+    0: [("red thing", 0.4, (2, 5, 12, 15))],
+    24: [("yellow thing", 0.4, (30, 30, 40, 36))],
+    30: [("red thing", 0.9, (32, 5, 42, 15))],
+}
+
+
+def things(index):
+    yield ("red", 2 + index, 5, 12 + index, 15)
+    if index >= 9:
+        yield ("blue", 50 - index, 20, 58 - index, 29)
+    if index >= 23:
+        yield ("yellow", 30, 30, 40, 36)
+
+
+@pytest.fixture
+def frames(studio):
+    """Every third frame of a video with a cut."""
+    return [
+        VideoFrame(3 * i, i / 7, studio.picture(i, things(i), scene=int(i >= 18)))
+        for i in range(COUNT)
+    ]
+
+
+OPTIONS = (
+    {"detect_every": 6},
+    {"detect_every": 6, "fill_backwards": 2},
+    {"detect_every": 4, "fill_backwards": 0, "min_hits": 1},
+    {"detect_every": 3, "fill_backwards": 9, "min_hits": 3, "max_gone": 2},
+)
+
+
+@pytest.mark.parametrize("values", OPTIONS, ids=str)
+def test_going_on_from_any_frame_gives_the_same(studio, frames, values):
+    config = studio.options(**values)
+    models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, config)
+    whole = list(track_frames(frames, *models))
+    assert len(studio.story(whole)) >= 2
+
+    clip, given, stops = ClipTracker(*models), 0, []
+    for frame in [None, *frames]:
+        given += len(clip.feed(frame)) if frame else 0
+        stops.append((given, clip.checkpoint().to_bytes()))
+    for given, saved in stops:
+        checkpoint = Checkpoint.from_bytes(saved)
+        assert checkpoint.released == given
+        rest = [frame for frame in frames if frame.index >= checkpoint.feed_from]
+        assert list(track_frames(rest, *models, resume=checkpoint)) == whole[given:]
+
+
+def test_a_run_may_be_killed_again_before_it_has_gone_on(studio, frames):
+    models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
+    clip = ClipTracker(*models)
+    for frame in frames[:25]:
+        clip.feed(frame)
+    first = clip.checkpoint()
+    again = ClipTracker(*models, resume=first)
+    for frame in [frame for frame in frames if frame.index >= first.feed_from][:4]:
+        assert again.feed(frame) == []
+        assert again.checkpoint().to_bytes() == first.to_bytes()
+
+
+def test_frames_that_were_processed_are_looked_at_again_but_not_detected_again(studio, frames):
+    detector = studio.ToldDetector(TOLD)
+    models = (detector, FakeTracker(), studio.ontology, studio.options())
+    clip = ClipTracker(*models)
+    for frame in frames[:25]:
+        clip.feed(frame)
+    looked = detector.looked.copy()
+    resumed = ClipTracker(*models, resume=clip.checkpoint())
+    for frame in frames[15:25]:
+        resumed.feed(frame)
+    assert detector.looked == looked
+
+
+def test_a_checkpoint_at_the_end_still_holds_what_waits(studio, frames):
+    models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
+    clip = ClipTracker(*models)
+    for frame in frames:
+        clip.feed(frame)
+    checkpoint = clip.checkpoint()
+    assert ClipTracker(*models, resume=checkpoint).finish() == clip.finish()
+    assert clip.finish() == []
+
+
+def test_other_frames_than_before_are_refused(studio, frames):
+    models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
+    clip = ClipTracker(*models)
+    for frame in frames[:25]:
+        clip.feed(frame)
+    resumed = ClipTracker(*models, resume=clip.checkpoint())
+    with pytest.raises(SourceError, match="had frame 45 there"):
+        resumed.feed(frames[0])
+    for frame in frames[15:25]:
+        resumed.feed(frame)
+    with pytest.raises(SourceError, match="frame 73 or a later one is next"):
+        resumed.feed(frames[24])
+
+
+def test_a_checkpoint_holds_no_pictures(studio, frames):
+    models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
+    clip = ClipTracker(*models)
+    for frame in frames:
+        clip.feed(frame)
+    assert all(frame.encoded is None for frame in clip.checkpoint().waiting)
+    assert len(clip.checkpoint().to_bytes()) < 25_000
+
+
+def test_bytes_hold_all_of_a_checkpoint(studio, frames):
+    models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
+    clip = ClipTracker(*models)
+    for frame in frames:
+        clip.feed(frame)
+    before = clip.checkpoint()
+    after = Checkpoint.from_bytes(before.to_bytes())
+    for field in dataclasses.fields(Checkpoint):
+        if field.name not in ("thumbnail", "waiting"):
+            assert getattr(after, field.name) == getattr(before, field.name), field.name
+    assert np.array_equal(after.thumbnail, before.thumbnail)
+    assert [f.labels for f in after.waiting] == [f.labels for f in before.waiting]
+    empty = Checkpoint.from_bytes(Checkpoint().to_bytes())
+    assert (empty.thumbnail, empty.tracks, empty.waiting, empty.feed_from) == (None, (), (), 0)
+
+
+@pytest.mark.parametrize("saved", [b"", b"GS2TRK01", b"GS2TRK99" + bytes(20)], ids=str)
+def test_other_bytes_are_refused(saved):
+    with pytest.raises(StoreError, match="track the video anew"):
+        Checkpoint.from_bytes(saved)
