@@ -27,7 +27,8 @@ def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:
     Returns:
         Detections with ``xyxy`` ``(n, 4)`` float32, ``mask`` ``(n, h, w)`` bool (all false for an
         object without a mask; ``None`` if no object has one), ``confidence`` ``(n,)`` float32
-        (``None`` if the detector gives none), ``class_id`` ``(n,)`` int, and in ``data``
+        (``None`` if the detector gives none), ``class_id`` ``(n,)`` int, ``tracker_id`` ``(n,)``
+        int (``None`` where an object has none, as in pictures), and in ``data``
         ``class_name``, ``caption`` (text) and ``mask_quality`` (float32, ``nan`` for unknown).
     """
     import supervision as sv
@@ -43,12 +44,14 @@ def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:
     confidence = None
     if all(label.confidence is not None for label in objects):
         confidence = np.array([label.confidence for label in objects], np.float32)
+    track_ids = [label.track_id for label in objects if label.track_id is not None]
     quality = [np.nan if label.mask_quality is None else label.mask_quality for label in objects]
     return sv.Detections(
         xyxy=np.array([label.box_xyxy for label in objects], np.float32).reshape(-1, 4),
         mask=masks,
         confidence=confidence,
         class_id=np.array([names.index(label.class_name) for label in objects], int),
+        tracker_id=np.array(track_ids, int) if len(track_ids) == len(objects) else None,
         data={
             "class_name": np.array([label.class_name for label in objects], dtype=str),
             "caption": np.array([label.caption for label in objects], dtype=str),

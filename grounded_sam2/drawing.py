@@ -1,4 +1,4 @@
-"""Pictures of results: one annotated picture, and a sheet of many.
+"""Pictures of results: one annotated picture or frame of a video, and a sheet of many.
 
 supervision's annotators do the drawing. They take OpenCV's BGR, everything here is RGB: the
 channels are turned on the way in and out, so that colours are supervision's own.
@@ -27,14 +27,21 @@ _PAPER = 255
 _GAP = 6
 _MASK_OPACITY = 0.3  # the thing can still be seen; the outline says where the mask ends
 _SMALLEST_TEXT = 0.35  # OpenCV's stroke font is not readable below
+_PIXELS_PER_LINE = 540  # lines of 1 pixel to 720p, 2 in Full HD, 4 in 4K
+_FAR = 8  # of 21 colours, and without a common divisor
+_BRIGHT = 140
 
 
 def annotate(image: Image, detections: sv.Detections) -> Image:
     """Draw masks, outlines, boxes, class names and confidences, one colour per class.
 
+    Frames of videos have one colour per track instead, which follows from its id alone and so is
+    the same in all frames, and ids before the names.
+
     Args:
         image: upright RGB, ``(h, w, 3)`` ``uint8``. Left as it is.
         detections: as `GroundedSAM2.predict` returns them; ``class_name`` is read from ``data``.
+            With ``tracker_id`` they are those of a frame.
 
     Returns:
         A new picture of the same size; a plain copy where there are no detections.
@@ -42,7 +49,7 @@ def annotate(image: Image, detections: sv.Detections) -> Image:
     import supervision as sv
 
     size_wh = image.shape[1], image.shape[0]
-    thickness = max(1, sv.calculate_optimal_line_thickness(size_wh) // 2)
+    thickness = max(1, round(min(size_wh) / _PIXELS_PER_LINE))
     scale = max(_SMALLEST_TEXT, 0.6 * sv.calculate_optimal_text_scale(size_wh))
     names = detections.data.get("class_name", ())
     confidence = detections.confidence
@@ -50,17 +57,25 @@ def annotate(image: Image, detections: sv.Detections) -> Image:
         str(name) if confidence is None else f"{name} {confidence[i]:.2f}"
         for i, name in enumerate(names)
     ]
-    canvas = np.ascontiguousarray(image[..., ::-1])
-    canvas = sv.MaskAnnotator(opacity=_MASK_OPACITY).annotate(canvas, detections)
-    canvas = sv.PolygonAnnotator(thickness=thickness).annotate(canvas, detections)
-    canvas = sv.BoxAnnotator(thickness=thickness).annotate(canvas, detections)
+    colours = {"color": sv.ColorPalette.DEFAULT, "color_lookup": sv.ColorLookup.CLASS}
+    text = sv.Color.WHITE
+    if detections.tracker_id is not None:
+        labels = [f"#{i} {x}" for i, x in zip(detections.tracker_id, labels, strict=True)]
+        colours = {"color": _track_colours(), "color_lookup": sv.ColorLookup.TRACK}
+        text = _text_on(_track_colours())
+    canvas = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    canvas = sv.MaskAnnotator(**colours, opacity=_MASK_OPACITY).annotate(canvas, detections)
+    canvas = sv.PolygonAnnotator(**colours, thickness=thickness).annotate(canvas, detections)
+    canvas = sv.BoxAnnotator(**colours, thickness=thickness).annotate(canvas, detections)
     canvas = sv.LabelAnnotator(
+        **colours,
+        text_color=text,
         text_scale=scale,
         text_padding=round(8 * scale),
         text_thickness=max(1, thickness // 2),
         smart_position=True,  # inside the picture, and not on one another
     ).annotate(canvas, detections, labels=labels)
-    return np.ascontiguousarray(canvas[..., ::-1])
+    return cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
 
 
 def contact_sheet(pictures: Iterable[Image], *, columns: int = 6, cell: int = 256) -> Image:
@@ -117,6 +132,24 @@ def save_picture(image: Image, path: str | Path) -> None:
         PIL.Image.fromarray(image).save(path, format=name)
     except OSError as error:
         raise ImageError(f"image {str(path)!r}: cannot be written: {error}") from error
+
+
+def _track_colours() -> sv.ColorPalette:
+    """supervision's colours, in an order in which those of things that came together differ."""
+    import supervision as sv
+
+    colours = sv.ColorPalette.DEFAULT.colors  # in the order of the rainbow
+    return sv.ColorPalette([colours[_FAR * i % len(colours)] for i in range(len(colours))])
+
+
+def _text_on(palette: sv.ColorPalette) -> sv.ColorPalette:
+    """Black or white for each colour, whichever can be read on it."""
+    import supervision as sv
+
+    brightness = [0.3 * colour.r + 0.6 * colour.g + 0.1 * colour.b for colour in palette.colors]
+    return sv.ColorPalette(
+        [sv.Color.BLACK if value > _BRIGHT else sv.Color.WHITE for value in brightness]
+    )
 
 
 def _fitted(picture: Image, cell: int) -> Image:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,68 @@ class TestAnnotate:
         drawn = annotate(np.zeros((*SIZE, 3), np.uint8), to_supervision(labels(), ["ball"]))
         colour = np.array(sv.ColorPalette.DEFAULT.by_idx(0).as_rgb())
         np.testing.assert_allclose(drawn[45, 50], 0.3 * colour, atol=2)
+
+
+def frame(*track_ids: int, size_hw: tuple[int, int] = (240, 426)) -> Labels:
+    """Squares side by side, one for each track."""
+    objects = []
+    for place, track_id in enumerate(track_ids):
+        left, top = 20 + 100 * place, 100
+        mask = np.zeros(size_hw, np.bool_)
+        mask[top : top + 60, left : left + 60] = True
+        box = (float(left), float(top), left + 60.0, top + 60.0)
+        objects.append(
+            Label("ball", "red circle", box, encode(mask)[0], 0.9, 0.8, track_id=track_id)
+        )
+    return Labels(size_hw, tuple(objects))
+
+
+def inside_of(track_ids: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """Colour in the middle of each thing's mask, drawn on black, by its track."""
+    black = np.zeros((240, 426, 3), np.uint8)
+    drawn = annotate(black, to_supervision(frame(*track_ids), ["ball"]))
+    return {
+        track_id: tuple(drawn[130, 50 + 100 * place].tolist())
+        for place, track_id in enumerate(track_ids)
+    }
+
+
+class TestAnnotateFrames:
+    def test_a_track_keeps_its_colour_whatever_is_beside_it(self) -> None:
+        first, later = inside_of((1, 2, 3)), inside_of((7, 3, 9, 1))
+        assert first[3] == later[3]
+        assert first[1] == later[1]
+
+    def test_tracks_that_came_together_differ(self) -> None:
+        for track_id in range(1, 22):
+            one, other = inside_of((track_id, track_id + 1)).values()
+            distance = np.abs(np.subtract(one, other)).sum() / 0.3  # the mask is that opaque
+            assert distance > 120, (track_id, one, other)
+
+    def test_ids_are_written(self) -> None:
+        black = np.zeros((240, 426, 3), np.uint8)
+        one, other = (
+            annotate(black, to_supervision(frame(track_id), ["ball"])) for track_id in (1, 22)
+        )
+        assert inside_of((1,))[1] == inside_of((22,))[22], "there are 21 colours"
+        assert (one != other).any(), "but the ids differ"
+
+    @pytest.mark.parametrize(
+        ("size_hw", "track_ids"), [((240, 426), range(1, 22)), ((2160, 3840), (4, 7, 10))]
+    )
+    def test_text_stands_out_from_its_ground(
+        self, size_hw: tuple[int, int], track_ids: Sequence[int]
+    ) -> None:
+        for track_id in track_ids:
+            detections = to_supervision(frame(track_id, size_hw=size_hw), ["ball"])
+            drawn = annotate(np.zeros((*size_hw, 3), np.uint8), detections)
+            # Just above the box, over its left corner; text is about a twentieth of it.
+            written = drawn[100 - size_hw[0] // 40 : 98, 22:70].astype(int).sum(axis=2)
+            assert np.ptp(written) > 250, track_id
+
+    def test_of_an_empty_frame_is_a_copy(self) -> None:
+        black = np.zeros((240, 426, 3), np.uint8)
+        np.testing.assert_array_equal(annotate(black, to_supervision(frame(), ["ball"])), black)
 
 
 class TestContactSheet:
