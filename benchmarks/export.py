@@ -16,7 +16,7 @@ from pathlib import Path
 
 from synthetic import label_store
 
-from grounded_sam2.exporters import EXPORTERS
+from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS
 
 EXPORT = """
 import sys, time
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--per-picture", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("W", "H"))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--formats", nargs="*", default=list(EXPORTERS))
+    parser.add_argument("--formats", nargs="*", default=sorted(EXPORTERS.keys() - VIDEO_FORMATS))
     arguments = parser.parse_args()
     width, height = arguments.size
     cases = []

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
 import numpy as np
 import PIL.Image
 import pytest
 
 import grounded_sam2
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.results import Label, Labels
+from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.sources.stamps import file_stamp
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.sources.videos import open_video
+from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe, VideoRecord
 
 WEIGHTS = Path(grounded_sam2.__file__).parent / "demo" / "weights"
 
@@ -159,3 +161,87 @@ def labeled(tmp_path) -> Iterator[Labeled]:
     labeled = Labeled(tmp_path)
     yield labeled
     labeled.store.close()
+
+
+class Tracked:
+    """A store to put videos into, and the folder that these are in.
+
+    A frame tells its number by its grey, which survives being compressed twice.
+    """
+
+    size_hw = (48, 64)
+
+    def __init__(self, root: Path) -> None:
+        self.clips = root / "clips"
+        self.folder = root / "tracked"
+        self.store = LabelStore.create(self.folder)
+        self.run = self.store.begin_run(
+            Recipe(models={"tracker": "t"}, config={}), ontology=ONTOLOGY
+        )
+
+    def frame(self, number: int) -> np.ndarray:
+        return np.full((*self.size_hw, 3), 20 + 15 * number, np.uint8)
+
+    def number_of(self, path: Path) -> int:
+        """The number that a frame tells."""
+        with PIL.Image.open(path) as picture:
+            assert picture.size == self.size_hw[::-1]
+            return round((float(np.asarray(picture.convert("L")).mean()) - 20) / 15)
+
+    def square(
+        self, track_id: int | None, left: int, top: int = 10, *args, has_mask=True, **fields
+    ) -> Label:
+        """A square of 12 pixels, cut off by the edges of the picture."""
+        mask = np.zeros(self.size_hw, bool)
+        mask[max(top, 0) : max(top + 12, 0), max(left, 0) : max(left + 12, 0)] = True
+        found = label(mask, *args, track_id=track_id, track_origin="detected", **fields)
+        return found if has_mask else replace(found, mask=None)
+
+    def movie(self, name: str, frames: int) -> Path:
+        """A file of MPEG-4."""
+        path = self.clips / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(path, "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.height, stream.width = self.size_hw
+            stream.pix_fmt = "yuv420p"
+            for number in range(frames):
+                picture = av.VideoFrame.from_ndarray(self.frame(number), "rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+        return path
+
+    def pictures(self, name: str, frames: int, ending: str = ".png") -> Path:
+        """A folder of frames, whose names are not in the order of their letters."""
+        path = self.clips / name
+        path.mkdir(parents=True)
+        for number in range(frames):
+            PIL.Image.fromarray(self.frame(number)).save(path / f"f{number}{ending}")
+        return path
+
+    def add(self, path: Path, frames, *, name: str | None = None, stride: int = 1) -> None:
+        """Label frames of a video: objects by the number of the frame."""
+        video = open_video(path, stride=stride, name=name)
+        record = VideoRecord(
+            video.name,
+            path,
+            self.size_hw,
+            fps=video.fps,
+            stride=stride,
+            content_hash=video.content_hash(),
+            file_stamp=video.stamp(),
+        )
+        self.store.begin_video(self.run.id, record)
+        labeled = [
+            TrackedFrame(index, index / video.fps, Labels(self.size_hw, tuple(objects)))
+            for index, objects in frames.items()
+        ]
+        self.store.write_frames(self.run.id, video.name, labeled)
+        self.store.finish_video(self.run.id, video.name)
+
+
+@pytest.fixture
+def tracked(tmp_path) -> Iterator[Tracked]:
+    tracked = Tracked(tmp_path)
+    yield tracked
+    tracked.store.close()

@@ -109,7 +109,8 @@ class TestHelp:
         assert cli().out == cli("--help").out
 
     def test_names_every_shipped_configuration_and_format(self, cli: Cli) -> None:
-        text = "".join(cli("label", "--help").out.split())  # a hyphen may end a line
+        told = (cli(command, "--help").out for command in ("label", "export"))
+        text = "".join(part for each in told for part in each.split())  # a hyphen may end a line
         assert all(name in text for name in (*shipped_names("config"), *EXPORTERS))
 
     def test_loads_no_model_library(self) -> None:

@@ -19,11 +19,15 @@ __all__ = [
     "ExportMinConfidenceOption",
     "ExportMinMaskQualityOption",
     "FormatOption",
+    "FrameFormatOption",
+    "FrameQualityOption",
+    "FrameStrideOption",
     "ImagesOption",
     "MinConfidenceOption",
     "MinIouOption",
     "MinPolygonIouOption",
     "OntologyOption",
+    "PictureFormatOption",
     "PicturesFromOption",
     "RunOption",
     "SeedOption",
@@ -89,8 +93,35 @@ FormatOption = Annotated[
         "--format",
         metavar="NAME",
         help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, hf, jsonl, "
+        "csv, cvat, labelstudio, youtube-vis, mots or davis. Repeatable.",
+    ),
+]
+PictureFormatOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Dataset format to write: yolo, coco, yolo-boxes, voc, masks, hf, jsonl, "
         "csv, cvat or labelstudio. Repeatable.",
     ),
+]
+FrameStrideOption = Annotated[
+    int,
+    typer.Option(
+        "--frame-stride", metavar="N", help="Take every Nth labeled frame of a video, 1 for all."
+    ),
+]
+FrameFormatOption = Annotated[
+    str,
+    typer.Option(
+        "--frame-format",
+        metavar="jpg|png",
+        help="How frames of videos are written, where a format takes both.",
+    ),
+]
+FrameQualityOption = Annotated[
+    int,
+    typer.Option("--frame-quality", metavar="1..100", help="Of frames of videos written as JPEG."),
 ]
 SplitOption = Annotated[
     str,
@@ -212,7 +243,7 @@ def parsed_values(options: list[str] | None) -> dict[str, object]:
     return values
 
 
-def chosen_formats(names: list[str] | None) -> list[str]:
+def chosen_formats(names: list[str] | None, *, of_pictures: bool = False) -> list[str]:
     """The formats, each once, all known: before anything is labeled for hours."""
     from grounded_sam2.errors import ExportError
     from grounded_sam2.exporters import EXPORTERS, check_format
@@ -221,7 +252,7 @@ def chosen_formats(names: list[str] | None) -> list[str]:
         raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}", param_hint="--format")
     for name in names:
         try:
-            check_format(name)
+            check_format(name, of_pictures=of_pictures)
         except ExportError as error:
             raise typer.BadParameter(str(error), param_hint="--format") from error
     return list(dict.fromkeys(names))
@@ -240,6 +271,9 @@ def export_options(
     pictures_from: Path | None = None,
     run_id: int | None = None,
     workers: int | None = None,
+    frame_stride: int = 1,
+    frame_format: str = "jpg",
+    frame_quality: int = 95,
 ) -> ExportOptions:
     """The options of an export; wrong ones are told as wrong use of the command."""
     from grounded_sam2.errors import ExportError
@@ -258,6 +292,9 @@ def export_options(
             min_mask_quality=min_mask_quality,
             pictures_from=pictures_from,
             workers=workers_that_pay() if workers is None else workers,
+            frame_stride=frame_stride,
+            frame_format=frame_format,  # type: ignore[arg-type]
+            frame_quality=frame_quality,
         )
     except ExportError as error:
         raise typer.BadParameter(str(error)) from error

@@ -17,20 +17,24 @@ from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.coco import export_coco
 from grounded_sam2.exporters.csv_tables import export_csv
 from grounded_sam2.exporters.cvat import export_cvat
+from grounded_sam2.exporters.davis import export_davis
 from grounded_sam2.exporters.hugging_face import export_hugging_face
 from grounded_sam2.exporters.jsonl import export_jsonl
 from grounded_sam2.exporters.label_studio import export_label_studio
 from grounded_sam2.exporters.masks import export_masks
+from grounded_sam2.exporters.mots import export_mots
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
 from grounded_sam2.exporters.voc import export_voc
 from grounded_sam2.exporters.workers import workers_that_pay
 from grounded_sam2.exporters.yolo import export_yolo
 from grounded_sam2.exporters.yolo_boxes import export_yolo_boxes
+from grounded_sam2.exporters.youtube_vis import export_youtube_vis
 from grounded_sam2.store import LabelStore
 
 __all__ = [
     "EXPORTERS",
+    "VIDEO_FORMATS",
     "ExportOptions",
     "ExportSummary",
     "Exporter",
@@ -69,14 +73,28 @@ EXPORTERS: Mapping[str, Exporter] = {
     "csv": export_csv,
     "cvat": export_cvat,
     "labelstudio": export_label_studio,
+    "youtube-vis": export_youtube_vis,
+    "mots": export_mots,
+    "davis": export_davis,
 }
 """Every format by the name that the command line knows it by."""
 
 
-def check_format(name: str) -> None:
-    """Raise `ExportError` unless there is a format of this name; names those that there are."""
-    if name not in EXPORTERS:
-        raise ExportError(f"format '{name}' is not known; choose from {', '.join(EXPORTERS)}")
+VIDEO_FORMATS = frozenset({"youtube-vis", "mots", "davis"})
+"""Those that are made of videos. All others take frames of videos as pictures."""
+
+
+def check_format(name: str, *, of_pictures: bool = False) -> None:
+    """Raise `ExportError` unless there is a format of this name; names those that there are.
+
+    Args:
+        name: of the format.
+        of_pictures: refuse those that are made of videos.
+    """
+    known = [each for each in EXPORTERS if not (of_pictures and each in VIDEO_FORMATS)]
+    if name not in known:
+        problem = "is made of videos" if name in EXPORTERS else "is not known"
+        raise ExportError(f"format '{name}' {problem}; choose from {', '.join(known)}")
 
 
 def export(

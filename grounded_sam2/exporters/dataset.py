@@ -22,6 +22,9 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["NewDataset", "new_dataset"]
 
+_OF_FRAMES = ("frame_stride", "frame_format", "frame_quality")
+"""Options that matter to frames of videos only."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewDataset:
@@ -32,8 +35,10 @@ class NewDataset:
     """Where it will stand."""
     new: Path
     """Where it is built."""
+    run_id: int
+    """The run that it is made from."""
     run_key: str
-    """Identity of the run that it is made from."""
+    """Identity of that run."""
     classes: tuple[str, ...]
     store: LabelStore
     options: ExportOptions
@@ -101,10 +106,12 @@ def new_dataset(
     folder = Path(folder)
     with store.snapshot():
         classes = store.classes(options.run_id)
-        run_key = store.run(options.run_id).recipe.key
+        run = store.run(options.run_id)
+        if store.videos(options.run_id):
+            depends_on = (*depends_on, *_OF_FRAMES)
         description = {
             "format": format_name,
-            "run": run_key,
+            "run": run.recipe.key,
             "split": dict(options.split),
             "split_by": options.split_by,
             "seed": options.seed,
@@ -116,5 +123,13 @@ def new_dataset(
         with staged(folder, entries, description) as new:
             tally = Tally(classes, options.split)
             yield NewDataset(
-                format_name, folder, new, run_key, tuple(classes), store, options, tally
+                format_name,
+                folder,
+                new,
+                run.id,
+                run.recipe.key,
+                tuple(classes),
+                store,
+                options,
+                tally,
             )

@@ -1,53 +1,29 @@
-"""The pictures of a dataset, put in place without touching their pixels if that can be.
+"""The pictures of a dataset, put in place one after the other, with their labels.
 
-A picture whose EXIF orientation is not 1 is the exception: readers disagree on turning it, so it
-is written upright. JPEG stays JPEG, at quality 95 without chroma subsampling: its blocks do not
-survive every turn, and this is where another generation can no longer be seen. All others are
-written without loss. Such a picture becomes what the models saw, 8-bit RGB, and loses its metadata.
-So does one that the format's readers cannot decode, whatever its ending says.
+See `grounded_sam2.exporters.originals` for where they come from, and in which form they go in.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import ImageError
-from grounded_sam2.exporters.contents import content_of
+from grounded_sam2.exporters.frames import LeftOut, every_nth_frame
 from grounded_sam2.exporters.names import NameRules, UniqueNames
 from grounded_sam2.exporters.options import ExportOptions, Tally
+from grounded_sam2.exporters.originals import Original, Originals
 from grounded_sam2.exporters.splits import split_of
 from grounded_sam2.exporters.thresholds import chosen_labels
 from grounded_sam2.results import Labels
-from grounded_sam2.sources.image import load_image
-from grounded_sam2.sources.pixels import to_pillow
-from grounded_sam2.sources.stamps import is_same_file
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["Folders", "LeftOut", "PlacedPicture", "find_picture", "place_pictures", "read_pictures"]
+__all__ = ["Folders", "PlacedPicture", "place_frames", "place_pictures", "read_pictures"]
 
 _T = TypeVar("_T")
 
-_JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
-_TIFF: dict[str, Any] = {"format": "TIFF"}
-_WRITERS = {
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".jpe": _JPEG,
-    ".jfif": _JPEG,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".png": {"format": "PNG"},
-    ".webp": {"format": "WEBP", "lossless": True},
-}
-"""How to write a picture upright, by the ending of its name; all others become PNG."""
 _FOLDERS = 1000
 """To be remembered."""
 
@@ -60,6 +36,11 @@ class PlacedPicture:
     split: str
     name: PurePosixPath
     """Path below the folder of its split."""
+    video: str | None = None
+    """Name of the video that it is a frame of; ``None`` for a picture of its own."""
+    frame_index: int | None = None
+    time: float | None = None
+    """Number of the frame in its video, and seconds from the first."""
 
 
 def place_pictures(
@@ -87,18 +68,59 @@ def place_pictures(
         split_folders: whether each split has a folder; if not, all go into `images` itself.
     """
 
-    folders = Folders()
+    put = _putting(
+        lambda picture: (images / picture.split if split_folders else images) / picture.name,
+        options,
+        tally,
+    )
+    with (
+        closing(UniqueNames(rules)) as names,
+        closing(Originals(store, options, rules)) as originals,
+    ):
 
-    def put(picture: PlacedPicture, file: _File) -> None:
-        target = (images / picture.split if split_folders else images) / picture.name
-        folders.make(target.parent)
-        if file.rewrite:
-            target.write_bytes(file.upright(target.suffix, picture.labels.size_hw))
-        elif not _place(file.path, target, options.images):
-            tally.remark("pictures that could not be linked and were copied")
+        def name(item: Item, split: str, suffix: str) -> PurePosixPath:
+            return names.claim(item.item_id, suffix, split=split if split_folders else None)
 
-    for picture, _ in _each(store, options, tally, rules, min_side, put):
-        yield picture
+        chosen = chosen_labels(store, options)
+        for picture, _ in _each(chosen, originals, options, tally, min_side, name, put):
+            yield picture
+
+
+def place_frames(
+    store: LabelStore,
+    video: str,
+    target: Callable[[int, int, str], Path],
+    options: ExportOptions,
+    tally: Tally,
+    *,
+    rules: NameRules,
+) -> Iterator[PlacedPicture]:
+    """As `place_pictures`, for formats of videos: the frames of one of them.
+
+    Args:
+        store: labels and places of the frames.
+        video: its name.
+        target: where a frame shall be, by the number of frames before it in the dataset, its
+            number in the video, and its ending.
+        options: as there.
+        tally: as there.
+        rules: what the format asks of endings.
+
+    Yields:
+        Pictures whose names are those of their files.
+    """
+    placed = 0
+
+    def name(item: Item, split: str, suffix: str) -> PurePosixPath:
+        assert item.frame_index is not None, "all items of a video are frames"
+        return PurePosixPath(target(placed, item.frame_index, suffix))
+
+    frames = store.frames(store.run(options.run_id).id, video)
+    put = _putting(lambda picture: Path(picture.name), options, tally)
+    with closing(Originals(store, options, rules)) as originals:
+        for picture, _ in _each(frames, originals, options, tally, 1, name, put):
+            placed += 1
+            yield replace(picture, name=PurePosixPath(picture.name.name))
 
 
 def read_pictures(
@@ -110,12 +132,19 @@ def read_pictures(
         Each picture and the bytes of its file, upright.
     """
 
-    def read(picture: PlacedPicture, file: _File) -> bytes:
-        if file.rewrite:
-            return file.upright(picture.name.suffix, picture.labels.size_hw)
-        return file.path.read_bytes()
-
-    yield from _each(store, options, tally, rules, 1, read)
+    with (
+        closing(UniqueNames(rules)) as names,
+        closing(Originals(store, options, rules)) as originals,
+    ):
+        yield from _each(
+            chosen_labels(store, options),
+            originals,
+            options,
+            tally,
+            1,
+            lambda item, _, suffix: names.claim(item.item_id, suffix),
+            lambda _, original: original.read(),
+        )
 
 
 class Folders:
@@ -133,67 +162,62 @@ class Folders:
             self._made.add(folder)
 
 
-class LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
-    """Why pictures cannot be used, as what follows their number."""
+def _putting(
+    target_of: Callable[[PlacedPicture], Path], options: ExportOptions, tally: Tally
+) -> Callable[[PlacedPicture, Original], None]:
+    """What puts a picture where it shall be."""
+    folders = Folders()
 
+    def put(picture: PlacedPicture, original: Original) -> None:
+        target = target_of(picture)
+        folders.make(target.parent)
+        remark = original.put(target, options.images)
+        if remark is not None:
+            tally.remark(remark)
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """Where a picture comes from, and whether it has to be written anew."""
-
-    path: Path
-    rewrite: bool
-
-    def upright(self, suffix: str, size_hw: tuple[int, int]) -> bytes:
-        """The picture without an orientation, in the format of this ending."""
-        height, width = size_hw
-        try:
-            limits = ImageConfig(max_pixels=height * width)
-            picture = to_pillow(load_image(self.path, config=limits))
-        except ImageError as error:
-            raise LeftOut("cannot be decoded any more") from error
-        written = BytesIO()
-        picture.save(written, **_WRITERS[suffix.lower()])
-        return written.getvalue()
+    return put
 
 
 def _each(
-    store: LabelStore,
+    labeled: Iterable[tuple[Item, Labels]],
+    originals: Originals,
     options: ExportOptions,
     tally: Tally,
-    rules: NameRules,
     min_side: int,
-    take: Callable[[PlacedPicture, _File], _T],
+    name: Callable[[Item, str, str], PurePosixPath],
+    take: Callable[[PlacedPicture, Original], _T],
 ) -> Iterator[tuple[PlacedPicture, _T]]:
-    """The pictures of an export, and what is made of their files."""
-    with closing(UniqueNames(rules)) as names:
-        for item, labels in chosen_labels(store, options):
-            try:
-                path = find_picture(item, options.pictures_from)
-                if min(labels.size_hw) < min_side:
-                    raise LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
-                rewrite, suffix = _ending(path, item, rules)
-                split = split_of(
-                    item, options.split, options.seed, by_folder=options.split_by == "folder"
-                )
-                objects = tuple(label for label in labels.objects if options.takes(label))
-                picture = PlacedPicture(
-                    labels=replace(labels, objects=objects),
-                    split=split,
-                    name=names.claim(item.item_id, suffix),
-                )
-                taken = take(picture, _File(path, rewrite))
-            except LeftOut as reason:
-                tally.skip(item.item_id, str(reason))
-                continue
-            except OSError:
-                if _can_be_read(path):
-                    raise  # what cannot be written is not the picture's fault
-                tally.skip(item.item_id, "cannot be read any more")
-                continue
-            tally.images[split] += 1
-            tally.remark("objects below the thresholds, left out", len(labels) - len(objects))
-            yield picture, taken
+    """The pictures of an export, and what is made of their originals."""
+    for item, labels in every_nth_frame(labeled, options.frame_stride):
+        original = None
+        try:
+            original = originals.of(item)
+            if min(labels.size_hw) < min_side:
+                raise LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
+            split = split_of(
+                item, options.split, options.seed, by_folder=options.split_by == "folder"
+            )
+            objects = tuple(label for label in labels.objects if options.takes(label))
+            picture = PlacedPicture(
+                labels=replace(labels, objects=objects),
+                split=split,
+                name=name(item, split, original.suffix),
+                video=None if item.frame_index is None else item.group,
+                frame_index=item.frame_index,
+                time=item.time,
+            )
+            taken = take(picture, original)
+        except LeftOut as reason:
+            tally.skip(item.item_id, str(reason))
+            continue
+        except OSError:
+            if original is not None and _can_be_read(original.path):
+                raise  # what cannot be written is not the picture's fault
+            tally.skip(item.item_id, "cannot be read any more")
+            continue
+        tally.images[split] += 1
+        tally.remark("objects below the thresholds, left out", len(labels) - len(objects))
+        yield picture, taken
 
 
 def _can_be_read(path: Path) -> bool:
@@ -203,53 +227,3 @@ def _can_be_read(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def find_picture(item: Item, pictures_from: Path | None) -> Path:
-    """The file of a picture, which is still what was labeled.
-
-    Args:
-        item: the picture.
-        pictures_from: folder to find it in by its id; ``None`` for where it was.
-
-    Raises:
-        LeftOut: it never was a file, is gone, or has changed.
-    """
-    path = item.path if pictures_from is None else pictures_from / item.item_id
-    if path is None:
-        raise LeftOut("were never files")
-    try:
-        same = is_same_file(path, stamp=item.file_stamp, content_hash=item.content_hash)
-    except (OSError, ValueError) as error:
-        raise LeftOut("are gone; say where they are now (pictures_from)") from error
-    if not same:
-        raise LeftOut("have changed since they were labeled; label again")
-    return path
-
-
-def _ending(source: Path, item: Item, rules: NameRules) -> tuple[bool, str]:
-    """Whether a picture has to be written anew, and the ending of its name."""
-    suffix, rewrite = rules.suffix(source.suffix)
-    if item.exif_orientation != 1:
-        return True, suffix if suffix.lower() in _WRITERS else ".png"
-    if rewrite or content_of(source) in rules.contents:
-        return rewrite, suffix
-    # It is called what it is not: nothing says that it has lost something to JPEG before.
-    lossless = _WRITERS.get(suffix.lower(), _JPEG) is not _JPEG
-    return True, suffix if lossless else rules.substitute
-
-
-def _place(source: Path, target: Path, mode: str) -> bool:
-    """Put an unchanged file in place; false if it was to be linked and had to be copied."""
-    if mode == "symlink":
-        target.symlink_to(os.path.abspath(source))  # noqa: PTH100  (resolve() follows links)
-        return True
-    if mode == "link":
-        try:
-            # A link to a link would break with it; links among the folders above do no harm.
-            target.hardlink_to(source.resolve() if source.is_symlink() else source)
-            return True
-        except OSError:  # another file system, or one without hard links
-            pass
-    shutil.copyfile(source, target)
-    return mode == "copy"

@@ -36,8 +36,8 @@ from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, top_first
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
+from grounded_sam2.exporters.palette import voc_palette
 from grounded_sam2.exporters.shapes import measures, with_shapes
-from grounded_sam2.exporters.voc import voc_palette
 from grounded_sam2.exporters.xml_text import xml_text
 from grounded_sam2.geometry.polygons import single_outlines
 from grounded_sam2.geometry.rle import Rle

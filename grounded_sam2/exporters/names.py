@@ -77,15 +77,20 @@ class UniqueNames:
         """Forget all names."""
         self._taken.close()
 
-    def claim(self, item_id: str, suffix: str) -> PurePosixPath:
+    def claim(self, item_id: str, suffix: str, *, split: str | None = None) -> PurePosixPath:
         """A name for a picture, below the folder of its split.
 
         Args:
             item_id: the picture's id. Whatever would lead out of the folder is dropped from it.
             suffix: the ending to give it.
+            split: the split, if it has a folder of its own: then names need not differ from those
+                of another, and an id that begins with its folder, as after an import, does not
+                name that twice.
         """
         spelled = re.sub(self._forbidden, "_", item_id)
         parts = [part for part in PurePosixPath(spelled).parts if part not in ("/", "..")]
+        if split is not None and len(parts) > 1 and parts[0] == split:
+            del parts[0]
         wanted = PurePosixPath(*parts)
         parent = PurePosixPath(
             *(f"{p}_" if p == self._rules.reserved_folder else p for p in wanted.parent.parts)
@@ -98,6 +103,7 @@ class UniqueNames:
             candidate = _cut(stem, room - len(mark.encode())) + mark
             name = parent / f"{candidate}{suffix}"
             key = str(parent / candidate if self._rules.unique_stems else name)
+            key = key if split is None else f"{split}/{key}"
             taken = self._taken.execute("INSERT OR IGNORE INTO taken VALUES (?)", (_folded(key),))
             if taken.rowcount:
                 return name

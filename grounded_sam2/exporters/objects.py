@@ -18,10 +18,18 @@ from numpy.typing import NDArray
 from grounded_sam2.exporters.shapes import Box, Measure
 from grounded_sam2.geometry.crops import runs_from_crops
 from grounded_sam2.geometry.groups import crops_in_groups
-from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.geometry.rle import Rle, bounding_boxes, encode_crops
 from grounded_sam2.results import Label
 
-__all__ = ["extent", "paint", "row_major_runs", "top_first", "whole_pixels", "write_values"]
+__all__ = [
+    "extent",
+    "paint",
+    "row_major_runs",
+    "top_first",
+    "visible",
+    "whole_pixels",
+    "write_values",
+]
 
 
 def extent(label: Label, size_hw: tuple[int, int], measure: Measure | None) -> Box | None:
@@ -95,6 +103,32 @@ def paint(
             window = canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]]
             window[pixels] = next(next_value)
     return canvas
+
+
+def visible(
+    pixels: NDArray[np.uint16], objects: Sequence[Label], values: Sequence[int]
+) -> list[Rle | None]:
+    """What is left of each mask where others lie upon it.
+
+    Args:
+        pixels: what `paint` made of the objects and values.
+        objects: of one picture.
+        values: of each, all different.
+
+    Returns:
+        Masks that do not overlap, some perhaps empty; ``None`` without a mask.
+    """
+    masks = [label.mask for label in objects if label.mask is not None]
+    boxes = bounding_boxes(masks).astype(int).tolist()
+    masked = (value for each, value in zip(objects, values, strict=True) if each.mask is not None)
+    windows = [
+        pixels[top:bottom, left:right] == value
+        for value, (left, top, right, bottom) in zip(masked, boxes, strict=True)
+    ]
+    size_hw = pixels.shape[0], pixels.shape[1]
+    origins = [(left, top) for left, top, _, _ in boxes]
+    left_over = iter(encode_crops(windows, origins, [size_hw] * len(windows)))
+    return [None if label.mask is None else next(left_over) for label in objects]
 
 
 def write_values(values: PIL.Image.Image, file: Path) -> None:

@@ -16,6 +16,7 @@ __all__ = ["ExportOptions", "ExportSummary", "Skipped", "Tally"]
 _IMAGE_MODES = ("copy", "link", "symlink")
 _SEGMENTATIONS = ("rle", "polygons")
 _SPLITTERS = ("content", "folder")
+_FRAME_FORMATS = ("jpg", "png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,15 @@ class ExportOptions:
     with all processes that Python starts, a script needs its ``if __name__ == "__main__":`` then.
     """
     pictures_from: Path | None = None
-    """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
+    """Folder to find the pictures in by their ids, when they were moved since they were labeled.
+    Videos are found in it by their names."""
+    frame_stride: int = 1
+    """Takes every so many of the labeled frames of a video: neighbours look much alike."""
+    frame_format: Literal["jpg", "png"] = "jpg"
+    """How frames of videos are written, where the readers of a format take both: videos have been
+    through a lossy codec before, so PNG is many times the bytes for little."""
+    frame_quality: int = 95
+    """Of frames written as JPEG, 1 to 100. 95 is where the loss can no longer be seen."""
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -69,8 +78,15 @@ class ExportOptions:
             )
         if self.split_by not in _SPLITTERS:
             raise ExportError(f"split_by '{self.split_by}': must be one of {', '.join(_SPLITTERS)}")
-        if self.workers < 1:
-            raise ExportError(f"workers {self.workers}: must be 1 or more")
+        if self.frame_format not in _FRAME_FORMATS:
+            raise ExportError(
+                f"frame_format '{self.frame_format}': must be one of {', '.join(_FRAME_FORMATS)}"
+            )
+        for name in ("workers", "frame_stride"):
+            if getattr(self, name) < 1:
+                raise ExportError(f"{name} {getattr(self, name)}: must be 1 or more")
+        if not 1 <= self.frame_quality <= 100:
+            raise ExportError(f"frame_quality {self.frame_quality}: must lie between 1 and 100")
         for name in ("min_polygon_iou", "min_confidence", "min_mask_quality"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:

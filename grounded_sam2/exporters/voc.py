@@ -30,7 +30,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.contents import OPENCV
@@ -39,12 +38,13 @@ from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, paint, whole_pixels, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
+from grounded_sam2.exporters.palette import voc_palette
 from grounded_sam2.exporters.shapes import measures, of_masks
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
-__all__ = ["export_voc", "voc_palette"]
+__all__ = ["export_voc"]
 
 _ROOT = "VOCdevkit/VOC2012"
 _VOID = 255
@@ -95,21 +95,6 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
                 for label in objects:
                     data.tally.add(label, instead_of_mask="written as their box, void in masks")
         return data.summary()
-
-
-def voc_palette() -> NDArray[np.uint8]:
-    """The colours of Pascal VOC: ``(256, 3)`` ``uint8`` RGB, by pixel value.
-
-    Each colour takes its bits from those of its number, three by three, the lowest into the
-    highest bits of red, green and blue.
-    """
-    number = np.arange(256)[:, None]
-    channel = np.arange(3)
-    colours = np.zeros((256, 3), np.uint8)
-    for place in range(8):
-        bit = number >> (3 * place + channel) & 1
-        colours |= (bit << (7 - place)).astype(np.uint8)
-    return colours
 
 
 def _class_names(classes: Sequence[str]) -> dict[str, str]:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["each_in_order", "workers_that_pay"]
+__all__ = ["each_in_order", "end_with_parent", "workers_that_pay"]
 
 _Shape = TypeVar("_Shape")
 
@@ -64,7 +65,7 @@ def each_in_order(
         done += len(group)
 
     # A forked process would hold half of what libraries' threads hold; a fresh one is safe.
-    executor = ProcessPoolExecutor(workers - 1, get_context("spawn"))
+    executor = ProcessPoolExecutor(workers - 1, get_context("spawn"), initializer=end_with_parent)
     ahead: deque[Future[Sequence[_Shape]]] = deque()
     try:
         with _stopping_left_to_us():  # the processes are started here, and inherit it
@@ -89,6 +90,18 @@ def each_in_order(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, killed perhaps."""
+    parent = parent_process()
+    assert parent is not None, "this is a process that was started for work"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)  # there is nobody left to tell, and nothing of ours to be put away
+
+    Thread(target=wait, name="end with parent", daemon=True).start()
 
 
 def _nothing() -> None:

@@ -23,7 +23,8 @@ import PIL.Image
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
-from grounded_sam2.exporters.files import LeftOut, find_picture
+from grounded_sam2.exporters.frames import LeftOut
+from grounded_sam2.exporters.originals import find_picture
 from grounded_sam2.results import Image
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import Item

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from multiprocessing import parent_process
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
 
 from grounded_sam2.exporters.shapes import measures
+from grounded_sam2.exporters.workers import end_with_parent
 
 
 def processes_and_areas(masks):
@@ -16,3 +19,15 @@ def die_elsewhere(masks):
     if parent_process() is not None:
         os._exit(1)
     return measures(masks)
+
+
+def be_killed_with_workers() -> None:
+    """Start two processes that hold our standard output, and be killed."""
+    executor = ProcessPoolExecutor(2, get_context("spawn"), initializer=end_with_parent)
+    executor.submit(os.getpid).result()
+    print("started", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    be_killed_with_workers()

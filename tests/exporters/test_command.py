@@ -9,16 +9,22 @@ from typer.main import get_command
 
 from grounded_sam2.cli import main
 from grounded_sam2.cli.commands import app
-from grounded_sam2.exporters import EXPORTERS
+from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS
 
 GROUP: Any = get_command(app)
 
 
-@pytest.mark.parametrize("command", ["label", "export"])
-def test_the_help_names_every_format(command):
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("label", [name for name in EXPORTERS if name not in VIDEO_FORMATS]),
+        ("export", list(EXPORTERS)),
+    ],
+)
+def test_the_help_names_every_format(command, names):
     (option,) = [p for p in GROUP.commands[command].params if "--format" in p.opts]
     named = option.help.split(":")[1].removesuffix(". Repeatable.").replace(" or ", ", ")
-    assert [name.strip() for name in named.split(",")] == list(EXPORTERS)
+    assert [name.strip() for name in named.split(",")] == names
 
 
 def test_thresholds_and_splits_reach_the_export(rich, capsys):
@@ -44,8 +50,27 @@ def test_points_can_be_traded_for_accuracy(rich):
         ("--min-mask-quality", "-1", "min_mask_quality -1"),
         ("--min-polygon-iou", "98", "min_polygon_iou 98"),
         ("--split-by", "name", "split_by 'name'"),
+        ("--frame-stride", "0", "frame_stride 0"),
+        ("--frame-format", "gif", "frame_format 'gif'"),
+        ("--frame-quality", "0", "frame_quality 0"),
     ],
 )
 def test_wrong_values_are_wrong_use(rich, capsys, option, value, reason):
     assert main(["export", str(rich.folder), "--format", "coco", option, value]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_pictures_are_not_labeled_for_a_format_of_videos(rich, capsys):
+    assert main(["label", str(rich.images), "--format", "mots"]) == 2
+    assert "format 'mots' is made of videos; choose from yolo" in capsys.readouterr().err
+
+
+def test_frames_are_written_as_asked(tracked, capsys):
+    tracked.add(tracked.movie("clip.mp4", 5), {number: [] for number in range(5)})
+    command = ["export", str(tracked.folder), "--format", "coco", "--format", "davis"]
+    assert main([*command, "--frame-stride", "2", "--frame-format", "png"]) == 0
+    root = tracked.folder / "coco" / "images" / "train" / "clip"
+    assert sorted(path.name for path in root.iterdir()) == [
+        *("000000.png", "000002.png", "000004.png")
+    ]
+    assert len(list((tracked.folder / "davis" / "JPEGImages" / "clip").iterdir())) == 3

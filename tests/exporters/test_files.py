@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,14 +11,15 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters import EXPORTERS, ExportOptions, export
+from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS, ExportOptions, export
 from grounded_sam2.exporters.names import NameRules, UniqueNames
 from grounded_sam2.exporters.options import Tally
+from grounded_sam2.exporters.staging import staged
 from grounded_sam2.results import Labels
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import ItemResult, LabelStore
 
-FORMATS = sorted(EXPORTERS)
+FORMATS = sorted(EXPORTERS.keys() - VIDEO_FORMATS)
 WITH_FOLDERS = [name for name in FORMATS if name not in ("voc", "hf")]  # of pictures, by split
 SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
 
@@ -346,3 +348,46 @@ def test_another_run_of_the_store_can_be_exported(rich):
     rich.store.write_batch(second.id, [ItemResult(item, labels)])
     assert run(rich).images == {"train": 1}
     assert run(rich, run_id=rich.run.id).images == {"train": 5}
+
+
+# One folder, one export
+
+
+def test_an_export_that_fails_leaves_no_folder_behind(labeled):
+    with LabelStore.open(labeled.folder) as store:
+        folder = labeled.folder / "made" / "for" / "coco"
+        with pytest.raises(ExportError, match="no pictures to export"):
+            export("coco", store, folder, ExportOptions())
+        assert not (labeled.folder / "made").exists()
+        folder.mkdir(parents=True)
+        with pytest.raises(ExportError, match="no pictures to export"):
+            export("coco", store, folder, ExportOptions())
+        assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
+def test_two_exports_into_one_folder_do_not_meet(rich, files):
+    folder = rich.folder / "coco"
+    run(rich)
+    before = files(folder)
+    with staged(folder, ["images", "annotations"], {"format": "coco"}):
+        with pytest.raises(ExportError, match=r"another export.*wait until it ends"):
+            run(rich)
+        assert files(folder) == before
+    run(rich)
+    assert files(folder) == before
+
+
+def test_a_split_is_not_named_twice(labeled, files):
+    for seed, name in enumerate(("train/a.png", "val/a.png", "val/train/b.png", "c.png")):
+        labeled.add(name, labeled.label(labeled.disc()), seed=seed)
+    run(labeled, split={"train": 0.5, "val": 0.5}, split_by="folder")
+    placed = set(files(labeled.folder / "coco" / "images"))
+    assert placed - {"train/c.png", "val/c.png"} == {"train/a.png", "val/a.png", "val/train/b.png"}
+
+
+def test_a_name_without_its_split_may_be_taken(labeled, files):
+    for seed, name in enumerate(("a.png", "train/a.png")):
+        labeled.add(name, labeled.label(labeled.disc()), seed=seed)
+    run(labeled)
+    assert set(files(labeled.folder / "coco" / "images")) == {"train/a.png", "train/a_png.png"}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from importlib import import_module
 from itertools import cycle
 from pathlib import Path
@@ -107,3 +110,15 @@ def test_the_number_of_workers_is_checked():
     assert workers_that_pay() >= 1
     with pytest.raises(ExportError, match="workers 0: must be 1 or more"):
         ExportOptions(workers=0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no process can be killed so")
+def test_processes_end_with_the_one_that_was_killed():
+    script = Path(__file__).with_name("jobs_of_processes.py")
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as killed:
+        try:
+            # Ends when the last process that holds the other end of the pipe has ended.
+            told, _ = killed.communicate(timeout=120)
+        finally:
+            killed.kill()
+    assert (told, killed.returncode) == (b"started\n", -signal.SIGKILL)

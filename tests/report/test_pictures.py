@@ -38,7 +38,7 @@ class TestReading:
     def test_a_picture_that_broke(self, labeled, monkeypatch) -> None:
         item = labeled.item(labeled.picture("a.png"))
         item.path.write_bytes(b"no picture")
-        monkeypatch.setattr("grounded_sam2.exporters.files.is_same_file", lambda *_, **__: True)
+        monkeypatch.setattr("grounded_sam2.exporters.originals.is_same_file", lambda *_, **__: True)
         assert read_picture(item, None, 72) == Unreadable("cannot be decoded any more")
 
 

@@ -11,6 +11,9 @@ from grounded_sam2.cli.options import (
     ExportMinConfidenceOption,
     ExportMinMaskQualityOption,
     FormatOption,
+    FrameFormatOption,
+    FrameQualityOption,
+    FrameStrideOption,
     ImagesOption,
     MinPolygonIouOption,
     PicturesFromOption,
@@ -46,6 +49,9 @@ def export(
     pictures_from: PicturesFromOption = None,
     run: RunOption = None,
     workers: WorkersOption = None,
+    frame_stride: FrameStrideOption = 1,
+    frame_format: FrameFormatOption = "jpg",
+    frame_quality: FrameQualityOption = 95,
 ) -> None:
     """Write what was labeled as a dataset.
 
@@ -72,6 +78,9 @@ def export(
         pictures_from=pictures_from,
         run_id=run,
         workers=workers,
+        frame_stride=frame_stride,
+        frame_format=frame_format,
+        frame_quality=frame_quality,
     )
     with LabelStore.open(folder) as store:
         for name in names:

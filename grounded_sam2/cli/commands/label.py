@@ -10,11 +10,11 @@ import typer
 
 from grounded_sam2.cli.options import (
     ConfigOption,
-    FormatOption,
     ImagesOption,
     MinConfidenceOption,
     MinPolygonIouOption,
     OntologyOption,
+    PictureFormatOption,
     SeedOption,
     SegmentationOption,
     SetOption,
@@ -47,7 +47,7 @@ def label(
             help="Output folder; PICTURES_labeled beside the pictures if absent.",
         ),
     ] = None,
-    formats: FormatOption = None,
+    formats: PictureFormatOption = None,
     split: SplitOption = "1",
     split_by: SplitByOption = "content",
     seed: SeedOption = 0,
@@ -108,7 +108,7 @@ def label(
     for given in pictures:
         if not (is_address(given) or is_pattern(given) or os.path.lexists(given)):
             raise typer.BadParameter(f"'{given}' does not exist", param_hint="PICTURES")
-    names = chosen_formats(formats or ["yolo"])
+    names = chosen_formats(formats or ["yolo"], of_pictures=True)
     how = export_options(
         split=split,
         split_by=split_by,

@@ -1,0 +1,235 @@
+"""Frames of videos in the formats of pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+
+import PIL.Image
+import pytest
+
+from grounded_sam2.errors import ExportError
+from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS, ExportOptions, export
+from grounded_sam2.exporters.frames import FrameReader, LeftOut
+from grounded_sam2.results import Labels, TrackedFrame
+from grounded_sam2.sources.videos import VideoSource
+from grounded_sam2.store import VideoRecord
+
+OF_PICTURES = sorted(EXPORTERS.keys() - VIDEO_FORMATS)
+WITH_FOLDERS = [name for name in OF_PICTURES if name not in ("voc", "hf")]
+
+
+def run(tracked, format_name="coco", **options):
+    folder = tracked.folder / format_name
+    return export(format_name, tracked.store, folder, ExportOptions(**options))
+
+
+def numbers(tracked, format_name="coco", split="train") -> dict[str, int]:
+    """What frames tell of their numbers, by their files."""
+    root = tracked.folder / format_name / "images" / split
+    return {
+        path.relative_to(root).as_posix(): tracked.number_of(path)
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def clips(tracked):
+    """Two videos: a file with gaps among its labeled frames, and a folder of frames."""
+    square = tracked.square
+    tracked.add(
+        tracked.movie("sub/a.mp4", 12),
+        {
+            number: [square(1, 3 * number), square(2, 40, 30, "box")]
+            for number in (0, 1, 2, 5, 6, 11)
+        },
+        name="sub/a",
+    )
+    tracked.add(tracked.pictures("b", 12), {number: [] for number in (2, 10, 11)})
+    return tracked
+
+
+@pytest.mark.parametrize("format_name", WITH_FOLDERS)
+def test_each_frame_is_the_one_that_was_labeled(clips, format_name):
+    summary = run(clips, format_name)
+    assert numbers(clips, format_name) == {
+        "b/000002.png": 2,
+        "b/000010.png": 10,
+        "b/000011.png": 11,
+        **{f"sub/a/{number:06}.jpg": number for number in (0, 1, 2, 5, 6, 11)},
+    }
+    assert summary.images == {"train": 9}
+    assert summary.objects == {"ball": 6, "box": 6, "Katze ü": 0}
+
+
+@pytest.mark.parametrize("format_name", OF_PICTURES)
+def test_an_export_of_frames_repeats_to_the_byte(clips, files, format_name):
+    run(clips, format_name, split={"train": 0.5, "val": 0.5})
+    first = files(clips.folder / format_name)
+    run(clips, format_name, split={"train": 0.5, "val": 0.5})
+    assert files(clips.folder / format_name) == first
+
+
+def test_no_frame_is_decoded_twice_and_one_video_is_open(clips, monkeypatch):
+    made, whole = Counter(), VideoSource.frames
+
+    def counted(self, start_index=0):
+        for frame in whole(self, start_index):
+            made[self.name, frame.index] += 1
+            yield frame
+
+    monkeypatch.setattr(VideoSource, "frames", counted)
+    run(clips, "yolo")
+    assert set(made.values()) == {1}
+    assert {name for name, _ in made} == {"sub/a"}  # frames that are files are not decoded
+
+
+def test_frames_of_a_video_stay_in_one_split(tracked):
+    for number in range(12):
+        tracked.add(tracked.pictures(f"clip{number}", 3), {0: [], 1: [], 2: []})
+    for split_by in ("content", "folder"):
+        summary = run(tracked, split={"train": 0.5, "val": 0.5}, split_by=split_by)
+        assert min(summary.images.values()) > 0
+        for split in ("train", "val"):
+            videos = Counter(name.split("/")[0] for name in numbers(tracked, split=split))
+            assert set(videos.values()) == {3}
+
+
+@pytest.mark.parametrize(
+    ("stride", "taken"), [(1, [0, 1, 2, 5, 6, 11]), (2, [0, 2, 6]), (4, [0, 6]), (99, [0])]
+)
+def test_every_nth_labeled_frame_of_each_video(clips, stride, taken):
+    run(clips, frame_stride=stride)
+    names = numbers(clips)
+    assert [name for name in names if name.startswith("sub")] == [
+        f"sub/a/{number:06}.jpg" for number in taken
+    ]
+    assert sum(name.startswith("b/") for name in names) == len([2, 10, 11][::stride])
+    described = json.loads((clips.folder / "coco" / "export.json").read_text())
+    assert described["frame_stride"] == stride
+
+
+def test_frames_without_loss(clips):
+    run(clips, frame_format="png")
+    path = clips.folder / "coco" / "images" / "train" / "sub" / "a" / "000005.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    run(clips, "voc", frame_format="png")  # whose readers take JPEG only
+    root = clips.folder / "voc" / "VOCdevkit" / "VOC2012" / "JPEGImages"
+    assert {path.suffix for path in root.rglob("*.*")} == {".jpg"}
+
+
+def test_quality_trades_bytes(clips):
+    sizes = []
+    for quality in (95, 20):
+        run(clips, frame_quality=quality)
+        path = clips.folder / "coco" / "images" / "train" / "sub" / "a" / "000005.jpg"
+        sizes.append(path.stat().st_size)
+    assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize("mode", ["link", "symlink"])
+def test_frames_that_are_files_are_linked_and_others_said_to_be_written(clips, mode):
+    summary = run(clips, images=mode)
+    [placed] = (clips.folder / "coco").rglob("000010.png")
+    assert placed.samefile(clips.clips / "b" / "f10.png")
+    assert summary.notes == ("frames of videos, which cannot be linked, written: 6",)
+
+
+def test_frames_that_are_files_keep_their_bytes_unless_turned(tracked):
+    labeled = {0: [tracked.square(1, 5)], 1: []}
+    path = tracked.pictures("b", 2, ".jpg")
+    turned = path / "f1.jpg"
+    with PIL.Image.open(turned) as picture:
+        exif = PIL.Image.Exif()
+        exif[0x0112] = 3
+        picture.save(turned, exif=exif)
+    tracked.add(path, labeled)
+    run(tracked)
+    root = tracked.folder / "coco" / "images" / "train" / "b"
+    assert (root / "000000.jpg").read_bytes() == (path / "f0.jpg").read_bytes()
+    with PIL.Image.open(root / "000001.jpg") as picture:
+        assert 0x0112 not in picture.getexif()
+
+
+# What is gone
+
+
+def test_a_video_that_is_gone_is_left_out(clips):
+    (clips.clips / "sub" / "a.mp4").unlink()
+    summary = run(clips)
+    assert summary.images == {"train": 3}
+    [skipped] = summary.skipped
+    assert (skipped.count, skipped.example) == (6, "sub/a/000000")
+    assert "pictures_from" in skipped.reason
+
+
+def test_a_video_that_has_changed_is_left_out(clips):
+    clips.movie("sub/a.mp4", 11)
+    [skipped] = run(clips).skipped
+    assert "have changed" in skipped.reason
+
+
+def test_videos_that_were_moved(clips):
+    moved = clips.folder.parent / "elsewhere"
+    shutil.copytree(clips.clips, moved)  # new stamps, the same bytes
+    shutil.rmtree(clips.clips)
+    assert run(clips, pictures_from=moved).images == {"train": 9}
+
+
+def test_frames_that_were_never_files(tracked):
+    tracked.store.begin_video(tracked.run.id, VideoRecord("camera-0", None, tracked.size_hw))
+    tracked.store.write_frames(
+        tracked.run.id, "camera-0", [TrackedFrame(0, 0.0, Labels(tracked.size_hw))]
+    )
+    with pytest.raises(ExportError, match="1 are of videos that were never files"):
+        run(tracked)
+
+
+def test_frames_that_the_video_has_not_do_not_begin_it_again(clips, monkeypatch):
+    begun, whole = [], VideoSource.frames
+
+    def without_some(self, start_index=0):
+        begun.append(start_index)
+        return (frame for frame in whole(self, start_index) if frame.index not in (2, 5, 11))
+
+    monkeypatch.setattr(VideoSource, "frames", without_some)
+    summary = run(clips)
+    assert begun == [0]
+    assert summary.images == {"train": 6}
+    assert [(each.count, each.reason) for each in summary.skipped] == [
+        (3, "cannot be decoded any more")
+    ]
+
+
+def test_a_reader_may_be_asked_for_an_earlier_frame(clips):
+    reader = FrameReader(clips.store.videos(), None)
+    items = [item for item in clips.store.done_items() if item.group == "sub/a"]
+    seen = [round((reader.image(items[place]).mean() - 20) / 15) for place in (4, 1, 1, 3)]
+    assert seen == [6, 1, 1, 5]
+    reader.close()
+    clips.movie("sub/a.mp4", 3)
+    with pytest.raises(LeftOut, match="have changed"):
+        reader.image(items[0])
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frame_stride": 0}, "frame_stride 0: must be 1 or more"),
+        ({"frame_format": "bmp"}, "frame_format 'bmp': must be one of jpg, png"),
+        ({"frame_quality": 101}, "frame_quality 101: must lie between 1 and 100"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ExportError, match=message):
+        ExportOptions(**options)
+
+
+def test_exports_of_pictures_do_not_speak_of_frames(rich):
+    export("coco", rich.store, rich.folder / "coco", ExportOptions())
+    assert "frame" not in (rich.folder / "coco" / "export.json").read_text()
