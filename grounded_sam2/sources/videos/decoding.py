@@ -76,9 +76,10 @@ def video_stream(container: InputContainer, shown: str, limits: ImageConfig) -> 
         if not stream.disposition & Disposition.attached_pic
     ]
     if not streams:
-        others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        held = {"cover" if each.type == "video" else each.type for each in container.streams}
         raise SourceError(
-            f"video {shown!r}: has no stream of video, but {others}; give a file with pictures"
+            f"video {shown!r}: has no stream of video, but {', '.join(sorted(held)) or 'nothing'}; "
+            "give a file with moving pictures"
         )
     best = container.streams.best("video")
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
+from av.stream import Disposition
 
 from grounded_sam2.results import Image
 
@@ -66,16 +69,28 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 
 @pytest.fixture
-def make_sound(tmp_path: Path) -> Callable[[], Path]:
-    """Writes a second of silence."""
+def make_sound(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a moment of silence: ``make_sound("a.mp3", "mp3", with_cover=True)``."""
 
-    def make() -> Path:
-        path = tmp_path / "sound.m4a"
+    def make(name: str = "sound.m4a", codec: str = "aac", *, with_cover: bool = False) -> Path:
+        path = tmp_path / name
         with av.open(path, "w") as container:
-            stream = container.add_stream("aac", rate=8000)
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
-            frame.sample_rate = 8000
-            container.mux(stream.encode(frame))
+            stream = container.add_stream(codec, rate=44100)
+            if with_cover:
+                jpeg = BytesIO()
+                PIL.Image.new("RGB", (32, 32)).save(jpeg, "JPEG")
+                cover = container.add_stream("mjpeg")
+                cover.width = cover.height = 32
+                cover.pix_fmt = "yuvj420p"
+                cover.disposition = Disposition.attached_pic
+                packet = av.Packet(jpeg.getvalue())
+                packet.stream, packet.pts, packet.dts = cover, 0, 0
+                container.mux(packet)
+            for number in range(10):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), "fltp", "mono")
+                frame.sample_rate = 44100
+                frame.pts = 1152 * number
+                container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path
 

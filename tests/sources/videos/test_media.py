@@ -95,6 +95,20 @@ class TestTimes:
         frames = list(open_video(make_video("a.mkv", pts=[5000, 5040, 5100])))
         np.testing.assert_allclose([frame.time for frame in frames], [0, 0.04, 0.1])
 
+    def test_rise_where_two_recordings_were_joined(self, make_video: MakeVideo) -> None:
+        one, other = make_video("1.ts", 10), make_video("2.ts", 20)
+        one.write_bytes(one.read_bytes() + other.read_bytes())
+        frames = list(open_video(one))
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(30) / 25)
+
+
+def test_frames_whose_resolution_changes_keep_the_first_size(make_video: MakeVideo) -> None:
+    one, other = make_video("1.ts", 10), make_video("2.ts", 10, size_hw=(96, 100))
+    one.write_bytes(one.read_bytes() + other.read_bytes())
+    frames = list(open_video(one))
+    assert [frame.size_hw for frame in frames] == [(48, 64)] * 20
+    np.testing.assert_allclose(frames[-1].image[3, 3], (220, 20, 20), atol=24)
+
 
 class TestTurns:
     @pytest.mark.parametrize("degrees", [0, 90, 180, -90])
@@ -243,6 +257,10 @@ class TestWhatIsNoVideo:
     def test_sound(self, make_sound: Callable[[], Path]) -> None:
         with pytest.raises(SourceError, match=r"sound\.m4a.*no stream of video, but audio"):
             open_video(make_sound())
+
+    def test_sound_with_a_cover(self, make_sound: Callable[..., Path]) -> None:
+        with pytest.raises(SourceError, match=r"no stream of video, but audio, cover; give"):
+            open_video(make_sound("a.mp3", "mp3", with_cover=True))
 
     def test_a_video_without_a_frame(self, make_video: MakeVideo) -> None:
         path = make_video()
