@@ -1,11 +1,12 @@
 """Memory of labeling 200, 2 000 and 10 000 small pictures: what one more picture costs.
 
 Each run is a fresh process that labels and exports a folder. Its resident memory is read after
-every batch; the slope is that of a line through the readings of the second half, when all is loaded
-and the store's cache of 2 MiB is full (which takes some 1 500 pictures). The peaks are what the
-kernel counted, libraries included, after the last label and after the last export. The fakes of
-`grounded_sam2.testing` leave the engine alone with its pictures (torch is not even loaded);
-``--models demo`` measures it with the embedded models.
+every batch; the slope is that of a line through the readings of the second half. It tells what a
+picture costs only of many thousands: until some 2 500 are labeled, two caches of fixed size fill,
+the store's of 2 MiB, and the interpreter's of attribute names, which Pillow makes anew for each
+file. The peaks are what the kernel counted, libraries included, after the last label and after the
+last export. The fakes of `grounded_sam2.testing` leave the engine alone with its pictures
+(torch is not even loaded); ``--models demo`` measures it with the embedded models.
 
 All pictures lie in one folder, whose names are in memory while it is walked through: that is the
 difference between the peaks. ``--folders`` spreads them over folders of 200.

@@ -5,6 +5,10 @@ run is done as users do it. Runs of both kinds alternate. ``--models device`` st
 models wait, as one waits for a kernel, and leave the processor to the other stages. ``--models
 demo`` computes the embedded models on the processor, which the other stages then share: where it
 has few cores, the time of all stages together, divided by the cores, is the bound.
+
+On a machine that others use as well, the models' thread waits for a core, alone and in a run. Linux
+counts that, and it is told beside the time that the thread was on a core; what then remains of the
+time of the models is waiting for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -68,6 +72,44 @@ class Device:
         time.sleep(self._seconds / 2 * len(images))
         sizes = [image.shape[:2] for image in images]
         return lambda: [_discs(size, boxes) for size, boxes in zip(sizes, boxes_xyxy, strict=True)]
+
+
+class Watched:
+    """Both models, and what their thread does in the meantime."""
+
+    def __init__(self, detector: Detector, segmenter: Segmenter) -> None:
+        self._detector = detector
+        self._segmenter = segmenter
+        self._spent = np.zeros(2)
+
+    def spent(self) -> tuple[float, float]:
+        """Seconds on a core, and waiting for one, since this was asked before."""
+        on_core, waiting = self._spent.tolist()
+        self._spent = np.zeros(2)
+        return on_core, waiting
+
+    def detect(self, *arguments: Any) -> list[DetectedBoxes]:
+        with self._watched():
+            return self._detector.detect(*arguments)
+
+    def segment_boxes(self, *arguments: Any) -> list[SegmentedMasks]:
+        return self.start_boxes(*arguments)()
+
+    def start_boxes(self, *arguments: Any) -> Callable[[], list[SegmentedMasks]]:
+        with self._watched():
+            return self._segmenter.start_boxes(*arguments)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        before = _times_of_thread()
+        yield
+        self._spent += _times_of_thread() - before
+
+
+def _times_of_thread() -> np.ndarray:
+    """Seconds that this thread was on a core, and waiting for one; (2,)."""
+    nanoseconds = Path("/proc/thread-self/schedstat").read_text().split()[:2]
+    return np.array(nanoseconds, np.float64) / 1e9
 
 
 def _boxes(image: Image) -> np.ndarray:
@@ -172,8 +214,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = Config().with_options({"runtime.batch_size": 8, "runtime.device": "cpu"})
-    models = chosen_models(arguments)
-    alone, runs, at_work = [], [], []
+    watched = Watched(*chosen_models(arguments))
+    models = (watched, watched)
+    alone, runs, at_work, cores = [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         images = Path(name) / "images"
         images.mkdir()
@@ -182,8 +225,11 @@ def main() -> None:
             picture.save(images / f"{number:04}.jpg", quality=92)
         for repeat in range(-1, arguments.repeats):  # the first is to warm up
             each = stages_alone(images, Path(name) / f"{repeat} alone", models, config)
+            spent_alone = watched.spent()
             seconds, stages = whole_run(images, Path(name) / f"{repeat} run", models, config)
+            spent = watched.spent()
             if repeat >= 0:
+                cores.append((spent_alone, spent))
                 alone.append(each)
                 runs.append(seconds)
                 at_work.append(stages)
@@ -196,6 +242,9 @@ def main() -> None:
         ]
         for name in STAGES
     ]
+    for index, name in enumerate(("on a core", "waiting for one")):
+        medians = [statistics.median(each[where][index] for each in cores) for where in (0, 1)]
+        rows.append([f"models {name}", *(f"{each:.2f} s" for each in medians)])
     run = statistics.median(runs)
     slowest = statistics.median(max(each.values()) for each in alone)
     rows += [
