@@ -78,10 +78,11 @@ def build_model(image_size: int = IMAGE_SIZE) -> Sam2VideoModel:
             memory_attention_dropout=0.0,
             memory_attention_rope_dropout=0.0,
             memory_encoder_hidden_size=_WIDTH,
-            memory_encoder_output_channels=32,
+            memory_encoder_output_channels=64,  # the memory attention takes no other number
             mask_downsampler_embed_dim=_WIDTH,
             memory_fuser_embed_dim=_WIDTH,
             memory_fuser_intermediate_dim=256,
+            memory_fuser_layer_scale_init_value=0.1,  # 1e-6 would take a long training to wake up
         )
     )
     # Prompts and pixels must speak of places in the same (random, never trained) waves. Public

@@ -1,0 +1,155 @@
+"""Score the embedded tracker on clips it was not trained on.
+
+    python -m grounded_sam2.demo.track_evaluate --clips 20
+
+Every object is shown by its true mask on the first frame that it is seen in, and followed from
+there: by our tracker, and by ``Sam2VideoModel`` with the same weights, which takes one object at a
+time and keeps everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from transformers import Sam2VideoModel
+from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
+
+from grounded_sam2.demo.clips import Clip, ClipFrame, make_clips
+from grounded_sam2.demo.evaluate import HELD_OUT_SEED
+from grounded_sam2.demo.track_scores import ClipScore, Masks, TrackScores, score_clip, summarise
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.models.protocols import TrackPrompt
+from grounded_sam2.models.sam2.tracker import Sam2Tracker, TrackAnswers
+
+__all__ = ["Followed", "follow", "follow_by_reference", "main"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Followed:
+    """A clip, and what a tracker made of it."""
+
+    truth: Sequence[Masks]
+    predicted: Sequence[Masks]
+    """What was shown on a frame is not in it."""
+    since: Mapping[int, int]
+    """First frame that an object was looked for on: the one after it was shown."""
+
+    def score(self) -> ClipScore:
+        """J and F from the frame after each prompt; HOTA likewise, of the objects then known."""
+        known = [
+            {number: mask for number, mask in frame.items() if index >= self.since.get(number, 0)}
+            for index, frame in enumerate(self.truth)
+        ]
+        return score_clip(known, self.predicted, since=self.since)
+
+
+def follow(tracker: Sam2Tracker, clip: Clip) -> Followed:
+    """Track the objects of a clip from their true first masks."""
+    state = tracker.empty()
+    truth: list[Masks] = []
+    predicted: list[Masks] = []
+    since: dict[int, int] = {}
+    for frame in clip:
+        encoded = tracker.encode(frame.image)
+        answers = tracker.propagate(encoded, state, frame.index)
+        masks = [mask.decode() for mask in answers.masks()]
+        predicted.append(dict(zip(answers.ids, masks, strict=True)))
+        truth.append(frame.masks)
+        shown = _first_seen(frame, since)
+        if shown:
+            prompts = {
+                number: TrackPrompt(mask=encode(mask[None])[0]) for number, mask in shown.items()
+            }
+            answers = TrackAnswers.joined([answers, tracker.prompt(encoded, prompts)])
+            since |= dict.fromkeys(shown, frame.index + 1)
+        state = tracker.remember(encoded, state, frame.index, answers)
+    return Followed(truth, predicted, since)
+
+
+def follow_by_reference(tracker: Sam2Tracker, clip: Clip) -> Followed:
+    """The same by ``Sam2VideoModel.forward`` with the same weights."""
+    model: Sam2VideoModel = tracker.model
+    session = Sam2VideoInferenceSession(dtype=torch.float32)
+    truth: list[Masks] = []
+    predicted: list[Masks] = []
+    since: dict[int, int] = {}
+    for frame in clip:
+        shown = _first_seen(frame, since)
+        for number, mask in shown.items():
+            session.add_mask_inputs(
+                session.obj_id_to_idx(number), frame.index, _as_input(mask, model.image_size)
+            )
+        session.obj_with_new_inputs = list(shown)
+        since |= dict.fromkeys(shown, frame.index + 1)
+        truth.append(frame.masks)
+        if not since:
+            predicted.append({})
+            continue
+        pixels = tracker.image_processor(
+            images=[frame.image], input_data_format="channels_last", return_tensors="pt"
+        )["pixel_values"][0]
+        said = model(session, frame_idx=frame.index, frame=pixels)
+        size_hw = frame.image.shape[:2]
+        large = F.interpolate(said.pred_masks, size_hw, mode="bilinear", align_corners=False)
+        masks = (large[:, 0] > 0).numpy()
+        predicted.append(
+            {n: m for n, m in zip(said.object_ids, masks, strict=True) if n not in shown}
+        )
+    return Followed(truth, predicted, since)
+
+
+def _first_seen(frame: ClipFrame, since: Mapping[int, int]) -> dict[int, NDArray[np.bool_]]:
+    """Masks of the objects that are to be shown on this frame."""
+    return {n: mask for n, mask in frame.masks.items() if n not in since and mask.any()}
+
+
+def _as_input(mask: NDArray[np.bool_], side: int) -> torch.Tensor:
+    """As ``Sam2VideoProcessor`` prepares a mask: ``(1, 1, side, side)`` ``bool``."""
+    values = torch.from_numpy(mask)[None, None].float()
+    resized = F.interpolate(
+        values, (side, side), mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized >= 0.5
+
+
+def _report(name: str, scores: TrackScores, seconds: float) -> None:
+    print(
+        f"{name:10s} J&F {scores.region_and_border:.3f} (J {scores.region:.3f}, F "
+        f"{scores.border:.3f}) HOTA {scores.hota:.3f} (DetA {scores.detection:.3f}, AssA "
+        f"{scores.association:.3f}) switches {scores.switches} of {scores.objects} objects "
+        f"({scores.switch_share:.1%}); {seconds:.0f} s",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print the scores."""
+    ways: dict[str, Callable[[Sam2Tracker, Clip], Followed]] = {
+        "ours": follow,
+        "reference": follow_by_reference,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
+    parser.add_argument("--segmenter", type=Path, help="checkpoint folder (default: embedded)")
+    parser.add_argument("--by", choices=ways, action="append", help="default: all")
+    arguments = parser.parse_args()
+    tracker = Sam2Tracker.from_pretrained(arguments.segmenter or "demo", device="cpu")
+    for name in arguments.by or ways:
+        began = time.monotonic()
+        clips = make_clips(arguments.clips, arguments.seed, arguments.frames)
+        scores = [ways[name](tracker, clip).score() for clip in clips]
+        _report(name, summarise(scores), time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    main()

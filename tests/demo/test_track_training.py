@@ -1,0 +1,222 @@
+"""Learning to track: what is drawn from the pool, and that gradients reach what is to be learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from grounded_sam2.demo.clip_pool import ClipPool, build_clip_pool
+from grounded_sam2.demo.segmenter import build_model, build_processor
+from grounded_sam2.demo.track_episodes import SMALLEST_PROMPT, Episode, EpisodeSampler
+from grounded_sam2.demo.track_unroll import Unroll
+from grounded_sam2.demo.train_tracker import answer_loss, episode_loss, freeze, with_new_memory
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.models.checkpoints import resolve
+from grounded_sam2.models.protocols import TrackPrompt
+from grounded_sam2.models.sam2.tracker import Sam2Tracker
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory) -> ClipPool:
+    folder = tmp_path_factory.mktemp("clips")
+    build_clip_pool(folder, count=3, frames=9, processes=1)
+    return ClipPool.open(folder)
+
+
+@pytest.fixture(scope="module")
+def episode(pool) -> Episode:
+    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    return sampler.draw(np.random.default_rng(2), clips=2, frames=4, objects=5)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = build_model(SIDE)
+    with torch.no_grad():
+        # A fresh model is indifferent to most of what it is told.
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(3)
+    return model
+
+
+def test_a_pool_holds_clips(pool):
+    assert len(pool) == 3
+    assert pool.frames == 9
+    assert pool.pictures.shape == (3, 9, 256, 256, 3)
+    assert pool.instances.shape == (3, 9, 256, 256)
+    assert all(clip[0].max() >= 1 for clip in pool.instances)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_episode_shows_its_objects_first(pool, seed):
+    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    episode = sampler.draw(np.random.default_rng(seed), clips=2, frames=4, objects=5)
+    assert episode.pixels.shape == (4, 2, 3, SIDE, SIDE)
+    assert episode.masks.shape == (4, 5, SIDE, SIDE)
+    assert episode.rows.tolist() == sorted(episode.rows.tolist())
+    shares = episode.masks[0].float().mean((1, 2))
+    assert (shares > 0.5 * SMALLEST_PROMPT).all()
+    assert episode.times[0] == 0
+    steps = np.diff(episode.times)
+    assert steps[0] >= 1
+    assert (steps[1:] == 1).all()
+
+
+def test_masks_lie_on_their_objects():
+    """Pictures and truth are turned, flipped and reduced together."""
+    instances = np.zeros((1, 6, 256, 256), np.uint8)
+    for frame in range(6):
+        instances[0, frame, 20:90, 10 + 9 * frame : 120 + 9 * frame] = 1
+        instances[0, frame, 150 - 7 * frame : 230, 130:200] = 2
+    pictures = np.stack([100 * instances] * 3, -1)
+    sampler = EpisodeSampler(ClipPool(pictures, instances), build_processor(), SIDE)
+    shown = set()
+    for seed in range(12):
+        episode = sampler.draw(np.random.default_rng(seed), clips=1, frames=3, objects=2)
+        for masks, pixels in zip(episode.masks, episode.pixels, strict=True):
+            grey = pixels[0].mean(0)
+            values = [grey[mask].median().item() for mask in masks]
+            background = grey[~masks.any(0)].median().item()
+            assert background < values[0] < values[1]
+        shown.add(tuple(episode.masks[0].sum((1, 2)).tolist()))
+        shown.add(tuple(episode.masks[0, 0].nonzero().float().mean(0).tolist()))
+    assert len(shown) > 12, "not always laid the same way"
+
+
+def test_the_same_draw_twice(pool):
+    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    first, second = (sampler.draw(np.random.default_rng(1), 2, 3, 4) for _ in range(2))
+    assert torch.equal(first.pixels, second.pixels)
+    assert torch.equal(first.masks, second.masks)
+
+
+@pytest.mark.parametrize("by_mask", [True, False], ids=["masks", "boxes"])
+def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask):
+    """Same frames, same prompts, same answers."""
+    model.eval()
+    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    episode = sampler.draw(np.random.default_rng(5), clips=1, frames=9, objects=2)
+    assert episode.times == tuple(range(9)), "choose a seed that skips nothing"
+    unroll = Unroll(model, half=False)
+    looked = [unroll.look(pixels) for pixels in episode.pixels]
+    features = [unroll.features(each, episode.rows) for each in looked]
+    boxes = torch.tensor([[10.0, 12.0, 40.0, 44.0], [20.0, 5.0, 60.0, 30.0]])
+    with torch.no_grad():
+        first = None if by_mask else unroll.ask(features[0], multimask=False, boxes=boxes[:, None])
+        ours = list(unroll.track(features, episode.times, episode.masks[0], by_mask, first))
+
+    tracker = Sam2Tracker(model, _Given(build_processor().image_processor))
+    state = tracker.empty()
+    for frame, pixels in enumerate(episode.pixels):
+        encoded = tracker.encode(_Given.picture(pixels))
+        if frame == 0:
+            prompts = {
+                row + 1: TrackPrompt(mask=encode(episode.masks[0, row].numpy()[None])[0])
+                if by_mask
+                else TrackPrompt(box_xyxy=boxes[row].numpy())
+                for row in range(2)
+            }
+            answers = tracker.prompt(encoded, prompts)
+        else:
+            answers = tracker.propagate(encoded, state, frame)
+            answer = ours[frame - 1]
+            best = answer.quality.argmax(1)
+            torch.testing.assert_close(
+                answer.quality[range(2), best], torch.from_numpy(answers.quality), **CLOSE
+            )
+            torch.testing.assert_close(answer.score, torch.from_numpy(answers.score), **CLOSE)
+            present = answer.score > 0
+            expected = answers.logits[present]
+            torch.testing.assert_close(answer.logits[range(2), best][present], expected, **CLOSE)
+        state = tracker.remember(encoded, state, frame, answers)
+
+
+CLOSE = {"atol": 2e-2, "rtol": 2e-2}
+"""The tracker rounds its maps to bfloat16."""
+
+
+class _Given:
+    """An image processor that is given what it would have made."""
+
+    def __init__(self, real) -> None:
+        self.real = real
+
+    @staticmethod
+    def picture(pixels: torch.Tensor) -> np.ndarray:
+        _Given.pixels = pixels[:1]
+        return np.zeros((SIDE, SIDE, 3), np.uint8)
+
+    def __call__(self, **_):
+        return {"pixel_values": _Given.pixels}
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+def test_gradients_reach_all_of_the_memory(model, episode):
+    freeze(model)
+    loss = torch.tensor(0.0)
+    for seed in range(4):  # masks, boxes, points
+        loss = loss + episode_loss(Unroll(model), episode, np.random.default_rng(seed))[0]
+    loss.backward()
+    without = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    }
+    # It is only said where an object is absent, or where there is no memory at all.
+    assert without <= {"no_object_pointer", "no_memory_positional_encoding"} | {
+        "occlusion_spatial_embedding_parameter"
+    }
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert all(model.get_parameter(name).grad is None for name in frozen)
+    assert {name.split(".")[0] for name in frozen} == {
+        "vision_encoder",
+        "prompt_encoder",
+        "no_memory_embedding",
+        "mask_decoder",
+    }
+
+
+def test_a_step_down_the_gradient_helps(model, episode):
+    freeze(model)
+    unroll = Unroll(model)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
+    losses = []
+    for _ in range(6):
+        loss, log = episode_loss(unroll, episode, np.random.default_rng(0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        assert set(log) == {"asked", "track", "iou", "last", "gates"}
+    assert losses[-1] < losses[0]
+
+
+def test_nothing_is_asked_of_masks_that_are_not_there(model, episode):
+    unroll = Unroll(model)
+    features = unroll.features(unroll.look(episode.pixels[0]), episode.rows)
+    answer = unroll.ask(features, multimask=True)
+    gone = torch.zeros_like(episode.masks[0])
+    loss, iou, right = answer_loss(answer, gone)
+    assert np.isnan(iou)
+    assert right == float((answer.score <= 0).float().mean())
+    loss.backward()
+    assert model.mask_decoder.upscale_conv1.weight.grad is None
+
+
+def test_the_image_part_is_taken_over():
+    shipped = Path(resolve("demo", "segmenter"))
+    model = with_new_memory(shipped)
+    again = Sam2Tracker.from_pretrained("demo", device="cpu").model
+    for name in ("vision_encoder.neck.convs.0.weight", "mask_decoder.iou_token.weight"):
+        torch.testing.assert_close(model.get_parameter(name), again.get_parameter(name))
+    # float16 on disk
+    assert model.mem_dim == 64
