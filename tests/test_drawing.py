@@ -58,6 +58,24 @@ class TestAnnotate:
         drawn = annotate(grey(), to_supervision(labels(**case), ["ball"]))  # type: ignore[arg-type]
         assert (drawn != 128).any()
 
+    def test_tints_as_supervision_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import supervision as sv
+
+        rng = np.random.default_rng(0)
+        picture = rng.integers(0, 256, (60, 80, 3), np.uint8)
+        masks = np.zeros((5, 60, 80), np.bool_)
+        masks[0, 10:50, 10:60] = True
+        masks[1, 30:, 40:] = rng.random((30, 40)) < 0.5
+        masks[2] = True
+        masks[3, 59, 79] = True  # and the last is empty
+        detections = sv.Detections(
+            np.tile(np.float32([0, 0, 80, 60]), (5, 1)), masks, class_id=np.arange(5)
+        )
+        for kind in ("PolygonAnnotator", "BoxAnnotator", "LabelAnnotator"):
+            monkeypatch.setattr(f"supervision.{kind}.annotate", lambda self, scene, *_, **__: scene)
+        expected = sv.MaskAnnotator(opacity=0.3).annotate(picture[..., ::-1].copy(), detections)
+        np.testing.assert_array_equal(annotate(picture, detections), expected[..., ::-1])
+
     def test_uses_the_colours_of_supervision_in_rgb(self) -> None:
         import supervision as sv
 
