@@ -10,12 +10,13 @@ from grounded_sam2.config import Config
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.store import Pairs, Recipe
 
-__all__ = ["OntologyChange", "least_confidence", "recipe_of"]
+__all__ = ["OntologyChange", "least_confidence", "recipe_of", "tracking_recipe_of"]
 
 _ONLY_SPEED = {
     ("detector", "batch_size"),
     ("segmenter", "prompts_per_batch"),
     ("tiling", "tiles_per_batch"),
+    ("tracker", "objects_per_batch"),
 }
 """Options of the models that change no label, like all of ``runtime``: they may change in a run."""
 
@@ -62,6 +63,36 @@ def recipe_of(
         decisions=decided,
         source=source,
     )
+
+
+def tracking_recipe_of(
+    config: Config,
+    ontology: CaptionOntology | None,
+    *,
+    models: Mapping[str, str],
+    frames: Mapping[str, Any],
+) -> Recipe:
+    """What determines the labels of videos. What is found on one frame changes what becomes of the
+    next, so that captions, thresholds and clean-up belong to it.
+
+    Args:
+        config: the configuration. ``runtime``, ``images``, ``tiling`` and batch sizes are left out.
+        ontology: captions and classes; ``None`` for tasks without captions.
+        models: model ids by role.
+        frames: which frames of the videos are taken.
+    """
+    sections = ("detector", "segmenter", "tracker", "tracking", "cleanup")
+    decisive: dict[str, Any] = {
+        section: {
+            key: value
+            for key, value in values.items()
+            if key != "checkpoint" and (section, key) not in _ONLY_SPEED
+        }
+        for section, values in config.to_dict().items()
+        if section in sections
+    }
+    decisive["detector"]["captions"] = None if ontology is None else ontology.to_dict()
+    return Recipe(models=dict(models), config=decisive | {"frames": dict(frames)})
 
 
 def least_confidence(config: Config) -> float:

@@ -56,11 +56,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SETTINGS
     | {"asking", "budget", "interrupts", "labeling", "models.protocols", "prefetch", "recipes"}
     | {"settling", "sources", "stages", "store"},
+    "videos": VALUES
+    | SETTINGS
+    | {"detections", "drawing", "interrupts", "labeling", "models.protocols", "sources", "store"}
+    | {"tracking", "video_file"},
     "runs": VALUES | {"sources", "store"},
     "importers": VALUES | {"config", "interrupts", "runner", "sources", "store"},
     "pipeline": VALUES
     | SETTINGS
-    | {"detections", "exporters", "labeling", "models", "runner", "sources", "store", "tiling"},
+    | {"detections", "exporters", "labeling", "models", "recipes", "runner", "sources", "store"}
+    | {"tiling", "tracking", "video_file", "videos"},
     "demo": VALUES | {"config", "models"},
     # What `grounded-sam2 demo` does is a user of the whole package.
     "demo.run": VALUES

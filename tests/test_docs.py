@@ -51,7 +51,7 @@ def test_commands_are_accepted(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder in ("images", "labeled"):
+    for folder in ("images", "labeled", "tracked"):
         Path(folder).mkdir()
     _, name, *arguments = shlex.split(command)
     GROUP.commands[name].make_context(name, arguments)

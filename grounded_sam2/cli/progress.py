@@ -13,7 +13,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "VideoProgressBar"]
 
 
 class ProgressBar:
@@ -24,6 +24,7 @@ class ProgressBar:
 
     Args:
         doing: what is being done to the pictures.
+        unit: what they are called.
         console: where to draw; standard error if ``None``.
         clock: seconds that only grow.
     """
@@ -32,10 +33,12 @@ class ProgressBar:
         self,
         doing: str = "labeling",
         *,
+        unit: str = "images",
         console: Console | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
+        self._unit = unit
         console = console or Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -49,7 +52,8 @@ class ProgressBar:
         )
         self._task = self._progress.add_task(doing, total=None, speed="", left="", failed="")
         self._began = clock()
-        self._total = self._settled = self._worked = self._failed = 0
+        self._total: int | None = None
+        self._settled = self._worked = self._failed = 0
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -62,8 +66,8 @@ class ProgressBar:
     ) -> None:
         self._progress.stop()
 
-    def start(self, total: int) -> None:
-        """See `grounded_sam2.runner.Progress`."""
+    def start(self, total: int | None) -> None:
+        """See `grounded_sam2.runner.Progress`; ``None`` where no end is in sight."""
         self._began = self._clock()
         self._total = total
         self._progress.update(self._task, total=total)
@@ -78,8 +82,9 @@ class ProgressBar:
         speed = left = ""
         if self._worked and seconds > 0:
             rate = self._worked / seconds
-            speed = f"{rate:.1f} images/s"
-            left = f"{_duration((self._total - self._settled) / rate)} left"
+            speed = f"{rate:.1f} {self._unit}/s"
+            if self._total is not None:  # of videos, it is what their file says
+                left = f"{_duration(max(0, self._total - self._settled) / rate)} left"
         self._progress.update(
             self._task,
             completed=self._settled,
@@ -87,6 +92,40 @@ class ProgressBar:
             left=left,
             failed=f"[red]{self._failed} failed" if self._failed else "",
         )
+
+
+class VideoProgressBar:
+    """Satisfies `grounded_sam2.videos.VideoProgress`, with a bar for each video; see
+    `ProgressBar`."""
+
+    def __init__(self) -> None:
+        self._bar: ProgressBar | None = None
+        self._earlier = False
+
+    def __enter__(self) -> VideoProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, traceback)
+
+    def start(self, name: str, total: int | None) -> None:
+        """See `grounded_sam2.videos.VideoProgress`."""
+        self.__exit__(None, None, None)
+        self._bar, self._earlier = ProgressBar(name, unit="frames"), True
+        self._bar.start(total)
+
+    def advance(self, frames: int) -> None:
+        """See `grounded_sam2.videos.VideoProgress`."""
+        assert self._bar is not None, "a video begins before its frames come"
+        now, before = (0, frames) if self._earlier else (frames, 0)
+        self._earlier = False
+        self._bar.advance(labeled=now, failed=0, skipped=before)
 
 
 def _duration(seconds: float) -> str:

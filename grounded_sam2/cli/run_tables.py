@@ -15,7 +15,7 @@ from grounded_sam2.store import LabelStore, Run, StoreSummary
 
 if TYPE_CHECKING:  # else `info` would load all that makes labels
     from grounded_sam2.demo.run import DemoResult
-    from grounded_sam2.pipeline import LabelResult
+    from grounded_sam2.pipeline import LabelResult, TrackResult
     from grounded_sam2.runner import RunSummary
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "print_run",
     "print_runs",
     "print_stages",
+    "print_track_result",
 ]
 
 _FEW = 5
@@ -53,6 +54,30 @@ def print_label_result(result: LabelResult) -> None:
             + (f", {run.skipped} settled before" if run.skipped else "")
         )
     say(f"store: {result.folder / LabelStore.FILE_NAME}")
+    for summary in result.exports.values():
+        print_export(summary)
+
+
+def print_track_result(result: TrackResult) -> None:
+    """What a run over videos did: frames and tracks of each, objects per class, time, places."""
+    run = result.run
+    table = Table("video", "frames", "tracks", "broken frames", "frames/s")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for video in run.videos:
+        speed = f"{video.frames_now / video.seconds:.1f}" if video.frames_now else ""
+        counts = (str(video.frames), str(video.tracks), str(video.broken_frames or ""), speed)
+        table.add_row(escape(video.name), *counts)
+    Console().print(table)
+    with LabelStore.open(result.folder) as store:
+        print_counts(store, store.summary(run.run_id))
+    for video in run.failed:
+        say(f"video {video.name} failed: {video.error}")
+    if not run.failed and not any(video.frames_now for video in run.videos):
+        say("nothing to do: all frames were labeled before")
+    say(f"store: {result.folder / LabelStore.FILE_NAME}")
+    for path in result.annotated:
+        say(f"annotated video: {path}")
     for summary in result.exports.values():
         print_export(summary)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from grounded_sam2.checked import CheckedSection, CountInt, Fraction, PositiveInt, Range
 from grounded_sam2.errors import ConfigError
@@ -103,7 +104,8 @@ class ReportOptions(CheckedSection):
     """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
 
     @classmethod
-    def hints(cls) -> dict[str, object]:
+    @cache
+    def hints(cls) -> dict[str, Any]:
         """Annotations of the plain values; the others check themselves."""
         others = ("thresholds", "split", "pictures_from")
         return {name: hint for name, hint in super().hints().items() if name not in others}

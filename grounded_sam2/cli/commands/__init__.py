@@ -18,6 +18,7 @@ from grounded_sam2.cli.commands.label import label
 from grounded_sam2.cli.commands.merge import merge
 from grounded_sam2.cli.commands.predict import predict
 from grounded_sam2.cli.commands.report import report
+from grounded_sam2.cli.commands.track import track
 
 __all__ = ["app"]
 
@@ -41,10 +42,10 @@ def _grounded_sam2(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Labeled segmentation datasets from pictures and words.
+    """Labeled segmentation datasets from pictures, videos and words.
 
-    Florence-2 finds what your captions say, SAM 2 outlines it, and the result is a YOLO or COCO
-    dataset.
+    Florence-2 finds what your captions say, SAM 2 outlines it and follows it through videos, and
+    the result is a dataset in the format that you need.
 
     \b
     Examples:
@@ -57,6 +58,7 @@ def _grounded_sam2(
 app.command("demo")(demo)
 app.command("predict")(predict)
 app.command("label")(label)
+app.command("track")(track)
 app.command("import")(import_labels)
 app.command("export")(export)
 app.command("report")(report)

@@ -5,6 +5,8 @@
     model = GroundedSAM2(CaptionOntology({"red circle": "ball"}), config="demo")
     detections = model.predict("scene.png")
     model.label("images/", output_folder="labeled", formats=("yolo", "coco"))
+    for index, time, detections in model.track("clip.mp4"):
+        ...
 
 The models are loaded when they are first needed, and once.
 """
@@ -12,7 +14,7 @@ The models are loaded when they are first needed, and once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from grounded_sam2.config import Config, load_config
 from grounded_sam2.detections import to_supervision
-from grounded_sam2.errors import PromptError
 from grounded_sam2.exporters import (
     EXPORTERS,
     ExportOptions,
@@ -31,20 +32,20 @@ from grounded_sam2.exporters import (
 from grounded_sam2.exporters.staging import MARKER
 from grounded_sam2.labeling import label_images
 from grounded_sam2.models.identity import identity
-from grounded_sam2.models.protocols import Detector, Segmenter
+from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.results import DetectedBoxes, Image, Labels, SegmentedMasks
+from grounded_sam2.pipeline.asked import chosen_ontology, one_off
+from grounded_sam2.pipeline.deferred import ModelsWhenNeeded
+from grounded_sam2.pipeline.videos import VideoLabeling
+from grounded_sam2.results import Image, Labels
 from grounded_sam2.runner import Progress, RunSummary, label_source
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageSource, load_image
 from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.store import LabelStore, StoreSummary
-from grounded_sam2.tiling import TiledDetector, TiledSegmenter
 
 if TYPE_CHECKING:
-    import numpy as np
     import supervision as sv
-    from numpy.typing import NDArray
 
 __all__ = ["GroundedSAM2", "LabelResult"]
 
@@ -64,7 +65,7 @@ class LabelResult:
     seconds: float
 
 
-class GroundedSAM2:
+class GroundedSAM2(VideoLabeling):
     """Florence-2 finds what the captions say, SAM 2 outlines it.
 
     Args:
@@ -75,6 +76,7 @@ class GroundedSAM2:
             mapping of sections or a `Config`; ``None`` is ``default``.
         detector: used instead of the configured one.
         segmenter: used instead of the configured one.
+        tracker: used instead of the configured one, which shares the segmenter's weights.
 
     Raises:
         OntologyError, ConfigError: one of them cannot be used. Names what is wrong in it.
@@ -87,10 +89,11 @@ class GroundedSAM2:
         config: str | Path | Config | Mapping[str, object] | None = None,
         detector: Detector | None = None,
         segmenter: Segmenter | None = None,
+        tracker: AnyTracker | None = None,
     ) -> None:
-        self.ontology = _ontology(ontology)
+        self.ontology = chosen_ontology(ontology)
         self.config = load_config(config)
-        given = {"detector": detector, "segmenter": segmenter}
+        given = {"detector": detector, "segmenter": segmenter, "tracker": tracker}
         self._given = {role: model for role, model in given.items() if model is not None}
         vars(self).update(self._given)  # in the place of the properties that would load them
 
@@ -115,6 +118,20 @@ class GroundedSAM2:
         from grounded_sam2.models.sam2 import Sam2Segmenter
 
         return Sam2Segmenter.from_config(self.config)
+
+    @cached_property
+    def tracker(self) -> AnyTracker:
+        """The tracker, loaded on first use: the segmenter's model, if that can track.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be found, fetched or loaded, or cannot track.
+        """
+        from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
+
+        if "segmenter" in self._given:
+            return Sam2Tracker.from_config(self.config)
+        assert isinstance(self.segmenter, Sam2Segmenter)
+        return Sam2Tracker.sharing(self.segmenter, self.config.tracker)
 
     def predict(
         self, image: ImageSource, prompt: str | Sequence[str] | None = None
@@ -147,7 +164,7 @@ class GroundedSAM2:
 
         The pictures are held in memory together; to go through many, use `label`.
         """
-        ontology = self.ontology if prompt is None else _one_off(prompt)
+        ontology = self.ontology if prompt is None else one_off(prompt)
         loaded = [load_image(image, config=self.config.images) for image in images]
         classes = ontology.classes() if ontology is not None else []
         wanted = self.config.runtime.batch_size
@@ -205,7 +222,7 @@ class GroundedSAM2:
         """
         began = time.monotonic()
         for name in formats:
-            check_format(name)
+            check_format(name, of_pictures=True)
         folder = Path(output_folder) if output_folder is not None else labeled_beside(input_folder)
         source = open_source(
             input_folder,
@@ -220,8 +237,8 @@ class GroundedSAM2:
             run = label_source(
                 source,
                 store,
-                _WhenNeeded(self),
-                _WhenNeeded(self),
+                ModelsWhenNeeded(self),
+                ModelsWhenNeeded(self),
                 self.ontology,
                 self.config,
                 models=self._model_names(),
@@ -250,66 +267,24 @@ class GroundedSAM2:
 
         return batch_size_for(resolve_device(self.config.runtime.device))
 
-    def _model_names(self) -> dict[str, str]:
-        """What the store records: checkpoints, or the classes of models that were given."""
+    def _model_names(self, masks: str = "segmenter") -> dict[str, str]:
+        """What the store records: checkpoints, or the classes of models that were given.
+
+        Args:
+            masks: the role of what makes the masks.
+        """
         names = {
             "detector": identity(self.config.detector.checkpoint, "detector"),
-            "segmenter": identity(self.config.segmenter.checkpoint, "segmenter"),
+            masks: identity(self.config.segmenter.checkpoint, "segmenter"),
         }
-        for role, model in self._given.items():
+        for role in names.keys() & self._given.keys():
+            model = self._given[role]
             names[role] = f"{type(model).__module__}.{type(model).__qualname__}"
         return names
 
     def _label(self, images: Sequence[Image], ontology: CaptionOntology | None) -> list[Labels]:
-        models = _WhenNeeded(self)
+        models = ModelsWhenNeeded(self)
         return label_images(images, models, models, ontology, self.config)
-
-
-@dataclass(frozen=True, slots=True)
-class _WhenNeeded:
-    """Both models of a pipeline, loaded when they are first asked: a finished run needs none.
-
-    Large pictures are shown to them in tiles, to those that were given as well.
-    """
-
-    pipeline: GroundedSAM2
-
-    def detect(
-        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
-    ) -> list[DetectedBoxes]:
-        detector = TiledDetector(self.pipeline.detector, self.pipeline.config.tiling)
-        return detector.detect(images, captions)
-
-    def segment_boxes(
-        self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
-    ) -> list[SegmentedMasks]:
-        return self.start_boxes(images, boxes_xyxy)()
-
-    def start_boxes(
-        self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
-    ) -> Callable[[], list[SegmentedMasks]]:
-        segmenter = TiledSegmenter(self.pipeline.segmenter, self.pipeline.config.tiling)
-        return segmenter.start_boxes(images, boxes_xyxy)
-
-
-def _ontology(
-    given: CaptionOntology | Mapping[str, str] | str | Path | None,
-) -> CaptionOntology | None:
-    if given is None or isinstance(given, CaptionOntology):
-        return given
-    if isinstance(given, Mapping):
-        return CaptionOntology(given)
-    return CaptionOntology.from_yaml(given)
-
-
-def _one_off(prompt: str | Sequence[str]) -> CaptionOntology:
-    captions = [prompt] if isinstance(prompt, str) else prompt
-    if not captions:
-        raise PromptError("prompt: no captions; say what to look for")
-    for caption in captions:
-        if not isinstance(caption, str) or not caption.strip():
-            raise PromptError(f"prompt: caption {caption!r} is no text; say what to look for")
-    return CaptionOntology({caption: caption for caption in captions})
 
 
 def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]) -> list[Path]:

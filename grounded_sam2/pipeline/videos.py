@@ -1,0 +1,228 @@
+"""The half of `GroundedSAM2` that is about videos."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from grounded_sam2.config import Config
+from grounded_sam2.detections import to_supervision
+from grounded_sam2.exporters import ExportOptions, ExportSummary, check_format, export
+from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
+from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.pipeline.asked import one_off
+from grounded_sam2.pipeline.deferred import ModelsWhenNeeded, TrackerWhenNeeded
+from grounded_sam2.recipes import tracking_recipe_of
+from grounded_sam2.sources.image import ImageSource
+from grounded_sam2.sources.opening import labeled_beside
+from grounded_sam2.sources.videos import open_video, prefetched
+from grounded_sam2.store import LabelStore
+from grounded_sam2.tracking import track_frames
+from grounded_sam2.video_file import check_video_suffix
+from grounded_sam2.videos import TrackSummary, VideoProgress, find_videos, render, track_videos
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+__all__ = ["TrackResult", "TrackedDetections", "VideoLabeling"]
+
+_DECODED_AHEAD = 4
+
+
+class TrackedDetections(NamedTuple):
+    """What is in one frame of a video."""
+
+    frame_index: int
+    """Number of the frame in the video, from 0, whatever frames are left out."""
+    time: float
+    """Seconds from the first frame."""
+    detections: sv.Detections
+    """As `GroundedSAM2.predict` returns them, with ``tracker_id``: one thing has one in all
+    frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackResult:
+    """What `GroundedSAM2.label_videos` did, and where it is."""
+
+    folder: Path
+    """Output folder: the label store and one folder per format."""
+    run: TrackSummary
+    """What became of each video."""
+    annotated: tuple[Path, ...]
+    """Videos with their labels drawn in, if asked for."""
+    exports: Mapping[str, ExportSummary]
+    """By format."""
+    seconds: float
+
+
+class VideoLabeling(ABC):
+    """What `GroundedSAM2` does with videos."""
+
+    ontology: CaptionOntology | None
+    config: Config
+
+    @abstractmethod
+    def _model_names(self, masks: str = "segmenter") -> dict[str, str]: ...
+
+    @property
+    @abstractmethod
+    def detector(self) -> Detector: ...
+
+    @property
+    @abstractmethod
+    def segmenter(self) -> Segmenter: ...
+
+    @property
+    @abstractmethod
+    def tracker(self) -> AnyTracker: ...
+
+    def track(
+        self,
+        video: str | Path | int | Iterable[ImageSource],
+        prompt: str | Sequence[str] | None = None,
+        *,
+        detect_every: int | None = None,
+        stride: int = 1,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float = 25.0,
+    ) -> Iterator[TrackedDetections]:
+        """Find, outline and follow things through a video, frame by frame, in constant memory.
+
+        Frames come some frames late, so that a thing can be followed back to where it entered: see
+        `grounded_sam2.config.TrackingConfig`.
+
+        Args:
+            video: a file, a folder of frames, an address, a camera's number, or pictures.
+            prompt: caption or captions to ask for, instead of the ontology's; each is then its own
+                class.
+            detect_every: frames from one look of the detector to the next; as configured if
+                ``None``.
+            stride: takes every so many frames.
+            start: seconds at which to begin.
+            end: seconds at which to stop.
+            fps: frames per second of folders and pictures, which do not say it.
+
+        Yields:
+            Every frame in order.
+
+        Raises:
+            SourceError: the video cannot be read.
+            PromptError: a caption cannot be asked.
+            ConfigError: there is neither ontology nor prompt, and the task needs one; or
+                `detect_every` is below 1.
+            CheckpointError: a model cannot be loaded, or cannot track.
+        """
+        ontology = self.ontology if prompt is None else one_off(prompt)
+        config = self._tracking_config(detect_every)
+        classes = ontology.classes() if ontology is not None else []
+        source = open_video(
+            video, stride=stride, start=start, end=end, fps=fps, limits=self.config.images
+        )
+        models = ModelsWhenNeeded(self)
+        with closing(prefetched(source.frames(), _DECODED_AHEAD)) as frames:
+            for frame in track_frames(frames, models, self.tracker, ontology, config):
+                yield TrackedDetections(
+                    frame.index, frame.time, to_supervision(frame.labels, classes)
+                )
+
+    def label_videos(
+        self,
+        videos: str | Path | Sequence[str | Path],
+        output_folder: str | Path | None = None,
+        *,
+        formats: Sequence[str] = (),
+        export_options: ExportOptions | None = None,
+        annotated: str | Path | None = None,
+        detect_every: int | None = None,
+        stride: int = 1,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float = 25.0,
+        new_run: bool = False,
+        progress: VideoProgress | None = None,
+    ) -> TrackResult:
+        """Label all frames of videos, and write them as datasets and annotated videos.
+
+        Running it again continues where it stopped, and does nothing when all is done.
+
+        Args:
+            videos: a video file, a folder of frames, a folder of videos, or several of them.
+            output_folder: where the label store and the datasets go; ``<videos>_labeled`` beside
+                them by default.
+            formats: dataset formats to write when all is labeled.
+            export_options: splits, which frames, and so on.
+            annotated: where to write the video with its labels drawn in; for several videos a
+                folder.
+            detect_every, stride, start, end, fps: as of `track`.
+            new_run: label again with other settings in a folder that was labeled already.
+            progress: told how it comes along.
+
+        Raises:
+            SourceError: the only video cannot be read.
+            VideoError, ExportError: something cannot be written; then all is labeled.
+            StoreError: the output folder is in use, or holds labels made with other settings.
+            VideosInterrupted: Ctrl-C; run it again to continue.
+            CheckpointError, ConfigError, OntologyError, PromptError: nothing can be labeled so.
+        """
+        began = time.monotonic()
+        for name in formats:
+            check_format(name)
+        frames: dict[str, Any] = {"stride": stride, "start": start, "end": end, "fps": fps}
+        found = find_videos(videos, **frames, limits=self.config.images)
+        places = _annotated_places([video.name for video in found], annotated)
+        folder = Path(output_folder) if output_folder is not None else labeled_beside(videos)
+        config = self._tracking_config(detect_every)
+        models = ModelsWhenNeeded(self)
+        recipe = tracking_recipe_of(
+            config, self.ontology, models=self._model_names("tracker"), frames=frames
+        )
+        with LabelStore.create(folder) as store:
+            run = track_videos(
+                found,
+                store,
+                models,
+                TrackerWhenNeeded(self),
+                self.ontology,
+                config,
+                recipe=recipe,
+                new_run=new_run,
+                progress=progress,
+            )
+            lost = {video.name for video in run.failed}
+            drawn = [video for video in found if video.name in places and video.name not in lost]
+            for video in drawn:
+                render(places[video.name], video.open(), store, run_id=run.run_id)
+            exports = {
+                name: export(name, store, folder / name, export_options)
+                for name in formats
+                if len(lost) < len(found)
+            }
+        return TrackResult(
+            folder,
+            run,
+            tuple(places[video.name] for video in drawn),
+            exports,
+            time.monotonic() - began,
+        )
+
+    def _tracking_config(self, detect_every: int | None) -> Config:
+        if detect_every is None:
+            return self.config
+        return self.config.with_options({"tracking.detect_every": detect_every})
+
+
+def _annotated_places(names: Sequence[str], annotated: str | Path | None) -> dict[str, Path]:
+    """Where the annotated video of each goes; none if not asked for."""
+    if annotated is None:
+        return {}
+    if len(names) == 1:
+        check_video_suffix(annotated)
+        return {names[0]: Path(annotated)}
+    return {name: Path(annotated) / f"{name}.mp4" for name in names}
