@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import PromptError
-from grounded_sam2.geometry.rle import Rle, encode
+from grounded_sam2.geometry.rle import Rle, bounding_boxes, encode
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
 
@@ -255,9 +255,10 @@ class FakeTracker:
     ) -> FakeState:
         """See `grounded_sam2.models.protocols.Tracker`."""
         memories = dict(state.memories)
-        for i, color, mask in zip(answers.ids, answers.colors, answers.found, strict=True):
-            if mask.area:
-                left, top, right, bottom = mask.bbox_xyxy
+        places = bounding_boxes(answers.found).tolist()
+        for i, color, place in zip(answers.ids, answers.colors, places, strict=True):
+            left, top, right, bottom = place
+            if right > left:
                 memories[i] = color, (left + right) / 2, (top + bottom) / 2
             elif i not in memories:
                 memories[i] = color, 0.0, 0.0

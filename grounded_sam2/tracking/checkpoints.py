@@ -111,7 +111,13 @@ class Checkpoint:
 
 def _track(values: Mapping[str, Any]) -> Track:
     place = values["place_xyxy"]
-    return Track(**{**values, "place_xyxy": None if place is None else tuple(place)})
+    return Track(
+        **{
+            **values,
+            "votes": tuple((name, given) for name, given in values["votes"]),
+            "place_xyxy": None if place is None else tuple(place),
+        }
+    )
 
 
 def _plain_frame(frame: Waiting) -> dict[str, Any]:

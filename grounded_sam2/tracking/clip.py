@@ -196,6 +196,8 @@ class ClipTracker:
         found = find(now, first_number=self._next_number)
         self._next_number += found.asked
         looked = look(found, tracks, answers, seen, self._state, now)
+        for track in looked.renamed:
+            self._window.rename(track)
         if not looked.begun or now.begins_scene:
             return looked
         # A lost track may be what is new, even if it passed for a mistake; others are in the way.

@@ -15,7 +15,7 @@ from grounded_sam2.config import Config, TrackingConfig
 from grounded_sam2.geometry import rle
 from grounded_sam2.models.protocols import Answers, State
 from grounded_sam2.tracking.backwards import Past
-from grounded_sam2.tracking.matching import Matches, match
+from grounded_sam2.tracking.matching import match
 from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, Sighting, Sightings, sights
 from grounded_sam2.tracking.tracks import Track, is_sure
@@ -36,6 +36,8 @@ class Look:
     begun: tuple[Track, ...] = ()
     mistaken: tuple[Track, ...] = ()
     """Tracks that end and were none, so that their labels are to be taken back."""
+    renamed: tuple[Track, ...] = ()
+    """Of those that go on, the ones whose class is another now."""
     sighted: Mapping[int, Sighting] = field(default_factory=dict)
     """What the detector found, by number of the track."""
     prompted: frozenset[int] = frozenset()
@@ -105,24 +107,29 @@ def look(
     again, corrected = _asked_again(asked, seen, state, now)
     sighted.update({number: asked[number] for number in corrected})
 
-    by_number = {track.number: track for track in tracks}
-    replaced = _replaced(matches, found.things, by_number)
-    places = {*matches.new, *replaced}
+    places = set(matches.new)
     places.update(place for place, n in matches.returned.items() if n not in corrected)
     newcomers = [found.things[place] for place in sorted(places)]
-    known = {*matches.known.values(), *matches.drifted.values()}
+    known = {n: found.things[p] for p, n in [*matches.drifted.items(), *matches.known.items()]}
 
     going_on: list[Track] = []
     mistaken: list[Track] = []
+    renamed: list[Track] = []
     doubles = _doubles(tracks, sighted, {**seen, **corrected}, config)
     for track in tracks:
         number = track.number
         if number in sighted:
             going_on.append(track.detected(sighted[number].label, config.tracking))
-        elif number in replaced.values() or (number not in known and not track.is_confirmed):
-            mistaken.append(track)
+        elif number in known and known[number].label.class_name != track.class_name:
+            after = track.detected(known[number].label, config.tracking)
+            going_on.append(after)
+            if after.class_name != track.class_name:
+                renamed.append(after)
+                sighted[number] = known[number]
         elif number in known:
             going_on.append(replace(track, misses=0))
+        elif not track.is_confirmed:
+            mistaken.append(track)
         elif number in seen and seen[number].quality < config.tracking.low_quality:
             if track.misses + 1 < config.tracking.max_misses and number not in doubles:
                 going_on.append(replace(track, misses=track.misses + 1))
@@ -143,6 +150,7 @@ def look(
         going_on=tuple(going_on),
         begun=tuple(Track.begun(t.number, t.label, config.tracking) for t in newcomers),
         mistaken=tuple(mistaken),
+        renamed=tuple(renamed),
     )
 
 
@@ -168,20 +176,6 @@ def _asked_again(
         if is_better:
             better[number] = sight
     return answers, better
-
-
-def _replaced(
-    matches: Matches, things: Sequence[Sighting], tracks: Mapping[int, Track]
-) -> dict[int, int]:
-    """Detections that know better what a thing is than the unconfirmed track that has it."""
-    better: dict[int, int] = {}
-    for place, number in matches.known.items():
-        label, track = things[place].label, tracks[number]
-        if track.is_confirmed or label.class_name == track.class_name or number in better.values():
-            continue
-        if (label.confidence or 0.0) > (track.confidence or 0.0):
-            better[place] = number
-    return better
 
 
 def _doubles(

@@ -24,8 +24,10 @@ class Track:
     caption: str
     """Of the last detection; so is the confidence."""
     confidence: float | None
+    votes: tuple[tuple[str, float], ...]
+    """Confidence that detections have given to each class, summed; the first class first."""
     hits: int
-    """Detections."""
+    """Detections, as far as they matter."""
     is_confirmed: bool
     """It was detected surely or often enough; the labels of others may still be taken back."""
     misses: int = 0
@@ -44,22 +46,37 @@ class Track:
             label.class_name,
             label.caption,
             label.confidence,
+            votes=((label.class_name, _weight(label.confidence)),),
             hits=1,
             is_confirmed=config.min_hits == 1 or is_sure(label.confidence, config),
         )
 
     def detected(self, label: Label, config: TrackingConfig) -> Track:
-        """After the detector has found it again."""
+        """After the detector has found it again, perhaps under another class.
+
+        The class is that to which detections have given the most confidence; where there are
+        equals, the first. What is carried on is the last detection of it.
+        """
+        votes = dict(self.votes)
+        given = votes.get(label.class_name, 0.0) + _weight(label.confidence)
+        votes[label.class_name] = round(given, 4)
         hits = min(self.hits + 1, config.min_hits)
-        return replace(
+        after = replace(
             self,
-            caption=label.caption,
-            confidence=label.confidence,
+            votes=tuple(votes.items()),
             hits=hits,
             is_confirmed=self.is_confirmed
             or hits >= config.min_hits
             or is_sure(label.confidence, config),
             misses=0,
+        )
+        if max(votes, key=votes.__getitem__) != label.class_name:
+            return after
+        return replace(
+            after,
+            class_name=label.class_name,
+            caption=label.caption,
+            confidence=label.confidence,
         )
 
     def continuing(self, older: Track, config: TrackingConfig) -> Track:
@@ -83,3 +100,7 @@ def is_sure(confidence: float | None, config: TrackingConfig) -> bool:
     """Whether a detection is believed alone. One without a confidence is: nothing speaks against
     it."""
     return confidence is None or confidence >= config.sure_confidence
+
+
+def _weight(confidence: float | None) -> float:
+    return 1.0 if confidence is None else confidence

@@ -18,6 +18,7 @@ from grounded_sam2.cleanup import clean_up
 from grounded_sam2.config import CleanupConfig
 from grounded_sam2.models.protocols import Encoded
 from grounded_sam2.results import Label, Labels, TrackedFrame
+from grounded_sam2.tracking.tracks import Track
 
 __all__ = ["Waiting", "Window", "finished", "identity_of"]
 
@@ -93,6 +94,28 @@ class Window:
             kept = tuple(label for label in frame.labels if label.track_id not in identities)
             if len(kept) < len(frame.labels):
                 self.waiting[place] = replace(frame, labels=kept)
+
+    def rename(self, track: Track) -> None:
+        """Give the labels of a track its class, which a detection has changed.
+
+        Those of another class become carried backwards from that detection: what was detected on
+        their frames was not this.
+        """
+        for place, frame in enumerate(self.waiting):
+            labels = tuple(
+                replace(
+                    label,
+                    class_name=track.class_name,
+                    caption=track.caption,
+                    confidence=track.confidence,
+                    detected_box_xyxy=None,
+                    track_origin="backwards",
+                )
+                if label.track_id == track.identity and label.class_name != track.class_name
+                else label
+                for label in frame.labels
+            )
+            self.waiting[place] = replace(frame, labels=labels)
 
     def identities(self) -> set[int]:
         """All that have labels here."""

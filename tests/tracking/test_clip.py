@@ -310,12 +310,35 @@ def test_what_was_found_but_not_known_goes_back_to_where_it_was_labeled_before(s
     assert studio.story(tracked) == {1: "dfffffffffdf"}
 
 
-def test_a_better_detection_says_what_an_unconfirmed_thing_is(studio):
-    told = {0: [("blue thing", 0.4, RED_BOX)], 10: [("red thing", 0.8, RED_BOX)]}
-    clip, detector = studio.clip(12, still), studio.ToldDetector(told)
-    tracked = studio.track(clip, detector, cleanup__across_classes=True)
-    assert studio.story(tracked) == {1: "bbbbbbbbbbdf"}
-    assert tracked[0].labels.objects[0].class_name == "ball"
+def test_the_class_of_a_thing_is_the_one_that_detections_are_surest_of(studio):
+    told = {
+        0: [("blue thing", 0.6, RED_BOX)],
+        10: [("red thing", 0.9, RED_BOX)],
+        20: [("blue thing", 0.2, RED_BOX)],
+    }
+    tracked = studio.track(
+        studio.clip(32, still),
+        studio.ToldDetector(told),
+        cleanup__across_classes=True,
+        detector__min_confidence=0.1,
+    )
+    assert studio.story(tracked) == {1: 10 * "b" + "d" + 19 * "f" + "df"}
+    labels = [frame.labels.objects[0] for frame in tracked]
+    assert {(x.class_name, x.caption, x.confidence) for x in labels} == {("ball", "red thing", 0.9)}
+    assert labels[0].detected_box_xyxy is None
+
+
+def test_labels_that_were_given_away_keep_their_class(studio):
+    told = {0: [("blue thing", 0.6, RED_BOX)]}
+    tracked = studio.track(
+        studio.clip(12, still),
+        studio.ToldDetector(told),
+        cleanup__across_classes=True,
+        min_hits=1,
+        fill_backwards=4,
+    )
+    classes = [frame.labels.objects[0].class_name for frame in tracked]
+    assert classes == 6 * ["box"] + 6 * ["ball"]
 
 
 def test_the_detector_looks_where_a_scene_begins_and_counts_from_there(studio):
