@@ -96,6 +96,9 @@ def video_stream(container: InputContainer, shown: str, limits: ImageConfig) -> 
         raise SourceError(f"video {shown!r}: {error}") from error
     stream.thread_type = "NONE"
     context.options = {"max_pixels": str(limits.max_pixels)}  # may change on the way
+    if context.name == "mjpeg":
+        # Otherwise a damaged frame ends in whatever was in memory, and counts as good.
+        context.options |= {"err_detect": "explode"}
     return stream
 
 

@@ -208,6 +208,19 @@ class TestDamage:
         for once, twice in zip(frames, again, strict=True):
             np.testing.assert_array_equal(once.image, twice.image)
 
+    def test_no_half_of_a_motion_jpeg_counts_as_a_frame(self, make_video: MakeVideo) -> None:
+        path = make_video("a.avi", codec="mjpeg", pixels="yuvj420p")
+        whole = {frame.time: frame.image for frame in open_video(path)}
+        data = path.read_bytes()
+        # In the pixels of a frame in the middle: two bytes that end a JPEG before its end.
+        begin = data.index(b"\xff\xda", len(data) // 2) + 60
+        path.write_bytes(data[:begin] + b"\xff\xd9" + data[begin + 2 :])
+        video = open_video(path)
+        frames = list(video)
+        assert (len(frames), video.broken.count) == (29, 1)
+        for frame in frames:
+            np.testing.assert_array_equal(frame.image, whole[frame.time])
+
     @pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.avi"])
     def test_a_file_cut_off_gives_what_there_is(self, name: str, make_video: MakeVideo) -> None:
         codec = "mjpeg" if name == "a.avi" else "libx264"
