@@ -1,0 +1,106 @@
+"""Which detection is which track."""
+
+from __future__ import annotations
+
+import pytest
+
+from grounded_sam2.geometry.rle import rectangle
+from grounded_sam2.results import Label
+from grounded_sam2.tracking.matching import Matches, match
+from grounded_sam2.tracking.sightings import Sight, Sighting
+from grounded_sam2.tracking.tracks import Track
+
+SIZE_HW = (50, 100)
+
+
+def sight(left: int, top: int, right: int, bottom: int) -> Sight:
+    box = float(left), float(top), float(right), float(bottom)
+    return Sight(rectangle((left, top, right, bottom), SIZE_HW), box, 0.9)
+
+
+def thing(*box: int, name: str = "ball") -> Sighting:
+    seen = sight(*box)
+    return Sighting(99, Label(name, name, seen.box_xyxy, seen.mask, 0.9, 0.9), seen)
+
+
+def track(number: int, place=None, name: str = "ball") -> Track:
+    return Track(number, number, name, name, 0.9, ((name, 0.9),), 1, True, place_xyxy=place)
+
+
+@pytest.fixture
+def matched(studio):
+    def of(things, tracks, seen, **values) -> Matches:
+        return match(things, tracks, seen, studio.options(**values))
+
+    return of
+
+
+def test_nothing_with_nothing(matched):
+    assert matched([], [], {}) == Matches()
+    assert matched([], [track(1)], {1: sight(0, 0, 10, 10)}) == Matches()
+    assert matched([thing(0, 0, 10, 10)], [], {}) == Matches(new=(0,))
+
+
+def test_one_class_and_masks_that_agree_are_the_same(matched):
+    seen = {1: sight(0, 0, 10, 10), 2: sight(30, 0, 40, 10)}
+    tracks = [track(1), track(2)]
+    things = [thing(31, 0, 41, 10), thing(0, 1, 10, 11), thing(60, 0, 70, 10)]
+    assert matched(things, tracks, seen) == Matches(same={0: 2, 1: 1}, new=(2,))
+
+
+def test_the_sum_decides_and_not_the_best_pair(matched):
+    """Greedy pairing gives the first track to the first thing, and leaves the second alone."""
+    seen = {1: sight(0, 0, 30, 10), 2: sight(8, 0, 38, 10)}
+    things = [thing(1, 0, 31, 10), thing(-0, 0, 27, 10)]
+    assert matched(things, [track(1), track(2)], seen).same == {0: 2, 1: 1}
+
+
+def test_another_class_on_the_same_place_is_new_unless_a_thing_has_one_class(matched):
+    things, tracks = [thing(0, 0, 10, 10, name="box")], [track(1)]
+    seen = {1: sight(0, 0, 10, 10)}
+    assert matched(things, tracks, seen) == Matches(new=(0,))
+    across = matched(things, tracks, seen, cleanup__across_classes=True)
+    assert across == Matches(known={0: 1})
+
+
+def test_masks_that_agree_a_little_have_drifted(matched):
+    seen = {1: sight(0, 0, 30, 10)}
+    assert matched([thing(0, 0, 10, 10)], [track(1)], seen).drifted == {0: 1}  # a third
+    assert matched([thing(25, 0, 35, 10)], [track(1)], seen).new == (0,)  # a seventh
+
+
+def test_a_second_detection_of_a_thing_is_known(matched):
+    things = [thing(0, 0, 10, 10), thing(0, 0, 10, 8)]
+    assert matched(things, [track(1)], {1: sight(0, 0, 10, 10)}) == Matches(
+        same={0: 1}, known={1: 1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "returns"),
+    [
+        ((20, 20, 30, 30), True),
+        ((35, 20, 45, 30), True),  # one and a half sizes away
+        ((41, 20, 51, 30), False),  # more than two
+        ((15, 15, 34, 34), True),  # less than four times as large
+        ((15, 15, 36, 36), False),
+        ((23, 23, 27, 27), False),
+    ],
+)
+def test_what_was_lost_returns_near_its_place_at_its_size(matched, box, returns):
+    found = matched([thing(*box)], [track(1, place=(20, 20, 30, 30))], {})
+    assert (found.returned, found.new) == (({0: 1}, ()) if returns else ({}, (0,)))
+
+
+def test_the_nearest_returns(matched):
+    lost = [track(1, place=(20, 20, 30, 30)), track(2, place=(28, 20, 38, 30))]
+    assert matched([thing(27, 20, 37, 30)], lost, {}).returned == {0: 2}
+
+
+def test_what_returns_is_of_its_class_has_a_place_and_is_asked_for(matched):
+    found = [thing(20, 20, 30, 30)]
+    assert matched(found, [track(1, place=(20, 20, 30, 30), name="box")], {}).new == (0,)
+    assert matched(found, [track(1)], {}).new == (0,)
+    lost = [track(1, place=(20, 20, 30, 30))]
+    assert matched(found, lost, {}, revive_by="memory").new == (0,)
+    assert matched(found, lost, {}, revive_distance=0).new == (0,)

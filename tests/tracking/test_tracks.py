@@ -1,0 +1,59 @@
+"""What happens to a track."""
+
+from __future__ import annotations
+
+import pytest
+
+from grounded_sam2.config import TrackingConfig
+from grounded_sam2.results import Label
+from grounded_sam2.tracking.tracks import Track
+
+OPTIONS = TrackingConfig(min_hits=3, sure_confidence=0.5)
+
+
+def label(confidence: float | None, name: str = "ball") -> Label:
+    return Label(name, f"a {name}", (0, 0, 1, 1), None, confidence, None)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "confirmed"), [(0.49, False), (0.5, True), (None, True)]
+)  # fmt: skip
+def test_a_sure_detection_needs_no_second_one(confidence, confirmed):
+    assert Track.begun(1, label(confidence), OPTIONS).is_confirmed is confirmed
+
+
+def test_unsure_ones_need_as_many_as_asked():
+    track = Track.begun(1, label(0.4), OPTIONS)
+    assert Track.begun(1, label(0.4), TrackingConfig(min_hits=1)).is_confirmed
+    second = track.detected(label(0.4), OPTIONS)
+    assert not second.is_confirmed
+    assert second.detected(label(0.4), OPTIONS).is_confirmed
+    assert second.detected(label(0.4), OPTIONS).hits == 3
+    assert second.continuing(track, OPTIONS).is_confirmed
+
+
+def test_the_class_is_the_one_with_most_confidence_and_the_first_of_equals():
+    track = Track.begun(1, label(0.6), OPTIONS)
+    equal = track.detected(label(0.6, "box"), OPTIONS)
+    assert (equal.class_name, equal.confidence, equal.caption) == ("ball", 0.6, "a ball")
+    more = equal.detected(label(0.1, "box"), OPTIONS)
+    assert (more.class_name, more.confidence, more.caption) == ("box", 0.1, "a box")
+    assert more.votes == (("ball", 0.6), ("box", 0.7))
+
+
+def test_without_confidence_detections_are_counted():
+    track = Track.begun(1, label(None), OPTIONS).detected(label(None, "box"), OPTIONS)
+    assert track.class_name == "ball"
+    assert track.detected(label(None, "box"), OPTIONS).class_name == "box"
+
+
+def test_a_track_is_gone_from_frame_to_frame_and_keeps_its_place():
+    track = Track.begun(1, label(0.9), OPTIONS).seen((1, 2, 3, 4)).seen(None).seen(None)
+    assert (track.gone, track.place_xyxy) == (2, (1, 2, 3, 4))
+    assert track.seen((5, 6, 7, 8)).gone == 0
+
+
+def test_it_takes_the_identity_of_an_older_one_and_keeps_its_number():
+    older = Track.begun(1, label(0.9), OPTIONS)
+    track = Track.begun(5, label(0.4), OPTIONS).continuing(older, OPTIONS)
+    assert (track.number, track.identity, track.is_confirmed) == (5, 1, True)
