@@ -110,31 +110,11 @@ def look(
     places = set(matches.new)
     places.update(place for place, n in matches.returned.items() if n not in corrected)
     newcomers = [found.things[place] for place in sorted(places)]
-    known = {n: found.things[p] for p, n in [*matches.drifted.items(), *matches.known.items()]}
-
-    going_on: list[Track] = []
-    mistaken: list[Track] = []
-    renamed: list[Track] = []
-    doubles = _doubles(tracks, sighted, {**seen, **corrected}, config)
-    for track in tracks:
-        number = track.number
-        if number in sighted:
-            going_on.append(track.detected(sighted[number].label, config.tracking))
-        elif number in known and known[number].label.class_name != track.class_name:
-            after = track.detected(known[number].label, config.tracking)
-            going_on.append(after)
-            if after.class_name != track.class_name:
-                renamed.append(after)
-                sighted[number] = known[number]
-        elif number in known:
-            going_on.append(replace(track, misses=0))
-        elif not track.is_confirmed:
-            mistaken.append(track)
-        elif number in seen and seen[number].quality < config.tracking.low_quality:
-            if track.misses + 1 < config.tracking.max_misses and number not in doubles:
-                going_on.append(replace(track, misses=track.misses + 1))
-        elif number not in doubles:
-            going_on.append(replace(track, misses=0) if number in seen else track)
+    known = {n: found.things[p] for p, n in [*matches.known.items(), *matches.drifted.items()]}
+    going_on, mistaken = _fates(tracks, sighted, known, {**seen, **corrected}, config)
+    classes = {track.number: track.class_name for track in tracks}
+    renamed = [track for track in going_on if track.class_name != classes[track.number]]
+    sighted.update({track.number: known[track.number] for track in renamed})
 
     numbers = {thing.number for thing in newcomers}
     parts = [answers.only([each for each in answers.ids if each not in corrected])]
@@ -152,6 +132,46 @@ def look(
         mistaken=tuple(mistaken),
         renamed=tuple(renamed),
     )
+
+
+def _fates(
+    tracks: Sequence[Track],
+    sighted: Mapping[int, Sighting],
+    known: Mapping[int, Sighting],
+    seen: Mapping[int, Sight],
+    config: Config,
+) -> tuple[list[Track], list[Track]]:
+    """What the detections make of the tracks: those that go on, and those that were mistakes.
+
+    Args:
+        tracks: before.
+        sighted: detections that are a track's, by its number.
+        known: detections that lie on a track and are not taken for it, or give it another class.
+        seen: what the tracker sees of the tracks, by number.
+        config: thresholds.
+    """
+    options = config.tracking
+    going_on: list[Track] = []
+    mistaken: list[Track] = []
+    doubles = _doubles(tracks, sighted, seen, config)
+    for track in tracks:
+        number = track.number
+        if number in sighted:
+            going_on.append(track.detected(sighted[number].label, options))
+        elif number in known and known[number].label.class_name != track.class_name:
+            going_on.append(track.detected(known[number].label, options))
+        elif number in known:
+            going_on.append(replace(track, misses=0))
+        elif not track.is_confirmed:
+            mistaken.append(track)
+        elif number not in seen:
+            going_on.append(track)
+        elif number not in doubles:
+            is_doubtful = seen[number].quality < options.low_quality
+            after = replace(track, misses=track.misses + 1 if is_doubtful else 0)
+            if after.misses < options.max_misses:
+                going_on.append(after)
+    return going_on, mistaken
 
 
 def _asked_again(

@@ -80,11 +80,15 @@ class Track:
         )
 
     def continuing(self, older: Track, config: TrackingConfig) -> Track:
-        """After it has turned out to be a track that was lost."""
+        """After it has turned out to be a track of its class that was lost."""
         hits = min(self.hits + older.hits, config.min_hits)
+        votes = dict(older.votes)
+        for class_name, given in self.votes:
+            votes[class_name] = round(votes.get(class_name, 0.0) + given, 4)
         return replace(
             self,
             identity=older.identity,
+            votes=tuple(votes.items()),
             hits=hits,
             is_confirmed=self.is_confirmed or older.is_confirmed or hits >= config.min_hits,
         )

@@ -57,3 +57,4 @@ def test_it_takes_the_identity_of_an_older_one_and_keeps_its_number():
     older = Track.begun(1, label(0.9), OPTIONS)
     track = Track.begun(5, label(0.4), OPTIONS).continuing(older, OPTIONS)
     assert (track.number, track.identity, track.is_confirmed) == (5, 1, True)
+    assert track.votes == (("ball", 1.3),)
