@@ -24,6 +24,8 @@ __all__ = ["export_csv"]
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 _PICTURE = ("image", "split", "width", "height")
+_FRAME = ("video", "frame", "time")
+_TRACK = ("track_origin",)
 _OBJECT = (
     *("class", "caption", *_BOX, "area", "confidence", "mask_quality", "track_id", "origin"),
     "rle",
@@ -38,13 +40,15 @@ def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions)
             (data.new / "images.csv").open("w", encoding="utf-8", newline="") as images_file,
             (data.new / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,
         ):
-            images = csv.DictWriter(images_file, (*_PICTURE, "objects"), lineterminator="\n")
-            objects = csv.DictWriter(objects_file, (*_PICTURE, *_OBJECT), lineterminator="\n")
+            of_picture = (*_PICTURE, *(_FRAME if data.has_frames else ()))
+            of_object = (*_OBJECT, *(_TRACK if data.has_frames else ()))
+            images = csv.DictWriter(images_file, (*of_picture, "objects"), lineterminator="\n")
+            objects = csv.DictWriter(objects_file, (*of_picture, *of_object), lineterminator="\n")
             images.writeheader()
             objects.writeheader()
-            for picture, of_picture in picture_records(data):
-                images.writerow({**picture, "objects": len(of_picture)})
-                objects.writerows({**picture, **_row(each)} for each in of_picture)
+            for picture, found in picture_records(data):
+                images.writerow({**picture, "objects": len(found)})
+                objects.writerows({**picture, **_row(each)} for each in found)
         return data.summary()
 
 

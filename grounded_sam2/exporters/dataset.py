@@ -40,6 +40,8 @@ class NewDataset:
     run_key: str
     """Identity of that run."""
     classes: tuple[str, ...]
+    has_frames: bool
+    """Whether the run has videos, so that formats with columns have some for frames."""
     store: LabelStore
     options: ExportOptions
     tally: Tally
@@ -107,7 +109,8 @@ def new_dataset(
     with store.snapshot():
         classes = store.classes(options.run_id)
         run = store.run(options.run_id)
-        if store.videos(options.run_id):
+        has_frames = bool(store.videos(options.run_id))
+        if has_frames:
             depends_on = (*depends_on, *_OF_FRAMES)
         description = {
             "format": format_name,
@@ -129,6 +132,7 @@ def new_dataset(
                 run.id,
                 run.recipe.key,
                 tuple(classes),
+                has_frames,
                 store,
                 options,
                 tally,

@@ -23,14 +23,22 @@ _FIELDS = """\
 | `objects.mask_quality` | IoU that the segmenter predicts for its mask |
 | `objects.caption` | the words that found the object |
 """
+_FIELDS_OF_FRAMES = """\
+| `video`, `frame`, `time` | which frame of which video, and its seconds from the first |
+| `objects.track_id` | the same for one thing in all frames of its video |
+| `objects.track_origin` | `detected` in this frame, or carried to it `forwards` or `backwards` |
+"""
 
 
-def dataset_card(summary: ExportSummary, split_names: Mapping[str, str]) -> str:
+def dataset_card(
+    summary: ExportSummary, split_names: Mapping[str, str], *, of_frames: bool = False
+) -> str:
     """``README.md`` with its front matter.
 
     Args:
         summary: what the dataset holds.
         split_names: what each split of the export is called in the dataset.
+        of_frames: whether it has columns for frames of videos.
     """
     present = {split_names[split]: count for split, count in summary.images.items() if count}
     front = {
@@ -53,6 +61,7 @@ def dataset_card(summary: ExportSummary, split_names: Mapping[str, str]) -> str:
             *_table("split", "pictures", present),
             *_table("class", "objects", summary.objects),
             _FIELDS,
+            _FIELDS_OF_FRAMES if of_frames else "",
         ]
     )
 

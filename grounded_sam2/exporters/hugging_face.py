@@ -7,8 +7,10 @@
 of each shard. A row is a picture: ``image`` (its file's bytes), ``image_id``, ``file_name``,
 ``width``, ``height`` and ``objects``, a list per field: ``id``, ``category`` (a class label),
 ``bbox`` (xywh), ``area``, ``segmentation`` (COCO's compressed RLE, null without a mask),
-``confidence``, ``mask_quality`` and ``caption``. Ids begin at 1 and run through all splits. The
-split ``val`` is called ``validation``, as usual there; one that came out empty is not there.
+``confidence``, ``mask_quality`` and ``caption``. A run of videos has also ``video``, ``frame`` and
+``time`` (seconds), and ``track_id`` and ``track_origin`` of objects. Ids begin at 1 and run through
+all splits. The split ``val`` is called ``validation``, as usual there; one that came out empty is
+not there.
 
 Rows go to disk in groups of a few megabytes, so that memory stays flat.
 
@@ -32,6 +34,7 @@ from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.parquet import ShardWriter, pyarrow
+from grounded_sam2.exporters.records import frame_fields
 from grounded_sam2.exporters.shapes import Box, Measure, measures, of_masks
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -42,6 +45,7 @@ _FIELDS = (
     *("id", "category", "bbox", "area", "segmentation"),
     *("confidence", "mask_quality", "caption"),
 )
+_TRACK_FIELDS = ("track_id", "track_origin")
 
 
 def export_hugging_face(
@@ -54,7 +58,7 @@ def export_hugging_face(
     """
     split_names = _split_names(options.split)
     with new_dataset("hf", store, folder, options, entries=("data", "README.md")) as data:
-        schema = _schema(data.classes)
+        schema = _schema(data.classes, of_frames=data.has_frames)
         (data.new / "data").mkdir()
         category = {name: i for i, name in enumerate(data.classes)}
         object_id = 0
@@ -78,11 +82,13 @@ def export_hugging_face(
                         _object(label, box, measure, object_id, category[label.class_name])
                     )
                     data.tally.add(label)
-                row = _row(picture, content, image_id, objects)
+                row = _row(picture, content, image_id, objects, of_frames=data.has_frames)
                 shards[picture.split].write(row, size=len(content))
         summary = data.summary()
         (data.new / "README.md").write_text(
-            dataset_card(summary, split_names), encoding="utf-8", newline="\n"
+            dataset_card(summary, split_names, of_frames=data.has_frames),
+            encoding="utf-8",
+            newline="\n",
         )
         return summary
 
@@ -102,8 +108,13 @@ def _split_names(splits: Mapping[str, float]) -> dict[str, str]:
     return names
 
 
-def _schema(classes: Sequence[str]) -> Any:
-    """The Arrow schema of a shard, with the features that ``datasets`` reads from it."""
+def _schema(classes: Sequence[str], *, of_frames: bool) -> Any:
+    """The Arrow schema of a shard, with the features that ``datasets`` reads from it.
+
+    Args:
+        classes: names in order.
+        of_frames: with columns for frames of videos and their tracks.
+    """
     pa = pyarrow()
     box = pa.list_(pa.float64(), 4)
     # Of no fixed length: before version 26, pyarrow cannot read such a list below a null.
@@ -121,12 +132,20 @@ def _schema(classes: Sequence[str]) -> Any:
         "mask_quality": (pa.float64(), _value("float64")),
         "caption": (pa.string(), _value("string")),
     }
+    frame = {}
+    if of_frames:
+        fields |= {
+            "track_id": (pa.int64(), _value("int64")),
+            "track_origin": (pa.string(), _value("string")),
+        }
+        frame = {"video": "string", "frame": "int64", "time": "float64"}
     features = {
         "image": {"_type": "Image"},
         "image_id": _value("int64"),
         "file_name": _value("string"),
         "width": _value("int32"),
         "height": _value("int32"),
+        **{name: _value(kind) for name, kind in frame.items()},
         # A list of one feature is how every version of datasets writes a list of structs.
         "objects": {
             name: _list(feature) if "_type" in feature else [feature]
@@ -141,6 +160,7 @@ def _schema(classes: Sequence[str]) -> Any:
             "file_name": pa.string(),
             "width": pa.int32(),
             "height": pa.int32(),
+            **{name: getattr(pa, kind)() for name, kind in frame.items()},
             "objects": pa.struct({name: pa.list_(kind) for name, (kind, _) in fields.items()}),
         },
         metadata=metadata,
@@ -156,16 +176,23 @@ def _list(feature: Mapping[str, Any], length: int = -1) -> dict[str, Any]:
 
 
 def _row(
-    picture: PlacedPicture, content: bytes, image_id: int, objects: Sequence[Mapping[str, Any]]
+    picture: PlacedPicture,
+    content: bytes,
+    image_id: int,
+    objects: Sequence[Mapping[str, Any]],
+    *,
+    of_frames: bool,
 ) -> dict[str, Any]:
     height, width = picture.labels.size_hw
+    fields = (*_FIELDS, *(_TRACK_FIELDS if of_frames else ()))
     return {
         "image": {"bytes": content, "path": picture.name.name},
         "image_id": image_id,
         "file_name": str(picture.name),
         "width": width,
         "height": height,
-        "objects": {name: [each[name] for each in objects] for name in _FIELDS},
+        **(frame_fields(picture) if of_frames else {}),
+        "objects": {name: [each[name] for each in objects] for name in fields},
     }
 
 
@@ -183,4 +210,6 @@ def _object(
         "confidence": label.confidence,
         "mask_quality": label.mask_quality,
         "caption": label.caption,
+        "track_id": label.track_id,
+        "track_origin": label.track_origin,
     }

@@ -2,7 +2,9 @@
 
 A record holds what the store says, in the words of the store. ``image`` is the path below the
 dataset's folder. Boxes are xyxy in pixels, half-open, around the mask where there is one; ``area``
-counts the mask's pixels. Masks are COCO's compressed RLE. What is not known is ``None``.
+counts the mask's pixels. Masks are COCO's compressed RLE. What is not known is ``None``. Records of
+a run of videos also say which frame of which video a picture is (``video``, ``frame``, ``time`` in
+seconds), and how a label came to its frame (``track_origin``).
 """
 
 from __future__ import annotations
@@ -11,11 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from grounded_sam2.exporters.dataset import NewDataset
+from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.shapes import Measure, measures, with_shapes
 from grounded_sam2.results import Label
 
-__all__ = ["picture_records"]
+__all__ = ["frame_fields", "picture_records"]
+
+
+def frame_fields(picture: PlacedPicture) -> dict[str, Any]:
+    """Which frame of which video a picture is; all ``None`` for a picture of its own."""
+    return {"video": picture.video, "frame": picture.frame_index, "time": picture.time}
 
 
 def picture_records(
@@ -34,10 +42,15 @@ def picture_records(
             "width": width,
             "height": height,
         }
+        if data.has_frames:
+            record |= frame_fields(picture)
         objects = []
         for label, measure in zip(picture.labels.objects, shapes, strict=True):
             data.tally.add(label)
-            objects.append(_object_record(label, measure))
+            of_object = _object_record(label, measure)
+            if data.has_frames:
+                of_object["track_origin"] = label.track_origin
+            objects.append(of_object)
         yield record, objects
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections import Counter
 
 import PIL.Image
+import pyarrow.parquet as pq
 import pytest
 
 from grounded_sam2.errors import ExportError
@@ -151,6 +153,46 @@ def test_frames_that_are_files_keep_their_bytes_unless_turned(tracked):
     assert (root / "000000.jpg").read_bytes() == (path / "f0.jpg").read_bytes()
     with PIL.Image.open(root / "000001.jpg") as picture:
         assert 0x0112 not in picture.getexif()
+
+
+# Columns
+
+
+def test_records_say_which_frame_and_which_track(clips):
+    run(clips, "jsonl")
+    lines = (clips.folder / "jsonl" / "labels.jsonl").read_text().splitlines()
+    first, *_, last = (json.loads(line) for line in lines)
+    assert (first["video"], first["frame"], first["time"]) == ("b", 2, 0.08)
+    assert (last["video"], last["frame"], last["time"]) == ("sub/a", 11, 0.44)
+    assert [(each["track_id"], each["track_origin"]) for each in last["objects"]] == [
+        (1, "detected"),
+        (2, "detected"),
+    ]
+    run(clips, "csv")
+    with (clips.folder / "csv" / "objects.csv").open(encoding="utf-8", newline="") as file:
+        *_, row = csv.DictReader(file)
+    assert (row["video"], row["frame"], row["time"]) == ("sub/a", "11", "0.44")
+    assert (row["track_id"], row["track_origin"]) == ("2", "detected")
+
+
+def test_rows_say_which_frame_and_which_track(clips):
+    run(clips, "hf")
+    [path] = (clips.folder / "hf" / "data").iterdir()
+    *_, last = pq.read_table(path).to_pylist()
+    assert (last["video"], last["frame"], last["time"]) == ("sub/a", 11, 0.44)
+    assert last["objects"]["track_id"] == [1, 2]
+    assert last["objects"]["track_origin"] == ["detected", "detected"]
+    features = json.loads(pq.read_schema(path).metadata[b"huggingface"])["info"]["features"]
+    assert list(features) == list(last)
+    assert list(features["objects"]) == list(last["objects"])
+    assert "| `objects.track_id` |" in (clips.folder / "hf" / "README.md").read_text()
+
+
+def test_pictures_have_no_columns_of_frames(rich, files):
+    for name in ("jsonl", "csv", "hf"):
+        export(name, rich.store, rich.folder / name, ExportOptions())
+        for file, content in files(rich.folder / name).items():
+            assert b"track_origin" not in content, file
 
 
 # What is gone

@@ -31,6 +31,7 @@ def info(
     """
     from grounded_sam2.cli.failures import print_all_failures
     from grounded_sam2.cli.run_tables import print_run, print_runs
+    from grounded_sam2.cli.video_tables import print_videos
     from grounded_sam2.store import LabelStore
 
     with LabelStore.open(folder) as store, store.snapshot():
@@ -40,3 +41,4 @@ def info(
             return
         print_runs(store)
         print_run(store, chosen)
+        print_videos(store, chosen.id)
