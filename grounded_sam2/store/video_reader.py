@@ -66,7 +66,7 @@ class VideoReader(RunReader):
         Raises:
             StoreError: the run has no such video.
         """
-        key, _ = self._video(run_id, name)
+        key, _ = self._key_and_size(run_id, name)
         rows = self._rows(
             "SELECT o.track_id, o.class_name, count(*), min(i.frame_index), max(i.frame_index) "
             f"{_OBJECTS_OF_VIDEO} AND o.track_id IS NOT NULL "
@@ -90,7 +90,7 @@ class VideoReader(RunReader):
         Raises:
             StoreError: the run has no such video.
         """
-        key, video = self._video(run_id, name)
+        key, size_hw = self._key_and_size(run_id, name)
         places = self._rows(
             f"SELECT i.frame_index, o.key {_OBJECTS_OF_VIDEO} AND o.track_id IS NOT NULL "
             "ORDER BY o.track_id, i.frame_index, o.position",
@@ -98,12 +98,25 @@ class VideoReader(RunReader):
         )
         for index, object_key in places:
             (row,) = self._rows(f"SELECT {_LABEL} FROM objects o WHERE o.key = ?", object_key)
-            yield index, label_from_row(row, video.record.size_hw)
+            yield index, label_from_row(row, size_hw)
 
     def _video(self, run_id: int, name: str) -> tuple[int, StoredVideo]:
         for found in self._videos_called(run_id, name):
             return found
-        raise StoreError(f"run {run_id} of label store '{self.path}' has no video '{name}'")
+        raise self._unknown_video(run_id, name)
+
+    def _key_and_size(self, run_id: int, name: str) -> tuple[int, tuple[int, int]]:
+        """As much of a video as does not take counting its frames."""
+        for key, height, width in self._rows(
+            "SELECT key, height, width FROM videos WHERE run_id = ? AND name = ?",
+            run_id,
+            storable(name),
+        ):
+            return key, (height, width)
+        raise self._unknown_video(run_id, name)
+
+    def _unknown_video(self, run_id: int, name: str) -> StoreError:
+        return StoreError(f"run {run_id} of label store '{self.path}' has no video '{name}'")
 
     def _videos_called(self, run_id: int, name: str) -> Iterator[tuple[int, StoredVideo]]:
         return self._videos("v.name = ?", run_id, storable(name))

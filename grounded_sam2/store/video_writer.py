@@ -86,8 +86,7 @@ class VideoWriter(StoreWriter):
         Raises:
             StoreError: the run has no such video, or a frame has another size than its video.
         """
-        key, known = self._video(run_id, video)
-        size_hw = known.record.size_hw
+        key, size_hw = self._key_and_size(run_id, video)
         with self._transaction():
             for frame in frames:
                 self._write_frame(run_id, key, video, frame, size_hw)
@@ -108,7 +107,7 @@ class VideoWriter(StoreWriter):
         Raises:
             StoreError: the run has no such video.
         """
-        key, _ = self._video(run_id, name)
+        key, _ = self._key_and_size(run_id, name)
         with self._transaction():
             self._connection.execute("UPDATE videos SET finished = 1 WHERE key = ?", (key,))
             self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
@@ -119,7 +118,7 @@ class VideoWriter(StoreWriter):
         Raises:
             StoreError: the run has no such video.
         """
-        key, _ = self._video(run_id, name)
+        key, _ = self._key_and_size(run_id, name)
         with self._transaction():
             self._connection.execute(
                 "UPDATE videos SET error = ? WHERE key = ?", (storable(error), key)
