@@ -1,11 +1,12 @@
 """The pictures of labeled frames, read from their videos in order: no frame is decoded twice.
 
-One video is open at a time, and one of its frames in memory.
+One video is open at a time, and few of its frames in memory: while one is written, the next are
+decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from grounded_sam2.sources.videos import VideoSource
 
 __all__ = ["FrameReader", "LeftOut", "every_nth_frame"]
+
+_AHEAD = 2
+"""Frames to decode before they are asked for: that one is always ready."""
 
 
 class LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
@@ -59,9 +63,9 @@ class FrameReader:
         self._video: str | None = None
         self._source: VideoSource | str = ""
         """Or why there is none."""
-        self._frames: Iterator[VideoFrame] = iter(())
+        self._frames: Generator[VideoFrame, None, None] | None = None
         self._next: VideoFrame | None = None
-        self._asked = -1
+        self._asked = 0
 
     def file_of(self, item: Item) -> Path | None:
         """The file of a frame; ``None`` if the video is one file.
@@ -83,10 +87,13 @@ class FrameReader:
         Raises:
             LeftOut: as `file_of`, or it cannot be decoded any more.
         """
+        from grounded_sam2.sources.videos import prefetched
+
         source, index = self._source_of(item), item.frame_index
         assert index is not None, "asked of frames only"
-        if self._asked < 0 or index < self._asked:
-            self._frames, self._next = source.frames(index), None
+        if self._frames is None or index < self._asked:
+            self._stop()
+            self._frames = prefetched(source.frames(index), _AHEAD)
         self._asked = index
         try:
             while self._next is None or self._next.index < index:
@@ -100,8 +107,13 @@ class FrameReader:
 
     def close(self) -> None:
         """Let go of the video."""
-        self._video, self._source, self._asked = None, "", -1
-        self._frames, self._next = iter(()), None
+        self._stop()
+        self._video, self._source = None, ""
+
+    def _stop(self) -> None:
+        if self._frames is not None:
+            self._frames.close()
+        self._frames = self._next = None
 
     def _source_of(self, item: Item) -> VideoSource:
         assert item.group is not None, "frames are grouped by their video"
