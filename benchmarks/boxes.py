@@ -36,7 +36,7 @@ class Plain:
         self.model.vision_encoder.to(next(video.vision_encoder.parameters()).dtype)
         self.model.mask_decoder.to(next(video.mask_decoder.parameters()).dtype)
         size = video.prompt_encoder.input_image_size
-        self.processor = Sam2Processor(image_processor=ours._processor, target_size=size)
+        self.processor = Sam2Processor(image_processor=ours.image_processor, target_size=size)
 
     @torch.inference_mode()
     def encode(self, image: NDArray[np.uint8]) -> list[torch.Tensor]:

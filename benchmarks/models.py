@@ -16,11 +16,12 @@ from transformers import (
 from transformers.models.florence2.configuration_florence2 import Florence2VisionConfig
 from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2VisionConfig
 
+from grounded_sam2.config import TrackerConfig
 from grounded_sam2.demo.detector import build_processor
 from grounded_sam2.models.florence2 import Florence2Detector
-from grounded_sam2.models.sam2 import Sam2Segmenter
+from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
 
-__all__ = ["add_model_options", "detector", "segmenter"]
+__all__ = ["add_model_options", "detector", "segmenter", "tracker"]
 
 FORCED_TOKENS = 24
 """Length of every answer of a full-size detector with random weights: four boxes and a phrase."""
@@ -100,6 +101,16 @@ def segmenter(arguments: argparse.Namespace) -> Sam2Segmenter:
         model.vision_encoder.bfloat16()
         model.mask_decoder.bfloat16()
     return Sam2Segmenter(model, Sam2ImageProcessor())
+
+
+def tracker(arguments: argparse.Namespace) -> Sam2Tracker:
+    """The tracker that the options choose, in the convention of the peer."""
+    shared = segmenter(arguments)
+    if arguments.full_size and torch.device(arguments.device).type == "cuda":
+        for part in ("memory_attention", "memory_encoder", "object_pointer_proj"):
+            getattr(shared.model, part).bfloat16()
+        shared.model.temporal_positional_encoding_projection_layer.bfloat16()
+    return Sam2Tracker.sharing(shared, TrackerConfig(compat="transformers"))
 
 
 def _on_device(

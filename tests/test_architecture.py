@@ -67,12 +67,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"detections", "exporters", "labeling", "models", "recipes", "runner", "sources", "store"}
     | {"tiling", "tracking", "video_file", "videos"},
     "demo": VALUES | {"config", "models"},
+    "demo.track_evaluate": VALUES | {"config", "demo", "models", "pipeline"},
     # What `grounded-sam2 demo` does is a user of the whole package.
     "demo.run": VALUES
     | {"demo", "detections", "drawing", "pipeline", "runner", "sources", "store"},
+    "demo.run_clips": VALUES
+    | {"demo", "drawing", "pipeline", "sources", "store", "video_file", "videos"},
     "cli": VALUES
     | SETTINGS
-    | {"demo.run", "detections", "drawing", "exporters", "importers", "pipeline", "report"}
+    | {
+        "demo.run",
+        "demo.run_clips",
+        "detections",
+        "drawing",
+        "exporters",
+        "importers",
+        "pipeline",
+        "report",
+    }
     | {"runner", "runs", "sources", "store"},
     "__main__": {"cli"},
 }

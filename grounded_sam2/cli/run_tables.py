@@ -15,10 +15,12 @@ from grounded_sam2.store import LabelStore, Run, StoreSummary
 
 if TYPE_CHECKING:  # else `info` would load all that makes labels
     from grounded_sam2.demo.run import DemoResult
+    from grounded_sam2.demo.run_clips import ClipDemoResult
     from grounded_sam2.pipeline import LabelResult, TrackResult
     from grounded_sam2.runner import RunSummary
 
 __all__ = [
+    "print_clip_demo",
     "print_counts",
     "print_demo",
     "print_label_result",
@@ -95,6 +97,21 @@ def print_demo(result: DemoResult) -> None:
     )
     say(f"images: {result.images}")
     say(f"ground truth: {result.ground_truth}")
+    say(f"contact sheet: {result.contact_sheet}")
+
+
+def print_clip_demo(result: ClipDemoResult) -> None:
+    """The scores of a demo of videos, and where its files are."""
+    print_track_result(result.tracks)
+    table = Table("J&F", "J", "F", title=f"{result.objects} things in all their frames")
+    scores = ((result.region + result.border) / 2, result.region, result.border)
+    table.add_row(*(f"{score:.3f}" for score in scores))
+    Console().print(table)
+    say(
+        "These numbers say nothing about other videos: the embedded models know only coloured "
+        "shapes like these."
+    )
+    say(f"clips: {result.clips}")
     say(f"contact sheet: {result.contact_sheet}")
 
 

@@ -1,32 +1,25 @@
 """How well tracks are: J and F as in DAVIS, HOTA and identity switches by TrackEval.
 
-J is the IoU of two masks, F how well their borders agree. An object that is rightly not found
-scores 1 in both. HOTA also counts what was found that is not there, and asks that one thing keeps
-one number through the whole clip; a mask that is found is one with enough IoU, at 19 thresholds.
+For J and F see `grounded_sam2.demo.track_agreement`. HOTA also counts what was found that is not
+there, and asks that one thing keeps one number through the whole clip; a mask that is found is one
+with enough IoU, at 19 thresholds.
 
-Sources: https://arxiv.org/abs/1704.00675 (DAVIS 2017), https://arxiv.org/abs/1905.00737 (DAVIS
-without prompts), https://arxiv.org/abs/2009.07736 (HOTA).
+Source: https://arxiv.org/abs/2009.07736 (HOTA).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from trackeval.metrics import CLEAR, HOTA
 
-__all__ = ["ClipScore", "Masks", "TrackScores", "border_agreement", "score_clip", "summarise"]
+from grounded_sam2.demo.track_agreement import Masks, iou, numbers, region_and_border
 
-BORDER_TOLERANCE = 0.008
-"""Share of the picture's diagonal by which borders may miss each other, as in DAVIS."""
-
-Masks: TypeAlias = Mapping[int, NDArray[np.bool_]]
-"""Masks ``(h, w)`` of one frame by number of the object; one that is missing is empty."""
+__all__ = ["ClipScore", "TrackScores", "score_clip", "summarise"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,32 +84,9 @@ def score_clip(
     Returns:
         Scores of the objects that are ever seen, in the order of their numbers.
     """
-    seen = _numbers(truth)
-    tracks = _numbers(predicted)
-    if match:
-        table = np.array(
-            [[_mean_iou(truth, predicted, a, b) for b in tracks] for a in seen]
-        ).reshape(len(seen), len(tracks))
-        rows, columns = linear_sum_assignment(-table)
-        partner = {seen[row]: tracks[column] for row, column in zip(rows, columns, strict=True)}
-    else:
-        partner = {number: number for number in seen}
-    region, border = [], []
-    for number in seen:
-        first = (since or {}).get(number, 0)
-        pairs = [
-            _pair(true.get(number), found.get(partner.get(number, -1)))
-            for true, found in zip(truth[first:], predicted[first:], strict=True)
-        ]
-        kept = [pair for pair in pairs if pair is not None]
-        both_empty = len(pairs) - len(kept)
-        count = max(len(pairs), 1)
-        region.append((sum(_iou(*pair) for pair in kept) + both_empty) / count)
-        border.append((sum(border_agreement(*pair) for pair in kept) + both_empty) / count)
-    data = _for_trackeval(truth, predicted, seen, tracks)
+    data = _for_trackeval(truth, predicted, numbers(truth), numbers(predicted))
     return ClipScore(
-        np.array(region),
-        np.array(border),
+        *region_and_border(truth, predicted, since=since, match=match),
         HOTA().eval_sequence(data),
         CLEAR({"PRINT_CONFIG": False}).eval_sequence(data),
     )
@@ -137,56 +107,6 @@ def summarise(clips: Sequence[ClipScore]) -> TrackScores:
     )
 
 
-def border_agreement(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    """F of two masks ``(h, w)``: harmonic mean of the shares of each border near the other.
-
-    1 if both are empty, 0 if one of them is.
-    """
-    reach = int(np.ceil(BORDER_TOLERANCE * np.hypot(*truth.shape)))
-    steps = np.arange(-reach, reach + 1)
-    disk = (steps[:, None] ** 2 + steps**2 <= reach**2).astype(np.uint8)
-    true_border, found_border = _border(truth), _border(found)
-    if not true_border.any() or not found_border.any():
-        return float(not true_border.any() and not found_border.any())
-    precision = cv2.dilate(true_border, disk)[found_border > 0].mean()
-    recall = cv2.dilate(found_border, disk)[true_border > 0].mean()
-    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
-
-
-def _border(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pixels that differ from the one to the right, below, or both, as in DAVIS."""
-    more = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
-    differs = (mask != more[:-1, 1:]) | (mask != more[1:, :-1]) | (mask != more[1:, 1:])
-    return differs.astype(np.uint8)
-
-
-def _numbers(frames: Sequence[Masks]) -> list[int]:
-    return sorted({number for frame in frames for number, mask in frame.items() if mask.any()})
-
-
-def _pair(
-    truth: NDArray[np.bool_] | None, found: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """Both masks, or ``None`` if both are empty."""
-    shown = [mask for mask in (truth, found) if mask is not None and mask.any()]
-    if not shown:
-        return None
-    nothing = np.zeros_like(shown[0])
-    return (nothing if truth is None else truth, nothing if found is None else found)
-
-
-def _iou(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    return float((truth & found).sum() / (truth | found).sum())
-
-
-def _mean_iou(truth: Sequence[Masks], predicted: Sequence[Masks], number: int, track: int) -> float:
-    pairs = (
-        _pair(true.get(number), found.get(track))
-        for true, found in zip(truth, predicted, strict=True)
-    )
-    return float(np.mean([1.0 if pair is None else _iou(*pair) for pair in pairs]))
-
-
 def _for_trackeval(
     truth: Sequence[Masks], predicted: Sequence[Masks], seen: list[int], tracks: list[int]
 ) -> dict[str, Any]:
@@ -197,7 +117,7 @@ def _for_trackeval(
         there = [number for number in tracks if number in found and found[number].any()]
         true_ids.append(np.array([seen.index(number) for number in here], int))
         found_ids.append(np.array([tracks.index(number) for number in there], int))
-        table = [[_iou(true[a], found[b]) for b in there] for a in here]
+        table = [[iou(true[a], found[b]) for b in there] for a in here]
         overlaps.append(np.array(table, float).reshape(len(here), len(there)))
     return {
         "num_timesteps": len(truth),

@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("trackeval", reason="needs the evaluation extra")
 
-from grounded_sam2.demo.track_scores import border_agreement, score_clip, summarise
+from grounded_sam2.demo.track_agreement import border_agreement
+from grounded_sam2.demo.track_scores import score_clip, summarise
 
 SIZE = (60, 80)
 
@@ -139,7 +140,7 @@ def test_a_mask_that_fills_the_picture_has_no_border():
 def test_borders_as_trackeval_finds_them():
     from trackeval.metrics import JAndF
 
-    from grounded_sam2.demo.track_scores import _border
+    from grounded_sam2.demo.track_agreement import _border
 
     rng = np.random.default_rng(0)
     for mask in (disk(30), disk(0), disk(79, 0), rng.random(SIZE) < 0.5, NOTHING, ~NOTHING):

@@ -27,6 +27,16 @@ _MODELS = {
 """Classes by ``model_type``: all have the same prompt encoder and mask decoder."""
 
 
+_IN_DTYPE = (
+    "vision_encoder",
+    "mask_decoder",
+    "memory_attention",
+    "memory_encoder",
+    "object_pointer_proj",
+    "temporal_positional_encoding_projection_layer",
+)
+
+
 def load_sam2(
     checkpoint: str | Path,
     *,
@@ -39,9 +49,9 @@ def load_sam2(
     Args:
         checkpoint: short name, hub id, local folder or ``demo``.
         device: a device, or a name for `resolve_device`.
-        dtype: of the vision encoder and the mask decoder, which do nearly all of the work; a dtype,
-            or a name for `resolve_dtype`. The rest stays in float32: positions of boxes and points
-            on an input of 1024 pixels need more than the 8 bits of bfloat16.
+        dtype: of the vision encoder, the mask decoder and the memory, which do nearly all of the
+            work; a dtype, or a name for `resolve_dtype`. The rest stays in float32: positions of
+            boxes and points on an input of 1024 pixels need more than the 8 bits of bfloat16.
         local_files_only: never ask the network.
 
     Returns:
@@ -64,7 +74,7 @@ def load_sam2(
     model: Any = load_pretrained(
         getattr(transformers, _MODELS[kind]), folder, kind="segmenter", device=place
     )
-    model.vision_encoder.to(number)
-    model.mask_decoder.to(number)
+    for part in _IN_DTYPE if kind == "sam2_video" else _IN_DTYPE[:2]:
+        getattr(model, part).to(number)
     processor = load_processor(transformers.Sam2ImageProcessor, folder, kind="segmenter")
     return model, processor
