@@ -1,5 +1,9 @@
 """Short stories to learn tracking from: a few frames of some clips, and where some objects are.
 
+Most of the time everything is in plain view, and there is little to learn from it. Stories in which
+an object disappears are looked for, and objects that do are preferred. Few come back soon enough,
+so some episodes are interrupted by frames of another clip and go on elsewhere in their own.
+
 An episode begins with the frame that shows the objects and goes on forwards or backwards, slowly
 or fast. Some skip a while after the first frame, as if the object had been away: what it looked
 like is then all that tells it, and it was long ago.
@@ -22,11 +26,20 @@ __all__ = ["Episode", "EpisodeSampler"]
 
 FASTEST = 3
 """Greatest stride between frames."""
-SKIPPED = 0.3
+SKIPPED = 0.15
 """Share of episodes that skip a while after the first frame."""
 LONGEST_AWAY = 60
 """Frames. What counts frames must not meet numbers that it has never seen, in a long clip."""
-SMALLEST_PROMPT = 0.004
+EVENTFUL = 0.65
+"""Share of episodes that are the most eventful of some."""
+_LOOKED_AT = 8
+INTERRUPTED = 0.2
+"""Share of episodes that another clip interrupts."""
+LOST = 0.35
+"""Share of episodes in which the tracker is told for some frames, rightly or wrongly, that nothing
+was found: it must find lost objects again when nothing recent tells of them."""
+LOST_FRAMES = 3, 9
+SMALLEST_PROMPT = 0.002
 """Share of the picture that an object must show of itself to be prompted."""
 
 
@@ -42,6 +55,8 @@ class Episode:
     """``(t, n, s, s)`` ``bool``: visible pixels. On the first frame every object has some."""
     times: tuple[int, ...]
     """Number of each frame, from 0; the second may be far from the first."""
+    lost: range
+    """Frames on which the tracker is told that it finds nothing, whatever there is."""
 
 
 class EpisodeSampler:
@@ -57,54 +72,81 @@ class EpisodeSampler:
         self.pool, self.side = pool, side
         self.mean = np.asarray(processor.image_processor.image_mean, np.float32)
         self.std = np.asarray(processor.image_processor.image_std, np.float32)
+        self.areas = np.stack([_areas(clip) for clip in pool.instances])
 
     def draw(self, rng: np.random.Generator, clips: int, frames: int, objects: int) -> Episode:
         """Draw ``frames`` frames of each of ``clips`` clips, and ``objects`` objects in all."""
-        away = int(rng.integers(1, LONGEST_AWAY)) if rng.random() < SKIPPED else 0
+        kind = rng.random()
+        away = int(rng.integers(1, LONGEST_AWAY)) if kind < SKIPPED else 0
+        lost, cut = range(0), range(0)
+        if SKIPPED <= kind < SKIPPED + LOST:
+            lost = range(1, int(rng.integers(*LOST_FRAMES)))
+            frames = max(frames - 2, 4) + len(lost)
+            if rng.random() < 0.5:
+                cut = lost
+        elif not away and frames > 3 and rng.random() < INTERRUPTED:
+            first = int(rng.integers(1, frames - 2))
+            cut = range(first, first + int(rng.integers(1, frames - 1 - first)))
         times = (0, *range(1 + away, frames + away))
+        breaks = [1] if away else sorted({*lost[:1], lost.stop, cut.stop} - {0})
         views, instances = [], []
-        for clip in rng.integers(len(self.pool), size=clips):
-            index = self._frames(rng, frames, bool(away))
+        rows: list[int] = []
+        numbers: list[int] = []
+        for row in range(clips):
+            clip, index, known = self._story(rng, frames, breaks)
             turn = int(rng.integers(8))
             views.append(_turned(self.pool.pictures[clip][index], turn))
-            instances.append(_turned(self.pool.instances[clip][index], turn))
-        rows, numbers = self._objects(rng, instances, objects)
-        small = [self._reduced(numbers_of_clip) for numbers_of_clip in instances]
-        masks = np.stack([small[row] == number for row, number in zip(rows, numbers, strict=True)])
+            instances.append(self._reduced(_turned(self.pool.instances[clip][index], turn)))
+            share = len(range(row, objects, clips))
+            rows += [row] * share
+            numbers += rng.permutation(np.resize(known, share)).tolist()
+        masks = np.stack([instances[row] == n for row, n in zip(rows, numbers, strict=True)])
         pixels = np.stack([self._pixels(view) for view in views])
+        if clips > 1 and cut:
+            elsewhere = slice(cut.start, cut.stop)
+            masks[:, elsewhere] = False
+            pixels[:, elsewhere] = np.roll(pixels[:, elsewhere], 1, axis=0)
         return Episode(
             pixels=torch.from_numpy(np.ascontiguousarray(pixels.transpose(1, 0, 4, 2, 3))),
             rows=torch.tensor(rows),
             masks=torch.from_numpy(np.ascontiguousarray(masks.swapaxes(0, 1))),
             times=times,
+            lost=lost,
         )
 
-    def _frames(self, rng: np.random.Generator, frames: int, away: bool) -> NDArray[np.int64]:
-        """Which frames of a clip, in the order of the story."""
-        length = self.pool.frames
-        stride = int(rng.integers(1, min(FASTEST, (length - 1) // (frames - 1)) + 1))
-        start = int(rng.integers(length - stride * (frames - 1)))
-        index = start + stride * np.arange(frames)
-        if rng.random() < 0.5:
-            index = index[::-1].copy()
-        if away:
-            index[0] = rng.integers(length)
-        return index
+    def _story(
+        self, rng: np.random.Generator, frames: int, breaks: list[int]
+    ) -> tuple[int, NDArray[np.int64], list[int]]:
+        """A clip, frames of it, and the objects on the first, those that disappear before others.
 
-    def _objects(
-        self, rng: np.random.Generator, instances: list[NDArray[np.uint8]], count: int
-    ) -> tuple[list[int], list[int]]:
-        """Clip and number of objects that can be shown on the first frame, in turns."""
-        least = SMALLEST_PROMPT * instances[0].shape[1] * instances[0].shape[2]
-        candidates = [
-            (row, int(number))
-            for row, clip in enumerate(instances)
-            for number in np.flatnonzero(np.bincount(clip[0].ravel()) >= least)
-            if number
-        ]
-        order = rng.permutation(len(candidates))
-        chosen = sorted(candidates[i] for i in np.resize(order, count))
-        return [row for row, _ in chosen], [number for _, number in chosen]
+        There is at least one.
+        """
+        best: tuple[int, int, NDArray[np.int64], list[int]] | None = None
+        wanted = _LOOKED_AT if rng.random() < EVENTFUL else 1
+        looked = 0
+        while looked < wanted or best is None:
+            looked += 1
+            clip = int(rng.integers(len(self.pool)))
+            parts = zip([0, *breaks], [*breaks, frames], strict=True)
+            index = np.concatenate([self._frames(rng, stop - start) for start, stop in parts])
+            areas = self.areas[clip][index]
+            known = np.flatnonzero(areas[0] >= SMALLEST_PROMPT)
+            if not len(known):
+                continue
+            hidden = (areas[1:, known] == 0).sum(0)
+            events = int((hidden > 0).sum())
+            if best is None or events > best[0]:
+                order = np.lexsort((rng.random(len(known)), hidden == 0))
+                best = events, clip, index, known[order].tolist()
+        return best[1:]
+
+    def _frames(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Some frames of a clip in a row, forwards or backwards."""
+        length = self.pool.frames
+        fastest = min(FASTEST, (length - 1) // max(count - 1, 1))
+        stride = int(rng.integers(1, fastest + 1))
+        index = int(rng.integers(length - stride * (count - 1))) + stride * np.arange(count)
+        return index[::-1].copy() if rng.random() < 0.5 else index
 
     def _pixels(self, view: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = (self.side, self.side)
@@ -114,6 +156,14 @@ class EpisodeSampler:
     def _reduced(self, instances: NDArray[np.uint8]) -> NDArray[np.uint8]:
         step = instances.shape[-1] // self.side
         return instances[:, step // 2 :: step, step // 2 :: step]
+
+
+def _areas(instances: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Share of the picture that each number covers, ``(t, 9)``; that of 0 is given as 0."""
+    coarse = instances[:, 2::4, 2::4].reshape(len(instances), -1)
+    counts = np.stack([np.bincount(frame, minlength=9) for frame in coarse])
+    counts[:, 0] = 0
+    return (counts / coarse.shape[1]).astype(np.float32)
 
 
 def _turned(frames: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:

@@ -2,17 +2,18 @@
 
     python -m grounded_sam2.demo.track_evaluate --clips 20
 
-Every object is shown by its true mask on the first frame that it is seen in, and followed from
-there: by our tracker, and by ``Sam2VideoModel`` with the same weights, which takes one object at a
-time and keeps everything.
+``ours`` and ``reference``: every object is shown by its true mask on the first frame that it is
+seen in, and followed from there, by our tracker or by ``Sam2VideoModel`` with the same weights,
+which takes one object at a time and keeps everything. ``text``: nobody shows anything; the shapes
+are asked for by name, and tracks are given the objects that they fit best.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,18 @@ from numpy.typing import NDArray
 from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
+from grounded_sam2.config import load_config
 from grounded_sam2.demo.clips import Clip, ClipFrame, make_clips
 from grounded_sam2.demo.evaluate import HELD_OUT_SEED
-from grounded_sam2.demo.track_scores import ClipScore, Masks, TrackScores, score_clip, summarise
+from grounded_sam2.demo.track_agreement import Masks
+from grounded_sam2.demo.track_scores import ClipScore, TrackScores, score_clip, summarise
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.models.sam2.tracker import Sam2Tracker, TrackAnswers
+from grounded_sam2.pipeline import GroundedSAM2
+from grounded_sam2.results import Image
 
-__all__ = ["Followed", "follow", "follow_by_reference", "main"]
+__all__ = ["Followed", "follow", "follow_by_reference", "follow_by_text", "main"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,11 +44,14 @@ class Followed:
     truth: Sequence[Masks]
     predicted: Sequence[Masks]
     """What was shown on a frame is not in it."""
-    since: Mapping[int, int]
-    """First frame that an object was looked for on: the one after it was shown."""
+    since: Mapping[int, int] | None
+    """First frame that an object was looked for on: the one after it was shown. ``None`` if the
+    tracker found everything itself, and the numbers are its own."""
 
     def score(self) -> ClipScore:
         """J and F from the frame after each prompt; HOTA likewise, of the objects then known."""
+        if self.since is None:
+            return score_clip(self.truth, self.predicted, match=True)
         known = [
             {number: mask for number, mask in frame.items() if index >= self.since.get(number, 0)}
             for index, frame in enumerate(self.truth)
@@ -106,6 +114,27 @@ def follow_by_reference(tracker: Sam2Tracker, clip: Clip) -> Followed:
     return Followed(truth, predicted, since)
 
 
+def follow_by_text(model: GroundedSAM2, clip: Clip) -> Followed:
+    """Find the objects of a clip by the names of their shapes, and follow them."""
+    truth: list[Masks] = []
+
+    def pictures() -> Iterator[Image]:
+        for frame in clip:
+            truth.append(frame.masks)
+            yield frame.image
+
+    predicted: list[Masks] = []
+    for tracked in model.track(pictures()):
+        found = tracked.detections
+        assert len(found) == 0 or (found.mask is not None and found.tracker_id is not None)
+        predicted.append(
+            {int(n): m for n, m in zip(found.tracker_id, found.mask, strict=True)}
+            if len(found)
+            else {}
+        )
+    return Followed(truth, predicted, None)
+
+
 def _first_seen(frame: ClipFrame, since: Mapping[int, int]) -> dict[int, NDArray[np.bool_]]:
     """Masks of the objects that are to be shown on this frame."""
     return {n: mask for n, mask in frame.masks.items() if n not in since and mask.any()}
@@ -130,24 +159,36 @@ def _report(name: str, scores: TrackScores, seconds: float) -> None:
     )
 
 
+_WAYS: dict[str, Callable[[GroundedSAM2, Clip], Followed]] = {
+    "ours": lambda model, clip: follow(_tracker(model), clip),
+    "reference": lambda model, clip: follow_by_reference(_tracker(model), clip),
+    "text": follow_by_text,
+}
+
+
+def _tracker(model: GroundedSAM2) -> Sam2Tracker:
+    tracker = model.tracker
+    assert isinstance(tracker, Sam2Tracker)
+    return tracker
+
+
 def main() -> None:
     """Print the scores."""
-    ways: dict[str, Callable[[Sam2Tracker, Clip], Followed]] = {
-        "ours": follow,
-        "reference": follow_by_reference,
-    }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--segmenter", type=Path, help="checkpoint folder (default: embedded)")
-    parser.add_argument("--by", choices=ways, action="append", help="default: all")
+    parser.add_argument("--by", choices=_WAYS, action="append", help="default: all")
     arguments = parser.parse_args()
-    tracker = Sam2Tracker.from_pretrained(arguments.segmenter or "demo", device="cpu")
-    for name in arguments.by or ways:
+    config = load_config("demo")
+    checkpoint = str(arguments.segmenter or config.segmenter.checkpoint)
+    config = replace(config, segmenter=replace(config.segmenter, checkpoint=checkpoint))
+    model = GroundedSAM2("shapes", config=config)
+    for name in arguments.by or _WAYS:
         began = time.monotonic()
         clips = make_clips(arguments.clips, arguments.seed, arguments.frames)
-        scores = [ways[name](tracker, clip).score() for clip in clips]
+        scores = [_WAYS[name](model, clip).score() for clip in clips]
         _report(name, summarise(scores), time.monotonic() - began)
 
 

@@ -6,7 +6,7 @@ remembered in which order; the mask decoder is the model's, which answers with a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +85,8 @@ class Unroll:
         first_masks: Tensor,
         by_mask: bool,
         first: Answer | None = None,
-    ) -> Iterator[Answer]:
+        lost: Collection[int] = (),
+    ) -> Iterator[Answer | None]:
         """Follow objects from the first frame, and answer for each of the others.
 
         Args:
@@ -94,6 +95,7 @@ class Unroll:
             first_masks: ``(n, s, s)`` ``bool``: the objects on the first frame.
             by_mask: show them by these masks; else by ``first``, the answer to other prompts.
             first: the answer on the first frame.
+            lost: steps at which nothing is looked for and nothing found; the answer is ``None``.
         """
         frames = iter(frames)
         features = next(frames)
@@ -111,7 +113,13 @@ class Unroll:
         pointers = [pointer]
         config = self.model.config
         near, far = config.num_maskmem - 1, config.max_object_pointers_in_encoder - 1
+        nowhere = torch.full(features.cells.shape[:1] + (4 * self.grid,) * 2, NO_OBJECT_LOGIT)
         for step, features in enumerate(frames, start=1):
+            if step in lost:
+                yield None
+                maps.append(self._encode(features, nowhere, ~prompted, ~prompted))
+                pointers.append(self.model.no_object_pointer.expand(count, -1))
+                continue
             since = range(1, step)  # distances of the tracked frames
             map_distances = [0, *(d for d in reversed(since) if d <= near)]
             pointer_distances = [times[step], *(d for d in since if d <= far)]

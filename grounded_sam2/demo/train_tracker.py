@@ -109,6 +109,7 @@ def train_stage(model: Sam2VideoModel, pool: ClipPool, stage: Stage, out: Path) 
         gently_share=DECODER_SHARE,
         warm_up=stage.warm_up,
         mean_decay=MEAN_DECAY,
+        save_every=100,
     )
     sampler = EpisodeSampler(pool, processor, stage.size)
     unroll = Unroll(model)
@@ -147,10 +148,11 @@ def episode_loss(
         yield first
         yield from features
 
-    answers = unroll.track(frames(), episode.times, episode.masks[0], by_mask, answer)
+    answers = unroll.track(frames(), episode.times, episode.masks[0], by_mask, answer, episode.lost)
     results = [
         answer_loss(tracked, masks)
         for tracked, masks in zip(answers, episode.masks[1:], strict=True)
+        if tracked is not None
     ]
     tracking = torch.stack([result[0] for result in results]).mean()
     overlaps = [result[1] for result in results]
@@ -169,7 +171,9 @@ def answer_loss(answer: Answer, masks: Tensor) -> tuple[Tensor, float, float]:
         masks: ``(n, s, s)`` ``bool``: the truth; empty where an object is not seen.
     """
     visible = masks.flatten(1).any(1)
-    presence = F.binary_cross_entropy_with_logits(answer.score, visible.float())
+    # Absence is rare, and to overlook it loses the object to another.
+    weight = torch.where(visible, 1.0, 1.5)
+    presence = F.binary_cross_entropy_with_logits(answer.score, visible.float(), weight)
     right = float(((answer.score > 0) == visible).float().mean())
     if not visible.any():
         return presence, float("nan"), right
@@ -263,7 +267,7 @@ def main() -> None:
     if dist.is_torchelastic_launched():
         dist.init_process_group("gloo")
     pool = ClipPool.open(arguments.pool)
-    small = Stage(128, arguments.small_steps, clips=4, objects=10, frames=(4, 8))
+    small = Stage(128, arguments.small_steps, clips=4, objects=10, frames=(5, 9))
     large = Stage(
         256, arguments.steps, clips=3, objects=6, frames=(6, 10), learning_rate=5e-4, warm_up=40
     )

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 __all__ = ["Trainer", "save_checkpoint"]
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
-_SAVE_EVERY, _LOG_EVERY = 250, 20
+_LOG_EVERY = 20
 
 
 class Trainer(Generic[_Model]):
@@ -41,6 +41,7 @@ class Trainer(Generic[_Model]):
         gently_share: float = 1.0,
         warm_up: int = 200,
         mean_decay: float = 0.998,
+        save_every: int = 250,
     ) -> None:
         """Begin, or go on from the checkpoint if there is one.
 
@@ -55,9 +56,10 @@ class Trainer(Generic[_Model]):
             warm_up: steps over which the rate rises.
             mean_decay: the weights that are kept are a running mean, which is steadier; over some
                 five hundred steps with 0.998, over a hundred with 0.99.
+            save_every: steps between two checkpoints.
         """
         self._checkpoint, self._total, self._rate = checkpoint, steps, learning_rate
-        self._warm_up = warm_up
+        self._warm_up, self._save_every = warm_up, save_every
         self._learnt = nn.ModuleList([model, heads])
         chosen = {id(parameter) for parameter in gently}
         others = [p for p in self._learnt.parameters() if id(p) not in chosen]
@@ -109,7 +111,7 @@ class Trainer(Generic[_Model]):
         if step % _LOG_EVERY == 0:
             line = " ".join(f"{name} {value:.3f}" for name, value in log.items())
             print(f"{time.monotonic() - self._began:7.0f}s step {step} {line}", flush=True)
-        due = (step + 1) % _SAVE_EVERY == 0 or step + 1 == self._total
+        due = (step + 1) % self._save_every == 0 or step + 1 == self._total
         if due:
             state = {
                 "learnt": self._learnt.state_dict(),

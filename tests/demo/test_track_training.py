@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from grounded_sam2.demo import track_episodes
 from grounded_sam2.demo.clip_pool import ClipPool, build_clip_pool
 from grounded_sam2.demo.segmenter import build_model, build_processor
 from grounded_sam2.demo.track_episodes import SMALLEST_PROMPT, Episode, EpisodeSampler
@@ -19,6 +20,7 @@ from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 
 SIDE = 64
+PROCESSOR = build_processor()
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def pool(tmp_path_factory) -> ClipPool:
 
 @pytest.fixture(scope="module")
 def episode(pool) -> Episode:
-    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
     return sampler.draw(np.random.default_rng(2), clips=2, frames=4, objects=5)
 
 
@@ -56,10 +58,12 @@ def test_a_pool_holds_clips(pool):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_an_episode_shows_its_objects_first(pool, seed):
-    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
     episode = sampler.draw(np.random.default_rng(seed), clips=2, frames=4, objects=5)
-    assert episode.pixels.shape == (4, 2, 3, SIDE, SIDE)
-    assert episode.masks.shape == (4, 5, SIDE, SIDE)
+    frames = len(episode.times)
+    assert frames >= 4
+    assert episode.pixels.shape == (frames, 2, 3, SIDE, SIDE)
+    assert episode.masks.shape == (frames, 5, SIDE, SIDE)
     assert episode.rows.tolist() == sorted(episode.rows.tolist())
     shares = episode.masks[0].float().mean((1, 2))
     assert (shares > 0.5 * SMALLEST_PROMPT).all()
@@ -76,22 +80,77 @@ def test_masks_lie_on_their_objects():
         instances[0, frame, 20:90, 10 + 9 * frame : 120 + 9 * frame] = 1
         instances[0, frame, 150 - 7 * frame : 230, 130:200] = 2
     pictures = np.stack([100 * instances] * 3, -1)
-    sampler = EpisodeSampler(ClipPool(pictures, instances), build_processor(), SIDE)
+    sampler = EpisodeSampler(ClipPool(pictures, instances), PROCESSOR, SIDE)
     shown = set()
     for seed in range(12):
         episode = sampler.draw(np.random.default_rng(seed), clips=1, frames=3, objects=2)
+        order = set()
         for masks, pixels in zip(episode.masks, episode.pixels, strict=True):
             grey = pixels[0].mean(0)
             values = [grey[mask].median().item() for mask in masks]
             background = grey[~masks.any(0)].median().item()
-            assert background < values[0] < values[1]
+            assert background < min(values)
+            order.add(values[0] < values[1])
+        assert len(order) == 1, "the same object in every frame"
         shown.add(tuple(episode.masks[0].sum((1, 2)).tolist()))
         shown.add(tuple(episode.masks[0, 0].nonzero().float().mean(0).tolist()))
     assert len(shown) > 12, "not always laid the same way"
 
 
+def test_stories_in_which_things_disappear_are_told_more_often(monkeypatch):
+    instances = np.zeros((1, 30, 256, 256), np.uint8)
+    instances[:, :, 20:90, 20:90] = 1
+    instances[:, :15, 120:200, 120:200] = 2
+    sampler = EpisodeSampler(ClipPool(np.stack([instances] * 3, -1), instances), PROCESSOR, SIDE)
+
+    def share() -> float:
+        draws = [sampler.draw(np.random.default_rng(seed), 1, 4, 1) for seed in range(60)]
+        return float(np.mean([(draw.masks.flatten(2).sum(2) == 0).any() for draw in draws]))
+
+    looked_for = share()
+    monkeypatch.setattr(track_episodes, "EVENTFUL", 0)
+    assert looked_for > share() + 0.15
+
+
+def test_an_interrupted_story_shows_another_clip_without_the_object(pool, monkeypatch):
+    monkeypatch.setattr(track_episodes, "INTERRUPTED", 1)
+    monkeypatch.setattr(track_episodes, "SKIPPED", 0)
+    monkeypatch.setattr(track_episodes, "LOST", 0)
+    monkeypatch.setattr(track_episodes, "EVENTFUL", 0)
+    sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
+    for seed in range(10):
+        episode = sampler.draw(np.random.default_rng(seed), clips=2, frames=6, objects=4)
+        gone = ~episode.masks.flatten(1).any(1)
+        assert gone[1:5].any(), "at least one frame"
+        assert not gone[0]
+
+
+def test_a_lost_object_is_given_time_to_be_found_again(pool, monkeypatch):
+    monkeypatch.setattr(track_episodes, "SKIPPED", 0)
+    monkeypatch.setattr(track_episodes, "LOST", 1)
+    sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
+    for seed in range(6):
+        episode = sampler.draw(np.random.default_rng(seed), clips=2, frames=6, objects=4)
+        assert episode.lost.start == 1
+        assert len(episode.masks) - episode.lost.stop >= 3
+
+
+def test_nothing_is_found_while_lost(model, pool, monkeypatch):
+    monkeypatch.setattr(track_episodes, "SKIPPED", 0)
+    monkeypatch.setattr(track_episodes, "LOST", 1)
+    episode = EpisodeSampler(pool, PROCESSOR, SIDE).draw(np.random.default_rng(0), 2, 6, 4)
+    unroll = Unroll(model)
+    features = [unroll.features(unroll.look(frame), episode.rows) for frame in episode.pixels]
+    with torch.no_grad():
+        answers = list(
+            unroll.track(features, episode.times, episode.masks[0], True, lost=episode.lost)
+        )
+    silent = [step for step, answer in enumerate(answers, start=1) if answer is None]
+    assert silent == list(episode.lost)
+
+
 def test_the_same_draw_twice(pool):
-    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
     first, second = (sampler.draw(np.random.default_rng(1), 2, 3, 4) for _ in range(2))
     assert torch.equal(first.pixels, second.pixels)
     assert torch.equal(first.masks, second.masks)
@@ -101,9 +160,10 @@ def test_the_same_draw_twice(pool):
 def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask):
     """Same frames, same prompts, same answers."""
     model.eval()
-    sampler = EpisodeSampler(pool, build_processor(), SIDE)
+    sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
     episode = sampler.draw(np.random.default_rng(5), clips=1, frames=9, objects=2)
     assert episode.times == tuple(range(9)), "choose a seed that skips nothing"
+    assert not episode.lost
     unroll = Unroll(model, half=False)
     looked = [unroll.look(pixels) for pixels in episode.pixels]
     features = [unroll.features(each, episode.rows) for each in looked]
