@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from grounded_sam2.config import Config
 from grounded_sam2.detections import to_supervision
 from grounded_sam2.exporters import ExportOptions, ExportSummary, check_format, export
-from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
+from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.pipeline.asked import one_off
 from grounded_sam2.pipeline.deferred import ModelsWhenNeeded, TrackerWhenNeeded
@@ -22,7 +22,7 @@ from grounded_sam2.sources.image import ImageSource
 from grounded_sam2.sources.opening import labeled_beside
 from grounded_sam2.sources.videos import open_video, prefetched
 from grounded_sam2.store import LabelStore
-from grounded_sam2.tracking import track_frames
+from grounded_sam2.tracking import follow_prompts, track_frames
 from grounded_sam2.video_file import check_video_suffix
 from grounded_sam2.videos import TrackSummary, VideoProgress, find_videos, render, track_videos
 
@@ -87,6 +87,7 @@ class VideoLabeling(ABC):
         video: str | Path | int | Iterable[ImageSource],
         prompt: str | Sequence[str] | None = None,
         *,
+        prompts: Mapping[int, Mapping[int, TrackPrompt]] | None = None,
         detect_every: int | None = None,
         stride: int = 1,
         start: float | None = None,
@@ -102,6 +103,8 @@ class VideoLabeling(ABC):
             video: a file, a folder of frames, an address, a camera's number, or pictures.
             prompt: caption or captions to ask for, instead of the ontology's; each is then its own
                 class.
+            prompts: boxes, points or masks instead of captions, by frame and object: see
+                `grounded_sam2.tracking.follow_prompts`. Frames then come at once.
             detect_every: frames from one look of the detector to the next; as configured if
                 ``None``.
             stride: takes every so many frames.
@@ -114,23 +117,27 @@ class VideoLabeling(ABC):
 
         Raises:
             SourceError: the video cannot be read.
-            PromptError: a caption cannot be asked.
+            PromptError: a caption cannot be asked, or a prompt not be followed.
             ConfigError: there is neither ontology nor prompt, and the task needs one; or
                 `detect_every` is below 1.
             CheckpointError: a model cannot be loaded, or cannot track.
         """
         ontology = self.ontology if prompt is None else one_off(prompt)
         config = self._tracking_config(detect_every)
-        classes = ontology.classes() if ontology is not None else []
         source = open_video(
             video, stride=stride, start=start, end=end, fps=fps, limits=self.config.images
         )
-        models = ModelsWhenNeeded(self)
         with closing(prefetched(source.frames(), _DECODED_AHEAD)) as frames:
-            for frame in track_frames(frames, models, self.tracker, ontology, config):
-                yield TrackedDetections(
-                    frame.index, frame.time, to_supervision(frame.labels, classes)
-                )
+            if prompts is not None:
+                tracked = follow_prompts(frames, self.tracker, prompts)
+                classes = ["object"]
+            else:
+                models = ModelsWhenNeeded(self)
+                tracked = track_frames(frames, models, self.tracker, ontology, config)
+                classes = ontology.classes() if ontology is not None else []
+            for frame in tracked:
+                detections = to_supervision(frame.labels, classes)
+                yield TrackedDetections(frame.index, frame.time, detections)
 
     def label_videos(
         self,

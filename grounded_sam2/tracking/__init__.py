@@ -8,5 +8,6 @@ Nothing here loads a model: whatever satisfies the Protocols will do.
 
 from grounded_sam2.tracking.checkpoints import Checkpoint
 from grounded_sam2.tracking.clip import ClipTracker, track_frames
+from grounded_sam2.tracking.pointed import follow_prompts
 
-__all__ = ["Checkpoint", "ClipTracker", "track_frames"]
+__all__ = ["Checkpoint", "ClipTracker", "follow_prompts", "track_frames"]

@@ -10,6 +10,7 @@ import pytest
 
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.errors import ConfigError, PromptError, SourceError, StoreError, VideoError
+from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.sources.videos import open_video
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import FakeDetector, FakeSegmenter, FakeTracker
@@ -202,6 +203,14 @@ def test_track_takes_pictures_and_prompts(model, frames_folder):
     counts = [len(frame.detections) for frame in frames]
     assert counts == [0] * 6 + [1] * 18
     assert frames[-1].detections.data["class_name"].tolist() == ["blue box"]
+
+
+def test_track_follows_what_is_pointed_at(model, frames_folder):
+    prompts = {6: {3: TrackPrompt(points_xy=[[12, 16]], point_labels=[1])}}
+    frames = list(model.track(frames_folder, prompts=prompts))
+    assert [len(frame.detections) for frame in frames] == [0] * 6 + [1] * 18
+    assert frames[9].detections.tracker_id.tolist() == [3]
+    assert frames[9].detections.data["class_name"].tolist() == ["object"]
 
 
 def test_track_that_is_left_early_stops_decoding(model, clip):

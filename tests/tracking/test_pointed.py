@@ -1,0 +1,69 @@
+"""Following what somebody points at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grounded_sam2.errors import PromptError
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.models.protocols import TrackPrompt
+from grounded_sam2.results import VideoFrame
+from grounded_sam2.testing import COLORS, FakeTracker
+from grounded_sam2.tracking import follow_prompts
+
+
+def frames(count: int = 6):
+    """A red block that moves right, a blue one that is there from frame 2 on."""
+    for index in range(count):
+        image = np.zeros((40, 60, 3), np.uint8)
+        image[5:15, 5 + index : 15 + index] = COLORS["red"]
+        if index >= 2:
+            image[25:35, 30:40] = COLORS["blue"]
+        yield VideoFrame(2 * index, index / 10, image)
+
+
+RED = TrackPrompt(box_xyxy=[4, 4, 16, 16])
+BLUE = TrackPrompt(points_xy=[[34, 30]], point_labels=[1])
+
+
+def follow(prompts, **options):
+    return list(follow_prompts(frames(), FakeTracker(), prompts, **options))
+
+
+def test_boxes_and_points():
+    found = follow({0: {7: RED}, 6: {2: BLUE}}, names={2: "cold"})
+    assert [frame.index for frame in found] == [0, 2, 4, 6, 8, 10]
+    ids = [[label.track_id for label in frame.labels.objects] for frame in found]
+    assert ids == [[7], [7], [7], [2, 7], [2, 7], [2, 7]]
+    for shift, frame in enumerate(found):
+        assert frame.labels.objects[-1].box_xyxy == (5 + shift, 5, 15 + shift, 15)
+    first, later = found[3].labels.objects[0], found[4].labels.objects[0]
+    assert (first.class_name, first.origin, first.track_origin) == ("cold", "human", None)
+    assert (later.class_name, later.origin, later.track_origin) == ("cold", "model", "forwards")
+    assert found[0].labels.objects[0].class_name == "object"
+    assert first.confidence is None
+
+
+def test_an_object_that_is_shown_again():
+    where = np.zeros((40, 60), np.bool_)
+    where[25:35, 30:40] = True
+    found = follow({0: {1: RED}, 8: {1: TrackPrompt(mask=encode(where[None])[0])}})
+    boxes = [frame.labels.objects[0].box_xyxy for frame in found]
+    assert boxes[3] == (8, 5, 18, 15)
+    assert boxes[4] == boxes[5] == (30, 25, 40, 35)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ({}, "none given"),
+        ({0: {}}, "none given"),
+        ({0: {0: RED}}, "object 0; ids of objects begin at 1"),
+        ({0: {1: RED}, 3: {1: RED}}, "frame 3 did not come"),
+        ({40: {1: RED}}, "frame 40 did not come"),
+    ],
+)
+def test_prompts_that_cannot_be_followed(prompts, message):
+    with pytest.raises(PromptError, match=message):
+        follow(prompts)
