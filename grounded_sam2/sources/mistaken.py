@@ -21,7 +21,7 @@ _BRANDS = {
         "a HEIF picture, which needs pillow-heif; convert it to JPEG"
     ),
     (b"isom", b"iso2", b"mp41", b"mp42", b"m4v ", b"avc1", b"qt  "): (
-        "a video; save its frames as pictures"
+        "a video; label it with 'grounded-sam2 track'"
     ),
 }
 """What stands behind ``ftyp`` in files of the family of MP4."""

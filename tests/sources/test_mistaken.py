@@ -20,7 +20,7 @@ from grounded_sam2.sources.mistaken import BEGINNING_BYTES, what_it_is
         (b"%PDF-1.7\n", "a PDF document"),
         (bytes(BEGINNING_BYTES), "zeros, .*; copy it again"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF.*; convert it to JPEG"),
-        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video; save its frames"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video; label it with 'grounded-sam2 track'"),
     ],
 )
 def test_what_can_be_told(beginning: bytes, expected: str) -> None:
