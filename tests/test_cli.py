@@ -24,6 +24,7 @@ from grounded_sam2.cli.commands import app
 from grounded_sam2.cli.progress import ProgressBar
 from grounded_sam2.exporters import EXPORTERS
 from grounded_sam2.pipeline import GroundedSAM2
+from grounded_sam2.store import VideoRecord
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 from grounded_sam2.yaml_files import shipped_names
 
@@ -500,6 +501,14 @@ class TestExportAndInfo:
         cli("label", pictures, "--ontology", ontology, "--out", labeled, *other)
         assert cli("info", labeled, "--failures").out == "nothing failed\n"
         assert cli("info", labeled, "--failures", "--run", 1).out.startswith("broken.png: is not")
+
+    def test_info_lists_videos_that_failed(self, cli: Cli, tracked: Any) -> None:
+        tracked.add(tracked.pictures("good", 2), {0: []})
+        for name, error in (("cut", "video 'clips/cut.mp4': has no frame"), ("late", "is gone")):
+            tracked.store.begin_video(tracked.run.id, VideoRecord(name, None, tracked.size_hw))
+            tracked.store.fail_video(tracked.run.id, name, error)
+        ran = cli("info", tracked.folder, "--failures")
+        assert ran.out.splitlines() == ["cut: has no frame", "late: is gone"]
 
     def test_info_names_the_run_whose_failures_are_not_all_shown(
         self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path

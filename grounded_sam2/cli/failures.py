@@ -1,10 +1,10 @@
-"""What commands print of pictures that failed: a line each, with the name and the reason."""
+"""What commands print of what failed: a line each, with the name and the reason."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from itertools import islice
+from itertools import chain, islice
 
 from grounded_sam2.cli.tables import say
 from grounded_sam2.store import LabelStore, StoreSummary
@@ -13,7 +13,7 @@ __all__ = ["print_all_failures", "print_few_failures"]
 
 _FEW = 5
 
-_WHERE = re.compile(r"""(source: )?(image|folder) ('([^'\\]|\\.)*'|"([^"\\]|\\.)*"):? """)
+_WHERE = re.compile(r"""(source: )?(image|folder|video) ('([^'\\]|\\.)*'|"([^"\\]|\\.)*"):? """)
 """How a reason begins; a line that names the picture need not name its place as well."""
 
 
@@ -31,11 +31,14 @@ def print_few_failures(store: LabelStore, summary: StoreSummary) -> None:
 
 
 def print_all_failures(store: LabelStore, run_id: int) -> None:
-    """Every failure of a run, and nothing else."""
+    """Every failure of a run, and nothing else: pictures, then videos."""
     failed = False
-    for item, error in store.failures(run_id):
-        failed = True
-        say(f"{item.item_id}: {_short(error)}")
+    pictures = ((item.item_id, error) for item, error in store.failures(run_id))
+    videos = ((video.record.name, video.error) for video in store.videos(run_id))
+    for name, error in chain(pictures, videos):
+        if error is not None:
+            failed = True
+            say(f"{name}: {_short(error)}")
     if not failed:
         say("nothing failed")
 

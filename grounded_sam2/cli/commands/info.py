@@ -17,7 +17,8 @@ def info(
     failures: Annotated[
         bool,
         typer.Option(
-            "--failures", help="Print only the pictures that failed: all, one a line, with reasons."
+            "--failures",
+            help="Print only what failed, pictures and videos: all, one a line, with reasons.",
         ),
     ] = False,
 ) -> None:
