@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ README = TEXTS[PAGES[0]]
 GROUP: Any = get_command(app)
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of a language, on all pages."""
+def blocks(language: str, pages: Sequence[Path] = PAGES) -> list[str]:
+    """The fenced blocks of a language, on all pages if none are named."""
     fence = re.compile(rf"^```{language}\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-    return [block for text in TEXTS.values() for block in fence.findall(text)]
+    return [block for page in pages for block in fence.findall(TEXTS[page])]
 
 
 def commands() -> list[str]:
@@ -106,21 +107,40 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert all(f"(docs/{page.name})" in README for page in PAGES[1:])
 
 
-def test_the_python_runs_as_it_stands(
-    demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the pictures and the video that the pages speak of."""
+    from grounded_sam2.demo.clips import make_clip
     from grounded_sam2.demo.scenes import make_scenes
+    from grounded_sam2.video_file import VideoFile
 
-    (snippet,) = blocks("python")
     monkeypatch.chdir(tmp_path)
     Path("images").mkdir()
     for index, scene in enumerate(make_scenes(3, seed=11)):
         PIL.Image.fromarray(scene.image).save(f"images/{index}.png")
     PIL.Image.fromarray(scene.image).save("scene.png")
+    clip = make_clip(11, frames=50)
+    with VideoFile("clip.mp4", size_hw=clip.size_hw) as video:
+        for frame in clip:
+            video.write(frame.image)
+    return tmp_path
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(
+    as_described: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names: dict[str, Any] = {}
-    exec(compile(snippet, "README.md", "exec"), names)
-    assert names["annotated"].shape == scene.image.shape
-    assert (tmp_path / "labeled" / "yolo" / "data.yaml").is_file()
+    for block in blocks("python", [PAGES[0]]):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["annotated"].shape[2] == 3
+    assert (as_described / "labeled" / "yolo" / "data.yaml").is_file()
+    assert len(capsys.readouterr().out.splitlines()) == 50
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_python_of_the_other_pages_runs(page: Path, as_described: Path) -> None:
+    for block in blocks("python", [page]):
+        exec(compile(block, page.name, "exec"), {})
 
 
 @pytest.mark.parametrize(

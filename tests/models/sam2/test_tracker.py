@@ -222,10 +222,42 @@ def transformers_like(checkpoints: dict[str, Path]) -> Sam2Tracker:
     )
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Sam2Tracker:
+    return Sam2Tracker.from_pretrained(
+        "demo", device="cpu", options=TrackerConfig(compat="transformers")
+    )
+
+
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_agrees_with_the_reference(transformers_like: Sam2Tracker, script: Script) -> None:
     for ours, expected in both(transformers_like, clip(FRAMES), script):
         assert_agree(ours, expected)
+
+
+@pytest.mark.parametrize("name", ["two", "seven of all kinds", "added later"])
+def test_agrees_with_the_reference_on_the_embedded_weights(
+    embedded: Sam2Tracker, name: str
+) -> None:
+    pictures = clip(8, (96, 120))
+    script = {
+        frame: {number: enlarged(asked) for number, asked in prompts.items()}
+        for frame, prompts in SCRIPTS[name].items()
+        if frame < len(pictures)
+    }
+    for ours, expected in both(embedded, pictures, script):
+        assert_agree(ours, expected)
+
+
+def enlarged(asked: TrackPrompt) -> TrackPrompt:
+    """The same prompt on a picture of twice the size."""
+    grown = None if asked.mask is None else asked.mask.decode().repeat(2, 0).repeat(2, 1)
+    return TrackPrompt(
+        box_xyxy=None if asked.box_xyxy is None else 2 * asked.box_xyxy,
+        points_xy=None if asked.points_xy is None else 2 * asked.points_xy,
+        point_labels=asked.point_labels,
+        mask=None if grown is None else encode(grown)[0],
+    )
 
 
 def test_the_random_model_sees_objects_come_and_go(transformers_like: Sam2Tracker) -> None:
