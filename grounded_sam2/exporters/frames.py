@@ -6,7 +6,8 @@ decoded.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -55,11 +56,19 @@ class FrameReader:
     Args:
         videos: of the run.
         pictures_from: folder that the videos are in now; ``None`` for where they were.
+        only: indices of the frames that will be asked for, by the name of the video, where that is
+            known: of others, no picture is made.
     """
 
-    def __init__(self, videos: Sequence[StoredVideo], pictures_from: Path | None) -> None:
+    def __init__(
+        self,
+        videos: Sequence[StoredVideo],
+        pictures_from: Path | None,
+        only: Mapping[str, AbstractSet[int]] | None = None,
+    ) -> None:
         self._records = {video.record.name: video.record for video in videos}
         self._pictures_from = pictures_from
+        self._only = only or {}
         self._video: str | None = None
         self._source: VideoSource | str = ""
         """Or why there is none."""
@@ -93,7 +102,9 @@ class FrameReader:
         assert index is not None, "asked of frames only"
         if self._frames is None or index < self._asked:
             self._stop()
-            self._frames = prefetched(source.frames(index), _AHEAD)
+            assert item.group is not None, "frames are grouped by their video"
+            wanted = self._only.get(item.group)
+            self._frames = prefetched(source.frames(index, only=wanted), _AHEAD)
         self._asked = index
         try:
             while self._next is None or self._next.index < index:

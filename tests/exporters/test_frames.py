@@ -77,8 +77,8 @@ def test_an_export_of_frames_repeats_to_the_byte(clips, files, format_name):
 def test_no_frame_is_decoded_twice_and_one_video_is_open(clips, monkeypatch):
     made, whole = Counter(), VideoSource.frames
 
-    def counted(self, start_index=0):
-        for frame in whole(self, start_index):
+    def counted(self, start_index=0, **options):
+        for frame in whole(self, start_index, **options):
             made[self.name, frame.index] += 1
             yield frame
 
@@ -232,9 +232,11 @@ def test_frames_that_were_never_files(tracked):
 def test_frames_that_the_video_has_not_do_not_begin_it_again(clips, monkeypatch):
     begun, whole = [], VideoSource.frames
 
-    def without_some(self, start_index=0):
+    def without_some(self, start_index=0, **options):
         begun.append(start_index)
-        return (frame for frame in whole(self, start_index) if frame.index not in (2, 5, 11))
+        return (
+            frame for frame in whole(self, start_index, **options) if frame.index not in (2, 5, 11)
+        )
 
     monkeypatch.setattr(VideoSource, "frames", without_some)
     summary = run(clips)
@@ -254,6 +256,22 @@ def test_a_reader_may_be_asked_for_an_earlier_frame(clips):
     clips.movie("sub/a.mp4", 3)
     with pytest.raises(LeftOut, match="have changed"):
         reader.image(items[0])
+
+
+def test_a_reader_makes_pictures_only_of_what_will_be_asked_for(clips, monkeypatch):
+    made, whole = [], VideoSource.frames
+
+    def counted(self, start_index=0, **options):
+        for frame in whole(self, start_index, **options):
+            made.append(frame.index)
+            yield frame
+
+    monkeypatch.setattr(VideoSource, "frames", counted)
+    items = {i.frame_index: i for i in clips.store.done_items() if i.group == "sub/a"}
+    reader = FrameReader(clips.store.videos(), None, {"sub/a": {1, 6}})
+    seen = [round((reader.image(items[index]).mean() - 20) / 15) for index in (1, 6)]
+    reader.close()
+    assert seen == made == [1, 6]
 
 
 # Options

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
@@ -165,7 +166,9 @@ class VideoSource(ABC):
         """About how many frames iterating gives; ``None`` for a stream without end."""
         return self.selection.count_of(self.frame_count, self.fps)
 
-    def frames(self, start_index: int = 0) -> Iterator[VideoFrame]:
+    def frames(
+        self, start_index: int = 0, *, only: AbstractSet[int] | None = None
+    ) -> Iterator[VideoFrame]:
         """The frames that were selected, in order. One that cannot be decoded is left out and
         added to `broken`.
 
@@ -173,6 +176,8 @@ class VideoSource(ABC):
             start_index: leave out frames with a lower number. Those that come are, to the last
                 pixel, what they would be without: all before them are decoded too, though no
                 picture is made of them.
+            only: numbers of the frames that are wanted; ``None`` for all. No picture is made of
+                the others, and reading ends with the last.
 
         Yields:
             Frames of one size. Their arrays are the caller's.
@@ -181,17 +186,19 @@ class VideoSource(ABC):
             SourceError: it cannot be opened any more, or no frame lies in the range of time.
         """
         self.broken = broken = BrokenFrames()
-        met_any = start_index > 0  # what was read before is not known here
+        # What was read before is not known here, nor whether those that are wanted exist.
+        met_any = start_index > 0 or only is not None
         last_time = 0.0
+        end_index = inf if only is None else max(only, default=-1)
         with closing(self._pending(broken)) as pending:
             for each in pending:
-                if self.selection.is_over(each.time):
+                if self.selection.is_over(each.time) or each.index > end_index:
                     break
                 last_time = each.time
                 if not self.selection.takes(each.index, each.time):
                     continue
                 met_any = True
-                if each.index < start_index:
+                if each.index < start_index or (only is not None and each.index not in only):
                     continue
                 frame = _loaded(each, broken)
                 del each  # what it was decoded from

@@ -15,6 +15,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import SourceError
 from grounded_sam2.results import VideoFrame
 from grounded_sam2.sources.videos import open_video
+from grounded_sam2.sources.videos.upright import Upright
 
 MakeVideo = Callable[..., Path]
 
@@ -182,6 +183,38 @@ def test_taken_up_later_it_gives_the_same_frames(
 
 def test_taken_up_after_the_end_it_gives_nothing(make_video: MakeVideo) -> None:
     assert list(open_video(make_video()).frames(30)) == []
+
+
+@pytest.mark.parametrize("start_index", [0, 11])
+def test_of_frames_that_are_not_wanted_no_picture_is_made(
+    start_index: int, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    def counted(upright: Upright, frame: object) -> object:
+        made.append(frame)
+        return whole_call(upright, frame)
+
+    video = open_video(make_video(options=LONG_GROUPS))
+    whole, whole_call = list(video), Upright.__call__
+    monkeypatch.setattr(Upright, "__call__", counted)
+    chosen = list(video.frames(start_index, only={3, 11, 20, 99}))
+    wanted = [index for index in (3, 11, 20) if index >= start_index]
+    assert [frame.index for frame in chosen] == wanted
+    assert len(made) == len(wanted)
+    for frame in chosen:
+        np.testing.assert_array_equal(frame.image, whole[frame.index].image)
+
+
+def test_after_the_last_that_is_wanted_reading_ends(make_video: MakeVideo) -> None:
+    path = make_video(count=60, options=ALL_INTRA)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 2)
+    path.write_bytes(data)
+    video = open_video(path)
+    assert [frame.index for frame in video.frames(only={2, 5})] == [2, 5]
+    assert video.broken.count == 0
+    assert list(video.frames(only=set())) == []
 
 
 class TestDamage:
