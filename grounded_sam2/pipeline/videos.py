@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +205,8 @@ class VideoLabeling(ABC):
             lost = {video.name for video in run.failed}
             drawn = [video for video in found if video.name in places and video.name not in lost]
             for video in drawn:
-                render(places[video.name], video.open(), store, run_id=run.run_id)
+                told = _drawing(video.name, run, progress)
+                render(places[video.name], video.open(), store, run_id=run.run_id, progress=told)
             exports = {
                 name: export(name, store, folder / name, export_options)
                 for name in formats
@@ -223,6 +224,17 @@ class VideoLabeling(ABC):
         if detect_every is None:
             return self.config
         return self.config.with_options({"tracking.detect_every": detect_every})
+
+
+def _drawing(name: str, run: TrackSummary, progress: VideoProgress | None) -> Callable[[int], None]:
+    """What to tell of each frame that is drawn."""
+    if progress is None:
+        return lambda frames: None
+    progress.start(
+        f"drawing {name}", sum(video.frames for video in run.videos if video.name == name)
+    )
+    progress.advance(0)  # none of them was drawn earlier
+    return progress.advance
 
 
 def _annotated_places(names: Sequence[str], annotated: str | Path | None) -> dict[str, Path]:

@@ -66,6 +66,14 @@ def test_every_frame_has_its_labels(model, frames_folder, tmp_path):
     assert sum(watching.told[1:]) == 24
 
 
+def test_drawing_is_told_of_as_well(model, frames_folder, tmp_path):
+    watching = Watching()
+    shown = tmp_path / "shown.mp4"
+    model.label_videos(frames_folder, tmp_path / "out", annotated=shown, progress=watching)
+    begun = watching.told.index(("drawing walk", 24))
+    assert sum(watching.told[begun + 1 :]) == 24
+
+
 def test_when_all_is_done_nothing_is(model, frames_folder, tmp_path):
     model.label_videos(frames_folder, tmp_path / "out")
     before = contents(tmp_path / "out")
