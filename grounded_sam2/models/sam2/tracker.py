@@ -22,13 +22,12 @@ to follow.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from grounded_sam2.config import Config, TrackerConfig
@@ -38,105 +37,19 @@ from grounded_sam2.models.devices import memory_errors
 from grounded_sam2.models.pictures import reduced
 from grounded_sam2.models.portions import Portions
 from grounded_sam2.models.protocols import TrackPrompt
-from grounded_sam2.models.sam2.decoder import CellFeatures, Decoded, MaskDecoder
+from grounded_sam2.models.sam2.decoder import Decoded, MaskDecoder
 from grounded_sam2.models.sam2.loading import load_sam2
-from grounded_sam2.models.sam2.masks import to_rles
 from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT, MemoryModules, resized
 from grounded_sam2.models.sam2.segmenter import Sam2Segmenter
+from grounded_sam2.models.sam2.track_answers import EncodedFrame, TrackAnswers
+from grounded_sam2.models.sam2.track_prompts import PromptEncoding, points_of
 from grounded_sam2.models.sam2.track_state import Moment, ObjectMemory, Reach, TrackerState, batched
 from grounded_sam2.results import Image
 
-__all__ = ["EncodedFrame", "Sam2Tracker", "TrackAnswers"]
+__all__ = ["Sam2Tracker"]
 
-_MASK_SCALE, _MASK_BIAS = 20.0, -10.0
-"""Logits that stand for a mask given by hand."""
 _CACHED_ELEMENTS = 2**22
 """Size of a step's largest intermediate on a CPU: 16 MiB."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedFrame:
-    """One frame, seen once by the vision encoder."""
-
-    cells: Tensor
-    """``(1, L, C)``: raw coarse features."""
-    first: CellFeatures
-    """For the mask decoder, without any memory."""
-    size_hw: tuple[int, int]
-    """Height and width of the picture."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackAnswers:
-    """Where ``n`` objects are in one frame."""
-
-    ids: tuple[int, ...]
-    quality: NDArray[np.float32]
-    """``(n,)``: predicted IoU of the mask."""
-    score: NDArray[np.float32]
-    """``(n,)``: logit that the object is in the picture; it is where this is above 0."""
-    logits: Tensor
-    """``(n, s, s)`` ``float32``: mask logits, `NO_OBJECT_LOGIT` where the object is absent."""
-    pointers: Tensor
-    """``(n, C)``."""
-    size_hw: tuple[int, int]
-    threshold: float
-    """Logit above which a pixel belongs to the mask."""
-    prompted: frozenset[int] = frozenset()
-    """Those of `ids` that were prompted on this frame."""
-    corrected: frozenset[int] = frozenset()
-    """Those of `prompted` that were looked for in the light of their memory as well."""
-    given: Mapping[int, Tensor] = field(default_factory=dict)
-    """Masks given by hand, ``(S, S)`` logits at the size of the model's input."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def masks(self) -> tuple[Rle, ...]:
-        """The masks at the size of the picture; empty where the object is absent."""
-        return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
-
-    def only(self, ids: Collection[int]) -> TrackAnswers:
-        """The answers about these objects, in the order they have here."""
-        return self._rows([row for row, each in enumerate(self.ids) if each in ids])
-
-    def in_order(self, ids: Sequence[int]) -> TrackAnswers:
-        """The answers about these objects, in the order given.
-
-        Raises:
-            ValueError: an id that is none of these.
-        """
-        return self._rows([self.ids.index(each) for each in ids])
-
-    def _rows(self, rows: list[int]) -> TrackAnswers:
-        ids = tuple(self.ids[row] for row in rows)
-        return replace(
-            self,
-            ids=ids,
-            quality=self.quality[rows],
-            score=self.score[rows],
-            logits=self.logits[rows],
-            pointers=self.pointers[rows],
-            prompted=self.prompted.intersection(ids),
-            corrected=self.corrected.intersection(ids),
-            given={each: mask for each, mask in self.given.items() if each in ids},
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[TrackAnswers]) -> TrackAnswers:
-        """All objects of several answers about one frame; at least one."""
-        return cls(
-            tuple(each for part in parts for each in part.ids),
-            np.concatenate([part.quality for part in parts]),
-            np.concatenate([part.score for part in parts]),
-            torch.cat([part.logits for part in parts]),
-            torch.cat([part.pointers for part in parts]),
-            parts[0].size_hw,
-            parts[0].threshold,
-            frozenset(each for part in parts for each in part.prompted),
-            frozenset(each for part in parts for each in part.corrected),
-            {each: mask for part in parts for each, mask in part.given.items()},
-        )
 
 
 class Sam2Tracker:
@@ -170,7 +83,7 @@ class Sam2Tracker:
         self.options = options or TrackerConfig()
         self._threshold = mask_threshold
         self.image_processor = image_processor
-        self._side: int = model.prompt_encoder.input_image_size
+        self._prompts = PromptEncoding(model)
         self._decoder = MaskDecoder(model)
         with torch.inference_mode():
             self._memory = MemoryModules(model)
@@ -229,7 +142,7 @@ class Sam2Tracker:
             image: upright RGB, ``(h, w, 3)`` ``uint8``.
         """
         inputs = self.image_processor(
-            images=[reduced(image, self._side)],
+            images=[reduced(image, self._prompts.side)],
             input_data_format="channels_last",
             device=self.device,
             return_tensors="pt",
@@ -307,14 +220,16 @@ class Sam2Tracker:
         groups: dict[tuple[int, bool], list[int]] = {}
         for number, asked in prompts.items():
             if asked.mask is None:
-                groups.setdefault((_points_of(asked), number in known), []).append(number)
+                groups.setdefault((points_of(asked), number in known), []).append(number)
         parts = [
             self._masks_given(encoded, number, asked.mask)
             for number, asked in prompts.items()
             if asked.mask is not None
         ]
         for (_, correction), numbers in groups.items():
-            points, labels = self._points([prompts[each] for each in numbers], encoded.size_hw)
+            points, labels = self._prompts.points(
+                [prompts[each] for each in numbers], encoded.size_hw
+            )
             if not correction or state is None:
                 parts.append(self._first_seen(encoded, numbers, points, labels))
                 continue
@@ -371,7 +286,8 @@ class Sam2Tracker:
         for row, number in enumerate(answers.ids):
             # transformers remembers a correction as any other frame.
             as_any = as_transformers and number in answers.corrected
-            moment = Moment(frame, answers.pointers[row], maps[row])
+            # Views would keep the memories of all objects alive for as long as the longest.
+            moment = Moment(frame, answers.pointers[row].clone(), maps[row].clone())
             objects[number] = objects.get(number, ObjectMemory()).with_moment(
                 moment, self.reach, prompted=number in examples and not as_any
             )
@@ -413,19 +329,19 @@ class Sam2Tracker:
                 )
                 rows = places[portion]
                 points, labels = (
-                    self._no_points(len(rows))
+                    self._prompts.nothing(len(rows))
                     if prompt is None
                     else (prompt[0][rows], prompt[1][rows])
                 )
                 number = 0 if prompt is None else points.shape[1]
                 numbers = [ids[row] for row in rows]
-                decoded = self._decoder.decode(features, self._tokens(points, labels))
+                decoded = self._decoder.decode(features, self._prompts.tokens(points, labels))
                 corrected = frozenset(numbers if prompt is not None else ())
                 return self._answers(
                     encoded,
                     numbers,
                     decoded,
-                    self._multimask(number, first=False),
+                    self._prompts.takes_best_of_three(number, first=False),
                     corrected,
                     corrected,
                 )
@@ -437,10 +353,10 @@ class Sam2Tracker:
         self, encoded: EncodedFrame, numbers: Sequence[int], points: Tensor, labels: Tensor
     ) -> TrackAnswers:
         """Objects that are only prompted."""
-        multimask = self._multimask(points.shape[1], first=True)
+        multimask = self._prompts.takes_best_of_three(points.shape[1], first=True)
 
         def on(portion: slice) -> TrackAnswers:
-            tokens = self._tokens(points[portion], labels[portion])
+            tokens = self._prompts.tokens(points[portion], labels[portion])
             some = numbers[portion]
             return self._answers(
                 encoded,
@@ -455,40 +371,26 @@ class Sam2Tracker:
 
     def _masks_given(self, encoded: EncodedFrame, number: int, mask: Rle) -> TrackAnswers:
         """An object whose mask is known: the decoder only makes its pointer."""
-        whole = torch.from_numpy(mask.decode()).to(self.device)
-        present = bool(whole.any())
-        large = resized(whole[None, None].float(), self._side)
-        if large.shape[-2:] != whole.shape:
-            large = (large >= 0.5).float()
-        given = large * _MASK_SCALE + _MASK_BIAS
+        given, mask_cells = self._prompts.mask(mask)
         small = resized(given, 4 * self._decoder.grid)
-        model = self.model
-        hint = model.mask_downsample(large.to(model.mask_downsample.weight.dtype))
-        mask_cells = model.prompt_encoder.mask_embed(hint[:, 0][:, None])
         features = self._decoder.seen_as(encoded.first, encoded.cells)
-        tokens = self._tokens(*self._no_points(1))
+        tokens = self._prompts.tokens(*self._prompts.nothing(1))
         decoded = self._decoder.decode(features, tokens, mask_cells)
         answer = self._answers(
             encoded,
             [number],
             decoded,
-            self._multimask(0, first=True),
+            self._prompts.takes_best_of_three(0, first=True),
             frozenset([number]),
             frozenset(),
         )
-        there = torch.tensor([present], device=self.device)
-        score = np.full(1, _MASK_SCALE * present + _MASK_BIAS, np.float32)
-        return TrackAnswers(
-            answer.ids,
-            answer.quality,
-            score,
-            small[:, 0],
-            self._memory.absent_pointers(answer.pointers, there),
-            answer.size_hw,
-            answer.threshold,
-            answer.prompted,
-            answer.corrected,
-            {number: given[0, 0]},
+        there = torch.tensor([mask.area > 0], device=self.device)
+        return replace(
+            answer,
+            score=np.full(1, self._prompts.score(mask), np.float32),
+            logits=small[:, 0],
+            pointers=self._memory.absent_pointers(answer.pointers, there),
+            given={number: given[0, 0]},
         )
 
     def _answers(
@@ -521,49 +423,12 @@ class Sam2Tracker:
 
     def _large(self, answers: TrackAnswers, portion: slice) -> Tensor:
         """Mask logits at the size of the model's input, those given by hand as they are."""
-        large = resized(answers.logits[portion][:, None], self._side)[:, 0]
+        large = resized(answers.logits[portion][:, None], self._prompts.side)[:, 0]
         if answers.given:
             for row, number in enumerate(answers.ids[portion]):
                 if number in answers.given:
                     large[row] = answers.given[number]
         return large
-
-    def _points(
-        self, asked: Sequence[TrackPrompt], size_hw: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Prompts of equally many points, boxes as their two corners: ``(n, p, 2)``, ``(n, p)``."""
-        scale = np.array([self._side / size_hw[1], self._side / size_hw[0]], np.float32)
-        points, labels = [], []
-        for each in asked:
-            corners = [] if each.box_xyxy is None else [each.box_xyxy.reshape(2, 2)]
-            clicks = [] if each.points_xy is None else [each.points_xy]
-            points.append(np.concatenate(corners + clicks) * scale)
-            of_clicks = [] if each.point_labels is None else each.point_labels.tolist()
-            labels.append([2, 3][: 2 * len(corners)] + of_clicks)
-        return (
-            torch.from_numpy(np.stack(points)).to(self.device),
-            torch.tensor(labels, device=self.device),
-        )
-
-    def _no_points(self, count: int) -> tuple[Tensor, Tensor]:
-        """The encoder needs something: a point to be ignored."""
-        return (
-            torch.zeros(count, 1, 2, device=self.device),
-            torch.full((count, 1), -1, device=self.device),
-        )
-
-    def _tokens(self, points: Tensor, labels: Tensor) -> Tensor:
-        tokens, _ = self.model.prompt_encoder(points[:, None], labels[:, None], None, None)
-        embedded: Tensor = tokens[:, 0]
-        return embedded
-
-    def _multimask(self, points: int, *, first: bool) -> bool:
-        config = self.model.config
-        return bool(
-            config.multimask_output_in_sam
-            and (first or config.multimask_output_for_tracking)
-            and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num
-        )
 
     def _none(self, encoded: EncodedFrame) -> TrackAnswers:
         nothing = np.zeros(0, np.float32)
@@ -583,9 +448,3 @@ class Sam2Tracker:
         if self.device.type == "cpu":
             return max(1, _CACHED_ELEMENTS // self._decoder.elements_per_row)
         return self.options.objects_per_batch
-
-
-def _points_of(asked: TrackPrompt) -> int:
-    """Points of a prompt, a box counted as two."""
-    clicks = 0 if asked.points_xy is None else len(asked.points_xy)
-    return clicks + 2 * (asked.box_xyxy is not None)
