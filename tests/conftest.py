@@ -236,8 +236,7 @@ class Tracked:
             TrackedFrame(index, index / video.fps, Labels(self.size_hw, tuple(objects)))
             for index, objects in frames.items()
         ]
-        self.store.write_frames(self.run.id, video.name, labeled)
-        self.store.finish_video(self.run.id, video.name)
+        self.store.write_frames(self.run.id, video.name, labeled, finished=True)
 
 
 @pytest.fixture

@@ -130,9 +130,9 @@ def test_an_unknown_video_is_told_by_name(store, run_id):
     assert store.video(run_id, "x.mp4") is None
     assert store.tracker_state(run_id, "x.mp4") is None
     assert store.videos() == []
-    for ask in (store.tracks, store.frames, store.labels_by_track, store.finish_video):
+    for ask in (store.tracks, store.frames, store.labels_by_track):
         with pytest.raises(StoreError, match=r"no video 'x\.mp4'"):
-            list(ask(run_id, "x.mp4") or ())
+            list(ask(run_id, "x.mp4"))
     with pytest.raises(StoreError, match=r"no video 'x\.mp4'"):
         store.write_frames(run_id, "x.mp4", [frame(0)])
 
@@ -253,10 +253,12 @@ def test_frames_that_are_there_are_replaced_and_nothing_goes_back(store, run_id)
 def test_a_finished_video_keeps_no_state_and_stays_finished(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0)], state=b"first")
-    store.finish_video(run_id, "clip.mp4")
+    store.write_frames(run_id, "clip.mp4", [frame(1)], finished=True)
     assert store.tracker_state(run_id, "clip.mp4") is None
     assert store.begin_video(run_id, clip()).finished
-    assert indices(store) == [0]
+    assert indices(store) == [0, 1]
+    store.write_frames(run_id, "clip.mp4", [frame(1, ball(1))])  # a correction
+    assert store.video(run_id, "clip.mp4").finished
 
 
 def test_a_video_that_failed_keeps_its_frames_and_is_tried_again(store, run_id):

@@ -1,14 +1,14 @@
-"""Writing videos to a label store, a window of frames at a time.
+"""Writing videos to a label store, a batch of frames at a time.
 
     video = store.begin_video(run.id, VideoRecord("clip.mp4", path, size_hw=(720, 1280)))
     if not video.finished:
         state = store.tracker_state(run.id, "clip.mp4")
         ...  # track on from frame video.done_until
-        store.write_frames(run.id, "clip.mp4", window, state=state)
-        store.finish_video(run.id, "clip.mp4")
+        store.write_frames(run.id, "clip.mp4", batch, state=state)
+        store.write_frames(run.id, "clip.mp4", last_batch, finished=True)
 
-A window and the tracker's state after it are one transaction: a run that was killed goes on from
-its last window as if nothing had been.
+A batch and the tracker's state after it are one transaction: a run that was killed goes on from
+its last batch as if nothing had been.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ class VideoWriter(StoreWriter):
         state: bytes | None = None,
         done_until: int | None = None,
         broken_frames: int | None = None,
+        finished: bool = False,
     ) -> None:
-        """Write a window of frames, all or nothing. Frames that are there are replaced.
+        """Write a batch of frames, all or nothing. Frames that are there are replaced.
 
         Args:
             run_id: the run.
@@ -82,6 +83,7 @@ class VideoWriter(StoreWriter):
                 absent. Never goes back.
             broken_frames: how many frames of the video could not be decoded so far; as before if
                 absent.
+            finished: whether these were the last: the video is labeled to its end.
 
         Raises:
             StoreError: the run has no such video, or a frame has another size than its video.
@@ -94,23 +96,13 @@ class VideoWriter(StoreWriter):
                 done_until = max((frame.index + 1 for frame in frames), default=0)
             self._connection.execute(
                 "UPDATE videos SET done_until = max(done_until, ?), "
-                "broken_frames = coalesce(?, broken_frames) WHERE key = ?",
-                (done_until, broken_frames, key),
+                "broken_frames = coalesce(?, broken_frames), finished = max(finished, ?) "
+                "WHERE key = ?",
+                (done_until, broken_frames, finished, key),
             )
             self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
             if state is not None:
                 self._connection.execute("INSERT INTO tracker_states VALUES (?, ?)", (key, state))
-
-    def finish_video(self, run_id: int, name: str) -> None:
-        """Note that a video is labeled to its end, and let go of the tracker's state.
-
-        Raises:
-            StoreError: the run has no such video.
-        """
-        key, _ = self._key_and_size(run_id, name)
-        with self._transaction():
-            self._connection.execute("UPDATE videos SET finished = 1 WHERE key = ?", (key,))
-            self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
 
     def fail_video(self, run_id: int, name: str, error: str) -> None:
         """Note why a video cannot be labeled further. Its frames and the tracker's state stay.

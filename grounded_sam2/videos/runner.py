@@ -230,6 +230,7 @@ class _Work:
                 window,
                 state=None if finished else clip.checkpoint().to_bytes(),
                 broken_frames=max(known.broken_frames, source.broken.count),
+                finished=finished,
             )
             window.clear()
 
@@ -252,7 +253,6 @@ class _Work:
                     written = time.monotonic()
         give(clip.finish())
         commit(finished=True)
-        self.store.finish_video(self.run_id, source.name)
 
 
 def _failed(store: LabelStore, run_id: int, given: GivenVideo, reason: str) -> VideoSummary:
