@@ -13,12 +13,21 @@ from grounded_sam2.report.crops import LabelView
 from grounded_sam2.report.doubts import KINDS, Doubts, Kind, label_scores
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.selection import Selection
-from grounded_sam2.report.statistics import Histogram, class_rows, histograms
+from grounded_sam2.report.statistics import (
+    Histogram,
+    class_rows,
+    doubtful_objects,
+    histograms,
+)
 from grounded_sam2.report.survey import Survey
+from grounded_sam2.report.videos import video_rows
 from grounded_sam2.report.wording import reason, rule
 from grounded_sam2.store import Run
 
 __all__ = ["Overview", "page_contents"]
+
+_LISTED_VIDEOS = 200
+"""Videos that the page lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,7 @@ class Overview:
     run_count: int
     pending: int
     failures: tuple[tuple[str, str], ...]
-    """Item ids and reasons, the first ones."""
+    """Names of pictures and videos, and reasons; the first ones."""
     failed_count: int
 
 
@@ -63,6 +72,7 @@ def page_contents(
         "labels": labels,
         "label_classes": sorted({view.class_id for view in labels}),
         "rows": class_rows(survey, doubts),
+        "videos": video_rows(survey, doubts)[:_LISTED_VIDEOS],
         "shown_pictures": len(selection.pictures),
         "groups": [_group(group, survey) for group in selection.groups],
         "group_count": len(np.unique(survey.duplicates["leader"])),
@@ -107,8 +117,12 @@ def _counts(survey: Survey, doubts: Doubts) -> dict[str, Any]:
         counts: list[int] = np.bincount(split_ids, minlength=splits).tolist()
         return counts
 
+    tracks = survey.tracks()
     return {
         "label_count": len(label_scores(doubts)[0]),
+        "tracks": len(np.unique(tracks[tracks >= 0])),
+        "doubtful_tracks": len(np.unique(tracks[(tracks >= 0) & doubtful_objects(survey, doubts)])),
+        "frames": int((survey.video_ids >= 0).sum()),
         "background": int(background.sum()),
         "boxes_only": int((~objects["has_mask"]).sum()),
         "by_people": int(objects["by_person"].sum()),

@@ -11,7 +11,7 @@ from grounded_sam2.report.pictures import Unreadable, data_url, shrink
 from grounded_sam2.report.selection import ShownLabel
 from grounded_sam2.report.shapes import box_path, path_of
 from grounded_sam2.report.survey import Survey
-from grounded_sam2.report.wording import reason
+from grounded_sam2.report.wording import clock, reason
 from grounded_sam2.results import Image, Label, Labels
 
 __all__ = ["LabelView", "cut_out", "needed_side"]
@@ -35,6 +35,8 @@ class LabelView:
 
     shown: ShownLabel
     item_id: str
+    time: str
+    """As of `grounded_sam2.report.views.PictureView`."""
     label: Label
     class_id: int
     embedded: bool
@@ -83,6 +85,7 @@ def cut_out(
     return LabelView(
         shown=shown,
         item_id=survey.item_ids[shown.picture],
+        time=clock(survey.times[shown.picture]),
         label=label,
         class_id=int(survey.measured(shown.picture, shown.position)["class_id"]),
         embedded=embedded,

@@ -2,7 +2,8 @@
 
 Each group has a leader, the first of it in the order of the store, and all others are near to that
 leader. So a long film taken apart into pictures does not become one group by drifting: when its
-pictures are no longer like the leader, the next group begins.
+pictures are no longer like the leader, the next group begins. Frames that are known to be of one
+video are not to be given at all but for one of them: they look alike by nature.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ def impression(image: Image) -> Impression:
 def find_duplicates(
     impressions: Sequence[Impression],
     pictures: Sequence[int],
-    groups: Sequence[str | None],
     *,
     max_bits: int,
     max_difference: float,
@@ -65,8 +65,6 @@ def find_duplicates(
     Args:
         impressions: of the pictures.
         pictures: their numbers, rising.
-        groups: one per picture; those of one group, such as frames of one video, are expected to
-            look alike, and are not compared with each other. ``None`` is no group.
         max_bits: how many bits of the hashes may differ.
         max_difference: mean difference of the colours, in units of the pictures' own contrast.
 
@@ -86,11 +84,7 @@ def find_duplicates(
         open_ones = open_ones[~alike]
         if not open_ones.size:
             break
-    found = [
-        index
-        for index in np.flatnonzero(leader_of != np.arange(len(hashes))).tolist()
-        if groups[index] is None or groups[index] != groups[leader_of[index]]
-    ]
+    found = np.flatnonzero(leader_of != np.arange(len(hashes)))
     numbers = np.array(pictures, np.int32)
     rows = np.zeros(len(found), _ROW)
     rows["picture"], rows["leader"] = numbers[found], numbers[leader_of[found]]

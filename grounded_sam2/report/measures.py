@@ -1,6 +1,6 @@
 """What is measured of every object: a row of numbers each, nothing judged yet.
 
-The rows of a whole store fit into memory (86 bytes an object), so that what is unusual for a class
+The rows of a whole store fit into memory (90 bytes an object), so that what is unusual for a class
 can be told from all of it. A number that is not known is NaN: no confidence, no mask, no box of
 the detector.
 """
@@ -23,6 +23,7 @@ OBJECT = np.dtype(
         ("picture", np.int32),  # number of the picture, in the order of the store
         ("position", np.int32),  # place in the list of the picture's objects
         ("class_id", np.int32),
+        ("track_id", np.int32),  # within its video; -1 for an object of no track
         ("has_mask", np.bool_),
         ("by_person", np.bool_),
         ("confidence", np.float64),
@@ -63,6 +64,7 @@ def measure(labels: Labels, picture: int, class_ids: Mapping[str, int]) -> Objec
     rows["picture"] = picture
     rows["position"] = np.arange(len(objects))
     rows["class_id"] = [class_ids[label.class_name] for label in objects]
+    rows["track_id"] = [-1 if label.track_id is None else label.track_id for label in objects]
     rows["has_mask"] = [label.mask is not None for label in objects]
     rows["by_person"] = [label.origin == "human" for label in objects]
     rows["confidence"] = [_known(label.confidence) for label in objects]

@@ -66,11 +66,14 @@ def picture_card(view: PictureView) -> str:
             found.label.mask is not None,
             found.detected_path,
             found.reasons,
+            found.label.track_id,
+            found.label.track_origin,
         ]
         for found in view.objects
     ]
     data = {
         "name": view.item_id,
+        "time": view.time,
         "split": view.split,
         "size": view.size_hw,
         "missing": view.missing,

@@ -1,8 +1,9 @@
 """Pictures as the report shows them: small, upright, and small in bytes.
 
 JPEGs are decoded at a half, a quarter or an eighth of their size where that is enough: decoding is
-most of what it takes to read a folder. Whatever is wrong with a picture is a reason to show, never
-the end of a report.
+most of what it takes to read a folder. Frames of a video come in its order, from one pass that ends
+with the last that is shown. Whatever is wrong with a picture is a reason to show, never the end of
+a report.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import base64
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,13 +25,13 @@ import PIL.Image
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
-from grounded_sam2.exporters.frames import LeftOut
+from grounded_sam2.exporters.frames import FrameReader, LeftOut
 from grounded_sam2.exporters.originals import find_picture
 from grounded_sam2.results import Image
 from grounded_sam2.sources.image import load_image
-from grounded_sam2.store import Item
+from grounded_sam2.store import Item, StoredVideo
 
-__all__ = ["Unreadable", "ahead", "data_url", "read_picture", "shrink"]
+__all__ = ["PictureReader", "Unreadable", "ahead", "data_url", "shrink"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -45,29 +47,68 @@ class Unreadable:
     reason: str
 
 
-def read_picture(item: Item, pictures_from: Path | None, longer_side: int) -> Image | Unreadable:
-    """Load a labeled picture, no larger than needed where its format allows that.
+class PictureReader:
+    """Loads labeled pictures, no larger than needed where their format allows that. Close it.
+
+    Pictures may be read in many threads at once; frames of videos in one, and in order.
 
     Args:
-        item: the picture.
-        pictures_from: folder to find it in by its id, if it was moved.
-        longer_side: pixels that the longer side should have at least, if the picture has as many.
-
-    Returns:
-        Upright RGB, ``(h, w, 3)`` ``uint8``, of the picture's shape; or why there is none.
+        videos: of the run.
+        pictures_from: folder to find pictures in by their ids, and videos by their names, if they
+            were moved.
+        only: indices of the frames that will be read, by the name of the video; ``None`` if that is
+            not known.
     """
-    assert item.size_hw is not None, "a labeled item has a size"
-    height, width = item.size_hw
-    try:
-        return load_image(
-            find_picture(item, pictures_from),
-            config=_at_most(height * width),
-            longer_side=longer_side,
-        )
-    except LeftOut as error:
-        return Unreadable(str(error))
-    except ImageError:
-        return Unreadable("cannot be decoded any more")
+
+    def __init__(
+        self,
+        videos: Sequence[StoredVideo],
+        pictures_from: Path | None,
+        only: Mapping[str, AbstractSet[int]] | None = None,
+    ) -> None:
+        self._pictures_from = pictures_from
+        self._frames = FrameReader(videos, pictures_from, only)
+
+    def read(self, item: Item, longer_side: int) -> Image | Unreadable:
+        """Load a picture.
+
+        Args:
+            item: the picture, or frame of a video.
+            longer_side: pixels that the longer side should have at least, if the picture has as
+                many.
+
+        Returns:
+            Upright RGB, ``(h, w, 3)`` ``uint8``, of the picture's shape; or why there is none.
+        """
+        assert item.size_hw is not None, "a labeled item has a size"
+        height, width = item.size_hw
+        try:
+            file = self._file_of(item)
+            if file is None:
+                return shrink(self._frames.image(item), longer_side)
+            return load_image(file, config=_at_most(height * width), longer_side=longer_side)
+        except LeftOut as error:
+            return Unreadable(str(error))
+        except ImageError:
+            return Unreadable("cannot be decoded any more")
+
+    def missing(self, item: Item) -> Unreadable | None:
+        """Why a picture will not be read, as far as that can be told without decoding it."""
+        try:
+            self._file_of(item)
+        except LeftOut as error:
+            return Unreadable(str(error))
+        return None
+
+    def close(self) -> None:
+        """Let go of the video that was read last."""
+        self._frames.close()
+
+    def _file_of(self, item: Item) -> Path | None:
+        """Its own file; ``None`` for a frame that has none."""
+        if item.frame_index is None:
+            return find_picture(item, self._pictures_from)
+        return self._frames.file_of(item)
 
 
 @lru_cache(maxsize=64)  # pictures of a folder have few sizes, and configurations check themselves
@@ -100,17 +141,33 @@ def data_url(image: Image, max_bytes: int) -> str:
 
 
 def ahead(
-    work: Callable[[_In], _Out], given: Iterable[_In], threads: int
+    work: Callable[[_In], _Out],
+    given: Iterable[_In],
+    threads: int,
+    *,
+    in_turn: Callable[[_In], bool] = lambda piece: False,
 ) -> Iterator[tuple[_In, _Out]]:
     """Do work in threads, some of it ahead of its use, and give the results in order.
 
     At most four pieces a thread are in memory.
+
+    Args:
+        work: what to do with a piece.
+        given: the pieces.
+        threads: how many.
+        in_turn: which pieces the caller's own thread works on, one after the other: frames come
+            from their video in order.
     """
     waiting: deque[tuple[_In, Future[_Out]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="report")
     try:
         for piece in given:
-            waiting.append((piece, pool.submit(work, piece)))
+            if in_turn(piece):
+                future: Future[_Out] = Future()
+                future.set_result(work(piece))
+            else:
+                future = pool.submit(work, piece)
+            waiting.append((piece, future))
             if len(waiting) >= 4 * threads:
                 done, future = waiting.popleft()
                 yield done, future.result()

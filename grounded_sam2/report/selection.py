@@ -1,7 +1,9 @@
 """Which labels and pictures a page shows, of all that there are.
 
 All numbers of a report are of all pictures; only what is looked at has to be chosen. The worst of
-each kind of doubt come first, so that no kind crowds out another, then the worst of all.
+each kind of doubt come first, so that no kind crowds out another, then the worst of all. What is
+doubtful in one frame of a video mostly is in the next ones too: of a track, only the worst label of
+each kind is shown, and of the frames of one second, one before there is a second one.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from itertools import chain, zip_longest
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grounded_sam2.report.doubts import Doubts, label_scores
 from grounded_sam2.report.options import ReportOptions
@@ -60,32 +63,58 @@ def choose(survey: Survey, doubts: Doubts, options: ReportOptions) -> Selection:
         doubts: as `find_doubts` gives them, the worst first.
         options: how much to show.
     """
-    labels = _labels(doubts, options.labels)
+    labels = _labels(doubts, survey, options.labels)
     groups = _groups(doubts)
     wanted = chain(
         (label.picture for label in labels),
         chain.from_iterable((int(g["other"][0]), *g["picture"].tolist()) for g in groups),
-        np.argsort(survey.lots, kind="stable").tolist(),
+        _sample(survey),
     )
     return Selection(labels, groups, _first(wanted, options.pictures))
 
 
-def _labels(doubts: Doubts, most: int) -> tuple[ShownLabel, ...]:
+def _labels(doubts: Doubts, survey: Survey, most: int) -> tuple[ShownLabel, ...]:
     keys, scores = label_scores(doubts)
     score_of = {(p, o): s for (p, o), s in zip(keys.tolist(), scores.tolist(), strict=True)}
     of_labels = doubts[doubts["position"] >= 0]
+    leading = of_labels[_leading(of_labels, survey)]
     worst_of_each = [
-        of_labels[of_labels["kind"] == kind][["picture", "position"]][:_EACH_KIND].tolist()
-        for kind in np.unique(of_labels["kind"])
+        leading[leading["kind"] == kind][["picture", "position"]][:_EACH_KIND].tolist()
+        for kind in np.unique(leading["kind"])
     ]
     in_turn = (key for keys in zip_longest(*worst_of_each) for key in keys if key is not None)
-    chosen = _first(chain(in_turn, score_of), most)
+    may_be_shown = set(leading[["picture", "position"]].tolist())
+    chosen = _first(chain(in_turn, (key for key in score_of if key in may_be_shown)), most)
     rows: dict[tuple[int, int], list[int]] = {key: [] for key in chosen}
     for row, key in enumerate(of_labels[["picture", "position"]].tolist()):
         if key in rows:
             rows[key].append(row)
     order = sorted(chosen, key=lambda key: (-score_of[key], key))
     return tuple(ShownLabel(key[0], key[1], score_of[key], of_labels[rows[key]]) for key in order)
+
+
+def _leading(of_labels: Doubts, survey: Survey) -> NDArray[np.bool_]:
+    """``(n,)`` whether a doubt is the worst of its kind about its track; or about no track."""
+    tracks = survey.tracks()[survey.starts[of_labels["picture"]] + of_labels["position"]]
+    leading: NDArray[np.bool_] = tracks < 0
+    kinds_of_tracks = np.stack((tracks, of_labels["kind"].astype(np.int64)), axis=1)
+    _, first = np.unique(kinds_of_tracks, axis=0, return_index=True)  # the worst come first
+    leading[first] = True
+    return leading
+
+
+def _sample(survey: Survey) -> list[int]:
+    """All pictures in the order that they are drawn in: first one of each second of a video."""
+    seconds = np.floor(np.nan_to_num(survey.times)).astype(np.int64)
+    order = np.lexsort((survey.lots, seconds, survey.video_ids))
+    place = np.arange(len(order))
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (np.diff(survey.video_ids[order]) != 0) | (np.diff(seconds[order]) != 0)
+    begins |= survey.video_ids[order] < 0
+    turns = np.empty(len(order), np.int64)
+    turns[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
+    drawn: list[int] = np.lexsort((survey.lots, turns)).tolist()
+    return drawn
 
 
 def _groups(doubts: Doubts) -> tuple[Doubts, ...]:

@@ -14,7 +14,7 @@ from grounded_sam2.geometry.simplification import simplify
 from grounded_sam2.geometry.tracing import rings
 from grounded_sam2.results import Label
 
-__all__ = ["UNITS", "box_path", "path_of"]
+__all__ = ["UNITS", "box_path", "centre_of", "path_of"]
 
 UNITS = 10
 """Units of a path in one pixel of the picture as shown."""
@@ -63,6 +63,17 @@ def box_path(
     x_min, y_min, x_max, y_max = box_xyxy
     corners = np.array([(x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max)])
     return _path((corners - origin_xy) * scale)
+
+
+def centre_of(label: Label, scale: float) -> tuple[int, int]:
+    """The middle of an object, x and y in the units of a path.
+
+    Args:
+        label: its mask counts, or its box if it has none.
+        scale: as for `path_of`.
+    """
+    x_min, y_min, x_max, y_max = label.box_xyxy if label.mask is None else label.mask.bbox_xyxy
+    return round((x_min + x_max) / 2 * scale * UNITS), round((y_min + y_max) / 2 * scale * UNITS)
 
 
 def _path(ring: NDArray[np.float64]) -> str:

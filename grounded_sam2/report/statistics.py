@@ -12,7 +12,7 @@ from grounded_sam2.report.doubts import Doubts
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.survey import Survey
 
-__all__ = ["ClassRow", "Histogram", "class_rows", "histograms"]
+__all__ = ["ClassRow", "Histogram", "class_rows", "doubtful_objects", "histograms"]
 
 _SMALLEST_DECADE = -6
 """Sizes begin at a millionth of a picture: a pixel of a megapixel."""
@@ -30,6 +30,8 @@ class ClassRow:
     objects_per_split: tuple[int, ...]
     pictures: int
     pictures_per_split: tuple[int, ...]
+    tracks: int
+    """Tracks that it is the class of, in any frame."""
     boxes_only: int
     """Objects without a mask."""
     by_people: int
@@ -64,10 +66,7 @@ def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
     """A row for each class, in the order of the classes, those without objects included."""
     objects = survey.objects
     splits = survey.split_ids[objects["picture"]]
-    starts = np.searchsorted(objects["picture"], np.arange(len(survey.item_ids)))
-    doubtful = np.zeros(len(objects), np.bool_)
-    of_labels = doubts[doubts["position"] >= 0]
-    doubtful[starts[of_labels["picture"]] + of_labels["position"]] = True
+    doubtful, tracks = doubtful_objects(survey, doubts), survey.tracks()
     rows = []
     for class_id, name in enumerate(survey.classes):
         here = objects["class_id"] == class_id
@@ -80,6 +79,7 @@ def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
                 objects_per_split=_per_split(splits[here], survey.splits),
                 pictures=len(pictures),
                 pictures_per_split=_per_split(survey.split_ids[pictures], survey.splits),
+                tracks=len(np.unique(tracks[here & (tracks >= 0)])),
                 boxes_only=int((here & ~objects["has_mask"]).sum()),
                 by_people=int((here & objects["by_person"]).sum()),
                 median_share=_median(objects["share"][here]),
@@ -89,6 +89,14 @@ def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
             )
         )
     return rows
+
+
+def doubtful_objects(survey: Survey, doubts: Doubts) -> NDArray[np.bool_]:
+    """``(objects,)`` whether there is a doubt about an object."""
+    doubtful = np.zeros(len(survey.objects), np.bool_)
+    of_labels = doubts[doubts["position"] >= 0]
+    doubtful[survey.starts[of_labels["picture"]] + of_labels["position"]] = True
+    return doubtful
 
 
 def histograms(survey: Survey, limits: Thresholds) -> list[Histogram]:

@@ -2,13 +2,17 @@
 
 What is kept of a picture are some hundred bytes, its name and its objects' numbers, so that tens
 of thousands fit into memory with room to spare; masks and pixels are let go at once.
+
+A video is not decoded for that. Its frames look alike by nature, so one of them stands for it: the
+first with objects, since many videos begin with the same black.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +27,9 @@ from grounded_sam2.report.duplicates import (
 )
 from grounded_sam2.report.measures import OBJECT, Objects, measure
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.pictures import Unreadable, ahead, read_picture
+from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead
 from grounded_sam2.results import Labels
-from grounded_sam2.store import Item, LabelStore
+from grounded_sam2.store import Item, LabelStore, StoredVideo
 
 __all__ = ["Survey", "look_at"]
 
@@ -35,15 +39,28 @@ _SIDE = 72
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survey:
-    """All pictures and objects of a run as numbers. A picture's number is its place in here."""
+    """All pictures and objects of a run as numbers. A picture's number is its place in here.
+
+    Frames of videos are pictures too.
+    """
 
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     item_ids: tuple[str, ...]
+    videos: tuple[StoredVideo, ...]
+    video_ids: NDArray[np.int32]
+    """``(pictures,)`` number of the video; -1 for a picture of its own."""
+    frame_indices: NDArray[np.int64]
+    """``(pictures,)`` as of `grounded_sam2.results.VideoFrame`; -1 for a picture of its own."""
+    times: NDArray[np.float64]
+    """``(pictures,)`` seconds from the first frame of the video; NaN for a picture of its own."""
     split_ids: NDArray[np.int32]
     """``(pictures,)`` number of the split."""
     object_counts: NDArray[np.int64]
     """``(pictures,)``; 0 is background."""
+    starts: NDArray[np.int64]
+    """``(pictures,)`` place of the first object of a picture in `objects`, where the others follow.
+    """
     contents: NDArray[np.uint64]
     """``(pictures,)`` equal where the files are equal, byte by byte; 0 where that is not known."""
     lots: NDArray[np.uint64]
@@ -55,9 +72,25 @@ class Survey:
     """Pictures that cannot be shown, by reason."""
 
     def measured(self, picture: int, position: int) -> np.void:
-        """The row of `OBJECT` of one object: those of a picture stand together."""
-        row: np.void = self.objects[np.searchsorted(self.objects["picture"], picture) + position]
+        """The row of `OBJECT` of one object."""
+        row: np.void = self.objects[self.starts[picture] + position]
         return row
+
+    def frames_of(self, pictures: Iterable[int]) -> dict[str, set[int]]:
+        """Indices of those of some pictures that are frames, by the name of their video."""
+        indices: dict[str, set[int]] = {}
+        for number in pictures:
+            if (video := self.video_ids[number]) >= 0:
+                name = self.videos[video].record.name
+                indices.setdefault(name, set()).add(int(self.frame_indices[number]))
+        return indices
+
+    def tracks(self) -> NDArray[np.int64]:
+        """``(objects,)`` a number for each track of the run, those of one video together: that of
+        the video in the upper 32 bits. -1 for an object of no track."""
+        videos = self.video_ids[self.objects["picture"]].astype(np.int64)
+        track_ids = self.objects["track_id"].astype(np.int64)
+        return np.where((videos >= 0) & (track_ids >= 0), videos << 32 | track_ids, -1)
 
 
 def look_at(
@@ -77,9 +110,13 @@ def look_at(
     classes = store.classes(run_id)
     class_ids = {name: number for number, name in enumerate(classes)}
     splits = tuple(options.split)
+    videos = tuple(store.videos(run_id))
+    numbers: dict[str | None, int] = {v.record.name: number for number, v in enumerate(videos)}
     item_ids: list[str] = []
+    video_ids: list[int] = []
+    frame_indices: list[int] = []
+    times: list[float] = []
     split_ids: list[int] = []
-    groups: list[str | None] = []
     contents: list[int] = []
     lots: list[int] = []
     measured: list[Objects] = [np.zeros(0, OBJECT)]
@@ -87,39 +124,62 @@ def look_at(
     seen: list[int] = []
     unreadable: Counter[str] = Counter()
 
-    def look(given: tuple[Item, Labels]) -> Impression | Unreadable:
-        image = read_picture(given[0], options.pictures_from, _SIDE)
+    reader = PictureReader(videos, options.pictures_from)
+    stood_for: set[str | None] = set()
+
+    def look(given: tuple[Item, Labels]) -> Impression | Unreadable | None:
+        item, labels = given
+        if item.frame_index is not None:
+            if item.group in stood_for or not labels.objects:
+                return reader.missing(item)
+            stood_for.add(item.group)
+        image = reader.read(item, _SIDE)
         return image if isinstance(image, Unreadable) else impression(image)
 
-    for (item, labels), seen_as in ahead(look, store.labels(run_id), options.threads):
-        number = len(item_ids)
-        item_ids.append(item.item_id)
-        split = split_of(item, options.split, options.seed, by_folder=options.split_by == "folder")
-        split_ids.append(splits.index(split))
-        groups.append(item.group)
-        contents.append(0 if item.content_hash is None else _number(item.content))
-        lots.append(_number(f"{options.seed} sample {item.content}"))
-        measured.append(measure(labels, number, class_ids))
-        if isinstance(seen_as, Unreadable):
-            unreadable[seen_as.reason] += 1
-        else:
-            impressions.append(seen_as)
-            seen.append(number)
-        advance()
+    with closing(reader):
+        for (item, labels), seen_as in ahead(
+            look,
+            store.labels(run_id),
+            options.threads,
+            in_turn=lambda given: given[0].frame_index is not None,
+        ):
+            number = len(item_ids)
+            item_ids.append(item.item_id)
+            video_ids.append(-1 if item.frame_index is None else numbers[item.group])
+            frame_indices.append(-1 if item.frame_index is None else item.frame_index)
+            times.append(np.nan if item.time is None else item.time)
+            split = split_of(
+                item, options.split, options.seed, by_folder=options.split_by == "folder"
+            )
+            split_ids.append(splits.index(split))
+            contents.append(0 if item.content_hash is None else _number(item.content))
+            lots.append(_number(f"{options.seed} sample {item.content}"))
+            measured.append(measure(labels, number, class_ids))
+            if isinstance(seen_as, Unreadable):
+                unreadable[seen_as.reason] += 1
+            elif seen_as is not None:
+                impressions.append(seen_as)
+                seen.append(number)
+            advance()
     objects = np.concatenate(measured)
+    object_counts = np.bincount(objects["picture"], minlength=len(item_ids))
     return Survey(
         classes=tuple(classes),
         splits=splits,
         item_ids=tuple(item_ids),
+        videos=videos,
+        video_ids=np.array(video_ids, np.int32),
+        frame_indices=np.array(frame_indices, np.int64),
+        times=np.array(times, np.float64),
         split_ids=np.array(split_ids, np.int32),
-        object_counts=np.bincount(objects["picture"], minlength=len(item_ids)),
+        object_counts=object_counts,
+        starts=np.cumsum(object_counts) - object_counts,
         contents=np.array(contents, np.uint64),
         lots=np.array(lots, np.uint64),
         objects=objects,
         duplicates=find_duplicates(
             impressions,
             seen,
-            [groups[picture] for picture in seen],
             max_bits=options.thresholds.duplicate_bits,
             max_difference=options.thresholds.duplicate_difference,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from grounded_sam2.report.crops import LabelView, cut_out, needed_side
 from grounded_sam2.report.doubts import KIND_NAMES, KINDS, Doubts
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.pictures import Unreadable, ahead, data_url, read_picture, shrink
+from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead, data_url, shrink
 from grounded_sam2.report.selection import Selection, ShownLabel
-from grounded_sam2.report.shapes import box_path, path_of
+from grounded_sam2.report.shapes import box_path, centre_of, path_of
 from grounded_sam2.report.survey import Survey
-from grounded_sam2.report.wording import reason
+from grounded_sam2.report.wording import clock, reason
 from grounded_sam2.results import Image, Label, Labels
 from grounded_sam2.store import Item, LabelStore
 
@@ -35,6 +36,8 @@ class ObjectView:
     share: float
     """Of the picture's area."""
     path: str
+    centre_xy: tuple[int, int]
+    """In the units of paths: where its track is written."""
     detected_path: str
     """The detector's box; empty where nothing is doubtful, or it is not known."""
     reasons: tuple[str, ...]
@@ -46,6 +49,8 @@ class PictureView:
 
     number: int
     item_id: str
+    time: str
+    """Of a frame, from the beginning of its video; empty for a picture of its own."""
     split: str
     size_hw: tuple[int, int]
     view_hw: tuple[int, int]
@@ -94,6 +99,9 @@ def look_again(
         if int(doubt["picture"]) in about:
             about[int(doubt["picture"])].append(doubt)
 
+    only = survey.frames_of({*about, *crops})
+    reader = PictureReader(survey.videos, options.pictures_from, only)
+
     def chosen() -> Iterator[tuple[int, Item, Labels]]:
         for number, (item, labels) in enumerate(store.labels(run_id)):
             if number in about or number in crops:
@@ -103,15 +111,21 @@ def look_again(
         number, item, labels = given
         cut = crops.get(number, [])
         sides = [needed_side(labels.objects[shown.position], labels.size_hw) for shown in cut]
-        image = read_picture(item, options.pictures_from, max([_SIDE, *sides]))
+        image = reader.read(item, max([_SIDE, *sides]))
         embedded = number in about
         return ShownPicture(
             _view(number, labels, image, about[number], survey) if embedded else None,
             tuple(cut_out(shown, labels, image, survey, embedded=embedded) for shown in cut),
         )
 
-    for _, view in ahead(open_one, chosen(), options.threads):
-        yield view
+    with closing(reader):
+        for _, view in ahead(
+            open_one,
+            chosen(),
+            options.threads,
+            in_turn=lambda given: given[1].frame_index is not None,
+        ):
+            yield view
 
 
 def _view(
@@ -137,6 +151,7 @@ def _view(
                 class_id=int(measured["class_id"]),
                 share=float(measured["share"]),
                 path=path_of(label, scale),
+                centre_xy=centre_of(label, scale),
                 detected_path=box_path(label.detected_box_xyxy, scale) if doubtful else "",
                 reasons=tuple(reasons.get(position, ())),
             )
@@ -144,6 +159,7 @@ def _view(
     return PictureView(
         number=number,
         item_id=survey.item_ids[number],
+        time=clock(survey.times[number]),
         split=survey.splits[survey.split_ids[number]],
         size_hw=(height, width),
         view_hw=(max(1, round(height * scale)), max(1, round(width * scale))),

@@ -11,7 +11,7 @@ from grounded_sam2.report.doubts import KIND_NAMES, KINDS
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.survey import Survey
 
-__all__ = ["doubt_record", "percent", "reason", "rule"]
+__all__ = ["clock", "doubt_record", "percent", "reason", "rule"]
 
 
 def percent(share: float) -> str:
@@ -20,6 +20,16 @@ def percent(share: float) -> str:
     if value >= 9.95 or value == 0:
         return f"{value:.0f} %"
     return f"{value:#.2g} %" if value >= 1e-4 else "< 0.0001 %"
+
+
+def clock(seconds: float) -> str:
+    """A time in a video: ``0:04.1``, ``1:02:03.4``; empty for NaN."""
+    if np.isnan(seconds):
+        return ""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    hours, minutes = divmod(minutes, 60)
+    ahead = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{ahead}:{tenths // 10:02}.{tenths % 10}"
 
 
 def rule(kind: str, limits: Thresholds) -> str:
@@ -40,7 +50,7 @@ def rule(kind: str, limits: Thresholds) -> str:
         "box, as at most 1 in 100 of its class do",
         "near_duplicate": f"{limits.duplicate_bits} or fewer of {HASH_BITS} bits of their cosine "
         f"hashes differ, and their colours by at most {limits.duplicate_difference:g} of their "
-        "contrast",
+        "contrast; of a video, its first frame with objects is compared",
     }[kind]
 
 
@@ -79,18 +89,22 @@ def doubt_record(doubt: np.void, survey: Survey) -> dict[str, Any]:
     """A doubt as a record of plain values.
 
     ``object`` and ``other_object`` count from 0 in the order of the picture's objects in the store;
-    ``None`` where the picture as a whole is meant.
+    ``None`` where the picture as a whole is meant. ``track`` and ``time``, in seconds, are those of
+    a frame of a video; else ``None``.
     """
     picture, position, other = (int(doubt[name]) for name in ("picture", "position", "other"))
     kind = KIND_NAMES[doubt["kind"]]
     of_label = position >= 0
-    class_id = survey.measured(picture, position)["class_id"] if of_label else None
+    row = survey.measured(picture, position) if of_label else None
+    time = float(survey.times[picture])
     return {
         "kind": kind,
         "score": round(float(doubt["score"]), 4),
         "item": survey.item_ids[picture],
         "object": position if of_label else None,
-        "class": None if class_id is None else survey.classes[class_id],
+        "class": None if row is None else survey.classes[row["class_id"]],
+        "track": None if row is None or row["track_id"] < 0 else int(row["track_id"]),
+        "time": None if np.isnan(time) else round(time, 3),
         "value": round(float(doubt["value"]), 4),
         "threshold": float(doubt["threshold"]),
         "other_item": None if of_label else survey.item_ids[other],

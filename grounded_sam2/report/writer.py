@@ -32,7 +32,7 @@ __all__ = ["Progress", "ReportSummary", "write_report"]
 PAGE = "report.html"
 """Name of the page in the store's folder, if no other is given."""
 _LISTED_FAILURES = 200
-"""Failed pictures that the page lists; the JSON lists all."""
+"""Of what failed, as much as the page lists; the JSON lists all."""
 
 
 class Progress(Protocol):
@@ -118,10 +118,10 @@ def write_report(
             run_count=len(store.runs()),
             pending=counts.pending,
             failures=tuple(
-                (item.item_id, why)
-                for item, why in islice(store.failures(run.id), _LISTED_FAILURES)
+                (name, why)
+                for _, name, why in islice(_failures(store, run.id, survey), _LISTED_FAILURES)
             ),
-            failed_count=counts.failed,
+            failed_count=counts.failed + sum(video.error is not None for video in survey.videos),
         )
         with (
             _replaced(page) as file,
@@ -157,10 +157,19 @@ def write_report(
     )
 
 
+def _failures(store: LabelStore, run_id: int, survey: Survey) -> Iterator[tuple[str, str, str]]:
+    """What failed: ``item`` or ``video``, its name, and why."""
+    for item, why in store.failures(run_id):
+        yield "item", item.item_id, why
+    for video in survey.videos:
+        if video.error is not None:
+            yield "video", video.record.name, video.error
+
+
 def _json(
     store: LabelStore, run_id: int, survey: Survey, doubts: Doubts, options: ReportOptions
 ) -> Iterator[str]:
-    """The doubts as a JSON document, a line each, and the failed pictures."""
+    """The doubts as a JSON document, a line each, and what failed."""
 
     def line(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
@@ -173,8 +182,8 @@ def _json(
     for number, doubt in enumerate(doubts):
         yield f"{',' if number else ''}\n{line(doubt_record(doubt, survey))}"
     yield '\n],\n"failed": ['
-    for number, (item, why) in enumerate(store.failures(run_id)):
-        yield f"{',' if number else ''}\n{line({'item': item.item_id, 'reason': why})}"
+    for number, (kind, name, why) in enumerate(_failures(store, run_id, survey)):
+        yield f"{',' if number else ''}\n{line({kind: name, 'reason': why})}"
     yield "\n]\n}\n"
 
 

@@ -51,7 +51,7 @@ def doubts_of() -> Callable[..., list[tuple[str, int, int]]]:
     """Kind, picture and position of everything that is doubtful about labels."""
 
     def find(pictures: list[Labels], **limits: Any) -> list[tuple[str, int, int]]:
-        none = find_duplicates([], [], [], max_bits=0, max_difference=0)
+        none = find_duplicates([], [], max_bits=0, max_difference=0)
         splits = np.zeros(len(pictures), np.int32)
         doubts = find_doubts(measured(pictures), none, splits, Thresholds(**limits))
         return [(KIND_NAMES[kind], p, o) for kind, p, o in doubts[["kind", "picture", "position"]]]

@@ -21,12 +21,11 @@ def scenes(count: int, seed: int = 0) -> list[PIL.Image.Image]:
     return [PIL.Image.fromarray(make_scene(seed + i, (96, 128)).image) for i in range(count)]
 
 
-def found(pictures: list[PIL.Image.Image], groups: list[str | None] | None = None):
+def found(pictures: list[PIL.Image.Image]):
     """``(picture, leader)`` pairs."""
     rows = find_duplicates(
         [impression(np.asarray(picture.convert("RGB"))) for picture in pictures],
         list(range(len(pictures))),
-        groups or [None] * len(pictures),
         max_bits=LIMITS.duplicate_bits,
         max_difference=LIMITS.duplicate_difference,
     )
@@ -87,16 +86,9 @@ def test_a_film_does_not_become_one_group_by_drifting() -> None:
     assert 0 in leaders
 
 
-def test_frames_of_one_video_are_expected_to_look_alike() -> None:
-    picture = scenes(1)[0]
-    assert found([picture, picture], ["clip", "clip"]) == []
-    assert found([picture, picture], ["clip", "other"]) == [(1, 0)]
-    assert found([picture, picture], ["clip", None]) == [(1, 0)]
-
-
 def test_numbers_of_pictures_are_those_given() -> None:
     seen = [impression(np.asarray(picture)) for picture in scenes(1) * 2]
-    rows = find_duplicates(seen, [4, 9], [None, None], max_bits=6, max_difference=0.25)
+    rows = find_duplicates(seen, [4, 9], max_bits=6, max_difference=0.25)
     assert rows.tolist() == [(9, 4, 0)]
 
 

@@ -10,7 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from grounded_sam2.report.pictures import Unreadable, ahead, data_url, read_picture, shrink
+from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead, data_url, shrink
+
+
+def read_picture(item, pictures_from, longer_side):
+    return PictureReader([], pictures_from).read(item, longer_side)
 
 
 class TestReading:
@@ -91,6 +95,18 @@ class TestWorkAhead:
         given = iter(range(100))
         next(ahead(lambda number: number, given, threads=2))
         assert next(given) == 8
+
+    def test_what_is_to_be_done_in_turn_is_done_here_and_in_order(self) -> None:
+        here, order = threading.current_thread(), []
+
+        def work(number: int) -> bool:
+            order.append(number)
+            return threading.current_thread() is here
+
+        given = [1, 3, 5, 7, 9]
+        results = ahead(work, given, threads=2, in_turn=lambda number: number != 5)
+        assert list(results) == [(1, True), (3, True), (5, False), (7, True), (9, True)]
+        assert [number for number in order if number != 5] == [1, 3, 7, 9]
 
     def test_nothing_to_do(self) -> None:
         assert list(ahead(lambda number: number, [], threads=2)) == []

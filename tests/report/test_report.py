@@ -117,6 +117,8 @@ class TestRowsForScripts:
             "item": "twice.png",
             "object": 1,
             "class": "box",
+            "track": None,
+            "time": None,
             "value": 1.0,
             "threshold": 0.5,
             "other_item": None,

@@ -15,7 +15,7 @@ from grounded_sam2.report.rules import find_doubts
 from grounded_sam2.results import Labels
 
 SIZE_HW = (60, 80)
-NO_DUPLICATES = find_duplicates([], [], [], max_bits=0, max_difference=0)
+NO_DUPLICATES = find_duplicates([], [], max_bits=0, max_difference=0)
 
 
 def test_clean_labels_are_beyond_doubt(crowd, doubts_of) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.report.doubts import DOUBT, KIND_IDS, KIND_NAMES
+from grounded_sam2.report.measures import OBJECT
 from grounded_sam2.report.options import ReportOptions
 from grounded_sam2.report.selection import choose
 from grounded_sam2.report.survey import Survey
@@ -24,17 +25,25 @@ def doubts_of(*rows: tuple[str, int, int, int, float]) -> np.ndarray:
 
 @pytest.fixture
 def survey() -> Survey:
-    """A thousand pictures, the sample of which begins with the last."""
+    """A thousand pictures of four objects, the sample of which begins with the last."""
     count = 1000
+    objects = np.zeros(4 * count, OBJECT)
+    objects["picture"], objects["position"] = np.divmod(np.arange(4 * count), 4)
+    objects["track_id"] = -1
     return Survey(
         classes=("a",),
         splits=("train",),
         item_ids=tuple(map(str, range(count))),
+        videos=(),
+        video_ids=np.full(count, -1, np.int32),
+        frame_indices=np.full(count, -1),
+        times=np.full(count, np.nan),
         split_ids=np.zeros(count, np.int32),
-        object_counts=np.ones(count, np.int64),
+        object_counts=np.full(count, 4),
+        starts=4 * np.arange(count),
         contents=np.zeros(count, np.uint64),
         lots=np.arange(count, 0, -1).astype(np.uint64),
-        objects=np.zeros(0, np.void),
+        objects=objects,
         duplicates=np.zeros(0, np.void),
         unreadable=Counter(),
     )
@@ -71,6 +80,18 @@ def test_groups_are_bounded(survey) -> None:
     selection = choose(survey, doubts, ReportOptions(pictures=1000))
     ((group),) = selection.groups
     assert group["picture"].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_sample_is_spread_over_the_seconds_of_videos(survey) -> None:
+    """The last 600 pictures are two videos of ten seconds, at 30 frames a second."""
+    frames = np.arange(600)
+    survey.video_ids[400:] = frames // 300
+    survey.times[400:] = frames % 300 / 30
+    chosen = choose(survey, doubts_of(), ReportOptions(pictures=420)).pictures
+    assert set(range(400)) <= chosen
+    drawn = [(survey.video_ids[n], int(survey.times[n])) for n in chosen if n >= 400]
+    assert sorted(drawn) == [(video, second) for video in (0, 1) for second in range(10)]
+    assert len(choose(survey, doubts_of(), ReportOptions(pictures=500)).pictures) == 500
 
 
 def test_nothing_doubtful(survey) -> None:

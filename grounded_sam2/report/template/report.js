@@ -219,12 +219,15 @@ const canvas = byId("canvas");
 let trail = []; // what the arrows go through: [element, card, object or null]
 let place = 0;
 
-function factsOf([, , confidence, quality, share, byPerson, hasMask]) {
+const CAME = { detected: "detected here", forwards: "carried forwards", backwards: "carried backwards" };
+
+function factsOf([, , confidence, quality, share, byPerson, hasMask, , , , origin]) {
   const parts = [];
   if (byPerson) parts.push("by a person");
   if (confidence !== null) parts.push(`confidence ${score(confidence)}`);
   if (quality !== null) parts.push(`quality ${score(quality)}`);
   if (!hasMask) parts.push("box only");
+  if (origin !== null) parts.push(CAME[origin]);
   return { parts: parts.join(" · "), share: percent(share) };
 }
 
@@ -253,12 +256,12 @@ function show() {
   const list = byId("objects");
   list.replaceChildren();
   facts.objects.forEach((found, number) => {
-    const [classId, caption, , , , , , box, reasons] = found;
+    const [classId, caption, , , , , , box, reasons, track] = found;
     if (box) overlay.append(draw("path", { class: "box", d: box, "data-object": number }));
     const text = factsOf(found);
     const name = data.classes[classId];
     const row = make("button", { type: "button", "data-object": number },
-      make("i", { class: `dot k${classId % PALETTE}` }), make("span", {}, name),
+      make("i", { class: `dot k${classId % PALETTE}` }), make("span", {}, track === null ? name : `${name} #${track}`),
       make("span", { class: "size" }, text.share),
       make("span", { class: "facts" }, [caption && caption !== name ? `“${caption}”` : "", text.parts].filter(Boolean).join(" · ")),
       ...reasons.map((reason) => make("span", { class: "why" }, reason)));
@@ -268,7 +271,7 @@ function show() {
   byId("viewer-place").textContent = `${(place + 1).toLocaleString("en")} of ${trail.length.toLocaleString("en")}`;
   byId("viewer-name").textContent = facts.name;
   byId("viewer-facts").textContent = [
-    `${facts.size[1]} × ${facts.size[0]}`, data.splits.length > 1 ? facts.split : "",
+    facts.time, `${facts.size[1]} × ${facts.size[0]}`, data.splits.length > 1 ? facts.split : "",
     facts.objects.length === 1 ? "1 object" : facts.objects.length ? `${facts.objects.length} objects` : "background",
     facts.missing ? `cannot be shown: pictures ${facts.missing}` : "",
   ].filter(Boolean).join(" · ");
