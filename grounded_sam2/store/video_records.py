@@ -42,10 +42,15 @@ class VideoRecord:
     file_stamp: str | None = None
     """Size and modification time of the file: while they stand, its bytes need no hashing."""
 
+    @property
+    def is_recognisable(self) -> bool:
+        """Whether a later run can tell that it is given the same: not of an address or a camera."""
+        return self.file_stamp is not None or self.content_hash is not None
+
     def continues(self, earlier: VideoRecord) -> bool:
         """Whether this is the same video in the same steps, so that work on it can go on.
 
-        One that has neither a stamp nor a hash is never the same: nothing can tell.
+        One that is not recognisable is never the same.
         """
         same_stamp = self.file_stamp is not None and self.file_stamp == earlier.file_stamp
         same_hash = self.content_hash is not None and self.content_hash == earlier.content_hash

@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
 
 from grounded_sam2.config import Config
-from grounded_sam2.errors import SourceError, StoreError
+from grounded_sam2.errors import SourceError
 from grounded_sam2.interrupts import StopRequest
 from grounded_sam2.labeling import captions_of
 from grounded_sam2.models.protocols import AnyTracker, Detector
@@ -28,12 +27,18 @@ from grounded_sam2.store import (
     LabelStore,
     Recipe,
     StoredVideo,
-    VideoRecord,
 )
 from grounded_sam2.tracking import Checkpoint, ClipTracker
+from grounded_sam2.videos.beginning import begin
 from grounded_sam2.videos.finding import GivenVideo
+from grounded_sam2.videos.summaries import (
+    TrackSummary,
+    VideoProgress,
+    VideosInterrupted,
+    VideoSummary,
+)
 
-__all__ = ["TrackSummary", "VideoProgress", "VideoSummary", "VideosInterrupted", "track_videos"]
+__all__ = ["track_videos"]
 
 _COMMIT_SECONDS = 20.0
 """Between two windows. What tracking knows is half a megabyte per object and remembered frame at
@@ -41,60 +46,6 @@ full size, so that writing it after each frame would cost more than tracking."""
 _MOST_FRAMES = 1000
 """In a window: their labels are in memory until it is written."""
 _DECODED_AHEAD = 4
-
-
-class VideoProgress(Protocol):
-    """Told how a run comes along. Called in the thread that runs it."""
-
-    def start(self, name: str, total: int | None) -> None:
-        """A video begins; it has about so many frames."""
-        ...
-
-    def advance(self, frames: int) -> None:
-        """So many more frames are labeled; the first call counts those of earlier runs."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class VideoSummary:
-    """What became of one video."""
-
-    name: str
-    frames: int
-    """Labeled frames, earlier runs included."""
-    frames_now: int
-    """Those of this run."""
-    tracks: int
-    broken_frames: int
-    """Passed over, since they could not be decoded."""
-    seconds: float
-    """That this run took for it."""
-    error: str | None = None
-    """Why it could not be labeled; it has no frames then, or those before the error."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackSummary:
-    """What one call of `track_videos` did."""
-
-    run_id: int
-    videos: tuple[VideoSummary, ...]
-    seconds: float
-
-    @property
-    def failed(self) -> tuple[VideoSummary, ...]:
-        """Videos that could not be labeled, or not to their end."""
-        return tuple(video for video in self.videos if video.error is not None)
-
-
-class VideosInterrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a run; all frames up to it are written."""
-
-    def __init__(self, name: str, frames: int) -> None:
-        super().__init__(
-            f"stopped in video '{name}' after {frames} frames; run the same command again to "
-            "continue"
-        )
 
 
 def track_videos(
@@ -131,9 +82,10 @@ def track_videos(
     Raises:
         SourceError: the only video cannot be read. Of several, the others are labeled, and the
             summary says what was wrong with this one.
-        StoreError: the store was made with other settings, and `new_run` is false; or holds
-            another video of the same name.
-        VideosInterrupted: Ctrl-C, after the frame at hand.
+        StoreError: the store was made with other settings, and `new_run` is false; or it holds
+            the video under another name, another one of the same name, or frames of an address or
+            a camera, which cannot be read again.
+        VideosInterrupted: Ctrl-C, after the frame at hand. What cannot be read again ends there.
         CheckpointError, ConfigError, OntologyError: nothing can be labeled so.
     """
     began = time.perf_counter()
@@ -152,7 +104,12 @@ def track_videos(
                     raise
                 done.append(_failed(store, run.id, given, str(error)))
             if stop.requested:
-                raise VideosInterrupted(given.name, done[-1].frames)
+                stored = store.video(run.id, given.name)
+                raise VideosInterrupted(
+                    given.name,
+                    done[-1].frames,
+                    can_continue=stored is None or stored.record.is_recognisable,
+                )
     return TrackSummary(run.id, tuple(done), time.perf_counter() - began)
 
 
@@ -174,7 +131,7 @@ class _Work:
         """Label one video from where it stands."""
         began = time.perf_counter()
         source = given.open()
-        known = self._begin(source)
+        known = begin(self.store, self.run_id, source)
         if progress is not None:
             progress.start(given.name, source.expected_frames)
             progress.advance(known.frames)
@@ -187,27 +144,6 @@ class _Work:
         return VideoSummary(
             source.name, now.frames, now.frames - known.frames, tracks, now.broken_frames, seconds
         )
-
-    def _begin(self, source: VideoSource) -> StoredVideo:
-        record = VideoRecord(
-            name=source.name,
-            path=source.path,
-            size_hw=source.size_hw,
-            fps=source.fps,
-            frame_count=source.frame_count,
-            stride=source.selection.stride,
-            content_hash=source.content_hash(),
-            file_stamp=source.stamp(),
-        )
-        earlier = self.store.video(self.run_id, source.name)
-        if earlier is not None and not record.continues(earlier.record):
-            before, now = earlier.record.path, record.path
-            if before is not None and now is not None and before != now.absolute():
-                raise StoreError(
-                    f"label store '{self.store.path}' holds another video named '{source.name}' "
-                    f"({before}); rename the file, or label into another folder"
-                )
-        return self.store.begin_video(self.run_id, record)
 
     def _go_on(
         self,
@@ -245,6 +181,8 @@ class _Work:
                 give(clip.feed(frame))
                 del frame  # before the next is waited for
                 if stop.requested:
+                    if not known.record.is_recognisable:
+                        break  # nothing will go on with it: what still waits is labeled as well
                     commit()
                     return
                 late = time.monotonic() - written > self.commit_seconds

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -77,12 +78,13 @@ class FrameFolder(VideoSource):
         )
 
     def stamp(self) -> str:
-        """Hash of the names, sizes and times of all files."""
-        return _digest(f"{file.name}\0{file_stamp(file)}" for file in self.files)
+        """Hash of the names, sizes and times of all files. One that cannot be read is a broken
+        frame, and says so in here: when it can be, the video has changed."""
+        return _digest(self.files, _readable_stamp)
 
     def content_hash(self) -> str:
-        """SHA-256 of the names and bytes of all files."""
-        return _digest(f"{file.name}\0{file_hash(file)}" for file in self.files)
+        """SHA-256 of the names and bytes of all files, as far as they can be read."""
+        return _digest(self.files, file_hash)
 
     def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
         for index, file in enumerate(self.files):
@@ -147,8 +149,19 @@ def _frame_files(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in pictures)
 
 
-def _digest(lines: Iterable[str]) -> str:
+def _readable_stamp(file: Path) -> str:
+    """Raise `OSError` also where only the permissions are lacking, which no stamp shows."""
+    if not os.access(file, os.R_OK):
+        raise PermissionError
+    return file_stamp(file)
+
+
+def _digest(files: Iterable[Path], told_by: Callable[[Path], str]) -> str:
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    for file in files:
+        try:
+            told = told_by(file)
+        except OSError:
+            told = "unreadable"
+        digest.update(f"{file.name}\0{told}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

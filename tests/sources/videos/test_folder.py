@@ -110,6 +110,19 @@ def test_stamp_and_hash_follow_the_files(folder: Path) -> None:
     assert video.content_hash() != content
 
 
+def test_a_file_that_cannot_be_opened_is_a_broken_frame(folder: Path) -> None:
+    picture = (folder / "frame4.png").read_bytes()
+    (folder / "frame4.png").unlink()
+    (folder / "frame4.png").symlink_to(folder / "nowhere")
+    video = open_video(folder)
+    stamp, content = video.stamp(), video.content_hash()
+    assert len(list(video)) == 11
+    assert [each.index for each in video.broken.first] == [3]
+    (folder / "nowhere").write_bytes(picture)
+    assert video.stamp() != stamp
+    assert video.content_hash() != content
+
+
 class TestRefuses:
     def test_a_mixture_of_videos_and_pictures(self, folder: Path) -> None:
         (folder / "clip.mp4").write_bytes(b"")
