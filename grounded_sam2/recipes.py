@@ -76,12 +76,12 @@ def tracking_recipe_of(
     next, so that captions, thresholds and clean-up belong to it.
 
     Args:
-        config: the configuration. ``runtime``, ``images``, ``tiling`` and batch sizes are left out.
+        config: the configuration. ``runtime``, ``images`` and batch sizes are left out.
         ontology: captions and classes; ``None`` for tasks without captions.
         models: model ids by role.
         frames: which frames of the videos are taken.
     """
-    sections = ("detector", "segmenter", "tracker", "tracking", "cleanup")
+    sections = ("detector", "segmenter", "tiling", "tracker", "tracking", "cleanup")
     decisive: dict[str, Any] = {
         section: {
             key: value
@@ -91,7 +91,10 @@ def tracking_recipe_of(
         for section, values in config.to_dict().items()
         if section in sections
     }
-    decisive["detector"]["captions"] = None if ontology is None else ontology.to_dict()
+    # A list, since their order counts: detections come in it, and tracks are numbered by it.
+    decisive["detector"]["captions"] = (
+        None if ontology is None else [list(pair) for pair in ontology.to_dict().items()]
+    )
     return Recipe(models=dict(models), config=decisive | {"frames": dict(frames)})
 
 
