@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from grounded_sam2.geometry.rle import Rle
 
 __all__ = [
+    "BrokenFrame",
     "Candidate",
     "DetectedBoxes",
     "Findings",
@@ -83,6 +84,17 @@ class VideoFrame:
         """Height and width, in pixels."""
         height, width = self.image.shape[:2]
         return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenFrame:
+    """Something of a video that could not be read."""
+
+    index: int
+    """Number of the frame. Of a part that gave no frame at all: of the next one that came."""
+    time: float
+    """Seconds from the first frame; of a part that gave no frame, of the one before."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,15 +23,15 @@ def test_each_video_with_its_frames_tracks_and_state(tracked: Any, cli: Callable
     tracked.add(tracked.pictures("a", 3), {0: [square(1, 5)], 1: [square(1, 6), square(4, 30)]})
     record = VideoRecord("b [x]", None, tracked.size_hw, frame_count=90)
     tracked.store.begin_video(tracked.run.id, record)
-    window = [TrackedFrame(0, 0.0, Labels(tracked.size_hw))]
-    tracked.store.write_frames(tracked.run.id, record.name, window, done_until=5, broken_frames=2)
+    window = [TrackedFrame(4, 0.0, Labels(tracked.size_hw))]
+    tracked.store.write_frames(tracked.run.id, record.name, window, broken_frames=2)
     tracked.store.begin_video(tracked.run.id, VideoRecord("c", None, tracked.size_hw))
     tracked.store.fail_video(tracked.run.id, "c", "cut off")
     ran = cli("info", tracked.folder)
     assert ran.code == 0
     found = rows(ran.out)
     assert found["a"] == ["2", "2", "0", "finished"]
-    assert found["b [x]"] == ["1", "0", "2", "at frame 5 of 90"]
+    assert found["b [x]"] == ["1", "0", "2", "at frame 4 of 90"]
     assert found["c"] == ["0", "0", "0", "failed: cut off"]
 
 

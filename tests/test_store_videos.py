@@ -1,7 +1,8 @@
-"""Videos in the label store: windows whole or not at all, and tracks without holding a video."""
+"""Videos in the label store: batches whole or not at all, and tracks without holding a video."""
 
 from __future__ import annotations
 
+import sqlite3
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,15 @@ import pytest
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.results import Label, Labels, TrackedFrame
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe, VideoRecord
+from grounded_sam2.results import BrokenFrame, Label, Labels, TrackedFrame
+from grounded_sam2.store import (
+    Item,
+    ItemResult,
+    LabelStore,
+    Recipe,
+    VideoRecord,
+    video_writer,
+)
 
 RECIPE = Recipe(models={"detector": "d", "tracker": "t"}, config={}, source="../clips")
 SIZE = (20, 30)
@@ -57,7 +65,7 @@ def test_frames_are_items_in_the_group_of_their_video(store, run_id, tmp_path):
     path = tmp_path / "clips" / "clip.mp4"
     record = clip(path=path, file_stamp="9:9", frame_count=300, stride=2)
     begun = store.begin_video(run_id, record)
-    assert (begun.record, begun.frames, begun.done_until) == (record, 0, 0)
+    assert (begun.record, begun.frames, begun.last_index) == (record, 0, None)
     assert (begun.finished, begun.error, begun.broken_frames) == (False, None, 0)
 
     objects = (ball(1), ball(2, "backwards"), ball(None, None))
@@ -81,7 +89,7 @@ def test_frames_are_items_in_the_group_of_their_video(store, run_id, tmp_path):
     assert list(store.done_items()) == items
     assert store.labels_of(run_id, "clip.mp4/000002") == Labels(SIZE, objects)
     [video] = store.videos()
-    assert (video, video.frames, video.done_until) == (store.video(run_id, "clip.mp4"), 2, 3)
+    assert (video, video.frames, video.last_index) == (store.video(run_id, "clip.mp4"), 2, 2)
     assert store.summary().images == 2
     assert store.known(run_id, ["clip.mp4/000002"])["clip.mp4/000002"].status == "done"
 
@@ -201,7 +209,7 @@ def test_no_question_looks_through_all_rows(store, run_id):
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))])
     list(store.labels_by_track(run_id, "clip.mp4"))
     store.tracks(run_id, "clip.mp4")
-    store.forget_video(run_id, "clip.mp4")
+    store.begin_video(run_id, clip(), anew=True)
     connection.set_trace_callback(None)
     questions = [query for query in queries if query.startswith(("SELECT", "DELETE", "UPDATE"))]
     assert len(questions) > 9
@@ -210,10 +218,10 @@ def test_no_question_looks_through_all_rows(store, run_id):
             assert not step.startswith(("SCAN i", "SCAN o", "SCAN objects", "SCAN items")), query
 
 
-# Windows, resume
+# Batches, resume
 
 
-def test_a_window_is_there_whole_with_its_state_or_not_at_all(store, run_id):
+def test_a_batch_is_there_whole_with_its_state_or_not_at_all(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))], state=b"first")
     with pytest.raises(StoreError, match=r"clip\.mp4/000002.*\(9, 9\).*one size"):
@@ -222,20 +230,18 @@ def test_a_window_is_there_whole_with_its_state_or_not_at_all(store, run_id):
         )
     assert indices(store) == [0]
     assert store.tracker_state(run_id, "clip.mp4") == b"first"
-    assert store.video(run_id, "clip.mp4").done_until == 1
+    assert store.video(run_id, "clip.mp4").last_index == 0
 
 
-def test_a_killed_run_goes_on_from_its_last_window(store, run_id):
+def test_a_killed_run_goes_on_from_its_last_batch(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0), frame(1)], state=b"first")
-    store.write_frames(
-        run_id, "clip.mp4", [frame(2)], state=b"second", done_until=5, broken_frames=2
-    )
+    store.write_frames(run_id, "clip.mp4", [frame(2)], state=b"second", broken_frames=2)
     store.close()
     with LabelStore.create(store.folder) as again:
         assert again.begin_run(RECIPE).id == run_id
         video = again.begin_video(run_id, clip())
-        assert (video.frames, video.done_until, video.broken_frames) == (3, 5, 2)
+        assert (video.frames, video.last_index, video.broken_frames) == (3, 2, 2)
         assert again.tracker_state(run_id, "clip.mp4") == b"second"
 
 
@@ -245,7 +251,7 @@ def test_frames_that_are_there_are_replaced_and_nothing_goes_back(store, run_id)
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))])
     assert [len(labels) for _, labels in store.labels()] == [1, 0]
     video = store.video(run_id, "clip.mp4")
-    assert (video.frames, video.done_until, video.broken_frames) == (2, 2, 1)
+    assert (video.frames, video.last_index, video.broken_frames) == (2, 1, 1)
     store.write_frames(run_id, "clip.mp4", [])
     assert store.video(run_id, "clip.mp4") == video
 
@@ -267,7 +273,7 @@ def test_a_video_that_failed_keeps_its_frames_and_is_tried_again(store, run_id):
     store.fail_video(run_id, "clip.mp4", "ends in the middle of a packet")
     assert store.video(run_id, "clip.mp4").error == "ends in the middle of a packet"
     again = store.begin_video(run_id, clip())
-    assert (again.error, again.done_until, again.finished) == (None, 1, False)
+    assert (again.error, again.last_index, again.finished) == (None, 0, False)
     assert store.tracker_state(run_id, "clip.mp4") == b"first"
 
 
@@ -290,18 +296,62 @@ def test_what_has_changed_begins_anew(store, run_id, known, now, goes_on):
     record = clip(**{"content_hash": None, **now})
     video = store.begin_video(run_id, record)
     assert video.record == record
-    assert (video.frames, video.done_until) == ((1, 1) if goes_on else (0, 0))
+    assert (video.frames, video.last_index) == ((1, 0) if goes_on else (0, None))
     assert store.tracker_state(run_id, "clip.mp4") == (b"first" if goes_on else None)
     assert indices(store) == ([0] if goes_on else [])
 
 
-def test_a_forgotten_video_leaves_nothing_behind(store, run_id):
+def test_a_video_begun_anew_leaves_nothing_behind(store, run_id):
     store.begin_video(run_id, clip())
-    store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))], state=b"first")
-    store.forget_video(run_id, "clip.mp4")
-    for table in ("videos", "items", "objects", "tracker_states"):
+    broken = [BrokenFrame(1, 0.04, "torn")]
+    store.write_frames(
+        run_id, "clip.mp4", [frame(0, ball(1))], state=b"first", broken_frames=1, broken=broken
+    )
+    begun = store.begin_video(run_id, clip(), anew=True)
+    assert (begun.frames, begun.broken_frames) == (0, 0)
+    for table in ("items", "objects", "tracker_states", "broken_frames"):
         assert store._connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-    store.forget_video(run_id, "clip.mp4")
+
+
+def test_a_state_may_be_larger_than_what_sqlite_holds_in_a_value(store, run_id, monkeypatch):
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
+    monkeypatch.setattr(video_writer, "_PART_BYTES", 1000)
+    state = np.random.default_rng(0).bytes(9500)
+    store.begin_video(run_id, clip())
+    store.write_frames(run_id, "clip.mp4", [frame(0)], state=state)
+    assert store.tracker_state(run_id, "clip.mp4") == state
+    store.write_frames(run_id, "clip.mp4", [frame(1)], state=b"smaller")
+    assert store.tracker_state(run_id, "clip.mp4") == b"smaller"
+
+
+def test_a_value_too_large_is_an_error_of_the_store(store, run_id):
+    store.begin_video(run_id, clip())
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
+    with pytest.raises(StoreError, match="larger than SQLite can hold"):
+        store.write_frames(run_id, "clip.mp4", [frame(0)], state=bytes(5000))
+    assert indices(store) == []
+
+
+def test_broken_frames_are_kept_with_their_reasons(store, run_id):
+    store.begin_video(run_id, clip())
+    torn = [BrokenFrame(index, index / 25, f"torn \udce9 {index}") for index in range(250)]
+    assert store.broken_frames(run_id, "clip.mp4") == []
+    store.write_frames(run_id, "clip.mp4", [], broken_frames=60, broken=torn[:60])
+    store.write_frames(run_id, "clip.mp4", [])
+    store.write_frames(run_id, "clip.mp4", [], broken_frames=250, broken=torn[60:160])
+    store.write_frames(run_id, "clip.mp4", [], broken_frames=251, broken=torn[:1])
+    kept = store.broken_frames(run_id, "clip.mp4")
+    assert [each.index for each in kept] == list(range(100))
+    assert kept[7] == BrokenFrame(7, 0.28, r"torn \udce9 7")
+    assert store.video(run_id, "clip.mp4").broken_frames == 251
+
+
+def test_a_video_that_could_not_begin_has_not_failed_once_it_does(store, run_id):
+    reason = "does not exist"
+    store.write_batch(run_id, [ItemResult(Item("clip.mp4", None), None, reason)])
+    store.write_batch(run_id, [ItemResult(Item("other.mp4", None), None, reason)])
+    store.begin_video(run_id, clip())
+    assert [item.item_id for item, _ in store.failures()] == ["other.mp4"]
 
 
 def test_a_reader_writes_nothing(store, run_id):

@@ -43,4 +43,5 @@ def _state(video: StoredVideo) -> str:
     if video.finished:
         return "finished"
     of = "" if video.record.frame_count is None else f" of {video.record.frame_count}"
-    return f"at frame {video.done_until}{of}"
+    at = 0 if video.last_index is None else video.last_index
+    return f"at frame {at}{of}"

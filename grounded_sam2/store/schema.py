@@ -124,6 +124,10 @@ def store_errors(path: Path) -> Iterator[None]:
             f"label store '{path}': {error}; check that its folder exists, can be written and has "
             "space left"
         ) from error
+    except sqlite3.DataError as error:
+        raise StoreError(
+            f"label store '{path}': {error}; a value is larger than SQLite can hold: 1 GB"
+        ) from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a mistake of the caller, not of the file
             raise

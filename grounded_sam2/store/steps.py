@@ -99,15 +99,24 @@ STEPS = (
         fps           REAL,
         frame_count   INTEGER,              -- as its container says
         stride        INTEGER NOT NULL,
-        done_until    INTEGER NOT NULL DEFAULT 0,  -- index of the first frame that is to come
         broken_frames INTEGER NOT NULL DEFAULT 0,
         finished      INTEGER NOT NULL DEFAULT 0,
         error         TEXT,
         UNIQUE (run_id, name)
     );
+    CREATE TABLE broken_frames (            -- the first of each video
+        video_key   INTEGER NOT NULL REFERENCES videos (key) ON DELETE CASCADE,
+        position    INTEGER NOT NULL,       -- order in which they were met
+        frame_index INTEGER NOT NULL,
+        frame_time  REAL NOT NULL,          -- seconds
+        reason      TEXT NOT NULL,
+        PRIMARY KEY (video_key, position)
+    );
     CREATE TABLE tracker_states (           -- of unfinished videos
-        video_key INTEGER PRIMARY KEY REFERENCES videos (key) ON DELETE CASCADE,
-        state     BLOB NOT NULL
+        video_key INTEGER NOT NULL REFERENCES videos (key) ON DELETE CASCADE,
+        part      INTEGER NOT NULL,         -- SQLite holds no value of more than 1 GB
+        state     BLOB NOT NULL,
+        PRIMARY KEY (video_key, part)
     );
     ALTER TABLE items ADD COLUMN video_key INTEGER REFERENCES videos (key) ON DELETE CASCADE;
     ALTER TABLE items ADD COLUMN frame_index INTEGER;

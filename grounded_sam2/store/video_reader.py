@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.results import Label, Labels
+from grounded_sam2.results import BrokenFrame, Label, Labels
 from grounded_sam2.store.records import Item
 from grounded_sam2.store.rows import (
     ITEM_COLUMNS,
@@ -46,11 +46,28 @@ class VideoReader(RunReader):
         """What the tracker left to go on with an unfinished video; ``None`` if nothing."""
         rows = self._rows(
             "SELECT s.state FROM tracker_states s JOIN videos v ON v.key = s.video_key "
-            "WHERE v.run_id = ? AND v.name = ?",
+            "WHERE v.run_id = ? AND v.name = ? ORDER BY s.part",
             run_id,
             storable(name),
         )
-        return next((state for (state,) in rows), None)
+        parts = [state for (state,) in rows]
+        return b"".join(parts) if parts else None
+
+    def broken_frames(self, run_id: int, name: str) -> list[BrokenFrame]:
+        """The first frames of one video that could not be read, in order: at most 100.
+
+        How many there are in all is in `StoredVideo.broken_frames`.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        key, _ = self._key_and_size(run_id, name)
+        rows = self._rows(
+            "SELECT frame_index, frame_time, reason FROM broken_frames WHERE video_key = ? "
+            "ORDER BY position",
+            key,
+        )
+        return [BrokenFrame(*row) for row in rows]
 
     def frames(self, run_id: int, name: str) -> Iterator[tuple[Item, Labels]]:
         """Labeled frames of one video in order, those without objects included.
@@ -125,19 +142,20 @@ class VideoReader(RunReader):
         self, condition: str, run_id: int, *values: object
     ) -> Iterator[tuple[int, StoredVideo]]:
         """Keys and videos, by name."""
-        for key, frames, *row in self._rows(
-            "SELECT v.key, (SELECT count(*) FROM items i WHERE i.video_key = v.key), v.name, "
+        for key, frames, last_index, *row in self._rows(
+            "SELECT v.key, (SELECT count(*) FROM items i WHERE i.video_key = v.key), "
+            "(SELECT max(i.frame_index) FROM items i WHERE i.video_key = v.key), v.name, "
             "v.path, v.content_hash, v.file_stamp, v.height, v.width, v.fps, v.frame_count, "
-            "v.stride, v.done_until, v.broken_frames, v.finished, v.error FROM videos v "
+            "v.stride, v.broken_frames, v.finished, v.error FROM videos v "
             f"WHERE v.run_id = ? AND {condition} ORDER BY v.name",
             run_id,
             *values,
         ):
-            yield key, self._stored_video(frames, row)
+            yield key, self._stored_video(frames, last_index, row)
 
-    def _stored_video(self, frames: int, row: Sequence[Any]) -> StoredVideo:
+    def _stored_video(self, frames: int, last_index: int | None, row: Sequence[Any]) -> StoredVideo:
         name, path, content_hash, stamp, height, width, fps, frame_count, stride, *progress = row
-        done_until, broken_frames, finished, error = progress
+        broken_frames, finished, error = progress
         record = VideoRecord(
             name=name,
             path=path_from_row(path, self._root),
@@ -148,7 +166,7 @@ class VideoReader(RunReader):
             content_hash=content_hash,
             file_stamp=stamp,
         )
-        return StoredVideo(record, frames, done_until, broken_frames, bool(finished), error)
+        return StoredVideo(record, frames, last_index, broken_frames, bool(finished), error)
 
     def _frames(self, key: int, video: StoredVideo) -> Iterator[tuple[Item, Labels]]:
         found = self._labels("i.video_key = ?", "i.frame_index, o.position", key)

@@ -65,8 +65,8 @@ class StoredVideo:
     record: VideoRecord
     frames: int
     """Frames that are labeled, those without objects included."""
-    done_until: int
-    """Index of the first frame that nothing was done about: where to go on."""
+    last_index: int | None
+    """Index of the last of these; ``None`` if there is none."""
     broken_frames: int
     """Frames that could not be decoded and were passed over."""
     finished: bool

@@ -3,7 +3,7 @@
     video = store.begin_video(run.id, VideoRecord("clip.mp4", path, size_hw=(720, 1280)))
     if not video.finished:
         state = store.tracker_state(run.id, "clip.mp4")
-        ...  # track on from frame video.done_until
+        ...  # track on from where the state says
         store.write_frames(run.id, "clip.mp4", batch, state=state)
         store.write_frames(run.id, "clip.mp4", last_batch, finished=True)
 
@@ -16,25 +16,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.results import TrackedFrame
+from grounded_sam2.results import BrokenFrame, TrackedFrame
 from grounded_sam2.store.rows import path_to_row, storable
 from grounded_sam2.store.video_records import StoredVideo, VideoRecord, frame_id
 from grounded_sam2.store.writer import StoreWriter
 
 __all__ = ["VideoWriter"]
 
+_PART_BYTES = 64 << 20
+"""Of a tracker's state, in a row. SQLite takes 1 GB, which a few thousand objects exceed, and has
+each row in memory twice."""
+_MOST_REASONS = 100
+"""Kept of each video: those of a file of noise are all the same."""
+
 
 class VideoWriter(StoreWriter):
     """The half of `LabelStore` that writes videos."""
 
-    def begin_video(self, run_id: int, record: VideoRecord) -> StoredVideo:
+    def begin_video(self, run_id: int, record: VideoRecord, *, anew: bool = False) -> StoredVideo:
         """Continue a video, or begin it.
 
         One that has changed since, or is to be labeled in other steps, begins anew: its frames are
         forgotten (`VideoRecord.continues`). The error of an earlier attempt is forgotten too.
 
+        Args:
+            run_id: the run.
+            record: the video.
+            anew: begin it anew in any case.
+
         Returns:
-            The video, and where to go on with it.
+            The video, and how far it is labeled.
         """
         known = self.video(run_id, record.name)
         height, width = record.size_hw
@@ -50,8 +61,16 @@ class VideoWriter(StoreWriter):
             "error": None,
         }
         with self._transaction():
-            if known is not None and not record.continues(known.record):
-                self._forget_video(run_id, record.name)
+            if known is not None and (anew or not record.continues(known.record)):
+                self._connection.execute(
+                    "DELETE FROM videos WHERE run_id = ? AND name = ?",
+                    (run_id, storable(record.name)),
+                )
+            self._connection.execute(  # of an attempt that could not even begin
+                "DELETE FROM items WHERE run_id = ? AND item_id = ? AND video_key IS NULL "
+                "AND status = 'failed'",
+                (run_id, storable(record.name)),
+            )
             self._connection.execute(
                 f"INSERT INTO videos (run_id, name, {', '.join(row)}) "
                 f"VALUES (?, ?{', ?' * len(row)}) ON CONFLICT (run_id, name) DO UPDATE SET "
@@ -67,8 +86,8 @@ class VideoWriter(StoreWriter):
         frames: Sequence[TrackedFrame],
         *,
         state: bytes | None = None,
-        done_until: int | None = None,
         broken_frames: int | None = None,
+        broken: Sequence[BrokenFrame] = (),
         finished: bool = False,
     ) -> None:
         """Write a batch of frames, all or nothing. Frames that are there are replaced.
@@ -78,11 +97,10 @@ class VideoWriter(StoreWriter):
             video: name of a video of the run.
             frames: labels, rounded as by `LabelStore.write_batch`; may be empty.
             state: what the tracker needs to go on after these frames; replaces the earlier one.
-                Less than 1 GB, which is as much as SQLite holds in one value.
-            done_until: index of the first frame that is to come; right after the last of these if
-                absent. Never goes back.
             broken_frames: how many frames of the video could not be decoded so far; as before if
                 absent.
+            broken: which these are and why, as far as they were not told before; the first 100 of
+                a video are kept.
             finished: whether these were the last: the video is labeled to its end.
 
         Raises:
@@ -92,17 +110,13 @@ class VideoWriter(StoreWriter):
         with self._transaction():
             for frame in frames:
                 self._write_frame(run_id, key, video, frame, size_hw)
-            if done_until is None:
-                done_until = max((frame.index + 1 for frame in frames), default=0)
             self._connection.execute(
-                "UPDATE videos SET done_until = max(done_until, ?), "
-                "broken_frames = coalesce(?, broken_frames), finished = max(finished, ?) "
-                "WHERE key = ?",
-                (done_until, broken_frames, finished, key),
+                "UPDATE videos SET broken_frames = coalesce(?, broken_frames), "
+                "finished = max(finished, ?) WHERE key = ?",
+                (broken_frames, finished, key),
             )
-            self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
-            if state is not None:
-                self._connection.execute("INSERT INTO tracker_states VALUES (?, ?)", (key, state))
+            self._write_broken(key, broken)
+            self._write_state(key, state)
 
     def fail_video(self, run_id: int, name: str, error: str) -> None:
         """Note why a video cannot be labeled further. Its frames and the tracker's state stay.
@@ -116,14 +130,29 @@ class VideoWriter(StoreWriter):
                 "UPDATE videos SET error = ? WHERE key = ?", (storable(error), key)
             )
 
-    def forget_video(self, run_id: int, name: str) -> None:
-        """Drop a video with its frames; nothing happens if there is none of this name."""
-        with self._transaction():
-            self._forget_video(run_id, name)
+    def _write_state(self, key: int, state: bytes | None) -> None:
+        self._connection.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
+        parts = memoryview(state or b"")
+        self._connection.executemany(
+            "INSERT INTO tracker_states VALUES (?, ?, ?)",
+            (
+                (key, number, parts[start : start + _PART_BYTES])
+                for number, start in enumerate(range(0, len(parts), _PART_BYTES))
+            ),
+        )
 
-    def _forget_video(self, run_id: int, name: str) -> None:
-        self._connection.execute(
-            "DELETE FROM videos WHERE run_id = ? AND name = ?", (run_id, storable(name))
+    def _write_broken(self, key: int, broken: Sequence[BrokenFrame]) -> None:
+        if not broken:
+            return
+        ((known,),) = self._connection.execute(
+            "SELECT count(*) FROM broken_frames WHERE video_key = ?", (key,)
+        )
+        self._connection.executemany(
+            "INSERT INTO broken_frames VALUES (?, ?, ?, ?, ?)",
+            (
+                (key, position, each.index, round(each.time, 6), storable(each.reason))
+                for position, each in enumerate(broken[: _MOST_REASONS - known], start=known)
+            ),
         )
 
     def _write_frame(

@@ -57,6 +57,11 @@ class Checkpoint:
     """What the tracker remembers."""
 
     @property
+    def next_index(self) -> int:
+        """`VideoFrame.index` of the first frame that was not processed, or less."""
+        return self.waiting[-1].index + 1 if self.waiting else self.feed_from
+
+    @property
     def released(self) -> int:
         """How many frames were given away."""
         return self.position - len(self.waiting)
@@ -89,7 +94,7 @@ class Checkpoint:
         if saved[:8] != _MAGIC or len(saved) < 16:
             raise StoreError(
                 f"checkpoint of a video: begins with {saved[:8]!r} instead of {_MAGIC!r}; it was "
-                "made by another version, track the video anew"
+                "made by another version, go on with that or begin without a checkpoint"
             )
         (length,) = struct.unpack("<Q", saved[8:16])
         known = json.loads(saved[16 : 16 + length])

@@ -103,7 +103,7 @@ class ClipTracker:
         self._track_ids = dict(known.track_ids)
         self._thumbnail = known.thumbnail
         self._tracks = known.tracks
-        self._next_index = known.waiting[-1].index + 1 if known.waiting else known.feed_from
+        self._next_index = known.next_index
         self._window = Window(self.delay, options.fill_frames, known.waiting)
         self._state: State = tracker.load(resume.state) if resume else tracker.empty()
 

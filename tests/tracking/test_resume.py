@@ -139,5 +139,5 @@ def test_bytes_hold_all_of_a_checkpoint(studio, frames):
 
 @pytest.mark.parametrize("saved", [b"", b"GS2TRK01", b"GS2TRK99" + bytes(20)], ids=str)
 def test_other_bytes_are_refused(saved):
-    with pytest.raises(StoreError, match="track the video anew"):
+    with pytest.raises(StoreError, match="begin without a checkpoint"):
         Checkpoint.from_bytes(saved)

@@ -21,23 +21,12 @@ from math import ceil, inf, isfinite
 from pathlib import Path
 
 from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.results import Image, VideoFrame
+from grounded_sam2.results import BrokenFrame, Image, VideoFrame
 from grounded_sam2.sources.names import reason_of
 
 __all__ = ["BrokenFrame", "BrokenFrames", "PendingFrame", "Selection", "VideoSource"]
 
 _MOST_KEPT = 100
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenFrame:
-    """Something of a video that could not be read."""
-
-    index: int
-    """Number of the frame. Of a part that gave no frame at all: of the next one that came."""
-    time: float
-    """Seconds from the first frame; of a part that gave no frame, of the one before."""
-    reason: str
 
 
 @dataclass(slots=True)
@@ -47,9 +36,13 @@ class BrokenFrames:
     count: int = 0
     first: list[BrokenFrame] = field(default_factory=list)
     """At most 100 of them: a file of noise must not fill the memory."""
+    from_index: int = 0
+    """What has a lower number is not counted."""
 
     def add(self, index: int, time: float, error: BaseException) -> None:
         """Write one down."""
+        if index < self.from_index:
+            return
         self.count += 1
         if len(self.first) < _MOST_KEPT:
             self.first.append(BrokenFrame(index, time, reason_of(error)))
@@ -167,7 +160,11 @@ class VideoSource(ABC):
         return self.selection.count_of(self.frame_count, self.fps)
 
     def frames(
-        self, start_index: int = 0, *, only: AbstractSet[int] | None = None
+        self,
+        start_index: int = 0,
+        *,
+        only: AbstractSet[int] | None = None,
+        broken_from: int = 0,
     ) -> Iterator[VideoFrame]:
         """The frames that were selected, in order. One that cannot be decoded is left out and
         added to `broken`.
@@ -178,6 +175,7 @@ class VideoSource(ABC):
                 picture is made of them.
             only: numbers of the frames that are wanted; ``None`` for all. No picture is made of
                 the others, and reading ends with the last.
+            broken_from: leave out of `broken` what has a lower number: an earlier reading told it.
 
         Yields:
             Frames of one size. Their arrays are the caller's.
@@ -185,7 +183,7 @@ class VideoSource(ABC):
         Raises:
             SourceError: it cannot be opened any more, or no frame lies in the range of time.
         """
-        self.broken = broken = BrokenFrames()
+        self.broken = broken = BrokenFrames(from_index=broken_from)
         # What was read before is not known here, nor whether those that are wanted exist.
         met_any = start_index > 0 or only is not None
         last_time = 0.0
