@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from grounded_sam2.cli.video_tables import print_videos
-from grounded_sam2.results import Labels, TrackedFrame
+from grounded_sam2.results import BrokenFrame, Labels, TrackedFrame
 from grounded_sam2.store import VideoRecord
 
 
@@ -33,6 +33,18 @@ def test_each_video_with_its_frames_tracks_and_state(tracked: Any, cli: Callable
     assert found["a"] == ["2", "2", "0", "finished"]
     assert found["b [x]"] == ["1", "0", "2", "at frame 4 of 90"]
     assert found["c"] == ["0", "0", "0", "failed: cut off"]
+
+
+def test_failures_tell_the_broken_frames_of_videos(tracked: Any, cli: Callable[..., Any]) -> None:
+    tracked.store.begin_video(tracked.run.id, VideoRecord("a", None, tracked.size_hw))
+    reason = "image '/clips/a/5.png': is empty (0 bytes)"
+    broken = [BrokenFrame(index, index / 25, reason) for index in range(5, 110)]
+    tracked.store.write_frames(tracked.run.id, "a", [], broken_frames=105, broken=broken)
+    tracked.store.fail_video(tracked.run.id, "a", "cut off")
+    first, second, *_, last = cli("info", tracked.folder, "--failures").out.splitlines()
+    assert first == "a: cut off"
+    assert second == "a/000005: broken at 0.20 s: is empty (0 bytes)"
+    assert last == "a: 5 more broken frames"
 
 
 def test_pictures_are_no_videos(labeled: Any, capsys: pytest.CaptureFixture[str]) -> None:

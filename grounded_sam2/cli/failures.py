@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from itertools import chain, islice
 
 from grounded_sam2.cli.tables import say
-from grounded_sam2.store import LabelStore, StoreSummary
+from grounded_sam2.store import LabelStore, StoredVideo, StoreSummary, frame_id
 
 __all__ = ["print_all_failures", "print_few_failures"]
 
@@ -31,16 +32,27 @@ def print_few_failures(store: LabelStore, summary: StoreSummary) -> None:
 
 
 def print_all_failures(store: LabelStore, run_id: int) -> None:
-    """Every failure of a run, and nothing else: pictures, then videos."""
+    """Every failure of a run, and nothing else: pictures, then videos and their broken frames."""
     failed = False
     pictures = ((item.item_id, error) for item, error in store.failures(run_id))
-    videos = ((video.record.name, video.error) for video in store.videos(run_id))
+    videos = chain.from_iterable(_of_video(store, run_id, each) for each in store.videos(run_id))
     for name, error in chain(pictures, videos):
-        if error is not None:
-            failed = True
-            say(f"{name}: {_short(error)}")
+        failed = True
+        say(f"{name}: {_short(error)}")
     if not failed:
         say("nothing failed")
+
+
+def _of_video(store: LabelStore, run_id: int, video: StoredVideo) -> Iterator[tuple[str, str]]:
+    name = video.record.name
+    if video.error is not None:
+        yield name, video.error
+    broken = store.broken_frames(run_id, name) if video.broken_frames else []
+    for each in broken:
+        yield frame_id(name, each.index), f"broken at {each.time:.2f} s: {_short(each.reason)}"
+    if video.broken_frames > len(broken):
+        more = "more " if broken else ""
+        yield name, f"{video.broken_frames - len(broken)} {more}broken frames"
 
 
 def _short(reason: str) -> str:

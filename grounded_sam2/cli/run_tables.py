@@ -73,6 +73,9 @@ def print_track_result(result: TrackResult) -> None:
     Console().print(table)
     with LabelStore.open(result.folder) as store:
         print_counts(store, store.summary(run.run_id))
+    for video in run.videos:
+        if video.warning is not None:
+            say(f"video {video.name}: {video.warning}")
     for video in run.failed:
         say(f"video {video.name} failed: {video.error}")
     if not run.failed and not any(video.frames_now for video in run.videos):

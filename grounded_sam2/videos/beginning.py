@@ -31,7 +31,9 @@ def begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
     """
     earlier = store.video(run_id, source.name)
     record = _record_of(source, None if earlier is None else earlier.record)
-    if earlier is not None and not record.continues(earlier.record):
+    if earlier is None:
+        _check_unknown(store, run_id, record)
+    elif not record.continues(earlier.record):
         _check_replaceable(store, record, earlier)
     return store.begin_video(run_id, record)
 
@@ -39,7 +41,10 @@ def begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
 def _record_of(source: VideoSource, earlier: VideoRecord | None) -> VideoRecord:
     try:
         stamp = source.stamp()  # before the bytes: a change while they are read shows later
-        content_hash = source.content_hash()
+        if earlier is not None and stamp is not None and stamp == earlier.file_stamp:
+            content_hash = earlier.content_hash
+        else:
+            content_hash = source.content_hash()
     except OSError as error:
         raise SourceError(
             f"video '{source.name}': cannot be read ({error}); check that it is there and may be "
@@ -55,6 +60,21 @@ def _record_of(source: VideoSource, earlier: VideoRecord | None) -> VideoRecord:
         content_hash=content_hash,
         file_stamp=stamp,
     )
+
+
+def _check_unknown(store: LabelStore, run_id: int, record: VideoRecord) -> None:
+    """Raise `StoreError` if the run has this video under another name."""
+    for video in store.videos(run_id):
+        other = video.record
+        if record.content_hash is None or record.content_hash != other.content_hash:
+            continue
+        repair = f"leave out one of the two, or label '{record.name}' into another folder"
+        if other.path is not None and not other.path.exists():
+            repair = f"give the file its name '{other.name}' again, or label into another folder"
+        raise StoreError(
+            f"video '{record.name}': label store '{store.path}' holds the same one as "
+            f"'{other.name}' ({other.path}); {repair}"
+        )
 
 
 def _check_replaceable(store: LabelStore, record: VideoRecord, earlier: StoredVideo) -> None:

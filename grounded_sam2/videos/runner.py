@@ -1,17 +1,15 @@
 """Videos labeled into a store, frame by frame, in constant memory.
 
-    decode ahead ─► track ─► a window of labeled frames, and all that tracking knows ─► store
+    decode ahead ─► track ─► a batch of labeled frames, and all that tracking knows ─► store
 
-A window and what tracking knows after it are one transaction. A run that ends in whatever way goes
-on after its last window, and its labels are those of a run that was never stopped.
+A batch and what tracking knows after it are one transaction. A run that ends in whatever way goes
+on after its last batch, and its labels are those of a run that was never stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import SourceError
@@ -19,8 +17,6 @@ from grounded_sam2.interrupts import StopRequest
 from grounded_sam2.labeling import captions_of
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.results import TrackedFrame
-from grounded_sam2.sources.videos import VideoSource, prefetched
 from grounded_sam2.store import (
     Item,
     ItemResult,
@@ -28,9 +24,9 @@ from grounded_sam2.store import (
     Recipe,
     StoredVideo,
 )
-from grounded_sam2.tracking import Checkpoint, ClipTracker
 from grounded_sam2.videos.beginning import begin
 from grounded_sam2.videos.finding import GivenVideo
+from grounded_sam2.videos.one_video import UnreadableStateError, VideoWork
 from grounded_sam2.videos.summaries import (
     TrackSummary,
     VideoProgress,
@@ -41,11 +37,8 @@ from grounded_sam2.videos.summaries import (
 __all__ = ["track_videos"]
 
 _COMMIT_SECONDS = 20.0
-"""Between two windows. What tracking knows is half a megabyte per object and remembered frame at
+"""Between two batches. What tracking knows is half a megabyte per object and remembered frame at
 full size, so that writing it after each frame would cost more than tracking."""
-_MOST_FRAMES = 1000
-"""In a window: their labels are in memory until it is written."""
-_DECODED_AHEAD = 4
 
 
 def track_videos(
@@ -76,7 +69,7 @@ def track_videos(
         recipe: see `grounded_sam2.recipes.tracking_recipe_of`.
         new_run: allow a recipe that the store does not know beside those that it does.
         progress: told how it comes along.
-        commit_seconds: at least so long is between two windows. What is labeled does not depend
+        commit_seconds: at least so long is between two batches. What is labeled does not depend
             on it, only how much is done again after a power cut. ``None`` is 20.
 
     Raises:
@@ -93,16 +86,11 @@ def track_videos(
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
     run = store.begin_run(recipe, ontology=pairs, settings=config.to_dict(), new_run=new_run)
     wait = _COMMIT_SECONDS if commit_seconds is None else commit_seconds
+    work = VideoWork(store, run.id, detector, tracker, ontology, config, wait)
     done: list[VideoSummary] = []
     with StopRequest() as stop:
         for given in videos:
-            work = _Work(store, run.id, detector, tracker, ontology, config, wait)
-            try:
-                done.append(work.label(given, stop, progress))
-            except SourceError as error:
-                if len(videos) == 1:
-                    raise
-                done.append(_failed(store, run.id, given, str(error)))
+            done.append(_label(work, given, stop, progress, only=len(videos) == 1))
             if stop.requested:
                 stored = store.video(run.id, given.name)
                 raise VideosInterrupted(
@@ -113,91 +101,55 @@ def track_videos(
     return TrackSummary(run.id, tuple(done), time.perf_counter() - began)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What labeling a video needs."""
-
-    store: LabelStore
-    run_id: int
-    detector: Detector
-    tracker: AnyTracker
-    ontology: CaptionOntology | None
-    config: Config
-    commit_seconds: float
-
-    def label(
-        self, given: GivenVideo, stop: StopRequest, progress: VideoProgress | None
-    ) -> VideoSummary:
-        """Label one video from where it stands."""
-        began = time.perf_counter()
+def _label(
+    work: VideoWork,
+    given: GivenVideo,
+    stop: StopRequest,
+    progress: VideoProgress | None,
+    *,
+    only: bool,
+) -> VideoSummary:
+    """Label one video from where it stands; if it is the `only` one, what is wrong is raised."""
+    began = time.perf_counter()
+    known: StoredVideo | None = None
+    error: str | None = None
+    warning: str | None = None
+    try:
         source = given.open()
-        known = begin(self.store, self.run_id, source)
+        known = begin(work.store, work.run_id, source)
         if progress is not None:
             progress.start(given.name, source.expected_frames)
             progress.advance(known.frames)
         if not known.finished:
-            self._go_on(source, known, stop, progress)
-        now = self.store.video(self.run_id, source.name)
-        assert now is not None, "it was begun"
-        tracks = len(self.store.tracks(self.run_id, source.name))
-        seconds = time.perf_counter() - began
-        return VideoSummary(
-            source.name, now.frames, now.frames - known.frames, tracks, now.broken_frames, seconds
-        )
-
-    def _go_on(
-        self,
-        source: VideoSource,
-        known: StoredVideo,
-        stop: StopRequest,
-        progress: VideoProgress | None,
-    ) -> None:
-        saved = self.store.tracker_state(self.run_id, source.name)
-        resume = None if saved is None else Checkpoint.from_bytes(saved)
-        feed_from = 0 if resume is None else resume.feed_from
-        clip = ClipTracker(self.detector, self.tracker, self.ontology, self.config, resume=resume)
-        window: list[TrackedFrame] = []
-        written = time.monotonic()
-
-        def commit(*, finished: bool = False) -> None:
-            self.store.write_frames(
-                self.run_id,
-                source.name,
-                window,
-                state=None if finished else clip.checkpoint().to_bytes(),
-                broken_frames=max(known.broken_frames, source.broken.count),
-                finished=finished,
-            )
-            window.clear()
-
-        def give(frames: Iterable[TrackedFrame]) -> None:
-            before = len(window)
-            window.extend(frames)
-            if progress is not None and len(window) > before:
-                progress.advance(len(window) - before)
-
-        with closing(prefetched(source.frames(feed_from), _DECODED_AHEAD)) as frames:
-            for frame in frames:
-                give(clip.feed(frame))
-                del frame  # before the next is waited for
-                if stop.requested:
-                    if not known.record.is_recognisable:
-                        break  # nothing will go on with it: what still waits is labeled as well
-                    commit()
-                    return
-                late = time.monotonic() - written > self.commit_seconds
-                if late or len(window) >= _MOST_FRAMES:
-                    commit()
-                    written = time.monotonic()
-        give(clip.finish())
-        commit(finished=True)
+            try:
+                work.go_on(source, known, stop, progress)
+            except UnreadableStateError as lost:
+                warning = f"its {known.frames} frames were labeled again: {lost}"
+                known = work.store.begin_video(work.run_id, known.record, anew=True)
+                work.go_on(source, known, stop, progress)
+    except SourceError as reason:
+        if only:
+            raise
+        error = str(reason)
+        _note_failure(work.store, work.run_id, given.name, error)
+    now = work.store.video(work.run_id, given.name)
+    seconds = time.perf_counter() - began
+    if now is None:
+        return VideoSummary(given.name, 0, 0, 0, 0, seconds, error)
+    return VideoSummary(
+        name=given.name,
+        frames=now.frames,
+        frames_now=0 if known is None else now.frames - known.frames,
+        tracks=len(work.store.tracks(work.run_id, given.name)),
+        broken_frames=now.broken_frames,
+        seconds=seconds,
+        error=error,
+        warning=warning,
+    )
 
 
-def _failed(store: LabelStore, run_id: int, given: GivenVideo, reason: str) -> VideoSummary:
-    """Write down why a video cannot be labeled, or not to its end."""
-    known = store.video(run_id, given.name)
-    if known is None:  # it never began: an item that failed, as a picture would be
-        store.write_batch(run_id, [ItemResult(Item(given.name, None), None, reason)])
-        return VideoSummary(given.name, 0, 0, 0, 0, 0.0, reason)
-    store.fail_video(run_id, given.name, reason)
-    return VideoSummary(given.name, known.frames, 0, 0, known.broken_frames, 0.0, reason)
+def _note_failure(store: LabelStore, run_id: int, name: str, reason: str) -> None:
+    if store.video(run_id, name) is None:  # it never began: an item that failed, like a picture
+        store.write_batch(run_id, [ItemResult(Item(name, None), None, reason)])
+    else:
+        store.fail_video(run_id, name, reason)
