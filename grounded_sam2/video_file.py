@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 from grounded_sam2.errors import VideoError
 from grounded_sam2.results import Image
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFile", "check_video_suffix"]
+__all__ = ["VIDEO_SUFFIXES", "VideoFile", "check_video_suffix", "video_comment"]
 
 
 class _Encoder(NamedTuple):
@@ -76,6 +76,16 @@ def check_video_suffix(path: str | os.PathLike[str]) -> None:
         )
 
 
+def video_comment(path: str | os.PathLike[str]) -> str | None:
+    """What was written into a video beside its pictures; ``None`` for nothing, or no video."""
+    try:
+        with av.open(os.fspath(path)) as container:
+            known = {name.lower(): value for name, value in container.metadata.items()}
+    except (OSError, ValueError, av.error.FFmpegError):
+        return None
+    return known.get("comment")
+
+
 class VideoFile:
     """A video that is being written; to be used with ``with``.
 
@@ -85,13 +95,19 @@ class VideoFile:
             odd, since the colours of H.264 come in pairs.
         fps: about how many frames there are in a second: the duration of the last, and of all
             where no times are given.
+        comment: any text, kept beside the pictures: see `video_comment`.
 
     Raises:
         VideoError: an unknown ending, a place that cannot be written to, or numbers out of range.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, size_hw: tuple[int, int], fps: float = 25.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size_hw: tuple[int, int],
+        fps: float = 25.0,
+        comment: str | None = None,
     ) -> None:
         check_video_suffix(path)
         self.path = Path(path)
@@ -103,7 +119,7 @@ class VideoFile:
             )
         self._step = max(1, round(1 / (Fraction(fps) * _TICK)))
         self._last: int | None = None
-        self._origin = 0.0
+        self._origin = self._last_time = 0.0
         self._reformatter = VideoReformatter()
         container_format, encoders = _FORMATS[self.path.suffix.lower()]
         available = [each for each in encoders if each.name in av.codecs_available]
@@ -125,6 +141,8 @@ class VideoFile:
             )
         except (OSError, av.error.FFmpegError) as error:
             raise self._failed(error) from error
+        if comment is not None:
+            self._container.metadata["comment"] = comment
         self._stream = _stream(self._container, available[0], size_hw, fps)
 
     def write(self, image: Image, time: float | None = None) -> None:
@@ -198,14 +216,15 @@ class VideoFile:
         elif time is None:
             ticks = self._last + self._step
         else:
-            ticks = round((time - self._origin) / _TICK)
-            if ticks <= self._last:
-                before = self._origin + float(self._last * _TICK)
+            if time <= self._last_time:
                 raise VideoError(
-                    f"{self._shown}: the picture at {time:g} s comes after that at {before:g} s; "
-                    "give rising times"
+                    f"{self._shown}: the picture at {time:g} s comes after that at "
+                    f"{self._last_time:g} s; give rising times"
                 )
+            # Two times may be nearer than a tick, and ticks must rise as well.
+            ticks = max(round((time - self._origin) / _TICK), self._last + 1)
         self._last = ticks
+        self._last_time = self._origin + float(ticks * _TICK) if time is None else time
         return ticks
 
     @property

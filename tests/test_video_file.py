@@ -11,7 +11,7 @@ from grounded_sam2 import video_file
 from grounded_sam2.errors import VideoError
 from grounded_sam2.results import Image
 from grounded_sam2.sources.videos import open_video
-from grounded_sam2.video_file import VIDEO_SUFFIXES, VideoFile, check_video_suffix
+from grounded_sam2.video_file import VIDEO_SUFFIXES, VideoFile, check_video_suffix, video_comment
 
 RED = (220, 30, 40)
 
@@ -50,6 +50,28 @@ def test_it_is_what_players_expect(suffix: str, tmp_path: Path) -> None:
         assert context.profile in ("High", "Main", "Constrained Baseline")
         assert (context.colorspace, context.color_range) == (1, 1)
         assert (stream.frames, stream.average_rate) == (30, 25)
+
+
+def test_times_nearer_than_a_tick_still_rise(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.040001, 0.040002, 0.08]
+    frames = list(open_video(write(tmp_path / "a.mp4", [*times])))
+    assert len(frames) == 5
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=0.001)
+
+
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+def test_a_comment_is_found_again(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    with VideoFile(path, size_hw=(48, 64), comment="ein Wort") as video:
+        video.write(plain())
+    assert video_comment(path) == "ein Wort"
+
+
+def test_no_comment(tmp_path: Path) -> None:
+    (tmp_path / "b.mp4").write_text("text")
+    assert video_comment(write(tmp_path / "a.mp4", [0.0])) is None
+    assert video_comment(tmp_path / "b.mp4") is None
+    assert video_comment(tmp_path / "nowhere.mp4") is None
 
 
 def test_it_lasts_as_long_as_its_pictures(tmp_path: Path) -> None:
