@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config
 from grounded_sam2.detections import to_supervision
+from grounded_sam2.errors import ExportError, PromptError
 from grounded_sam2.exporters import ExportOptions, ExportSummary, check_format, export
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
 from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.pipeline.annotated import annotated_places, draw
 from grounded_sam2.pipeline.asked import one_off
 from grounded_sam2.pipeline.deferred import ModelsWhenNeeded, TrackerWhenNeeded
 from grounded_sam2.recipes import tracking_recipe_of
 from grounded_sam2.sources.image import ImageSource
 from grounded_sam2.sources.opening import labeled_beside
-from grounded_sam2.sources.videos import open_video, prefetched
+from grounded_sam2.sources.videos import open_video, path_of_video, prefetched, video_name
 from grounded_sam2.store import LabelStore
 from grounded_sam2.tracking import follow_prompts, track_frames
-from grounded_sam2.video_file import check_video_suffix
-from grounded_sam2.videos import TrackSummary, VideoProgress, find_videos, render, track_videos
+from grounded_sam2.videos import (
+    GivenVideo,
+    TrackSummary,
+    VideoGiven,
+    VideoOptions,
+    VideoProgress,
+    find_videos,
+    listed,
+    track_videos,
+)
 
 if TYPE_CHECKING:
     import supervision as sv
 
 __all__ = ["TrackResult", "TrackedDetections", "VideoLabeling"]
-
-_DECODED_AHEAD = 4
 
 
 class TrackedDetections(NamedTuple):
@@ -56,6 +65,8 @@ class TrackResult:
     """What became of each video."""
     annotated: tuple[Path, ...]
     """Videos with their labels drawn in, if asked for."""
+    not_drawn: Mapping[str, str]
+    """Why there is no annotated video, by name of the video; all of its frames are labeled."""
     exports: Mapping[str, ExportSummary]
     """By format."""
     seconds: float
@@ -102,7 +113,7 @@ class VideoLabeling(ABC):
         Args:
             video: a file, a folder of frames, an address, a camera's number, or pictures.
             prompt: caption or captions to ask for, instead of the ontology's; each is then its own
-                class.
+                class. Words of the model's own are numbered as they come, the same in all frames.
             prompts: boxes, points or masks instead of captions, by frame and object: see
                 `grounded_sam2.tracking.follow_prompts`. Frames then come at once.
             detect_every: frames from one look of the detector to the next; as configured if
@@ -117,17 +128,21 @@ class VideoLabeling(ABC):
 
         Raises:
             SourceError: the video cannot be read.
-            PromptError: a caption cannot be asked, or a prompt not be followed.
+            PromptError: a caption cannot be asked, a prompt not be followed, or both are given.
             ConfigError: there is neither ontology nor prompt, and the task needs one; or
                 `detect_every` is below 1.
             CheckpointError: a model cannot be loaded, or cannot track.
         """
+        if prompt is not None and prompts is not None:
+            raise PromptError(
+                "track: prompt says what to look for, and prompts what to follow; give one of them"
+            )
         ontology = self.ontology if prompt is None else one_off(prompt)
         config = self._tracking_config(detect_every)
         source = open_video(
             video, stride=stride, start=start, end=end, fps=fps, limits=self.config.images
         )
-        with closing(prefetched(source.frames(), _DECODED_AHEAD)) as frames:
+        with closing(prefetched(source.frames())) as frames:
             if prompts is not None:
                 tracked = follow_prompts(frames, self.tracker, prompts)
                 classes = ["object"]
@@ -136,12 +151,14 @@ class VideoLabeling(ABC):
                 tracked = track_frames(frames, models, self.tracker, ontology, config)
                 classes = ontology.classes() if ontology is not None else []
             for frame in tracked:
+                names = (label.class_name for label in frame.labels.objects)
+                classes = list(dict.fromkeys([*classes, *names]))
                 detections = to_supervision(frame.labels, classes)
                 yield TrackedDetections(frame.index, frame.time, detections)
 
     def label_videos(
         self,
-        videos: str | Path | Sequence[str | Path],
+        videos: VideoGiven | Sequence[VideoGiven],
         output_folder: str | Path | None = None,
         *,
         formats: Sequence[str] = (),
@@ -157,23 +174,28 @@ class VideoLabeling(ABC):
     ) -> TrackResult:
         """Label all frames of videos, and write them as datasets and annotated videos.
 
-        Running it again continues where it stopped, and does nothing when all is done.
+        Running it again continues where it stopped. Frames that are labeled are not labeled again,
+        and videos not drawn again that show the labels there are; datasets are written each time.
 
         Args:
-            videos: a video file, a folder of frames, a folder of videos, or several of them.
+            videos: a video file, a folder of frames, a folder of videos, an address, a camera's
+                number, or several of them. What lies in folders and was written by an earlier call
+                with the same `output_folder` and `annotated` is left out.
             output_folder: where the label store and the datasets go; ``<videos>_labeled`` beside
                 them by default.
             formats: dataset formats to write when all is labeled.
             export_options: splits, which frames, and so on.
-            annotated: where to write the video with its labels drawn in; for several videos a
-                folder.
+            annotated: where to write videos with their labels drawn in: one file, if it has the
+                ending of a video, else a folder.
             detect_every, stride, start, end, fps: as of `track`.
             new_run: label again with other settings in a folder that was labeled already.
             progress: told how it comes along.
 
         Raises:
             SourceError: the only video cannot be read.
-            VideoError, ExportError: something cannot be written; then all is labeled.
+            VideoError, ExportError: before anything is done, if something should be drawn or
+                exported that cannot be, or would replace what was given.
+            ExportError: a dataset cannot be written; then all is labeled.
             StoreError: the output folder is in use, or holds labels made with other settings.
             VideosInterrupted: Ctrl-C; run it again to continue.
             CheckpointError, ConfigError, OntologyError, PromptError: nothing can be labeled so.
@@ -181,20 +203,27 @@ class VideoLabeling(ABC):
         began = time.monotonic()
         for name in formats:
             check_format(name)
-        frames: dict[str, Any] = {"stride": stride, "start": start, "end": end, "fps": fps}
-        found = find_videos(videos, **frames, limits=self.config.images)
-        places = _annotated_places([video.name for video in found], annotated)
-        folder = Path(output_folder) if output_folder is not None else labeled_beside(videos)
+        folder = Path(output_folder) if output_folder is not None else _labeled_beside(videos)
+        options = VideoOptions(stride, start, end, fps, self.config.images)
+        given = {path.resolve() for each in listed(videos) if (path := path_of_video(each))}
+        ours = [folder] if annotated is None else [folder, Path(annotated)]
+        exclude = [path for path in ours if path.resolve() not in given]
+        found = find_videos(videos, options, exclude=exclude)
+        places = annotated_places(found, annotated, [path for path in given if path.is_dir()])
+        if formats:
+            _check_can_be_exported(found)
         config = self._tracking_config(detect_every)
-        models = ModelsWhenNeeded(self)
         recipe = tracking_recipe_of(
-            config, self.ontology, models=self._model_names("tracker"), frames=frames
+            config,
+            self.ontology,
+            models=self._model_names("tracker"),
+            frames={"stride": stride, "start": start, "end": end, "fps": fps},
         )
         with LabelStore.create(folder) as store:
             run = track_videos(
                 found,
                 store,
-                models,
+                ModelsWhenNeeded(self),
                 TrackerWhenNeeded(self),
                 self.ontology,
                 config,
@@ -203,19 +232,24 @@ class VideoLabeling(ABC):
                 progress=progress,
             )
             lost = {video.name for video in run.failed}
-            drawn = [video for video in found if video.name in places and video.name not in lost]
-            for video in drawn:
-                told = _drawing(video.name, run, progress)
-                render(places[video.name], video.open(), store, run_id=run.run_id, progress=told)
-            exports = {
-                name: export(name, store, folder / name, export_options)
-                for name in formats
-                if len(lost) < len(found)
-            }
+            wanted = [video for video in found if video.name in places and video.name not in lost]
+            try:
+                drawn = draw(wanted, places, store, run.run_id, progress)
+                exports = {
+                    name: export(name, store, folder / name, export_options)
+                    for name in formats
+                    if any(video.frames for video in run.videos)
+                }
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    "all frames are labeled; run the same command again to draw the videos and "
+                    "write the datasets"
+                ) from None
         return TrackResult(
             folder,
             run,
-            tuple(places[video.name] for video in drawn),
+            tuple(drawn.paths),
+            drawn.failures,
             exports,
             time.monotonic() - began,
         )
@@ -226,22 +260,20 @@ class VideoLabeling(ABC):
         return self.config.with_options({"tracking.detect_every": detect_every})
 
 
-def _drawing(name: str, run: TrackSummary, progress: VideoProgress | None) -> Callable[[int], None]:
-    """What to tell of each frame that is drawn."""
-    if progress is None:
-        return lambda frames: None
-    progress.start(
-        f"drawing {name}", sum(video.frames for video in run.videos if video.name == name)
-    )
-    progress.advance(0)  # none of them was drawn earlier
-    return progress.advance
+def _labeled_beside(videos: VideoGiven | Sequence[VideoGiven]) -> Path:
+    first = listed(videos)[0]
+    if isinstance(first, int):
+        return Path(f"{video_name(first)}_labeled")
+    if isinstance(videos, (str, os.PathLike)):
+        return labeled_beside(first)
+    return labeled_beside([first])
 
 
-def _annotated_places(names: Sequence[str], annotated: str | Path | None) -> dict[str, Path]:
-    """Where the annotated video of each goes; none if not asked for."""
-    if annotated is None:
-        return {}
-    if len(names) == 1:
-        check_video_suffix(annotated)
-        return {names[0]: Path(annotated)}
-    return {name: Path(annotated) / f"{name}.mp4" for name in names}
+def _check_can_be_exported(videos: Sequence[GivenVideo]) -> None:
+    """Refuse what has no pictures any more when all is labeled."""
+    for video in videos:
+        if video.path is None:
+            raise ExportError(
+                f"video {video.shown!r}: no dataset can be written of it, since what comes from "
+                "there may not come a second time; save it to a file and label that"
+            )

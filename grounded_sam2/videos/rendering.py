@@ -1,25 +1,25 @@
 """A video with its labels drawn into it, made from the store.
 
 Made when all is labeled, in a pass of its own over the video: its labels are then final, a run that
-was stopped and continued gives the same file, and it can be made again without a model.
+was stopped and continued gives the same file, and it can be made again without a model. The file
+holds a digest of what was drawn, so that it need not be made again while that is the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from grounded_sam2.detections import to_supervision
 from grounded_sam2.drawing import annotate
-from grounded_sam2.errors import StoreError
+from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.videos import VideoSource, prefetched
 from grounded_sam2.store import LabelStore
-from grounded_sam2.video_file import VideoFile
+from grounded_sam2.video_file import VideoFile, video_comment
 
-__all__ = ["render"]
-
-_DECODED_AHEAD = 4
+__all__ = ["is_rendered", "render"]
 
 
 def render(
@@ -45,20 +45,21 @@ def render(
     Raises:
         StoreError: the store has no such video.
         VideoError: it cannot be written.
-        SourceError: the video cannot be read any more.
+        SourceError: the video cannot be read any more, or lacks a frame that was labeled.
     """
     run = store.run(run_id)
     classes = store.classes()
     written = 0
+    digest = _digest(store, source.name, run.id)
     with (
-        closing(prefetched(source.frames(), _DECODED_AHEAD)) as frames,
-        VideoFile(path, size_hw=source.size_hw, fps=source.fps) as video,
+        closing(prefetched(source.frames())) as frames,
+        VideoFile(path, size_hw=source.size_hw, fps=source.fps, comment=digest) as video,
     ):
         labeled = store.frames(run.id, source.name)
         for item, labels in labeled:
             frame = next((each for each in frames if each.index == item.frame_index), None)
             if frame is None:
-                raise StoreError(
+                raise SourceError(
                     f"video '{source.name}': frame {item.frame_index} was labeled and is no longer "
                     "there; label it again"
                 )
@@ -67,3 +68,33 @@ def render(
             written += 1
             progress(1)
     return written
+
+
+def is_rendered(
+    path: str | Path, store: LabelStore, name: str, *, run_id: int | None = None
+) -> bool:
+    """Whether `render` has written this file from the labels that the store holds now.
+
+    Args:
+        path: the file; need not exist.
+        store: holds the labels.
+        name: of the video.
+        run_id: the run; the current one if ``None``.
+
+    Raises:
+        StoreError: the store has no such video.
+    """
+    there = video_comment(path)
+    return there is not None and there == _digest(store, name, store.run(run_id).id)
+
+
+def _digest(store: LabelStore, name: str, run_id: int) -> str:
+    """Of the video and its labels; reads all of them, one frame at a time."""
+    known = store.video(run_id, name)
+    record = None if known is None else known.record
+    digest = hashlib.sha256()
+    if record is not None:
+        digest.update(repr((record.content_hash, record.size_hw, record.fps)).encode())
+    for item, labels in store.frames(run_id, name):
+        digest.update(repr((item.frame_index, labels)).encode())
+    return f"labels {digest.hexdigest()}"

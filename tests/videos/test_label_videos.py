@@ -13,7 +13,7 @@ from grounded_sam2.errors import ConfigError, PromptError, SourceError, StoreErr
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.sources.videos import open_video
 from grounded_sam2.store import LabelStore
-from grounded_sam2.testing import FakeDetector, FakeSegmenter, FakeTracker
+from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter, FakeTracker
 
 
 def contents(folder: Path) -> list[tuple]:
@@ -135,9 +135,9 @@ def test_a_folder_of_videos(model, clip, tmp_path):
     folder = tmp_path / "clips"
     (folder / "day").mkdir(parents=True)
     shutil.copy(clip, folder / "day" / "one.mp4")
-    shutil.copy(clip, folder / "two.mp4")
+    (folder / "two.mp4").write_bytes(clip.read_bytes() + b"\0")  # the same would be refused
     result = model.label_videos(folder, tmp_path / "out", annotated=tmp_path / "shown")
-    assert [video.name for video in result.run.videos] == ["day/one", "two"]
+    assert [video.name for video in result.run.videos] == ["day/one.mp4", "two.mp4"]
     assert [path.relative_to(tmp_path).as_posix() for path in result.annotated] == [
         "shown/day/one.mp4",
         "shown/two.mp4",
@@ -184,8 +184,8 @@ def test_the_annotated_video_shows_every_labeled_frame(model, frames_folder, tmp
 
 
 def test_an_annotated_video_that_cannot_be_is_told_before_anything_is_done(model, clip, tmp_path):
-    with pytest.raises(VideoError, match=r"'\.txt'"):
-        model.label_videos(clip, tmp_path / "out", annotated=tmp_path / "shown.txt")
+    with pytest.raises(VideoError, match=r"'\.avi'"):
+        model.label_videos(clip, tmp_path / "out", annotated=tmp_path / "shown.avi")
     assert not (tmp_path / "out").exists()
 
 
@@ -225,6 +225,36 @@ def test_track_that_is_left_early_stops_decoding(model, clip):
     frames = model.track(clip)
     next(frames)
     frames.close()
+
+
+@pytest.mark.parametrize("stays", ["red", "blue"])
+def test_classes_of_the_models_own_words_keep_their_ids(stays):
+    """Two boxes, of which one vanishes."""
+
+    class OwnWords(FakeDetector):
+        def detect(self, images, captions):
+            return super().detect(images, [["blue box", "red box"]] * len(images))
+
+    both = np.zeros((48, 64, 3), np.uint8)
+    both[8:24, 4:20], both[28:44, 30:50] = COLORS["red"], COLORS["blue"]
+    one = np.where((both == COLORS[stays]).all(axis=-1, keepdims=True), both, 0).astype(np.uint8)
+    model = GroundedSAM2(
+        config={"detector": {"task": "object_detection"}, "tracking": {"detect_every": 4}},
+        detector=OwnWords(),
+        segmenter=FakeSegmenter(),
+        tracker=FakeTracker(),
+    )
+    frames = list(model.track([both] * 6 + [one] * 6))
+    assert [len(frame.detections) for frame in frames] == [2] * 6 + [1] * 6
+    first, last = frames[0].detections, frames[-1].detections
+    before = dict(zip(first.data["class_name"].tolist(), first.class_id.tolist(), strict=True))
+    assert before[f"{stays} box"] == last.class_id[0]
+
+
+def test_words_and_prompts_are_not_given_together(model, clip):
+    prompts = {0: {1: TrackPrompt(box_xyxy=[4, 8, 20, 24])}}
+    with pytest.raises(PromptError, match="give one of them"):
+        next(model.track(clip, "red box", prompts=prompts))
 
 
 def test_what_cannot_be_tracked(model, clip):

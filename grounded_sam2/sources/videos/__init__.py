@@ -2,7 +2,7 @@
 
 from grounded_sam2.sources.videos.ahead import prefetched
 from grounded_sam2.sources.videos.endings import VIDEO_EXTENSIONS
-from grounded_sam2.sources.videos.opening import is_video, open_video
+from grounded_sam2.sources.videos.opening import is_video, open_video, path_of_video, video_name
 from grounded_sam2.sources.videos.source import (
     BrokenFrame,
     BrokenFrames,
@@ -18,5 +18,7 @@ __all__ = [
     "VideoSource",
     "is_video",
     "open_video",
+    "path_of_video",
     "prefetched",
+    "video_name",
 ]

@@ -12,7 +12,7 @@ __all__ = ["prefetched"]
 T = TypeVar("T")
 
 
-def prefetched(items: Iterator[T], ahead: int) -> Generator[T, None, None]:
+def prefetched(items: Iterator[T], ahead: int = 4) -> Generator[T, None, None]:
     """Take items in a thread before they are asked for; FFmpeg lets other threads run meanwhile.
 
     What `items` raises is raised in its place. Closing this early closes `items` too, if it is a
@@ -20,7 +20,8 @@ def prefetched(items: Iterator[T], ahead: int) -> Generator[T, None, None]:
 
     Args:
         items: nobody else may take from it.
-        ahead: items made and waiting at a time, at most; at least 1.
+        ahead: items made and waiting at a time, at most; at least 1. 4 even out frames of different
+            cost, and are 25 MB at 1920 × 1080.
 
     Yields:
         The items in their order.

@@ -33,7 +33,7 @@ from grounded_sam2.sources.videos.media import MediaVideo
 from grounded_sam2.sources.videos.pictures import PictureVideo
 from grounded_sam2.sources.videos.source import Selection, VideoSource
 
-__all__ = ["is_video", "open_video"]
+__all__ = ["is_video", "open_video", "path_of_video", "video_name"]
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation")}
@@ -61,8 +61,7 @@ def open_video(
         end: seconds from the first frame at which to stop; a frame at that time is left out.
         fps: frames per second of folders and pictures, which do not say it. 25: what most data
             sets of frames were cut at.
-        name: of the items; by default the name of the file without ending, or of the folder;
-            ``camera-0``; ``frames``.
+        name: of the items; see `video_name`, and ``frames`` for pictures, if ``None``.
         limits: of the size of frames.
 
     Raises:
@@ -72,36 +71,63 @@ def open_video(
     selection = Selection(stride, start, end)
     if not 0 < fps < float("inf"):
         raise SourceError(f"video: fps is {fps:g}; give the frames per second, such as 25")
-    if isinstance(given, int):
-        return _camera(given, name, selection, limits)
-    if not isinstance(given, (str, os.PathLike)):
+    if not isinstance(given, (str, os.PathLike, int)):
         return PictureVideo(
             given, name=name or "frames", fps=fps, selection=selection, limits=limits
         )
-    text = os.fspath(given)
-    if _ADDRESS.match(text):
-        address = urlsplit(text)
-        if address.scheme.lower() != "file":
-            stem = item_name(PurePosixPath(address.path).stem) or address.hostname or "stream"
-            return MediaVideo(
-                text,
-                shown=public_address(text),
-                name=name or stem,
-                selection=selection,
-                limits=limits,
-            )
-        text = url2pathname(address.path)
-    path = Path(text)
+    name = name or video_name(given)
+    if isinstance(given, int):
+        return _camera(given, name, selection, limits)
+    path = path_of_video(given)
+    if path is None:
+        text = os.fspath(given)
+        return MediaVideo(
+            text, shown=public_address(text), name=name, selection=selection, limits=limits
+        )
     if path.is_dir():
         return FrameFolder(path, name=name, fps=fps, selection=selection, limits=limits)
     _check_file(path)
-    return MediaVideo(
-        path,
-        shown=printable(path),
-        name=name or item_name(path.stem),
-        selection=selection,
-        limits=limits,
-    )
+    return MediaVideo(path, shown=printable(path), name=name, selection=selection, limits=limits)
+
+
+def path_of_video(given: str | os.PathLike[str] | int) -> Path | None:
+    """Where a video lies on this machine, if it is a file or folder; nothing is looked at.
+
+    Args:
+        given: path, address or number of a camera.
+
+    Returns:
+        ``None`` for cameras, and for addresses other than ``file://…``: what comes from them may
+        not come a second time.
+    """
+    if isinstance(given, int):
+        return None
+    text = os.fspath(given)
+    if not _ADDRESS.match(text):
+        return Path(text)
+    address = urlsplit(text)
+    return Path(url2pathname(address.path)) if address.scheme.lower() == "file" else None
+
+
+def video_name(given: str | os.PathLike[str] | int) -> str:
+    """What a video is called when nobody says how.
+
+    Args:
+        given: path, address or number of a camera.
+
+    Returns:
+        The name of the file without ending, or of the folder; of an address the same, or its host,
+        and nothing of its user, password or query; ``camera-0``.
+    """
+    if isinstance(given, int):
+        return f"camera-{given}"
+    path = path_of_video(given)
+    if path is None:
+        address = urlsplit(os.fspath(given))
+        return item_name(PurePosixPath(address.path).stem) or address.hostname or "stream"
+    if path.is_dir():
+        return item_name(path.resolve().name) or "frames"
+    return item_name(path.stem) or "video"
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -133,7 +159,7 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _camera(number: int, name: str | None, selection: Selection, limits: ImageConfig) -> MediaVideo:
+def _camera(number: int, name: str, selection: Selection, limits: ImageConfig) -> MediaVideo:
     if sys.platform not in _CAMERAS:
         raise SourceError(
             f"camera {number}: cannot be opened by number on {sys.platform}; read it with another "
@@ -143,7 +169,7 @@ def _camera(number: int, name: str | None, selection: Selection, limits: ImageCo
     return MediaVideo(
         address.format(number),
         shown=f"camera {number}",
-        name=name or f"camera-{number}",
+        name=name,
         selection=selection,
         limits=limits,
         input_format=input_format,
