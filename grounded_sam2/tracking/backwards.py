@@ -60,11 +60,7 @@ def follow_back(
     for place in window.backwards():
         frame = window.waiting[place]
         said = tracker.propagate(frame.encoded, state, frame.position, reverse=True)
-        seen = {
-            number: sight
-            for number, sight in sights(said).items()
-            if sight.quality >= config.tracking.low_quality
-        }
+        seen = sights(said.only(_sure(said, config.tracking.low_quality)))
         for number, identity in _met(seen, going, frame.labels, config).items():
             del seen[number]
             if (
@@ -75,7 +71,9 @@ def follow_back(
             ):
                 past.identities[number] = identity
         for number, sight in seen.items():
-            own[number] += [(place, x) for x in carried(going[number], sight, "backwards", config)]
+            label = carried(going[number], sight, "backwards", config)
+            if label is not None:
+                own[number].append((place, label))
         going = {number: going[number] for number in seen}
         if not going or frame.begins_scene:
             break
@@ -86,6 +84,15 @@ def follow_back(
         for place, label in labels:
             past.labels.setdefault(place, []).append(replace(label, track_id=identity))
     return past
+
+
+def _sure(answers: Answers, low_quality: float) -> list[int]:
+    """Whose masks are worth making: those that are there, and not doubtful."""
+    return [
+        number
+        for number, quality, score in zip(answers.ids, answers.quality, answers.score, strict=True)
+        if score > 0 and round(float(quality), 4) >= low_quality
+    ]
 
 
 def _met(

@@ -224,14 +224,15 @@ class ClipTracker:
             looked.answers.only(numbers),
             prompted=looked.prompted,
         )
-        labels: list[Label] = []
+        labels: list[Label | None] = []
         for track in self._tracks:
             if track.number in looked.sighted:
                 thing = looked.sighted[track.number]
-                labels += detected(track, looked.seen[track.number], thing, self._config)
+                labels.append(detected(track, looked.seen[track.number], thing, self._config))
             elif track.number in looked.seen:
-                labels += carried(track, looked.seen[track.number], "forwards", self._config)
-        return tuple(labels)
+                seen = looked.seen[track.number]
+                labels.append(carried(track, seen, "forwards", self._config))
+        return tuple(label for label in labels if label is not None)
 
     def _give_away(self, *, everything: bool = False) -> list[TrackedFrame]:
         given = [

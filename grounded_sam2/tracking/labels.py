@@ -12,10 +12,10 @@ from grounded_sam2.tracking.tracks import Track
 __all__ = ["carried", "detected"]
 
 
-def detected(track: Track, sight: Sight, thing: Sighting, config: Config) -> tuple[Label, ...]:
+def detected(track: Track, sight: Sight, thing: Sighting, config: Config) -> Label | None:
     """The label on a frame where the detector found it: the tracker's mask, the detector's box.
 
-    None where the mask is worse than `SegmenterConfig.min_mask_quality`.
+    ``None`` where the mask is worse than `SegmenterConfig.min_mask_quality`.
     """
     label = replace(
         thing.label,
@@ -27,13 +27,13 @@ def detected(track: Track, sight: Sight, thing: Sighting, config: Config) -> tup
     )
     if config.cleanup.boxes_from_masks:
         label = replace(label, box_xyxy=sight.box_xyxy)
-    return _if_good((label,), sight, config)
+    return _if_good(label, sight, config)
 
 
-def carried(track: Track, sight: Sight, origin: TrackOrigin, config: Config) -> tuple[Label, ...]:
+def carried(track: Track, sight: Sight, origin: TrackOrigin, config: Config) -> Label | None:
     """The label on another frame: the confidence is that of the detection it was carried from.
 
-    None where the mask is worse than `SegmenterConfig.min_mask_quality`.
+    ``None`` where the mask is worse than `SegmenterConfig.min_mask_quality`.
     """
     label = Label(
         class_name=track.class_name,
@@ -45,8 +45,8 @@ def carried(track: Track, sight: Sight, origin: TrackOrigin, config: Config) -> 
         track_id=track.identity,
         track_origin=origin,
     )
-    return _if_good((label,), sight, config)
+    return _if_good(label, sight, config)
 
 
-def _if_good(labels: tuple[Label, ...], sight: Sight, config: Config) -> tuple[Label, ...]:
-    return labels if sight.quality >= config.segmenter.min_mask_quality else ()
+def _if_good(label: Label, sight: Sight, config: Config) -> Label | None:
+    return label if sight.quality >= config.segmenter.min_mask_quality else None

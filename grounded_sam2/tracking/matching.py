@@ -76,10 +76,10 @@ def match(
     known: dict[int, int] = {}
     if here:
         # A limit may be 0; things that do not touch are never one
-        excess = np.where((overlap >= limits) & (overlap > 0), overlap, -1.0)
+        enough = np.where((overlap >= limits) & (overlap > 0), overlap, -1.0)
         for place in left.things.copy():
-            nearest = int(np.argmax(excess[place]))
-            if excess[place, nearest] >= 0:
+            nearest = int(np.argmax(enough[place]))
+            if enough[place, nearest] >= 0:
                 known[place] = here[nearest].number
                 left.things.remove(place)
     return Matches(same, drifted, returned, known, tuple(left.things))
