@@ -83,6 +83,8 @@ def print_track_result(result: TrackResult) -> None:
     say(f"store: {result.folder / LabelStore.FILE_NAME}")
     for path in result.annotated:
         say(f"annotated video: {path}")
+    for name, reason in result.not_drawn.items():
+        say(f"video {name} was not drawn: {reason}")
     for summary in result.exports.values():
         print_export(summary)
 

@@ -26,7 +26,8 @@ def track(
         list[str],
         typer.Argument(
             metavar="VIDEOS",
-            help="A video file, a folder of frames, a folder of videos, an address; or several.",
+            help="A video file, a folder of frames, a folder of videos, an address, a camera's "
+            "number; or several.",
         ),
     ],
     ontology: OntologyOption = None,
@@ -43,9 +44,9 @@ def track(
         Path | None,
         typer.Option(
             "--video",
-            metavar="FILE",
-            help="Also write the video with its labels drawn in (.mp4, .webm …); for several "
-            "videos a folder.",
+            metavar="PLACE",
+            help="Also write videos with their labels drawn in: a file (.mp4, .webm …), or a "
+            "folder for any number of them.",
         ),
     ] = None,
     formats: FormatOption = None,
@@ -83,7 +84,8 @@ def track(
 
     The detector looks at some frames, the tracker carries what it finds to all others. Memory does
     not grow with the length of a video. Stopped with Ctrl-C or by a power cut, the same command
-    continues; when all is done, it does nothing. Datasets are written with `grounded-sam2 export`.
+    continues; what is labeled is not labeled again. Datasets are written with
+    `grounded-sam2 export`.
 
     \b
     Example:
@@ -92,18 +94,22 @@ def track(
     """
     from grounded_sam2.cli.progress import VideoProgressBar
     from grounded_sam2.cli.run_tables import print_track_result
-    from grounded_sam2.errors import SourceError
+    from grounded_sam2.errors import SourceError, VideoError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.lists import is_address
 
-    for given in videos:
-        if not (is_address(given) or os.path.lexists(given)):
-            raise typer.BadParameter(f"'{given}' does not exist", param_hint="VIDEOS")
+    given: list[str | int] = [
+        int(video) if video.isdecimal() and not os.path.lexists(video) else video
+        for video in videos
+    ]
+    for video in given:
+        if isinstance(video, str) and not (is_address(video) or os.path.lexists(video)):
+            raise typer.BadParameter(f"'{video}' does not exist", param_hint="VIDEOS")
     names = chosen_formats(formats) if formats else []
     model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     with VideoProgressBar() as bar:
         result = model.label_videos(
-            videos[0] if len(videos) == 1 else videos,
+            given[0] if len(given) == 1 else given,
             out,
             formats=names,
             annotated=annotated,
@@ -118,3 +124,8 @@ def track(
     print_track_result(result)
     if len(result.run.failed) == len(result.run.videos):
         raise SourceError("not one video could be labeled; the reasons are above")
+    if result.not_drawn:
+        raise VideoError(
+            f"{len(result.not_drawn)} videos were labeled and could not be drawn; the reasons are "
+            "above"
+        )
