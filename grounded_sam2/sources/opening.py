@@ -92,7 +92,9 @@ def labeled_beside(given: str | os.PathLike[str] | Sequence[str | os.PathLike[st
     if isinstance(given, (str, os.PathLike)):
         text = os.fspath(given)
     else:
-        text = os.fspath(Path(given[0]).parent) if len(given) else ""
+        first = os.fspath(given[0]) if len(given) else ""
+        text = re.split("[?#]", first)[0].rpartition("/")[0] if is_address(first) else ""
+        text = text or os.fspath(Path(first).parent)
     if is_address(text):
         parts = re.split(r"[/:]+", re.split(r"[*?\[]", public_address(text))[0])
         names = [part for part in parts if part]

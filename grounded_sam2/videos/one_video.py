@@ -23,7 +23,6 @@ __all__ = ["UnreadableStateError", "VideoWork"]
 
 _MOST_FRAMES = 1000
 """In a batch: their labels are in memory until it is written."""
-_DECODED_AHEAD = 4
 
 
 class UnreadableStateError(StoreError):
@@ -98,7 +97,7 @@ class VideoWork:
             if progress is not None and len(batch.frames) > before:
                 progress.advance(len(batch.frames) - before)
 
-        with closing(prefetched(_read(source, start), _DECODED_AHEAD)) as readings:
+        with closing(prefetched(_read(source, start))) as readings:
             for reading in readings:
                 give(clip.feed(reading.frame))
                 batch.broken, batch.told = reading.broken, reading.told

@@ -344,3 +344,9 @@ def test_a_zoo_of_names(here: Path, given: str) -> None:
 )
 def test_labels_go_beside_what_was_given(here: Path, given: Any, expected: str) -> None:
     assert labeled_beside(given).absolute() == here / expected
+
+
+def test_labels_of_several_addresses_go_into_the_working_directory() -> None:
+    given = ["https://me:secret@h/a/x.mp4?key=b/c", "https://h/a/y.mp4"]
+    assert labeled_beside(given) == Path("a_labeled")
+    assert labeled_beside(["https://h/x.mp4", "https://h/y.mp4"]) == Path("h_labeled")
