@@ -210,6 +210,10 @@ class TrackingConfig(CheckedSection):
     drift_iou: Fraction = 0.2
     """A detection and a track of one class that agree less than `match_iou` but so far are the same
     thing as well, and the track has drifted. Masks of neighbours overlap less."""
+    correct_iou: Fraction = 0.75
+    """A track that agrees with a sure detection less than this is asked again with its box, and
+    corrected if that agrees better: its mask has begun to spill over a neighbour, or to fray. Masks
+    of one thing, from a box and from memory, agree more."""
     sure_confidence: Fraction = 0.5
     """From here on a detection is believed alone: it starts a track that needs no second one, and
     corrects a track that has drifted or whose mask is doubtful."""

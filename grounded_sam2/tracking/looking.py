@@ -1,9 +1,9 @@
 """A frame that the detector looks at: what it says of the tracks, and what is new.
 
 The tracker's mask of a thing stays, because it knows the thing from many frames and the box only
-from this one. It is asked again with the box where the detector is sure and the mask has drifted
-or is doubtful, and where a thing is back that the tracker has lost; what it then says is taken if
-it agrees better with the mask that the box alone gives.
+from this one. It is asked again with the box where the detector is sure and the mask agrees too
+little or is doubtful, and where a thing is back that the tracker has lost; what it then says is
+taken if it agrees better with the mask that the box alone gives.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def look(
         for pairs in (matches.same, matches.drifted)
         for place, number in pairs.items()
         if is_sure(found.things[place].label.confidence, config.tracking)
-        and (place in matches.drifted or seen[number].quality < config.tracking.low_quality)
+        and _is_doubtful(seen[number], found.things[place], config.tracking)
     ]
     asked = {n: found.things[p] for p, n in [*doubtful, *matches.returned.items()]}
     again, corrected = _asked_again(asked, seen, state, now)
@@ -172,6 +172,14 @@ def _fates(
             if after.misses < options.max_misses:
                 going_on.append(after)
     return going_on, mistaken
+
+
+def _is_doubtful(sight: Sight, thing: Sighting, options: TrackingConfig) -> bool:
+    """Whether the mask of a track should be compared with what its detection's box asks for."""
+    if sight.quality < options.low_quality:
+        return True
+    agreement = float(rle.iou([thing.sight.mask], [sight.mask])[0, 0])
+    return agreement < max(options.correct_iou, options.match_iou)
 
 
 def _asked_again(
