@@ -10,6 +10,7 @@ first with objects, since many videos begin with the same black.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -113,13 +114,13 @@ def look_at(
     videos = tuple(store.videos(run_id))
     numbers: dict[str | None, int] = {v.record.name: number for number, v in enumerate(videos)}
     item_ids: list[str] = []
-    video_ids: list[int] = []
-    frame_indices: list[int] = []
-    times: list[float] = []
-    split_ids: list[int] = []
-    contents: list[int] = []
-    lots: list[int] = []
-    measured: list[Objects] = [np.zeros(0, OBJECT)]
+    video_ids = array("i")
+    frame_indices = array("q")
+    times = array("d")
+    split_ids = array("i")
+    contents = array("Q")
+    lots = array("Q")
+    measured = bytearray()  # grows in place: rows joined at the end would be there twice
     impressions: list[Impression] = []
     seen: list[int] = []
     unreadable: Counter[str] = Counter()
@@ -154,14 +155,14 @@ def look_at(
             split_ids.append(splits.index(split))
             contents.append(0 if item.content_hash is None else _number(item.content))
             lots.append(_number(f"{options.seed} sample {item.content}"))
-            measured.append(measure(labels, number, class_ids))
+            measured += measure(labels, number, class_ids).tobytes()
             if isinstance(seen_as, Unreadable):
                 unreadable[seen_as.reason] += 1
             elif seen_as is not None:
                 impressions.append(seen_as)
                 seen.append(number)
             advance()
-    objects = np.concatenate(measured)
+    objects = np.frombuffer(measured, OBJECT)
     object_counts = np.bincount(objects["picture"], minlength=len(item_ids))
     return Survey(
         classes=tuple(classes),
