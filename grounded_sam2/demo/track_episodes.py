@@ -1,7 +1,7 @@
 """Short stories to learn tracking from: a few frames of some clips, and where some objects are.
 
 Most of the time everything is in plain view, and there is little to learn from it. Stories in which
-an object disappears are looked for, and objects that do are preferred. Few come back soon enough,
+objects come or go are looked for, and objects that do are preferred. Few come back soon enough,
 so some episodes are interrupted by frames of another clip and go on elsewhere in their own.
 
 An episode begins with the frame that shows the objects and goes on forwards or backwards, slowly
@@ -39,7 +39,9 @@ LOST = 0.35
 """Share of episodes in which the tracker is told for some frames, rightly or wrongly, that nothing
 was found: it must find lost objects again when nothing recent tells of them."""
 LOST_FRAMES = 3, 9
-SMALLEST_PROMPT = 0.002
+ENTERING = 0.4
+"""An object that shows less than this share of what it shows later is only coming into view."""
+SMALLEST_PROMPT = 0.001
 """Share of the picture that an object must show of itself to be prompted."""
 
 
@@ -117,7 +119,7 @@ class EpisodeSampler:
     def _story(
         self, rng: np.random.Generator, frames: int, breaks: list[int]
     ) -> tuple[int, NDArray[np.int64], list[int]]:
-        """A clip, frames of it, and the objects on the first, those that disappear before others.
+        """A clip, frames of it, and the objects on the first, those that come or go before others.
 
         There is at least one.
         """
@@ -133,10 +135,11 @@ class EpisodeSampler:
             known = np.flatnonzero(areas[0] >= SMALLEST_PROMPT)
             if not len(known):
                 continue
-            hidden = (areas[1:, known] == 0).sum(0)
-            events = int((hidden > 0).sum())
+            hides = (areas[1:, known] == 0).any(0)
+            enters = areas[0, known] < ENTERING * areas[1:, known].max(0)
+            events = int(hides.sum() + enters.sum())
             if best is None or events > best[0]:
-                order = np.lexsort((rng.random(len(known)), hidden == 0))
+                order = np.lexsort((rng.random(len(known)), ~(hides | enters)))
                 best = events, clip, index, known[order].tolist()
         return best[1:]
 

@@ -30,7 +30,8 @@ from grounded_sam2.demo.track_agreement import Masks
 from grounded_sam2.demo.track_scores import ClipScore, TrackScores, score_clip, summarise
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import TrackPrompt
-from grounded_sam2.models.sam2.tracker import Sam2Tracker, TrackAnswers
+from grounded_sam2.models.sam2.track_answers import TrackAnswers
+from grounded_sam2.models.sam2.tracker import Sam2Tracker
 from grounded_sam2.pipeline import GroundedSAM2
 from grounded_sam2.results import Image
 

@@ -109,7 +109,7 @@ def train_stage(model: Sam2VideoModel, pool: ClipPool, stage: Stage, out: Path) 
         gently_share=DECODER_SHARE,
         warm_up=stage.warm_up,
         mean_decay=MEAN_DECAY,
-        save_every=100,
+        save_every=50,
     )
     sampler = EpisodeSampler(pool, processor, stage.size)
     unroll = Unroll(model)
