@@ -102,14 +102,13 @@ class MemoryModules:
         Returns:
             ``(n, L, C)``: features in which the mask decoder finds the object without a prompt.
         """
-        keys, values, tail = self._remembered(memories)
+        keys, values, turns = self._remembered(memories)
         current = cells.to(self.dtype) + 0.1 * self._picture_positions.to(self.dtype)
         for layer in self._attention.layers:
-            current = current + self._look(
-                layer.self_attn, *(layer.layer_norm1(current),) * 3, tail=0
-            )
+            own = layer.layer_norm1(current)
+            current = current + self._look(layer.self_attn, own, own, own, self._turns)
             query = layer.layer_norm2(current)
-            current = current + self._look(layer.cross_attn_image, query, keys, values, tail=tail)
+            current = current + self._look(layer.cross_attn_image, query, keys, values, turns)
             hidden = layer.activation(layer.linear1(layer.layer_norm3(current)))
             current = current + layer.linear2(hidden)
         conditioned: Tensor = self._attention.layer_norm(current)
@@ -160,8 +159,9 @@ class MemoryModules:
         nothing = self._model.no_object_pointer.to(pointers.dtype)
         return torch.where(present[:, None], pointers, nothing)
 
-    def _remembered(self, memories: Memories) -> tuple[Tensor, Tensor, int]:
-        """Keys and values ``(n, K, M)``, and how many of the last have no place in the picture."""
+    def _remembered(self, memories: Memories) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values ``(n, K, M)``, and how each of them is turned ``(K, d / 2)``: pointers,
+        which have no place in the picture, not at all."""
         count, number, channels = memories.pointers.shape
         splits = max(1, channels // memories.maps.shape[-1])
         pointers = memories.pointers.reshape(count, number * splits, -1).to(self.dtype)
@@ -172,7 +172,10 @@ class MemoryModules:
         placed = maps + self._map_positions.to(self.dtype) + times
         named = pointers + self._pointer_positions(memories).repeat_interleave(splits, dim=1)
         keys = torch.cat((placed.flatten(1, 2), named), dim=1)
-        return keys, torch.cat((maps.flatten(1, 2), pointers), dim=1), number * splits
+        values = torch.cat((maps.flatten(1, 2), pointers), dim=1)
+        unturned = self._turns.new_ones(number * splits, self._turns.shape[1])
+        turns = torch.cat((self._turns.repeat(maps.shape[1], 1), unturned))
+        return keys, values, turns
 
     def _pointer_positions(self, memories: Memories) -> Tensor:
         """``(n, p, M)``."""
@@ -185,9 +188,9 @@ class MemoryModules:
         return positions
 
     def _look(
-        self, attention: Any, queries: Tensor, keys: Tensor, values: Tensor, *, tail: int
+        self, attention: Any, queries: Tensor, keys: Tensor, values: Tensor, turns: Tensor
     ) -> Tensor:
-        """Attention between places that are told by turning; the last `tail` keys have none."""
+        """Attention between places that are told by turning: ``(n, l, C)``."""
         count = max(len(queries), len(keys))
         # (n, l, h·d) → (n, h, l, d)
         q, k, v = (
@@ -198,21 +201,17 @@ class MemoryModules:
                 (attention.v_proj, values),
             )
         )
-        q = self._turned(q).expand(count, -1, -1, -1)
-        placed = k.shape[2] - tail
-        turned = self._turned(k[:, :, :placed])
-        k = torch.cat((turned, k[:, :, placed:]), dim=2) if tail else turned
-        mixed = F.scaled_dot_product_attention(
-            q, k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1), scale=attention.scaling
-        )
+        q, k = _turned(q, self._turns), _turned(k, turns)
+        q, k, v = (part.expand(count, -1, -1, -1) for part in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling)
         looked: Tensor = attention.o_proj(mixed.transpose(1, 2).flatten(2))
         return looked
 
-    def _turned(self, vectors: Tensor) -> Tensor:
-        """Turn ``(n, h, k·L, d)`` by the place of each in its picture, in float32."""
-        pairs = torch.view_as_complex(vectors.float().unflatten(3, (-1, 2)).contiguous())
-        pictures = pairs.unflatten(2, (-1, self.grid**2)) * self._turns
-        return torch.view_as_real(pictures).flatten(4).flatten(2, 3).to(vectors.dtype)
+
+def _turned(vectors: Tensor, turns: Tensor) -> Tensor:
+    """Turn ``(n, h, l, d)`` by ``(l, d / 2)``, in float32: each pair of channels is a number."""
+    pairs = torch.view_as_complex(vectors.float().unflatten(3, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * turns).flatten(3).to(vectors.dtype)
 
 
 def resized(values: Tensor, side: int) -> Tensor:
