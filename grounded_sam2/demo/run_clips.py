@@ -98,7 +98,9 @@ def run_clip_demo(
     with LabelStore.open(folder) as store:
         scores = [
             region_and_border(
-                [frame.masks for frame in clip], list(_found(store, file.stem)), match=True
+                [frame.masks for frame in clip],
+                list(_found(store, file.stem, clip.size_hw)),
+                match=True,
             )
             for clip, file in zip(made, files, strict=True)
         ]
@@ -137,11 +139,12 @@ def _write(clip: Clip, folder: Path, index: int) -> Path:
     return path
 
 
-def _found(store: LabelStore, name: str) -> Iterator[Masks]:
-    """What was found in each frame, by track."""
+def _found(store: LabelStore, name: str, size_hw: tuple[int, int]) -> Iterator[Masks]:
+    """What was found in each frame, by track; without the row or column that makes a side even."""
+    height, width = size_hw
     for _, labels in store.frames(store.run().id, name):
         yield {
-            label.track_id: label.mask.decode()
+            label.track_id: label.mask.decode()[:height, :width]
             for label in labels.objects
             if label.track_id is not None and label.mask is not None
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import PIL.Image
 import pytest
 
@@ -10,6 +11,8 @@ from grounded_sam2.demo import run_clips
 from grounded_sam2.demo.clips import Clip, make_clips
 from grounded_sam2.demo.run_clips import run_clip_demo
 from grounded_sam2.errors import ExportError
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import FakeDetector, FakeTracker
 
@@ -17,7 +20,7 @@ from grounded_sam2.testing import FakeDetector, FakeTracker
 def the_truth(clips: list[Clip], offset: int):
     """Stands in for reading the store: what is in each frame, under other numbers."""
 
-    def found(store: LabelStore, name: str):
+    def found(store: LabelStore, name: str, size_hw: tuple[int, int]):
         for frame in clips[int(name.removeprefix("clip-"))]:
             yield {offset - number: mask for number, mask in frame.masks.items()}
 
@@ -38,6 +41,20 @@ def test_the_truth_scores_perfectly(model, tmp_path, monkeypatch):
         {i for frame in clip for i, mask in frame.masks.items() if mask.any()} for clip in clips
     ]
     assert result.objects == sum(map(len, seen))
+
+
+def test_an_odd_side_is_scored_without_the_row_that_makes_it_even(model, tmp_path):
+    (clip,) = make_clips(1, 1, 4)
+    assert clip.size_hw[0] % 2 == 1
+    result = run_clip_demo(tmp_path / "demo", clips=1, frames=4, seed=1, model=model)
+    [video] = result.tracks.run.videos
+    whole = encode(np.ones((1, clip.size_hw[0] + 1, clip.size_hw[1]), np.bool_))[0]
+    label = Label("star", "a star", (0, 0, 9, 9), whole, None, None, track_id=1)
+    labels = Labels(whole.size_hw, (label,))
+    with LabelStore.create(tmp_path / "demo") as store:
+        store.write_frames(result.tracks.run.run_id, video.name, [TrackedFrame(0, 0.0, labels)])
+        found = next(run_clips._found(store, video.name, clip.size_hw))
+    assert found[1].shape == clip.size_hw
 
 
 def test_what_it_leaves(model, tmp_path):
