@@ -197,6 +197,8 @@ def label_source(
     )
     counts = _Counts()
     with (
+        # However it ends: who waits for room that nobody will give back would wait for ever.
+        closing(budget),
         Stages[list[Opening], list[Settled]](
             {
                 "models": lambda batch: ask(batch, asking, budget, occupancy),

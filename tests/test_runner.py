@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -677,3 +678,36 @@ def test_a_killed_run_continues_to_the_same_bytes(images, tmp_path):
     whole = export_all(tmp_path / "whole")
     assert export_all(tmp_path / "killed") == whole
     assert len(whole) > 20
+
+
+def test_a_run_that_fails_when_all_is_under_way_leaves_nobody_waiting(tmp_path):
+    """Threads that waited for room for ever would keep the interpreter from ending."""
+    for number in range(6):
+        write_picture(tmp_path / "images" / f"{number}.png", number, (700, 700))
+    all_under_way = threading.Event()
+
+    class Source(FolderSource):
+        looked_through = 0
+
+        def __iter__(self):
+            yield from super().__iter__()
+            type(self).looked_through += 1
+            if self.looked_through == 2:  # the first time, for their names
+                all_under_way.set()
+
+    class Failing(FakeDetector):
+        def detect(self, images, captions):
+            assert all_under_way.wait(30)
+            raise CheckpointError("weights are gone")
+
+    config = Config().with_options(
+        {"runtime.batch_size": 1, "runtime.prefetch": 8, "runtime.decoded_megabytes": 1}
+    )
+    before = set(threading.enumerate())
+    source = Source(tmp_path / "images")
+    with LabelStore.create(tmp_path / "labeled") as store, pytest.raises(CheckpointError):
+        label_source(source, store, Failing(), FakeSegmenter(), ONTOLOGY, config)
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in left)
