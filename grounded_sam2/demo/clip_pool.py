@@ -1,4 +1,8 @@
-"""A pool of painted clips on disk, so that training to track spends its time on learning."""
+"""A pool of painted clips on disk, so that training to track spends its time on learning.
+
+What is hard to follow is rare: some of the clips are crowded with things of one or two colours,
+which hide each other and must be told apart where they meet.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.demo.clips import make_clip
+from grounded_sam2.demo.clips import Clip, make_clip
 from grounded_sam2.demo.pool import TRAINING_SEED
+from grounded_sam2.demo.scenes import SHAPES
 
-__all__ = ["ClipPool", "build_clip_pool"]
+__all__ = ["ClipPool", "build_clip_pool", "training_clip"]
 
+CROWDED_EVERY = 3
+"""One clip of so many is crowded."""
+CROWD = 6, 8
+"""Fewest and most objects of a crowded clip."""
 _SIDE = 256
 _FILES = ("pictures", "instances")
 
@@ -61,10 +70,19 @@ def build_clip_pool(folder: Path, count: int, frames: int, processes: int = 2) -
         file.flush()
 
 
+def training_clip(seed: int, frames: int) -> Clip:
+    """The clip of a seed, as a pool holds it."""
+    if seed % CROWDED_EVERY:
+        return make_clip(seed, frames)
+    rng = np.random.default_rng([seed, 0xC40D])
+    objects, colours = int(rng.integers(CROWD[0], CROWD[1] + 1)), int(rng.integers(1, 3))
+    return make_clip(seed, frames, objects=min(objects, colours * len(SHAPES)), colours=colours)
+
+
 def _row(frames: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     pictures = np.empty((frames, _SIDE, _SIDE, 3), np.uint8)
     instances = np.empty((frames, _SIDE, _SIDE), np.uint8)
-    for frame in make_clip(seed, frames):
+    for frame in training_clip(seed, frames):
         numbers = np.zeros(frame.image.shape[:2], np.uint8)
         for number, mask in frame.masks.items():
             numbers[mask] = number

@@ -165,6 +165,7 @@ def make_clip(
     objects: int | None = None,
     *,
     twins: bool = False,
+    colours: int = len(COLOURS),
 ) -> Clip:
     """Make the clip of a seed.
 
@@ -176,11 +177,15 @@ def make_clip(
         objects: how many, at most 36 without twins; ``None`` lets the seed choose (3 to 6).
         twins: let objects share colour and shape. Without, no two do, so that their names tell
             them apart.
+        colours: that all the objects share; with fewer, at most six times as many objects.
     """
     rng = np.random.default_rng([seed, 0xC11B])
     size_hw = size_hw or random_size(rng)
     count = objects or int(rng.integers(3, 7))
-    kinds = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    names = list(COLOURS)
+    if colours < len(names):
+        names = [names[i] for i in rng.choice(len(names), colours, replace=False)]
+    kinds = [(colour, shape) for colour in names for shape in SHAPES]
     drawn = rng.choice(len(kinds), count, replace=twins)
     if twins and count > 1:
         drawn[1] = drawn[0]

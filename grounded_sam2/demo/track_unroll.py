@@ -86,6 +86,7 @@ class Unroll:
         by_mask: bool,
         first: Answer | None = None,
         lost: Collection[int] = (),
+        corrected: tuple[int, Tensor] | None = None,
     ) -> Iterator[Answer | None]:
         """Follow objects from the first frame, and answer for each of the others.
 
@@ -96,7 +97,11 @@ class Unroll:
             by_mask: show them by these masks; else by ``first``, the answer to other prompts.
             first: the answer on the first frame.
             lost: steps at which nothing is looked for and nothing found; the answer is ``None``.
+            corrected: a step on which boxes ``(n, 1, 4)`` show where the objects are. It is
+                remembered as the first frame is.
         """
+        at, boxes = corrected or (0, None)
+        examples = [0]
         frames = iter(frames)
         features = next(frames)
         count = len(first_masks)
@@ -120,11 +125,14 @@ class Unroll:
                 maps.append(self._encode(features, nowhere, ~prompted, ~prompted))
                 pointers.append(self.model.no_object_pointer.expand(count, -1))
                 continue
-            since = range(1, step)  # distances of the tracked frames
-            map_distances = [0, *(d for d in reversed(since) if d <= near)]
-            pointer_distances = [times[step], *(d for d in since if d <= far)]
-            kept = [maps[0], *(maps[step - d] for d in map_distances[1:])]
-            named = [pointers[0], *(pointers[step - d] for d in pointer_distances[1:])]
+            since = [d for d in range(1, step) if step - d not in examples]  # of tracked frames
+            recent = [d for d in reversed(since) if d <= near]
+            map_distances = [0] * len(examples) + recent
+            pointer_distances = [times[step] - times[each] for each in examples]
+            pointer_distances += [d for d in since if d <= far]
+            kept = [maps[each] for each in examples] + [maps[step - d] for d in recent]
+            named = [pointers[each] for each in examples]
+            named += [pointers[step - d] for d in since if d <= far]
             memories = Memories(
                 torch.stack(kept, 1),
                 torch.tensor(map_distances).expand(count, -1),
@@ -134,11 +142,15 @@ class Unroll:
             )
             with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
                 cells = self.memory.condition(features.cells, memories)
-            answer = self._decode(cells.float(), features, True)
+            is_example = boxes is not None and step == at
+            prompt = {"boxes": boxes} if is_example else {}
+            answer = self._decode(cells.float(), features, not is_example, **prompt)
             yield answer
             logits, pointer, present = self._chosen(answer)
-            maps.append(self._encode(features, logits, present, ~prompted))
+            maps.append(self._encode(features, logits, present, prompted == is_example))
             pointers.append(pointer)
+            if is_example:
+                examples.append(step)
 
     def _encode(
         self, features: Features, logits: Tensor, present: Tensor, prompted: Tensor

@@ -46,6 +46,8 @@ MEAN_DECAY = 0.99
 """Steps are few and dear: the running mean is a short one."""
 BOX_JITTER = 0.04
 """Standard deviation of each side of a box prompt, as a share of the box."""
+CORRECTED = 0.3
+"""Share of episodes in which boxes show once more where the objects are."""
 _IMAGE_PARTS = ("vision_encoder", "prompt_encoder", "shared_image_embedding")
 _FROZEN = (*_IMAGE_PARTS, "no_memory_embedding", "mask_decoder.conv_s")
 """What the names of weights that stay begin with: pictures and prompts are seen as before."""
@@ -148,7 +150,15 @@ def episode_loss(
         yield first
         yield from features
 
-    answers = unroll.track(frames(), episode.times, episode.masks[0], by_mask, answer, episode.lost)
+    answers = unroll.track(
+        frames(),
+        episode.times,
+        episode.masks[0],
+        by_mask,
+        answer,
+        episode.lost,
+        _correction(rng, episode),
+    )
     results = [
         answer_loss(tracked, masks)
         for tracked, masks in zip(answers, episode.masks[1:], strict=True)
@@ -215,6 +225,20 @@ def _mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         union = (guess | truth).sum((2, 3)).clamp(min=1)
         iou = (guess & truth).sum((2, 3)) / union
     return inside + outside + dice, iou
+
+
+def _correction(rng: np.random.Generator, episode: Episode) -> tuple[int, Tensor] | None:
+    """A step on which a detector shows where all the objects are, on some of the episodes."""
+    all_seen = episode.masks.flatten(2).any(2).all(1)
+    steps = [
+        step
+        for step in range(1, len(episode.masks) - 1)
+        if all_seen[step] and step not in episode.lost
+    ]
+    if not steps or rng.random() >= CORRECTED:
+        return None
+    step = int(rng.choice(steps))
+    return step, _boxes(rng, episode.masks[step])[:, None]
 
 
 def _seen(unroll: Unroll, episode: Episode) -> Iterator[Features]:

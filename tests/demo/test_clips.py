@@ -104,6 +104,14 @@ def test_twins_share_their_name():
     assert len(set(names)) < 5
 
 
+def test_few_colours_are_shared():
+    things = make_clip(3, objects=7, colours=2).objects
+    assert len({thing.colour for thing in things}) == 2
+    assert len({thing.name for thing in things}) == 7
+    chosen = {thing.colour for seed in range(20) for thing in make_clip(seed, colours=1).objects}
+    assert len(chosen) > 2, "not always the same ones"
+
+
 def test_everything_happens_sometimes():
     """Objects enter late, leave, come back, and hide each other."""
     seen = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from grounded_sam2.demo import track_episodes
-from grounded_sam2.demo.clip_pool import ClipPool, build_clip_pool
+from grounded_sam2.demo.clip_pool import CROWD, ClipPool, build_clip_pool, training_clip
 from grounded_sam2.demo.segmenter import build_model, build_processor
 from grounded_sam2.demo.track_episodes import SMALLEST_PROMPT, Episode, EpisodeSampler
 from grounded_sam2.demo.track_unroll import Unroll
@@ -54,6 +54,16 @@ def test_a_pool_holds_clips(pool):
     assert pool.pictures.shape == (3, 9, 256, 256, 3)
     assert pool.instances.shape == (3, 9, 256, 256)
     assert all(clip[0].max() >= 1 for clip in pool.instances)
+
+
+def test_one_of_three_clips_of_a_pool_is_crowded():
+    clips = [training_clip(seed, frames=2) for seed in range(30)]
+    crowded = [
+        clip
+        for clip in clips
+        if len(clip.objects) >= CROWD[0] and len({thing.colour for thing in clip.objects}) <= 2
+    ]
+    assert len(crowded) == 10
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -156,8 +166,9 @@ def test_the_same_draw_twice(pool):
     assert torch.equal(first.masks, second.masks)
 
 
+@pytest.mark.parametrize("corrected", [None, 4], ids=["once", "corrected"])
 @pytest.mark.parametrize("by_mask", [True, False], ids=["masks", "boxes"])
-def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask):
+def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask, corrected):
     """Same frames, same prompts, same answers."""
     model.eval()
     sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
@@ -170,7 +181,16 @@ def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask):
     boxes = torch.tensor([[10.0, 12.0, 40.0, 44.0], [20.0, 5.0, 60.0, 30.0]])
     with torch.no_grad():
         first = None if by_mask else unroll.ask(features[0], multimask=False, boxes=boxes[:, None])
-        ours = list(unroll.track(features, episode.times, episode.masks[0], by_mask, first))
+        ours = list(
+            unroll.track(
+                features,
+                episode.times,
+                episode.masks[0],
+                by_mask,
+                first,
+                corrected=None if corrected is None else (corrected, boxes.flip(0)[:, None]),
+            )
+        )
 
     tracker = Sam2Tracker(model, _Given(build_processor().image_processor))
     state = tracker.empty()
@@ -186,6 +206,9 @@ def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask):
             answers = tracker.prompt(encoded, prompts)
         else:
             answers = tracker.propagate(encoded, state, frame)
+            if frame == corrected:
+                prompts = {row + 1: TrackPrompt(box_xyxy=boxes[1 - row].numpy()) for row in (0, 1)}
+                answers = tracker.prompt(encoded, prompts, state, frame)
             answer = ours[frame - 1]
             best = answer.quality.argmax(1)
             torch.testing.assert_close(
