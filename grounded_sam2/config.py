@@ -214,6 +214,10 @@ class TrackingConfig(CheckedSection):
     """A track that agrees with a sure detection less than this is asked again with its box, and
     corrected if that agrees better: its mask has begun to spill over a neighbour, or to fray. Masks
     of one thing, from a box and from memory, agree more."""
+    exclusive: Literal["none", "class", "all"] = "class"
+    """Which tracks share no pixel: what two masks claim is the surer one's, to be shown and to be
+    remembered. A mask that spills over a neighbour would otherwise follow both from then on.
+    ``class``: two things of a class, which are opaque; a helmet and its wearer may share theirs."""
     sure_confidence: Fraction = 0.5
     """From here on a detection is believed alone: it starts a track that needs no second one, and
     corrects a track that has drifted or whose mask is doubtful."""

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import PromptError
+from grounded_sam2.geometry.masks import without_overlaps
 from grounded_sam2.geometry.rle import Rle, bounding_boxes, encode
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
@@ -183,6 +184,39 @@ class FakeAnswers:
             self.score[places],
             tuple(self.found[place] for place in places),
             tuple(self.colors[place] for place in places),
+        )
+
+    def exclusive(
+        self, groups: Sequence[Collection[int]], yielding: Collection[int] = ()
+    ) -> FakeAnswers:
+        """See `grounded_sam2.models.protocols.Answers`. The first of those that are not yielding
+        keeps what others claim too; who is left with nothing is absent."""
+        found = list(self.found)
+        for group in groups:
+            rows = [row for row, each in enumerate(self.ids) if each in group]
+            rows.sort(key=lambda row: self.ids[row] in yielding)
+            parted = without_overlaps([self.found[row] for row in rows])
+            for row, mask in zip(rows, parted, strict=True):
+                found[row] = mask
+        emptied = [
+            number
+            for number, before, after in zip(self.ids, self.found, found, strict=True)
+            if before.area and not after.area
+        ]
+        return replace(self, found=tuple(found)).absent(emptied)
+
+    def absent(self, ids: Collection[int]) -> FakeAnswers:
+        """See `grounded_sam2.models.protocols.Answers`."""
+        gone = np.array([each in ids for each in self.ids], np.bool_)
+        nothing = [encode(np.zeros((1, *mask.size_hw), np.bool_))[0] for mask in self.found]
+        return replace(
+            self,
+            quality=np.where(gone, 0, self.quality).astype(np.float32),
+            score=np.where(gone, -5, self.score).astype(np.float32),
+            found=tuple(
+                empty if is_gone else mask
+                for mask, empty, is_gone in zip(self.found, nothing, gone.tolist(), strict=True)
+            ),
         )
 
     @classmethod

@@ -202,6 +202,17 @@ class Answers(Protocol):
         """The answers about these objects, in the order they have here."""
         ...
 
+    def exclusive(
+        self: _Self, groups: Sequence[Collection[int]], yielding: Collection[int] = ()
+    ) -> _Self:
+        """The same where objects of a group share no pixel. No id is in two groups; those that
+        are yielding leave to the others whatever those claim."""
+        ...
+
+    def absent(self: _Self, ids: Collection[int]) -> _Self:
+        """The same, but these objects are not there."""
+        ...
+
     @classmethod
     def joined(cls: type[_Self], parts: Sequence[_Self]) -> _Self:
         """Answers about different objects on one frame as one; at least one part."""

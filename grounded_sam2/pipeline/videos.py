@@ -144,7 +144,8 @@ class VideoLabeling(ABC):
         )
         with closing(prefetched(source.frames())) as frames:
             if prompts is not None:
-                tracked = follow_prompts(frames, self.tracker, prompts)
+                one_each = self.config.tracking.exclusive == "all"
+                tracked = follow_prompts(frames, self.tracker, prompts, exclusive=one_each)
                 classes = ["object"]
             else:
                 models = ModelsWhenNeeded(self)

@@ -26,7 +26,7 @@ from grounded_sam2.tracking.window import Waiting
 
 __all__ = ["Checkpoint"]
 
-_MAGIC = b"GS2TRK01"
+_MAGIC = b"GS2TRK02"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

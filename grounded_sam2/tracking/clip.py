@@ -22,7 +22,7 @@ from grounded_sam2.tracking import cuts
 from grounded_sam2.tracking.backwards import follow_back
 from grounded_sam2.tracking.checkpoints import Checkpoint
 from grounded_sam2.tracking.labels import carried, detected
-from grounded_sam2.tracking.looking import Look, look
+from grounded_sam2.tracking.looking import Look, apart, look
 from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import find, sights
 from grounded_sam2.tracking.window import Waiting, Window, finished
@@ -185,9 +185,10 @@ class ClipTracker:
     def _track(self, now: Now) -> Look:
         """Find all tracks on a frame, and new ones where the detector is to look."""
         tracks = self._tracks
-        if now.begins_scene:  # places mean nothing there
-            tracks = tuple(replace(track, place_xyxy=None) for track in tracks)
-        answers: Answers = self._tracker.propagate(now.encoded, self._state, now.position)
+        if now.begins_scene:
+            tracks = tuple(track.elsewhere() for track in tracks)
+        claimed: Answers = self._tracker.propagate(now.encoded, self._state, now.position)
+        answers = apart(claimed, tracks, self._config)
         seen = sights(answers)
         self._since_look += 1
         if not now.begins_scene and self._since_look < self._config.tracking.detect_every:
@@ -195,7 +196,7 @@ class ClipTracker:
         self._since_look = 0
         found = find(now, first_number=self._next_number)
         self._next_number += found.asked
-        looked = look(found, tracks, answers, seen, self._state, now)
+        looked = look(found, tracks, answers, seen, claimed, self._state, now)
         for track in looked.renamed:
             self._window.rename(track)
         if not looked.begun or now.begins_scene:

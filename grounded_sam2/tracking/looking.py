@@ -8,11 +8,13 @@ taken if it agrees better with the mask that the box alone gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from grounded_sam2.config import Config, TrackingConfig
 from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.masks import without_overlaps
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers, State
 from grounded_sam2.tracking.backwards import Past
 from grounded_sam2.tracking.matching import match
@@ -20,7 +22,7 @@ from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, Sighting, Sightings, sights
 from grounded_sam2.tracking.tracks import Track, is_sure
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "apart", "look"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +82,7 @@ def look(
     tracks: Sequence[Track],
     answers: Answers,
     seen: Mapping[int, Sight],
+    claimed: Answers,
     state: State,
     now: Now,
 ) -> Look:
@@ -90,45 +93,58 @@ def look(
         tracks: all that are being followed.
         answers: what the tracker says of them.
         seen: of these, those that are there, by number.
+        claimed: what the tracker says of them before they were kept `apart`.
         state: what the tracker remembers.
         now: the frame; the tracker is asked again where it must be corrected.
     """
     config = now.config
     matches = match(found.things, tracks, seen, config)
     sighted = {number: found.things[place] for place, number in matches.same.items()}
+    own = {
+        number: _own_mask(found.things[place], number, tracks, seen, config)
+        for pairs in (matches.same, matches.drifted, matches.returned)
+        for place, number in pairs.items()
+    }
     doubtful = [
         (place, number)
         for pairs in (matches.same, matches.drifted)
         for place, number in pairs.items()
         if is_sure(found.things[place].label.confidence, config.tracking)
-        and _is_doubtful(seen[number], found.things[place], config.tracking)
+        and _is_doubtful(seen[number], own[number], config.tracking)
     ]
     asked = {n: found.things[p] for p, n in [*doubtful, *matches.returned.items()]}
-    again, corrected = _asked_again(asked, seen, state, now)
+    again, corrected = _asked_again(asked, own, seen, state, now)
     sighted.update({number: asked[number] for number in corrected})
 
     places = set(matches.new)
     places.update(place for place, n in matches.returned.items() if n not in corrected)
     newcomers = [found.things[place] for place in sorted(places)]
     known = {n: found.things[p] for p, n in [*matches.known.items(), *matches.drifted.items()]}
+    wholes = sights(claimed) if claimed is not answers else seen
+    doubles = _doubles(tracks, sighted, {**wholes, **corrected}, config)
     going_on, mistaken = _fates(tracks, sighted, known, {**seen, **corrected}, config)
     classes = {track.number: track.class_name for track in tracks}
     renamed = [track for track in going_on if track.class_name != classes[track.number]]
-    sighted.update({track.number: known[track.number] for track in renamed})
+    sighted.update({t.number: known[t.number] for t in renamed if t.number not in sighted})
 
+    begun = [Track.begun(t.number, t.label, config.tracking) for t in newcomers]
     numbers = {thing.number for thing in newcomers}
     parts = [answers.only([each for each in answers.ids if each not in corrected])]
     if again is not None:
         parts.append(again.only(corrected))
     if found.answers is not None:
         parts.append(found.answers.only(numbers))
+    together: Answers = answers.joined(parts).absent(doubles)
+    together = apart(together, [*going_on, *begun], config, sighted)
+    after = sights(together)
+    sighted |= {thing.number: thing for thing in newcomers}
     return Look(
-        answers=answers.joined(parts),
-        seen={**seen, **corrected, **{thing.number: thing.sight for thing in newcomers}},
-        sighted={**sighted, **{thing.number: thing for thing in newcomers}},
-        prompted=frozenset({*corrected, *numbers}),
+        answers=together,
+        seen=after,
+        sighted={number: thing for number, thing in sighted.items() if number in after},
+        prompted=frozenset(after.keys() & {*corrected, *numbers}),
         going_on=tuple(going_on),
-        begun=tuple(Track.begun(t.number, t.label, config.tracking) for t in newcomers),
+        begun=tuple(track for track in begun if track.number in after),
         mistaken=tuple(mistaken),
         renamed=tuple(renamed),
     )
@@ -153,7 +169,6 @@ def _fates(
     options = config.tracking
     going_on: list[Track] = []
     mistaken: list[Track] = []
-    doubles = _doubles(tracks, sighted, seen, config)
     for track in tracks:
         number = track.number
         if number in sighted:
@@ -166,7 +181,7 @@ def _fates(
             mistaken.append(track)
         elif number not in seen:
             going_on.append(track)
-        elif number not in doubles:
+        else:
             is_doubtful = seen[number].quality < options.low_quality
             after = replace(track, misses=track.misses + 1 if is_doubtful else 0)
             if after.misses < options.max_misses:
@@ -174,16 +189,35 @@ def _fates(
     return going_on, mistaken
 
 
-def _is_doubtful(sight: Sight, thing: Sighting, options: TrackingConfig) -> bool:
+def _own_mask(
+    thing: Sighting,
+    number: int,
+    tracks: Sequence[Track],
+    seen: Mapping[int, Sight],
+    config: Config,
+) -> Rle:
+    """The mask of a detection without what other tracks cover that share no pixel with its own: a
+    box holds neighbours too, and its mask may spill over them."""
+    kind = next(_kind(track, config) for track in tracks if track.number == number)
+    others = [
+        seen[track.number].mask
+        for track in tracks
+        if track.number != number and track.number in seen and _kind(track, config) == kind
+    ]
+    return without_overlaps([*others, thing.sight.mask])[-1]
+
+
+def _is_doubtful(sight: Sight, expected: Rle, options: TrackingConfig) -> bool:
     """Whether the mask of a track should be compared with what its detection's box asks for."""
     if sight.quality < options.low_quality:
         return True
-    agreement = float(rle.iou([thing.sight.mask], [sight.mask])[0, 0])
+    agreement = float(rle.iou([expected], [sight.mask])[0, 0])
     return agreement < max(options.correct_iou, options.match_iou)
 
 
 def _asked_again(
     asked: Mapping[int, Sighting],
+    expected: Mapping[int, Rle],
     seen: Mapping[int, Sight],
     state: State,
     now: Now,
@@ -195,10 +229,9 @@ def _asked_again(
     answers: Answers = now.tracker.prompt(now.encoded, prompts, state, now.position)
     better: dict[int, Sight] = {}
     for number, sight in sights(answers).items():
-        alone = [asked[number].sight.mask]
-        agreement = float(rle.iou(alone, [sight.mask])[0, 0])
+        agreement = float(rle.iou([expected[number]], [sight.mask])[0, 0])
         if number in seen:
-            is_better = agreement > float(rle.iou(alone, [seen[number].mask])[0, 0])
+            is_better = agreement > float(rle.iou([expected[number]], [seen[number].mask])[0, 0])
         else:
             is_better = agreement >= now.config.tracking.match_iou
         if is_better:
@@ -225,3 +258,24 @@ def _doubles(
             for iou, other in zip(row, found, strict=True)
         )
     }
+
+
+def apart(
+    answers: Answers, tracks: Sequence[Track], config: Config, sighted: Collection[int] = ()
+) -> Answers:
+    """The answers about tracks where those that may not overlap do not.
+
+    A track that was gone comes back where no other is, unless the detector has ``sighted`` it.
+    """
+    groups: dict[str, list[int]] = {}
+    for track in tracks:
+        groups.setdefault(_kind(track, config), []).append(track.number)
+    gone = {track.number for track in tracks if track.gone and track.number not in sighted}
+    return answers.exclusive(list(groups.values()), gone)
+
+
+def _kind(track: Track, config: Config) -> str:
+    """Tracks of one kind share no pixel."""
+    return {"none": str(track.number), "class": track.class_name, "all": ""}[
+        config.tracking.exclusive
+    ]

@@ -5,7 +5,9 @@ whose worth has the highest sum (the Hungarian method):
 
 1. *same*: one class, and the masks agree.
 2. *drifted*: one class, and the masks agree a little.
-3. *returned*: one class, and the track was lost near where the detection is, at about its size.
+3. *returned*: one class, and the track was lost near where the detection is, which is not much
+   larger. Under `CleanupConfig.across_classes` then also another class: a sliver is easily taken
+   for something else.
 4. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
    Under `CleanupConfig.across_classes`, whatever class it is given.
 
@@ -29,7 +31,8 @@ from grounded_sam2.tracking.tracks import Track
 __all__ = ["Matches", "match"]
 
 _MOST_GROWTH = 4.0
-"""A thing that returns has not become larger or smaller than this, by area: twice as near."""
+"""A thing that returns is not larger than it ever was by more than this, by area: twice as near.
+It may be small, as it comes from behind something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ def match(
         lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
         nearness = _nearness(things, lost, options.revive_distance)
         returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
+        if config.cleanup.across_classes:
+            returned |= left.pair(lost, nearness, 0.0)
     limits = np.where(one_class, options.match_iou, np.inf)
     if config.cleanup.across_classes:
         limits = np.minimum(limits, config.cleanup.merge_iou)
@@ -118,15 +123,15 @@ def _nearness(
     things: Sequence[Sighting], lost: Sequence[Track], farthest: float
 ) -> NDArray[np.float64]:
     """``(n, m)``: 1 at the place where a track was lost, 0 as far away as it may return, in its
-    sizes, and for what is much larger or smaller."""
+    sizes, and for what is much larger."""
     found = np.array([thing.sight.box_xyxy for thing in things], np.float64).reshape(-1, 4)
     places = np.array([track.place_xyxy for track in lost], np.float64).reshape(-1, 4)
+    sizes = np.array([track.size for track in lost], np.float64)
     offset = _centres(found)[:, None] - _centres(places)[None]
-    areas, were = boxes.areas(found)[:, None], boxes.areas(places)[None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
-    reach = farthest * np.sqrt(were)
+    reach = farthest * sizes
     nearness = np.maximum(1 - distance / np.where(reach > 0, reach, np.inf), 0) * (reach > 0)
-    alike = np.maximum(areas, were) <= _MOST_GROWTH * np.minimum(areas, were)
+    alike = boxes.areas(found)[:, None] <= _MOST_GROWTH * sizes**2
     result: NDArray[np.float64] = nearness * alike
     return result
 

@@ -26,6 +26,7 @@ def follow_prompts(
     prompts: Mapping[int, Mapping[int, TrackPrompt]],
     *,
     names: Mapping[int, str] | None = None,
+    exclusive: bool = False,
 ) -> Iterator[TrackedFrame]:
     """Follow objects that are shown by boxes, points or masks.
 
@@ -34,6 +35,8 @@ def follow_prompts(
         tracker: follows them.
         prompts: what is shown, by `VideoFrame.index` and object. Ids of objects are positive.
         names: their classes; ``object`` for those without.
+        exclusive: no two share a pixel. What two claim is the one's that is shown on the frame,
+            else the surer one's.
 
     Yields:
         Every frame, with the objects that are seen in it by rising id. Where an object was shown,
@@ -59,6 +62,8 @@ def follow_prompts(
             parts.append(tracker.prompt(encoded, shown, state, position))
             left.discard(frame.index)
         answers = parts[0].joined([part for part in parts if part.ids] or parts[:1])
+        if exclusive:
+            answers = answers.exclusive([answers.ids], others.ids if shown else ())
         state = tracker.remember(encoded, state, position, answers, prompted=tuple(shown))
         seen = sights(answers)
         labels = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import sqrt
 
 from grounded_sam2.config import TrackingConfig
 from grounded_sam2.results import Label
@@ -36,6 +37,9 @@ class Track:
     """Frames in a row without a trace; 0 while it is there."""
     place_xyxy: Box | None = None
     """Where it was last, in this scene."""
+    size: float = 0.0
+    """Side of a square like its box at its largest, in this scene: what goes behind something or
+    out of the picture is a sliver when it is seen last."""
 
     @classmethod
     def begun(cls, number: int, label: Label, config: TrackingConfig) -> Track:
@@ -97,7 +101,13 @@ class Track:
         """After a frame: where it was, or ``None`` for without a trace."""
         if place_xyxy is None:
             return replace(self, gone=self.gone + 1)
-        return replace(self, gone=0, place_xyxy=place_xyxy)
+        left, top, right, bottom = place_xyxy
+        size = max(self.size, sqrt((right - left) * (bottom - top)))
+        return replace(self, gone=0, place_xyxy=place_xyxy, size=size)
+
+    def elsewhere(self) -> Track:
+        """In another scene, where places mean nothing."""
+        return replace(self, place_xyxy=None, size=0.0)
 
 
 def is_sure(confidence: float | None, config: TrackingConfig) -> bool:

@@ -160,6 +160,45 @@ def test_a_detection_corrects_a_track_that_has_drifted(studio):
     assert studio.story(tracked) == {1: "dfffffffffdfff"}
 
 
+def test_a_thing_may_come_back_under_a_class_that_outweighs_its_first(studio):
+    """What was taken for something else as it came in."""
+    told = {
+        0: [("blue thing", 0.6, RED_BOX)],
+        10: [("red thing", 0.9, RED_BOX)],
+    }
+    tracked = studio.track(
+        studio.clip(14, lambda index: still(index) if index not in range(4, 10) else []),
+        studio.ToldDetector(told),
+        studio.DriftingTracker({i: {"red": None} for i in range(4, 11)}),
+        cleanup__across_classes=True,
+    )
+    found = [[(o.track_id, o.class_name) for o in frame.labels.objects] for frame in tracked]
+    assert found[0] == [(1, "ball")], "it still waited"
+    assert found[10] == found[13] == [(1, "ball")]
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "neighbour", "shares"),
+    [
+        ("none", "yellow", True),
+        ("class", "yellow", False),  # a ball as well
+        ("class", "blue", True),  # a box
+        ("all", "blue", False),
+    ],
+)
+def test_a_mask_that_spills_over_another_is_kept_off_it(studio, exclusive, neighbour, shares):
+    """Of the fake tracker's objects, the first keeps what both claim."""
+    spilled = {i: {neighbour: (5, 5, 35, 15)} for i in range(3, 14)}
+    tracked = studio.track(
+        studio.clip(14, lambda _: [("red", *RED_BOX), (neighbour, 25, 5, 35, 15)]),
+        tracker=studio.DriftingTracker(spilled),
+        exclusive=exclusive,
+        detect_every=20,
+    )
+    found = [label.box_xyxy for label in tracked[6].labels.objects]
+    assert found == [RED_BOX, (5 if shares else 15, 5, 35, 15)]
+
+
 def test_an_unsure_detection_corrects_nothing_and_begins_nothing_there(studio):
     drift = {i: {"red": (5, 5, 40, 15)} for i in range(6, 14)}
     told = {10: [("red thing", 0.4, RED_BOX)]}

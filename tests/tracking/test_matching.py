@@ -24,7 +24,8 @@ def thing(*box: int, name: str = "ball") -> Sighting:
 
 
 def track(number: int, place=None, name: str = "ball") -> Track:
-    return Track(number, number, name, name, 0.9, ((name, 0.9),), 1, True, place_xyxy=place)
+    lost = Track(number, number, name, name, 0.9, ((name, 0.9),), 1, True)
+    return lost if place is None else lost.seen(place)
 
 
 @pytest.fixture
@@ -84,12 +85,28 @@ def test_a_second_detection_of_a_thing_is_known(matched):
         ((41, 20, 51, 30), False),  # more than two
         ((15, 15, 34, 34), True),  # less than four times as large
         ((15, 15, 36, 36), False),
-        ((23, 23, 27, 27), False),
+        ((23, 23, 27, 27), True),  # it comes from behind something
     ],
 )
-def test_what_was_lost_returns_near_its_place_at_its_size(matched, box, returns):
+def test_what_was_lost_returns_near_its_place_and_hardly_larger(matched, box, returns):
     found = matched([thing(*box)], [track(1, place=(20, 20, 30, 30))], {})
     assert (found.returned, found.new) == (({0: 1}, ()) if returns else ({}, (0,)))
+
+
+def test_what_was_lost_as_a_sliver_returns_whole(matched):
+    whole = track(1, place=(10, 10, 30, 30))
+    sliver = whole.seen((28, 10, 30, 12))
+    assert matched([thing(45, 10, 65, 30)], [sliver], {}).returned == {0: 1}
+    assert matched([thing(45, 10, 65, 30)], [track(1, place=(28, 10, 30, 12))], {}).new == (0,)
+
+
+def test_what_returns_may_be_taken_for_another_class_where_a_thing_has_one(matched):
+    things, tracks = [thing(20, 20, 30, 30, name="box")], [track(1, place=(20, 20, 30, 30))]
+    assert matched(things, tracks, {}).new == (0,)
+    assert matched(things, tracks, {}, cleanup__across_classes=True).returned == {0: 1}
+    things.append(thing(22, 20, 32, 30))
+    across = matched(things, tracks, {}, cleanup__across_classes=True)
+    assert (across.returned, across.new) == ({1: 1}, (0,)), "its own class first"
 
 
 def test_the_nearest_returns(matched):

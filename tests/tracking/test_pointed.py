@@ -54,6 +54,19 @@ def test_an_object_that_is_shown_again():
     assert boxes[4] == boxes[5] == (30, 25, 40, 35)
 
 
+def test_who_is_shown_keeps_what_others_claim():
+    where = np.zeros((40, 60), np.bool_)
+    where[5:15, 10:20] = True  # half of the red block, where it is on frame 4
+    shown = TrackPrompt(mask=encode(where[None])[0])
+    prompts = {0: {1: RED}, 8: {2: shown}}
+
+    def boxes(**options):
+        return [label.box_xyxy for label in follow(prompts, **options)[4].labels.objects]
+
+    assert boxes() == [(9, 5, 19, 15), (10, 5, 19, 15)]
+    assert boxes(exclusive=True) == [(9, 5, 10, 15), (10, 5, 19, 15)]
+
+
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [

@@ -13,8 +13,17 @@ from torch import Tensor
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.masks import to_rles
+from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT
 
 __all__ = ["EncodedFrame", "TrackAnswers"]
+
+NESTED = 0.7
+SPILLING = 0.6
+"""A mask that another covers by at least the first share, and of which it covers at most the
+second, lies in a mask that has spilled over it."""
+LEAST_LEFT = 0.3
+"""Share of its mask that an object keeps, or it is taken for another one's. As SAM 2's predictors
+do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +67,48 @@ class TrackAnswers:
     def masks(self) -> tuple[Rle, ...]:
         """The masks at the size of the picture; empty where the object is absent."""
         return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
+
+    def exclusive(
+        self, groups: Sequence[Collection[int]], yielding: Collection[int] = ()
+    ) -> TrackAnswers:
+        """The same where objects of a group share no pixel.
+
+        What two claim belongs to the one whose logit is higher, and the border between them lies
+        where these are equal. An object that is left with little of its mask was mistaken for
+        another: it is absent.
+
+        Args:
+            groups: ids of objects, of these or of others; no id in two of them.
+            yielding: ids of objects that leave to the others whatever those claim.
+        """
+        logits, taken = self.logits, set[int]()
+        for group in groups:
+            rows = [row for row, each in enumerate(self.ids) if each in group]
+            over = logits[rows] - self.threshold  # (r, s, s)
+            claimed = over > 0
+            if not (claimed.sum(0) > 1).any():
+                continue  # nothing is copied where nothing overlaps, as on most frames
+            firm = torch.tensor([self.ids[row] not in yielding for row in rows])
+            left = _shared_out(over, _before(claimed, firm.to(over.device)))
+            kept = (left > 0).sum((1, 2)) > LEAST_LEFT * claimed.sum((1, 2))
+            taken.update(
+                self.ids[row]
+                for row, is_kept in zip(rows, kept.tolist(), strict=True)
+                if not is_kept
+            )
+            logits = logits.clone() if logits is self.logits else logits
+            logits[rows] = left + self.threshold
+        return replace(self, logits=logits).absent(taken)
+
+    def absent(self, ids: Collection[int]) -> TrackAnswers:
+        """The same, but some objects are not in the picture."""
+        rows = [row for row, each in enumerate(self.ids) if each in ids]
+        if not rows:
+            return self
+        logits, score = self.logits.clone(), self.score.copy()
+        logits[rows] = NO_OBJECT_LOGIT
+        score[rows] = -np.abs(score[rows])
+        return replace(self, logits=logits, score=score)
 
     def only(self, ids: Collection[int]) -> TrackAnswers:
         """The answers about these objects, in the order they have here."""
@@ -105,3 +156,26 @@ class TrackAnswers:
             frozenset(each for part in parts for each in part.corrected),
             {each: mask for part in parts for each, mask in part.given.items()},
         )
+
+
+def _before(claimed: Tensor, firm: Tensor) -> Tensor:
+    """Which of ``(n, s, s)`` masks have, where they meet others, a better right: ``(n, n)``."""
+    flat = claimed.flatten(1).float()
+    both = flat @ flat.T
+    share = both / flat.sum(1, keepdim=True).clamp(min=1)  # of the first that the second claims
+    nested = (share >= NESTED) & (share.T <= SPILLING)
+    alike = firm[:, None] == firm[None]
+    return torch.where(alike, nested, firm[:, None])
+
+
+def _shared_out(logits: Tensor, before: Tensor) -> Tensor:
+    """``(n, s, s)`` so that at most one is above 0 anywhere, where some go ``before`` others."""
+    shared = logits.clone()
+    for row in before.any(0).nonzero()[:, 0].tolist():
+        highest = logits[before[:, row]].amax(0)
+        shared[row] = torch.where(highest > 0, torch.minimum(shared[row], -highest), shared[row])
+    highest, whose = shared.max(0, keepdim=True)
+    second = shared.scatter(0, whose, -torch.inf).amax(0, keepdim=True)
+    rows = torch.arange(len(shared), device=shared.device)[:, None, None]
+    others = torch.where(rows == whose, second, highest)
+    return torch.minimum(shared, shared - others)

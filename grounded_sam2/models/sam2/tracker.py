@@ -283,12 +283,13 @@ class Sam2Tracker:
             ).to(torch.bfloat16)
 
         maps = torch.cat(self._rows.work(len(answers), on))
+        pointers = self._memory.absent_pointers(answers.pointers, present)
         objects = dict(state.objects)
         for row, number in enumerate(answers.ids):
             # transformers remembers a correction as any other frame.
             as_any = as_transformers and number in answers.corrected
             # Views would keep the memories of all objects alive for as long as the longest.
-            moment = Moment(frame, answers.pointers[row].clone(), maps[row].clone())
+            moment = Moment(frame, pointers[row].clone(), maps[row].clone())
             objects[number] = objects.get(number, ObjectMemory()).with_moment(
                 moment, self.reach, prompted=number in examples and not as_any
             )
