@@ -8,13 +8,13 @@ are compared, the masks must be of the thing in the box.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry import rle
-from grounded_sam2.geometry.boxes import clip
+from grounded_sam2.geometry import boxes, rle
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.tiling.views import View
 
@@ -25,6 +25,8 @@ Answer: TypeAlias = tuple[Rle, float, bool]
 
 _HALF = 0.5
 """Share of a mask in its box: a mask of which less lies there is of another thing."""
+_CLEARLY = 0.05
+"""By so much more IoU with its box a mask fits it better. Boxes of detectors are less exact."""
 
 
 def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32]) -> Answer:
@@ -32,8 +34,9 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
 
     One that is not the complement of what was asked for wins over one that is; then one that lies
     mostly in its box, and does not run into the edge of its window, over one that does not; then
-    the higher quality, and at a tie the near one, which is finer. Where both go beyond the box,
-    the thing is larger: the far one shows it whole, if it covers the box at all.
+    one that fills its box clearly better, since a thing seen near may lose its tips; then the
+    higher quality, and at a tie the near one, which is finer. Where both go beyond the box, the
+    thing is larger: the far one shows it whole, if it covers the box at all.
 
     Args:
         near: from the window.
@@ -49,6 +52,9 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
         return near if near_rank > far_rank else far
     if not near_fits:
         return far if _share(box, far[0]) >= _HALF else near
+    near_filling, far_filling = _filling([near[0], far[0]], box_xyxy)
+    if abs(near_filling - far_filling) > _CLEARLY:
+        return near if near_filling > far_filling else far
     # Rounded as it is stored: noise of the arithmetic must not decide
     return near if round(near[1], 4) >= round(far[1], 4) else far
 
@@ -56,6 +62,12 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
 def _share(mask: Rle, other: Rle) -> float:
     """Of the mask, what lies in the other."""
     return float(rle.containment([mask], [other])[0, 0])
+
+
+def _filling(masks: Sequence[Rle], box_xyxy: NDArray[np.float32]) -> list[float]:
+    """IoU of what is tight around each mask with the box."""
+    ious: list[float] = boxes.box_iou(rle.bounding_boxes(masks), box_xyxy[None])[:, 0].tolist()
+    return ious
 
 
 def _cut_off(mask: Rle, window: View) -> bool:
@@ -69,5 +81,5 @@ def _cut_off(mask: Rle, window: View) -> bool:
 def _filled(box_xyxy: NDArray[np.float32], size_hw: tuple[int, int]) -> Rle:
     """The pixels that a box covers."""
     outer = np.concatenate((np.floor(box_xyxy[:2]), np.ceil(box_xyxy[2:])))
-    left, top, right, bottom = clip(outer[None], size_hw)[0].astype(int).tolist()
+    left, top, right, bottom = boxes.clip(outer[None], size_hw)[0].astype(int).tolist()
     return rle.rectangle((left, top, max(left, right), max(top, bottom)), size_hw)
