@@ -19,12 +19,13 @@ from grounded_sam2.models.protocols import Answers, AnyTracker, Detector, Encode
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Label, TrackedFrame, VideoFrame
 from grounded_sam2.tracking import cuts
-from grounded_sam2.tracking.backwards import follow_back
+from grounded_sam2.tracking.backwards import write_back
+from grounded_sam2.tracking.carried import Carried
 from grounded_sam2.tracking.checkpoints import Checkpoint
-from grounded_sam2.tracking.labels import carried, detected
-from grounded_sam2.tracking.looking import Look, apart, look
+from grounded_sam2.tracking.labels import carried_label, detected_label
+from grounded_sam2.tracking.looking import Look, look
 from grounded_sam2.tracking.now import Now
-from grounded_sam2.tracking.sightings import find, sights
+from grounded_sam2.tracking.sightings import find
 from grounded_sam2.tracking.window import Waiting, Window, finished
 
 __all__ = ["ClipTracker", "track_frames"]
@@ -188,24 +189,21 @@ class ClipTracker:
         if now.begins_scene:
             tracks = tuple(track.elsewhere() for track in tracks)
         claimed: Answers = self._tracker.propagate(now.encoded, self._state, now.position)
-        answers = apart(claimed, tracks, self._config)
-        seen = sights(answers)
+        carried = Carried.to(claimed, tracks, self._config)
         self._since_look += 1
         if not now.begins_scene and self._since_look < self._config.tracking.detect_every:
-            return Look(answers, seen, tracks)
+            return Look(carried.answers, carried.seen, tracks)
         self._since_look = 0
         found = find(now, first_number=self._next_number)
         self._next_number += found.asked
-        looked = look(found, tracks, answers, seen, claimed, self._state, now)
+        looked = look(found, carried, self._state, self._window, now)
         for track in looked.renamed:
             self._window.rename(track)
-        if not looked.begun or now.begins_scene:
-            return looked
-        # A lost track may be what is new, even if it passed for a mistake; others are in the way.
-        self._window.take_back({t.identity for t in looked.mistaken} - looked.lost.keys())
-        past = follow_back(looked.begun, looked.answers_of_begun(), looked.lost, self._window, now)
-        self._window.add(past.labels)
-        return looked.with_past(past, self._config.tracking)
+        self._window.take_back({track.identity for track in looked.mistaken})
+        for track in sorted(looked.tracks, key=lambda track: track.identity):  # older ones first
+            trail = looked.trails.get(track.number, ())
+            write_back(self._window, track, trail, looked.displaced, self._config)
+        return looked
 
     def _settle(self, looked: Look, now: Now) -> tuple[Label, ...]:
         """End what ends, and let the tracker remember the frame: its labels."""
@@ -229,10 +227,10 @@ class ClipTracker:
         for track in self._tracks:
             if track.number in looked.sighted:
                 thing = looked.sighted[track.number]
-                labels.append(detected(track, looked.seen[track.number], thing, self._config))
+                labels.append(detected_label(track, looked.seen[track.number], thing, self._config))
             elif track.number in looked.seen:
                 seen = looked.seen[track.number]
-                labels.append(carried(track, seen, "forwards", self._config))
+                labels.append(carried_label(track, seen, "forwards", self._config))
         return tuple(label for label in labels if label is not None)
 
     def _give_away(self, *, everything: bool = False) -> list[TrackedFrame]:

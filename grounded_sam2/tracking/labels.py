@@ -9,10 +9,10 @@ from grounded_sam2.results import Label, TrackOrigin
 from grounded_sam2.tracking.sightings import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
 
-__all__ = ["carried", "detected"]
+__all__ = ["carried_label", "detected_label"]
 
 
-def detected(track: Track, sight: Sight, thing: Sighting, config: Config) -> Label | None:
+def detected_label(track: Track, sight: Sight, thing: Sighting, config: Config) -> Label | None:
     """The label on a frame where the detector found it: the tracker's mask, the detector's box.
 
     ``None`` where the mask is worse than `SegmenterConfig.min_mask_quality`.
@@ -30,7 +30,7 @@ def detected(track: Track, sight: Sight, thing: Sighting, config: Config) -> Lab
     return _if_good(label, sight, config)
 
 
-def carried(track: Track, sight: Sight, origin: TrackOrigin, config: Config) -> Label | None:
+def carried_label(track: Track, sight: Sight, origin: TrackOrigin, config: Config) -> Label | None:
     """The label on another frame: the confidence is that of the detection it was carried from.
 
     ``None`` where the mask is worse than `SegmenterConfig.min_mask_quality`.

@@ -1,28 +1,34 @@
 """A frame that the detector looks at: what it says of the tracks, and what is new.
 
+    match ─► doubt ─► who was it before? ─► ask again ─► begin, go on, end ─► keep apart
+
 The tracker's mask of a thing stays, because it knows the thing from many frames and the box only
 from this one. It is asked again with the box where the detector is sure and the mask agrees too
 little or is doubtful, and where a thing is back that the tracker has lost; what it then says is
-taken if it agrees better with the mask that the box alone gives.
+taken if it agrees better with the mask that the box alone gives. Which track a thing is that is new
+or in doubt, the frames before tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from grounded_sam2.config import Config, TrackingConfig
+from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
-from grounded_sam2.geometry.masks import without_overlaps
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers, State
-from grounded_sam2.tracking.backwards import Past
-from grounded_sam2.tracking.matching import match
+from grounded_sam2.tracking.backwards import PIECE, Trail, follow_back
+from grounded_sam2.tracking.carried import Carried, apart
+from grounded_sam2.tracking.doubts import Doubts, doubts_about
+from grounded_sam2.tracking.heirs import heirs
+from grounded_sam2.tracking.matching import Matches, match
 from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, Sighting, Sightings, sights
-from grounded_sam2.tracking.tracks import Track, is_sure
+from grounded_sam2.tracking.tracks import Track
+from grounded_sam2.tracking.window import Window
 
-__all__ = ["Look", "apart", "look"]
+__all__ = ["Look", "look"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +39,8 @@ class Look:
     """Of all tracks, also new ones."""
     seen: Mapping[int, Sight]
     """Of them, those that are there, by number."""
-    going_on: tuple[Track, ...]
-    """Tracks that were there before."""
-    begun: tuple[Track, ...] = ()
+    tracks: tuple[Track, ...]
+    """All that are followed from here on."""
     mistaken: tuple[Track, ...] = ()
     """Tracks that end and were none, so that their labels are to be taken back."""
     renamed: tuple[Track, ...] = ()
@@ -44,110 +49,216 @@ class Look:
     """What the detector found, by number of the track."""
     prompted: frozenset[int] = frozenset()
     """Tracks that this frame shows to the tracker."""
-
-    @property
-    def tracks(self) -> tuple[Track, ...]:
-        """All that are followed from here on."""
-        return self.going_on + self.begun
-
-    @property
-    def lost(self) -> dict[int, Track]:
-        """Tracks that are gone, by identity; also if they were mistakes, as far as is known."""
-        everyone = (*self.going_on, *self.mistaken)
-        return {track.identity: track for track in everyone if track.number not in self.seen}
-
-    def answers_of_begun(self) -> Answers:
-        """What the tracker says of the new tracks."""
-        return self.answers.only([track.number for track in self.begun])
-
-    def with_past(self, past: Past, config: TrackingConfig) -> Look:
-        """After new tracks have been followed back: some are older ones that were lost."""
-        lost, older = self.lost, past.identities
-        found_again = set(older.values())
-        return replace(
-            self,
-            going_on=tuple(t for t in self.going_on if t.identity not in found_again),
-            mistaken=tuple(t for t in self.mistaken if t.identity not in found_again),
-            begun=tuple(
-                track.continuing(lost[older[track.number]], config)
-                if track.number in older
-                else track
-                for track in self.begun
-            ),
-        )
+    trails: Mapping[int, Trail] = field(default_factory=dict)
+    """Where the tracks that it shows were before, by number."""
+    displaced: frozenset[int] = frozenset()
+    """Identities of tracks that lay on others."""
 
 
-def look(
-    found: Sightings,
-    tracks: Sequence[Track],
-    answers: Answers,
-    seen: Mapping[int, Sight],
-    claimed: Answers,
-    state: State,
-    now: Now,
-) -> Look:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Past:
+    """What the frames before say of the things that are new or in doubt."""
+
+    trails: Mapping[int, Trail]
+    """Where they were, by their numbers."""
+    turned_out: Mapping[int, Track]
+    """The tracks that they are."""
+
+    def agrees(self, thing: Sighting, track_number: int) -> bool:
+        """Whether they say nothing against this thing being this track."""
+        owners = {track.number: number for number, track in self.turned_out.items()}
+        if track_number in owners:
+            return owners[track_number] == thing.number
+        return thing.number not in self.turned_out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Verdict:
+    """What each detection is."""
+
+    sighted: dict[int, Sighting]
+    """Those that are a track's, by its number."""
+    known: dict[int, Sighting]
+    """Those that lie on a track and are not taken for it, or give it another class."""
+    corrected: dict[int, Sight]
+    """Of the sighted tracks, those that the tracker sees otherwise, shown the box."""
+    again: Answers | None
+    """What it said of these, and of others that were asked for."""
+    newcomers: list[Sighting]
+    inherited: dict[int, Track]
+    """Tracks that newcomers turned out to be, by number of the newcomer."""
+
+
+def look(found: Sightings, carried: Carried, state: State, window: Window, now: Now) -> Look:
     """Bring together what the detector finds on a frame and what the tracker says of it.
 
     Args:
         found: the detections.
-        tracks: all that are being followed.
-        answers: what the tracker says of them.
-        seen: of these, those that are there, by number.
-        claimed: what the tracker says of them before they were kept `apart`.
+        carried: the tracks.
         state: what the tracker remembers.
+        window: the frames before; it is not changed.
         now: the frame; the tracker is asked again where it must be corrected.
     """
-    config = now.config
-    matches = match(found.things, tracks, seen, config)
-    sighted = {number: found.things[place] for place, number in matches.same.items()}
-    own = {
-        number: _own_mask(found.things[place], number, tracks, seen, config)
-        for pairs in (matches.same, matches.drifted, matches.returned)
-        for place, number in pairs.items()
-    }
-    doubtful = [
-        (place, number)
-        for pairs in (matches.same, matches.drifted)
-        for place, number in pairs.items()
-        if is_sure(found.things[place].label.confidence, config.tracking)
-        and _is_doubtful(seen[number], own[number], config.tracking)
+    config, things, seen = now.config, found.things, carried.seen
+    matches = match(things, carried.tracks, seen, config)
+    doubts = doubts_about(carried, things, matches, config)
+    past = _past(found, matches, doubts, carried, window, now)
+    verdict = _verdict(things, matches, doubts, past, seen, state, now)
+    sighted, corrected = verdict.sighted, verdict.corrected
+
+    ended = {track.number for track in verdict.inherited.values()}
+    tracks = [track for track in carried.tracks if track.number not in ended]
+    displaced = _displaced(tracks, doubts, verdict, seen, config)
+    doubles = _doubles(tracks, sighted, {**carried.claims, **corrected}, config)
+    going_on, mistaken = _fates(tracks, sighted, verdict.known, {**seen, **corrected}, config)
+    begun = [_begun(thing, verdict.inherited, config) for thing in verdict.newcomers]
+    were = {track.identity: track.class_name for track in carried.tracks}
+    renamed = [
+        track
+        for track in (*going_on, *begun)
+        if track.class_name != were.get(track.identity, track.class_name)
     ]
-    asked = {n: found.things[p] for p, n in [*doubtful, *matches.returned.items()]}
-    again, corrected = _asked_again(asked, own, seen, state, now)
-    sighted.update({number: asked[number] for number in corrected})
+    sighted |= {t.number: verdict.known[t.number] for t in renamed if t.number in verdict.known}
+    sighted |= {thing.number: thing for thing in verdict.newcomers}
 
-    places = set(matches.new)
-    places.update(place for place, n in matches.returned.items() if n not in corrected)
-    newcomers = [found.things[place] for place in sorted(places)]
-    known = {n: found.things[p] for p, n in [*matches.known.items(), *matches.drifted.items()]}
-    wholes = sights(claimed) if claimed is not answers else seen
-    doubles = _doubles(tracks, sighted, {**wholes, **corrected}, config)
-    going_on, mistaken = _fates(tracks, sighted, known, {**seen, **corrected}, config)
-    classes = {track.number: track.class_name for track in tracks}
-    renamed = [track for track in going_on if track.class_name != classes[track.number]]
-    sighted.update({t.number: known[t.number] for t in renamed if t.number not in sighted})
-
-    begun = [Track.begun(t.number, t.label, config.tracking) for t in newcomers]
-    numbers = {thing.number for thing in newcomers}
-    parts = [answers.only([each for each in answers.ids if each not in corrected])]
-    if again is not None:
-        parts.append(again.only(corrected))
-    if found.answers is not None:
-        parts.append(found.answers.only(numbers))
-    together: Answers = answers.joined(parts).absent(doubles)
+    together = _together(found, carried.answers, verdict, ended)
+    together = together.absent(doubles | {track.number for track in displaced})
     together = apart(together, [*going_on, *begun], config, sighted)
     after = sights(together)
-    sighted |= {thing.number: thing for thing in newcomers}
+    shown = {number: sighted[number].number for number in corrected}
+    shown |= {thing.number: thing.number for thing in verdict.newcomers}
     return Look(
         answers=together,
         seen=after,
-        sighted={number: thing for number, thing in sighted.items() if number in after},
-        prompted=frozenset(after.keys() & {*corrected, *numbers}),
-        going_on=tuple(going_on),
-        begun=tuple(track for track in begun if track.number in after),
+        tracks=(*going_on, *(track for track in begun if track.number in after)),
         mistaken=tuple(mistaken),
         renamed=tuple(renamed),
+        sighted={number: thing for number, thing in sighted.items() if number in after},
+        prompted=frozenset(after.keys() & shown.keys()),
+        trails={n: past.trails[of] for n, of in shown.items() if of in past.trails},
+        displaced=frozenset(track.identity for track in displaced),
     )
+
+
+def _past(
+    found: Sightings,
+    matches: Matches,
+    doubts: Doubts,
+    carried: Carried,
+    window: Window,
+    now: Now,
+) -> _Past:
+    """Follow back what is new or in doubt, and see which tracks it was."""
+    things = [found.things[p] for p in sorted({*doubts.pairs, *matches.returned, *matches.new})]
+    if not things or found.answers is None or now.begins_scene:
+        return _Past({}, {})
+    config, seen = now.config, carried.seen
+    doubtful = {found.things[place].number: number for place, number in doubts.pairs.items()}
+    firm = [
+        track
+        for track in carried.tracks
+        if track.number in seen
+        and track.number not in doubts.pieces
+        and track.number not in doubtful.values()
+    ]
+    numbers = [thing.number for thing in things]
+    parts = carried.answers.only([track.number for track in firm]), found.answers.only(numbers)
+    as_tracks = [Track.begun(thing.number, thing.label, config.tracking) for thing in things]
+    said: Answers = apart(
+        carried.answers.joined(parts), [*firm, *as_tracks], config, sighted=numbers
+    ).only(numbers)
+    certain = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
+    certain.difference_update(doubtful.values())
+    settled = {track.identity for track in carried.tracks if track.number in certain}
+    classes = {thing.number: thing.label.class_name for thing in things}
+    trails = follow_back(classes, said, settled, window, now)
+    in_question = [track for track in carried.tracks if track.number not in certain]
+    return _Past(
+        trails,
+        heirs(things, trails, in_question, seen, doubts.pieces, doubtful, window, config),
+    )
+
+
+def _verdict(
+    things: Sequence[Sighting],
+    matches: Matches,
+    doubts: Doubts,
+    past: _Past,
+    seen: Mapping[int, Sight],
+    state: State,
+    now: Now,
+) -> _Verdict:
+    """Decide what each detection is, and ask the tracker again where that makes a difference."""
+    asked = {
+        place: number
+        for place, number in {**doubts.pairs, **matches.returned}.items()
+        if past.agrees(things[place], number)
+    }
+    prompts = {number: things[place] for place, number in asked.items()}
+    again, corrected = _asked_again(prompts, doubts.expected, seen, state, now)
+    sighted: dict[int, Sighting] = {}
+    known = {number: things[place] for place, number in matches.known.items()}
+    newcomers = set(matches.new)
+    for pairs in (matches.same, matches.drifted, matches.returned):
+        for place, number in pairs.items():
+            is_open = place in doubts.pairs or place in matches.returned
+            if is_open and place not in asked:
+                newcomers.add(place)
+            elif number in corrected or place in matches.same:
+                sighted[number] = things[place]
+            elif place in matches.drifted:
+                known[number] = things[place]
+            else:
+                newcomers.add(place)
+    numbers = {things[place].number for place in newcomers}
+    return _Verdict(
+        sighted,
+        known,
+        corrected,
+        again,
+        [things[place] for place in sorted(newcomers)],
+        {number: track for number, track in past.turned_out.items() if number in numbers},
+    )
+
+
+def _displaced(
+    tracks: Sequence[Track],
+    doubts: Doubts,
+    verdict: _Verdict,
+    seen: Mapping[int, Sight],
+    config: Config,
+) -> list[Track]:
+    """Tracks that were but a piece of what is now seen whole."""
+    some = [
+        track
+        for track in tracks
+        if track.number in seen
+        and track.number not in verdict.sighted
+        and track.hits < config.tracking.min_hits
+        and (track.number in doubts.pieces or track.number in doubts.pairs.values())
+    ]
+    wholes = [sight.mask for sight in verdict.corrected.values()]
+    wholes += [thing.sight.mask for thing in verdict.newcomers]
+    inside = rle.containment([seen[track.number].mask for track in some], wholes)
+    return [track for track, row in zip(some, inside, strict=True) if (row >= PIECE).any()]
+
+
+def _begun(thing: Sighting, inherited: Mapping[int, Track], config: Config) -> Track:
+    track = Track.begun(thing.number, thing.label, config.tracking)
+    older = inherited.get(track.number)
+    return track if older is None else track.continuing(older, config.tracking)
+
+
+def _together(found: Sightings, carried: Answers, verdict: _Verdict, ended: set[int]) -> Answers:
+    """What the tracker says of all that go on or begin."""
+    gone_on = [n for n in carried.ids if n not in verdict.corrected and n not in ended]
+    parts = [carried.only(gone_on)]
+    if verdict.again is not None:
+        parts.append(verdict.again.only(verdict.corrected))
+    if found.answers is not None:
+        parts.append(found.answers.only([thing.number for thing in verdict.newcomers]))
+    together: Answers = carried.joined(parts)
+    return together
 
 
 def _fates(
@@ -187,32 +298,6 @@ def _fates(
             if after.misses < options.max_misses:
                 going_on.append(after)
     return going_on, mistaken
-
-
-def _own_mask(
-    thing: Sighting,
-    number: int,
-    tracks: Sequence[Track],
-    seen: Mapping[int, Sight],
-    config: Config,
-) -> Rle:
-    """The mask of a detection without what other tracks cover that share no pixel with its own: a
-    box holds neighbours too, and its mask may spill over them."""
-    kind = next(_kind(track, config) for track in tracks if track.number == number)
-    others = [
-        seen[track.number].mask
-        for track in tracks
-        if track.number != number and track.number in seen and _kind(track, config) == kind
-    ]
-    return without_overlaps([*others, thing.sight.mask])[-1]
-
-
-def _is_doubtful(sight: Sight, expected: Rle, options: TrackingConfig) -> bool:
-    """Whether the mask of a track should be compared with what its detection's box asks for."""
-    if sight.quality < options.low_quality:
-        return True
-    agreement = float(rle.iou([expected], [sight.mask])[0, 0])
-    return agreement < max(options.correct_iou, options.match_iou)
 
 
 def _asked_again(
@@ -258,24 +343,3 @@ def _doubles(
             for iou, other in zip(row, found, strict=True)
         )
     }
-
-
-def apart(
-    answers: Answers, tracks: Sequence[Track], config: Config, sighted: Collection[int] = ()
-) -> Answers:
-    """The answers about tracks where those that may not overlap do not.
-
-    A track that was gone comes back where no other is, unless the detector has ``sighted`` it.
-    """
-    groups: dict[str, list[int]] = {}
-    for track in tracks:
-        groups.setdefault(_kind(track, config), []).append(track.number)
-    gone = {track.number for track in tracks if track.gone and track.number not in sighted}
-    return answers.exclusive(list(groups.values()), gone)
-
-
-def _kind(track: Track, config: Config) -> str:
-    """Tracks of one kind share no pixel."""
-    return {"none": str(track.number), "class": track.class_name, "all": ""}[
-        config.tracking.exclusive
-    ]

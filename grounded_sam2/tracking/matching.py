@@ -5,11 +5,11 @@ whose worth has the highest sum (the Hungarian method):
 
 1. *same*: one class, and the masks agree.
 2. *drifted*: one class, and the masks agree a little.
-3. *returned*: one class, and the track was lost near where the detection is, which is not much
+3. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
+   Under `CleanupConfig.across_classes`, whatever class it is given.
+4. *returned*: one class, and the track was lost near where the detection is, which is not much
    larger. Under `CleanupConfig.across_classes` then also another class: a sliver is easily taken
    for something else.
-4. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
-   Under `CleanupConfig.across_classes`, whatever class it is given.
 
 What is left then is new.
 """
@@ -68,13 +68,6 @@ def match(
     left = _Left(len(things))
     same = left.pair(here, np.where(one_class, overlap, 0), options.match_iou)
     drifted = left.pair(here, np.where(one_class, overlap, 0), options.drift_iou)
-    returned: dict[int, int] = {}
-    if options.revive_by == "place":
-        lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
-        nearness = _nearness(things, lost, options.revive_distance)
-        returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
-        if config.cleanup.across_classes:
-            returned |= left.pair(lost, nearness, 0.0)
     limits = np.where(one_class, options.match_iou, np.inf)
     if config.cleanup.across_classes:
         limits = np.minimum(limits, config.cleanup.merge_iou)
@@ -87,6 +80,13 @@ def match(
             if enough[place, nearest] >= 0:
                 known[place] = here[nearest].number
                 left.things.remove(place)
+    returned: dict[int, int] = {}
+    if options.revive_by == "place":
+        lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
+        nearness = _nearness(things, lost, options.revive_distance)
+        returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
+        if config.cleanup.across_classes:
+            returned |= left.pair(lost, nearness, 0.0)
     return Matches(same, drifted, returned, known, tuple(left.things))
 
 

@@ -84,17 +84,22 @@ class Track:
         )
 
     def continuing(self, older: Track, config: TrackingConfig) -> Track:
-        """After it has turned out to be a track of its class that was lost."""
+        """After it has turned out to be an older track."""
         hits = min(self.hits + older.hits, config.min_hits)
         votes = dict(older.votes)
         for class_name, given in self.votes:
             votes[class_name] = round(votes.get(class_name, 0.0) + given, 4)
+        last = self if max(votes, key=votes.__getitem__) == self.class_name else older
         return replace(
             self,
             identity=older.identity,
+            class_name=last.class_name,
+            caption=last.caption,
+            confidence=last.confidence,
             votes=tuple(votes.items()),
             hits=hits,
             is_confirmed=self.is_confirmed or older.is_confirmed or hits >= config.min_hits,
+            size=max(self.size, older.size),
         )
 
     def seen(self, place_xyxy: Box | None) -> Track:

@@ -11,7 +11,7 @@ counted from 1 in the order in which they are given away, so that mistakes leave
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from grounded_sam2.cleanup import clean_up
@@ -80,11 +80,9 @@ class Window:
         """Let the tracker see a frame again."""
         self.waiting[place] = replace(self.waiting[place], encoded=encoded)
 
-    def add(self, labels: Mapping[int, Collection[Label]]) -> None:
-        """Add labels to frames, by place."""
-        for place, more in labels.items():
-            frame = self.waiting[place]
-            self.waiting[place] = replace(frame, labels=(*frame.labels, *more))
+    def relabel(self, place: int, labels: Sequence[Label]) -> None:
+        """Give a frame other labels."""
+        self.waiting[place] = replace(self.waiting[place], labels=tuple(labels))
 
     def take_back(self, identities: Collection[int]) -> None:
         """Remove the labels of tracks that were mistakes."""

@@ -300,7 +300,7 @@ def gone_for_a_while(index):
 
 def test_a_detection_near_where_a_thing_was_lost_brings_it_back(studio):
     tracked = studio.track(studio.clip(35, gone_for_a_while), tracker=Forgetful())
-    assert studio.story(tracked) == {1: "d" + 9 * "f" + "df" + 18 * "." + "dffff"}
+    assert studio.story(tracked) == {1: "d" + 9 * "f" + "df" + 13 * "." + "bbbbb" + "dffff"}
 
 
 @pytest.mark.parametrize(

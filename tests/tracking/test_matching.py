@@ -109,6 +109,14 @@ def test_what_returns_may_be_taken_for_another_class_where_a_thing_has_one(match
     assert (across.returned, across.new) == ({1: 1}, (0,)), "its own class first"
 
 
+def test_what_lies_on_a_track_that_is_there_is_no_other_one_that_returns(matched):
+    tracks, seen = [track(1, place=(20, 20, 30, 30)), track(2)], {2: sight(24, 20, 34, 30)}
+    things = [thing(25, 20, 35, 30, name="box")]
+    assert matched(things, tracks, seen, cleanup__across_classes=True).known == {0: 2}
+    twice = [thing(24, 20, 34, 30), thing(25, 20, 35, 30)]
+    assert matched(twice, tracks, seen) == Matches(same={0: 2}, known={1: 2})
+
+
 def test_the_nearest_returns(matched):
     lost = [track(1, place=(20, 20, 30, 30)), track(2, place=(28, 20, 38, 30))]
     assert matched([thing(27, 20, 37, 30)], lost, {}).returned == {0: 2}

@@ -58,3 +58,13 @@ def test_it_takes_the_identity_of_an_older_one_and_keeps_its_number():
     track = Track.begun(5, label(0.4), OPTIONS).continuing(older, OPTIONS)
     assert (track.number, track.identity, track.is_confirmed) == (5, 1, True)
     assert track.votes == (("ball", 1.3),)
+
+
+def test_its_class_is_then_the_one_that_detections_of_both_were_surest_of():
+    older = Track.begun(1, label(0.9), OPTIONS).seen((0, 0, 8, 8)).seen((0, 0, 1, 4))
+    unsure = Track.begun(5, label(0.4, "box"), OPTIONS).continuing(older, OPTIONS)
+    assert (unsure.class_name, unsure.caption, unsure.confidence) == ("ball", "a ball", 0.9)
+    assert unsure.size == 8, "what comes from behind something is a sliver at first"
+    sure = Track.begun(5, label(0.95, "box"), OPTIONS).continuing(older, OPTIONS)
+    assert (sure.class_name, sure.caption, sure.confidence) == ("box", "a box", 0.95)
+    assert sure.votes == (("ball", 0.9), ("box", 0.95))

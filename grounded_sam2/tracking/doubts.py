@@ -1,0 +1,114 @@
+"""Which masks of tracks do the detections of a frame call into question?
+
+A detection says where a thing is, but its mask, from a box alone, may spill over a neighbour; the
+mask of the track knows the thing, but may have spilled as well, or frayed. Where the two disagree,
+and the detection is sure, the track is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grounded_sam2.config import Config
+from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.masks import without_overlaps
+from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.tracking.backwards import PIECE
+from grounded_sam2.tracking.carried import Carried, kind_of
+from grounded_sam2.tracking.matching import Matches
+from grounded_sam2.tracking.sightings import Sight, Sighting
+from grounded_sam2.tracking.tracks import Track, is_sure
+
+__all__ = ["Doubts", "doubts_about"]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What is to be asked again of a frame, or to be learnt from those before."""
+
+    pairs: Mapping[int, int]
+    """Tracks in doubt: their numbers, by place of the detection that is the same thing."""
+    expected: Mapping[int, Rle]
+    """Masks of detections without what is others', by number of the track that each is said to
+    be."""
+    pieces: frozenset[int]
+    """Numbers of tracks that may be but a piece of a thing that was detected."""
+
+
+def doubts_about(
+    carried: Carried, things: Sequence[Sighting], matches: Matches, config: Config
+) -> Doubts:
+    """Compare the masks of tracks with those of the detections that they are matched with.
+
+    Args:
+        carried: the tracks.
+        things: the detections.
+        matches: which is which.
+        config: thresholds.
+    """
+    seen = carried.seen
+    pieces = _pieces(carried, things, matches, config)
+    matched = {**matches.same, **matches.drifted}
+    taken = {  # by tracks whose own detections agree, and by what lies in a thing and was missed
+        number: _common(seen[number].mask, things[place].sight.mask)
+        for place, number in matched.items()
+    }
+    others = [n for n in seen if n not in taken and n not in pieces]
+    inside = rle.containment([seen[n].mask for n in others], [t.sight.mask for t in things])
+    taken |= {
+        n: seen[n].mask for n, row in zip(others, inside, strict=True) if (row >= PIECE).any()
+    }
+    kinds = {track.number: kind_of(track, config) for track in carried.tracks}
+    expected = {
+        number: _without(
+            things[place].sight.mask,
+            [mask for n, mask in taken.items() if n != number and kinds[n] == kinds[number]],
+        )
+        for place, number in {**matched, **matches.returned}.items()
+    }
+    pairs = {
+        place: number
+        for place, number in matched.items()
+        if is_sure(things[place].label.confidence, config.tracking)
+        and _is_doubtful(seen[number], expected[number], config)
+    }
+    return Doubts(pairs, expected, pieces)
+
+
+def _pieces(
+    carried: Carried, things: Sequence[Sighting], matches: Matches, config: Config
+) -> frozenset[int]:
+    """Tracks that lie in what was detected, were not, and were too seldom to be sure of: a thing
+    that shows in two places at once, behind another, is first taken for two."""
+    found = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
+    some: list[Track] = [
+        track
+        for track in carried.tracks
+        if track.number in carried.seen
+        and track.number not in found
+        and track.hits < config.tracking.min_hits
+    ]
+    inside = rle.containment(
+        [carried.seen[track.number].mask for track in some], [t.sight.mask for t in things]
+    )
+    return frozenset(
+        track.number for track, row in zip(some, inside, strict=True) if (row >= PIECE).any()
+    )
+
+
+def _is_doubtful(sight: Sight, expected: Rle, config: Config) -> bool:
+    """Whether the mask of a track should be compared with what its detection's box asks for."""
+    options = config.tracking
+    if sight.quality < options.low_quality:
+        return True
+    agreement = float(rle.iou([expected], [sight.mask])[0, 0])
+    return agreement < max(options.correct_iou, options.match_iou)
+
+
+def _without(mask: Rle, others: Sequence[Rle]) -> Rle:
+    return without_overlaps([*others, mask])[-1]
+
+
+def _common(a: Rle, b: Rle) -> Rle:
+    return _without(a, [_without(a, [b])])

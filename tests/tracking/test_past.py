@@ -1,0 +1,149 @@
+"""What the frames before tell of a look: who a thing was, and where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from grounded_sam2.geometry import rle
+from grounded_sam2.testing import FakeTracker
+
+RED_BOX = (5, 5, 15, 15)
+
+
+def still(index: int):
+    return [("red", *RED_BOX)]
+
+
+@pytest.fixture
+def drifting(studio):
+    """A tracker that drifts on its way forwards, and not on its way back."""
+
+    class DriftingForwards(studio.DriftingTracker):
+        def propagate(self, encoded, state, frame, *, reverse=False):
+            if reverse:
+                return FakeTracker.propagate(self, encoded, state, frame, reverse=True)
+            return super().propagate(encoded, state, frame)
+
+    return DriftingForwards
+
+
+def test_a_corrected_track_is_corrected_back_to_where_it_was_right(studio, drifting):
+    drift = {i: {"red": (5, 5, 40, 15)} for i in range(6, 11)}
+    tracked = studio.track(studio.clip(14, still), tracker=drifting(drift))
+    assert studio.boxes(tracked, 1) == dict.fromkeys(range(14), RED_BOX)
+    assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "dfff"}
+
+
+def test_no_farther_than_the_past_is_filled(studio, drifting):
+    drift = {i: {"red": (5, 5, 40, 15)} for i in range(2, 11)}
+    tracked = studio.track(studio.clip(14, still), tracker=drifting(drift), fill_backwards=3)
+    assert studio.story(tracked) == {1: "d" + 6 * "f" + "bbb" + "dfff"}
+    assert studio.boxes(tracked, 1)[6] == (5, 5, 40, 15)
+
+
+def test_nor_than_where_the_detector_has_seen_it(studio, drifting):
+    drift = {i: {"red": (5, 5, 40, 15)} for i in range(5, 11)}
+    told = {10: [("red thing", 0.4, RED_BOX)]}  # not sure: corrects nothing
+    drift |= {i: {"red": (5, 5, 22, 15)} for i in range(10, 21)}
+    tracked = studio.track(
+        studio.clip(22, still), studio.ToldDetector(told), drifting(drift), fill_backwards=20
+    )
+    assert studio.story(tracked) == {1: "d" + 9 * "f" + "d" + 9 * "b" + "df"}
+
+
+def test_two_that_have_spilled_over_each_other_are_both_corrected(studio, drifting):
+    def things(_):
+        return [("red", *RED_BOX), ("yellow", 15, 5, 25, 15)]
+
+    spilled = {i: {"red": (5, 5, 20, 15)} for i in range(3, 11)}  # the first keeps what both claim
+    tracked = studio.track(studio.clip(12, things), tracker=drifting(spilled))
+    assert studio.boxes(tracked, 1) == dict.fromkeys(range(12), RED_BOX)
+    assert studio.boxes(tracked, 2) == dict.fromkeys(range(12), (15, 5, 25, 15))
+
+
+@pytest.mark.parametrize(
+    ("left", "kept"), [((50, 30, 52, 32), True), ((40, 20, 50, 30), False)], ids=["crumb", "whole"]
+)
+def test_a_thing_whose_track_has_shrunk_to_a_crumb_keeps_its_id(studio, drifting, left, kept):
+    drift = {i: {"red": left} for i in range(6, 11)}
+    tracked = studio.track(studio.clip(11, still), tracker=drifting(drift))
+    if kept:
+        assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "d"}
+        assert studio.boxes(tracked, 1) == dict.fromkeys(range(11), RED_BOX)
+    else:  # it may be another one of its class, which the detector has missed
+        assert studio.story(tracked) == {1: "d" + 10 * "f", 2: "......" + "bbbb" + "d"}
+
+
+def test_of_two_things_in_one_mask_the_one_that_was_there_before_keeps_the_id(studio, drifting):
+    def things(index):
+        return [*still(index), *([("yellow", 25, 5, 40, 15)] if index >= 7 else [])]
+
+    spilled = {i: {"red": (10, 5, 40, 15)} for i in range(7, 11)}  # half of it on the yellow one
+    tracked = studio.track(studio.clip(13, things), tracker=drifting(spilled))
+    assert studio.boxes(tracked, 1) == dict.fromkeys(range(13), RED_BOX)
+    assert studio.boxes(tracked, 2) == dict.fromkeys(range(7, 13), (25, 5, 40, 15))
+    assert studio.story(tracked)[1] == "dffffff" + "bbb" + "dff"
+
+
+class Halving(FakeTracker):
+    """Takes the upper and the lower half of a thing for two, on its way forwards."""
+
+    def propagate(self, encoded, state, frame, *, reverse=False):
+        answers = super().propagate(encoded, state, frame, reverse=reverse)
+        if reverse:
+            return answers
+        found = []
+        for number, mask in zip(answers.ids, answers.found, strict=True):
+            half = mask.decode()
+            half[15:] &= number != 1
+            half[:15] &= number != 2
+            found.append(rle.encode(half[None])[0])
+        return replace(answers, found=tuple(found))
+
+
+def joined_at_five(index):
+    """A thing behind another one, which leaves."""
+    return [("red", 5, 5, 15, 25)] + ([("blue", 0, 10, 60, 20)] if index < 5 else [])
+
+
+def test_what_was_first_taken_for_two_things_is_one(studio):
+    tracked = studio.track(studio.clip(11, joined_at_five), tracker=Halving())
+    story = studio.story(tracked)
+    assert story[1] == "dffff" + "bbbbb" + "d"
+    assert list(studio.boxes(tracked, 1).values())[5:] == 6 * [(5, 5, 15, 25)]
+    [other] = (
+        i
+        for i, boxes in ((i, studio.boxes(tracked, i)) for i in story)
+        if i != 1 and boxes[0] == (5, 20, 15, 25)
+    )
+    assert story[other] == "dffff" + 6 * "."
+
+
+def test_what_was_seen_often_as_two_is_two(studio):
+    """A box around two things of a class does not make one of them."""
+    twice = [("red thing", 0.9, (5, 5, 15, 15)), ("red thing", 0.9, (5, 15, 15, 25))]
+    told = {10: twice, 20: [("red thing", 0.9, (5, 5, 15, 25))]}
+    tracked = studio.track(
+        studio.clip(23, joined_at_five), studio.ToldDetector(told), tracker=Halving()
+    )
+    pieces = [i for i in studio.story(tracked) if 21 in studio.boxes(tracked, i)]
+    assert [studio.boxes(tracked, i)[21] for i in pieces] == [(5, 5, 15, 15), (5, 15, 15, 25)]
+
+
+def test_a_thing_with_an_unlike_past_is_another_one(studio, drifting):
+    """Half of it is where a lost thing was, on a single frame."""
+
+    class Losing(drifting):
+        def propagate(self, encoded, state, frame, *, reverse=False):
+            answers = super().propagate(encoded, state, frame, reverse=reverse)
+            if not reverse and frame >= 9:
+                answers.score[[i == 1 for i in answers.ids]] = -5
+            return answers
+
+    drift = {i: {"red": (40, 20, 50, 30)} for i in range(1, 10)}
+    tracked = studio.track(studio.clip(13, still), tracker=Losing(drift), revive_by="memory")
+    assert studio.story(tracked) == {1: "d" + 8 * "f" + "....", 2: "." + 9 * "b" + "dff"}
+    assert np.array_equal(studio.boxes(tracked, 2)[1], RED_BOX)
