@@ -198,6 +198,8 @@ class FakeAnswers:
             parted = without_overlaps([self.found[row] for row in rows])
             for row, mask in zip(rows, parted, strict=True):
                 found[row] = mask
+        if found == list(self.found):
+            return self
         emptied = [
             number
             for number, before, after in zip(self.ids, self.found, found, strict=True)

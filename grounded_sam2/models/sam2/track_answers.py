@@ -98,7 +98,7 @@ class TrackAnswers:
             )
             logits = logits.clone() if logits is self.logits else logits
             logits[rows] = left + self.threshold
-        return replace(self, logits=logits).absent(taken)
+        return self if logits is self.logits else replace(self, logits=logits).absent(taken)
 
     def absent(self, ids: Collection[int]) -> TrackAnswers:
         """The same, but some objects are not in the picture."""
