@@ -15,15 +15,13 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
+from grounded_sam2.exporters.annotation_file import AnnotationFile, to_json
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.files import PlacedPicture
 from grounded_sam2.exporters.names import NameRules
@@ -58,7 +56,7 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
         with ExitStack() as stack:
             files = {
                 split: stack.enter_context(
-                    _AnnotationFile(data.new / "annotations" / f"instances_{split}.json", ids)
+                    _CocoFile(data.new / "annotations" / f"instances_{split}.json", "images", ids)
                 )
                 for split in options.split
             }
@@ -128,58 +126,20 @@ def _segmented(masks: Sequence[Rle], *, kind: str, min_iou: float) -> list[Segme
     return [Segmented(*each) for each in zip(measures(masks), segmentations, strict=True)]
 
 
-class _AnnotationFile:
-    """One JSON file, written as its parts come: images go in, annotations wait on disk."""
-
-    def __init__(self, path: Path, category_ids: Mapping[str, int]) -> None:
-        self._path = path
-        self._category_ids = category_ids
-        self._images = 0
-        self._annotations = 0
-
-    def __enter__(self) -> _AnnotationFile:
-        # ASCII with escapes: some readers open it in the encoding of their system.
-        self._file = self._path.open("w", encoding="ascii", newline="\n")
-        self._waiting = TemporaryFile("w+", encoding="ascii", newline="\n", dir=self._path.parent)
-        self._file.write('{"info":{"description":"labeled with grounded-sam2"},"licenses":[]')
-        self._file.write(',"images":[')
-        return self
+class _CocoFile(AnnotationFile):
+    """The annotations of one split."""
 
     def add_image(self, picture: PlacedPicture) -> None:
         """The annotations that follow are of this picture."""
         height, width = picture.labels.size_hw
-        self._file.write("," * bool(self._images) + "\n")
-        self._images += 1
         entry = {
-            "id": self._images,
+            "id": self._begin_entry(),
             "file_name": str(picture.name),
             "height": height,
             "width": width,
         }
-        self._file.write(_json(entry))
+        self._file.write(to_json(entry))
 
     def add_annotation(self, annotation: Mapping[str, Any], class_name: str) -> None:
         """One object of the picture added last."""
-        self._waiting.write("," * bool(self._annotations) + "\n")
-        self._annotations += 1
-        ids = {
-            "id": self._annotations,
-            "image_id": self._images,
-            "category_id": self._category_ids[class_name],
-        }
-        self._waiting.write(_json({**ids, **annotation}))
-
-    def __exit__(self, *error: object) -> None:
-        with self._file, self._waiting:
-            self._waiting.seek(0)
-            self._file.write('\n],"annotations":[')
-            shutil.copyfileobj(self._waiting, self._file)
-            categories = [
-                {"id": i, "name": name, "supercategory": "object"}
-                for name, i in self._category_ids.items()
-            ]
-            self._file.write(f'\n],"categories":{_json(categories)}}}\n')
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+        self._waiting.write(to_json({**self._begin_annotation(class_name), **annotation}))

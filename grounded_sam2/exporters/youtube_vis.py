@@ -18,17 +18,16 @@ Format: https://youtube-vos.org/dataset/vis/
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import groupby, islice
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grounded_sam2.exporters.annotation_file import AnnotationFile, to_json
 from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.names import NameRules
@@ -67,7 +66,7 @@ def export_youtube_vis(
         with ExitStack() as stack:
             files = {
                 split: stack.enter_context(
-                    _AnnotationFile(data.new / "annotations" / f"instances_{split}.json", ids)
+                    _VisFile(data.new / "annotations" / f"instances_{split}.json", "videos", ids)
                 )
                 for split in options.split
             }
@@ -76,7 +75,7 @@ def export_youtube_vis(
         return data.summary()
 
 
-def _write_video(sequence: VideoSequence, file: _AnnotationFile) -> None:
+def _write_video(sequence: VideoSequence, file: _VisFile) -> None:
     data = sequence.data
     folder = data.new / "JPEGImages" / sequence.split / sequence.name
     indices: list[int] = []
@@ -122,35 +121,21 @@ def _on_frames(
             last = place
 
 
-class _AnnotationFile:
-    """One JSON file, written as its parts come: videos go in, annotations wait on disk."""
-
-    def __init__(self, path: Path, category_ids: Mapping[str, int]) -> None:
-        self._path = path
-        self._category_ids = category_ids
-        self._videos = 0
-        self._annotations = 0
-
-    def __enter__(self) -> _AnnotationFile:
-        # ASCII with escapes: some readers open it in the encoding of their system.
-        self._file = self._path.open("w", encoding="ascii", newline="\n")
-        self._waiting = TemporaryFile("w+", encoding="ascii", newline="\n", dir=self._path.parent)
-        self._file.write('{"info":{"description":"labeled with grounded-sam2"},"licenses":[]')
-        self._file.write(',"videos":[')
-        return self
+class _VisFile(AnnotationFile):
+    """The annotations of one split."""
 
     def add_video(self, names: Iterable[str], size_hw: tuple[int, int]) -> None:
         """The tracks that follow are of this video; one without frames is left out."""
         length = 0
         for length, name in enumerate(names, start=1):
             if length == 1:
-                self._file.write("," * bool(self._videos) + '\n{"file_names":[')
-                self._videos += 1
+                number = self._begin_entry()
+                self._file.write('{"file_names":[')
             self._file.write("," * (length > 1) + json.dumps(name))
         if length:
             height, width = size_hw
-            rest = {"id": self._videos, "width": width, "height": height, "length": length}
-            self._file.write(f"],{_json(rest)[1:]}")
+            rest = {"id": number, "width": width, "height": height, "length": length}
+            self._file.write(f"],{to_json(rest)[1:]}")
 
     def add_track(
         self,
@@ -178,7 +163,7 @@ class _AnnotationFile:
                 self._begin_track(length, size_hw, track_id, class_name)
             self._waiting.write("null," * (place - ends - 1))
             separator = "," * (place < length - 1)
-            self._waiting.write(_json({"counts": runs, "size": size_hw}) + separator)
+            self._waiting.write(to_json({"counts": runs, "size": size_hw}) + separator)
             ends = place
             x_min, y_min, x_max, y_max = measure.box_xyxy
             boxes[place] = [x_min, y_min, x_max - x_min, y_max - y_min]
@@ -191,35 +176,20 @@ class _AnnotationFile:
         rest: dict[str, Any] = {"bboxes": boxes, "areas": areas}
         if confidences:
             rest["score"] = round(sum(confidences) / len(confidences), 4)
-        self._waiting.write(f"],{_json(rest)[1:]}")
+        self._waiting.write(f"],{to_json(rest)[1:]}")
 
     def _begin_track(
         self, length: int, size_hw: tuple[int, int], track_id: int, class_name: str
     ) -> None:
-        self._waiting.write("," * bool(self._annotations) + "\n")
-        self._annotations += 1
         begin = {
-            "id": self._annotations,
-            "video_id": self._videos,
-            "category_id": self._category_ids[class_name],
+            **self._begin_annotation(class_name),
             "iscrowd": 0,
             "height": size_hw[0],
             "width": size_hw[1],
             "length": length,
             "track_id": track_id,
         }
-        self._waiting.write(f'{_json(begin)[:-1]},"segmentations":[')
-
-    def __exit__(self, *error: object) -> None:
-        with self._file, self._waiting:
-            self._waiting.seek(0)
-            self._file.write('\n],"annotations":[')
-            shutil.copyfileobj(self._waiting, self._file)
-            categories = [
-                {"id": i, "name": name, "supercategory": "object"}
-                for name, i in self._category_ids.items()
-            ]
-            self._file.write(f'\n],"categories":{_json(categories)}}}\n')
+        self._waiting.write(f'{to_json(begin)[:-1]},"segmentations":[')
 
 
 def _seen(
@@ -241,7 +211,3 @@ def _mask_of(label: Label, size_hw: tuple[int, int]) -> Rle:
         return label.mask
     box = extent(label, size_hw, None)
     return rectangle((0, 0, 0, 0) if box is None else whole_pixels(box), size_hw)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))

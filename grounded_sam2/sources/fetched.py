@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -27,7 +28,7 @@ _NOTES = ".fetched"
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedRef(ImageRef):
+class FetchedRef(ImageRef, ABC):
     """A picture somewhere else; `path` is where its copy is kept. Subclasses say how to get it."""
 
     def is_here(self) -> bool:
@@ -59,9 +60,9 @@ class FetchedRef(ImageRef):
         self._note_path().write_text(json.dumps([stamp, self._copy_stamp()]), encoding="utf-8")
         return self.path
 
+    @abstractmethod
     def _write(self, file: IO[bytes]) -> None:
         """Write the bytes of the picture."""
-        raise NotImplementedError
 
     def _note_path(self) -> Path:
         return self.path.parent / _NOTES / f"{self.path.name}.json"

@@ -160,7 +160,7 @@ def test_memory_does_not_hold_a_video(tracked, tmp_path):
         window = [TrackedFrame(i, i / 25, Labels(noise.shape, (label,))) for i in range(frames)]
         tracked.store.write_frames(tracked.run.id, name, window)
         del window
-        file = youtube_vis._AnnotationFile(tmp_path / f"{name}.json", {"ball": 1})
+        file = youtube_vis._VisFile(tmp_path / f"{name}.json", "videos", {"ball": 1})
         labels = tracked.store.labels_by_track(tracked.run.id, name)
         tracemalloc.start()
         with file:
