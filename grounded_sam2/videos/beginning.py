@@ -10,7 +10,11 @@ from grounded_sam2.errors import SourceError, StoreError
 from grounded_sam2.sources.videos import VideoSource
 from grounded_sam2.store import LabelStore, StoredVideo, VideoRecord
 
-__all__ = ["begin"]
+__all__ = ["SameVideoError", "begin"]
+
+
+class SameVideoError(StoreError):
+    """A video is labeled already, under another name."""
 
 
 def begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
@@ -26,8 +30,9 @@ def begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
 
     Raises:
         SourceError: its file cannot be looked at.
-        StoreError: the store holds it under another name, another one under its name, or frames of
-            it that a new reading would replace by others.
+        SameVideoError: the store holds it under another name.
+        StoreError: the store holds another one under its name, or frames of it that a new reading
+            would replace by others.
     """
     earlier = store.video(run_id, source.name)
     record = _record_of(source, None if earlier is None else earlier.record)
@@ -63,7 +68,7 @@ def _record_of(source: VideoSource, earlier: VideoRecord | None) -> VideoRecord:
 
 
 def _check_unknown(store: LabelStore, run_id: int, record: VideoRecord) -> None:
-    """Raise `StoreError` if the run has this video under another name."""
+    """Raise `SameVideoError` if the run has this video under another name."""
     for video in store.videos(run_id):
         other = video.record
         if record.content_hash is None or record.content_hash != other.content_hash:
@@ -71,7 +76,7 @@ def _check_unknown(store: LabelStore, run_id: int, record: VideoRecord) -> None:
         repair = f"leave out one of the two, or label '{record.name}' into another folder"
         if other.path is not None and not other.path.exists():
             repair = f"give the file its name '{other.name}' again, or label into another folder"
-        raise StoreError(
+        raise SameVideoError(
             f"video '{record.name}': label store '{store.path}' holds the same one as "
             f"'{other.name}' ({other.path}); {repair}"
         )

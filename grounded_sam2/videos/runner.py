@@ -24,7 +24,7 @@ from grounded_sam2.store import (
     Recipe,
     StoredVideo,
 )
-from grounded_sam2.videos.beginning import begin
+from grounded_sam2.videos.beginning import SameVideoError, begin
 from grounded_sam2.videos.finding import GivenVideo
 from grounded_sam2.videos.one_video import UnreadableStateError, VideoWork
 from grounded_sam2.videos.summaries import (
@@ -127,7 +127,7 @@ def _label(
                 warning = f"its {known.frames} frames were labeled again: {lost}"
                 known = work.store.begin_video(work.run_id, known.record, anew=True)
                 work.go_on(source, known, stop, progress)
-    except SourceError as reason:
+    except (SourceError, SameVideoError) as reason:
         if only:
             raise
         error = str(reason)

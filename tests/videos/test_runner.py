@@ -288,3 +288,17 @@ def test_one_video_has_one_name(store, clip):
     with pytest.raises(StoreError, match=r"give the file its name 'clip' again"):
         track(store, given(moved))
     assert [video.record.name for video in store.videos()] == ["clip"]
+
+
+def test_a_copy_among_several_videos_is_left_out_and_said(store, clip, frames_folder):
+    copy = clip.with_name("copy.mp4")
+    copy.write_bytes(clip.read_bytes())
+    first, second, third = track(store, given(clip), given(copy), given(frames_folder)).videos
+    assert (first.frames, third.frames) == (24, 24)
+    assert second.frames == 0
+    assert "the same one as 'clip'" in second.error
+    assert [(item.item_id, error) for item, error in store.failures(store.run().id)] == [
+        ("copy", second.error)
+    ]
+    again = track(store, given(clip), given(copy), given(frames_folder)).videos
+    assert [video.frames_now for video in again] == [0, 0, 0]
