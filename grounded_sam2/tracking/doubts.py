@@ -79,15 +79,19 @@ def doubts_about(
 def _pieces(
     carried: Carried, things: Sequence[Sighting], matches: Matches, config: Config
 ) -> frozenset[int]:
-    """Tracks that lie in what was detected, were not, and were too seldom to be sure of: a thing
-    that shows in two places at once, behind another, is first taken for two."""
+    """Tracks that lie in what was detected, were not, and are not to be sure of: their masks are
+    doubtful, or they were detected too seldom. A thing that shows in two places at once, behind
+    another, is first taken for two."""
     found = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
     some: list[Track] = [
         track
         for track in carried.tracks
         if track.number in carried.seen
         and track.number not in found
-        and track.hits < config.tracking.min_hits
+        and (
+            track.hits < config.tracking.min_hits
+            or carried.seen[track.number].quality < config.tracking.low_quality
+        )
     ]
     inside = rle.containment(
         [carried.seen[track.number].mask for track in some], [t.sight.mask for t in things]

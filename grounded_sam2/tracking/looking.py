@@ -229,13 +229,16 @@ def _displaced(
     config: Config,
 ) -> list[Track]:
     """Tracks that were but a piece of what is now seen whole."""
+    in_doubt = set(doubts.pairs.values())
     some = [
         track
         for track in tracks
         if track.number in seen
         and track.number not in verdict.sighted
-        and track.hits < config.tracking.min_hits
-        and (track.number in doubts.pieces or track.number in doubts.pairs.values())
+        and (
+            track.number in doubts.pieces
+            or (track.number in in_doubt and track.hits < config.tracking.min_hits)
+        )
     ]
     wholes = [sight.mask for sight in verdict.corrected.values()]
     wholes += [thing.sight.mask for thing in verdict.newcomers]

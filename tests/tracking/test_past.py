@@ -122,6 +122,35 @@ def test_what_was_first_taken_for_two_things_is_one(studio):
     assert story[other] == "dffff" + 6 * "."
 
 
+@pytest.mark.parametrize(("quality", "stays"), [(0.8, True), (0.4, False)])
+def test_a_track_that_has_taken_a_part_of_another_thing_gives_it_back(studio, quality, stays):
+    """Unless it is sure of its own: then it may be a thing in front of the other."""
+
+    class Thieving(FakeTracker):
+        def propagate(self, encoded, state, frame, *, reverse=False):
+            answers = super().propagate(encoded, state, frame, reverse=reverse)
+            if reverse or frame < 15:
+                return answers
+            found, score, qualities = list(answers.found), answers.score.copy(), answers.quality
+            for row, number in enumerate(answers.ids):
+                mask = np.zeros((40, 60), np.bool_)
+                mask[5:15, 5 if number == 1 else 10 : 10 if number == 1 else 15] = True
+                found[row] = rle.encode(mask[None])[0]
+                score[row] = 5
+                if number == 2:
+                    qualities = np.where(np.arange(len(qualities)) == row, quality, qualities)
+            return replace(answers, found=tuple(found), score=score, quality=qualities)
+
+    def things(index):
+        return [*still(index), *([("yellow", 40, 20, 50, 30)] if index < 15 else [])]
+
+    tracked = studio.track(studio.clip(21, things), tracker=Thieving())
+    first = studio.boxes(tracked, 1)
+    assert [first[i] for i in (15, 20)] == 2 * [(5, 5, 10, 15) if stays else RED_BOX]
+    assert (20 in studio.boxes(tracked, 2)) is stays
+    assert (15 in studio.boxes(tracked, 2)) is stays
+
+
 def test_what_was_seen_often_as_two_is_two(studio):
     """A box around two things of a class does not make one of them."""
     twice = [("red thing", 0.9, (5, 5, 15, 15)), ("red thing", 0.9, (5, 15, 15, 25))]
