@@ -240,9 +240,10 @@ class TrackingConfig(CheckedSection):
     revive_distance: Annotated[float, Range(0)] = 2.0
     """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
     fill_backwards: CountInt | Literal["auto"] = "auto"
-    """Frames through which a new thing is followed back to where it entered. ``auto``: all since
-    the detector last looked. What it has seen of so many frames is kept, and they wait; 0 turns it
-    off, as for a camera that is watched live."""
+    """Frames through which a new thing is followed back to where it entered, and one that is in
+    doubt to where its track was right. ``auto``: all since the detector last looked. What the
+    tracker has seen of so many frames is kept, and they wait; 0 turns it off, as for a camera that
+    is watched live."""
 
     @property
     def fill_frames(self) -> int:

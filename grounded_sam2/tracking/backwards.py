@@ -14,19 +14,17 @@ from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.models.protocols import Answers
 from grounded_sam2.results import Label
+from grounded_sam2.tracking.agreement import agree, are_pieces
 from grounded_sam2.tracking.labels import carried_label
 from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, sights
 from grounded_sam2.tracking.tracks import Track
 from grounded_sam2.tracking.window import Window, identity_of
 
-__all__ = ["PIECE", "Trail", "follow_back", "write_back"]
+__all__ = ["Trail", "follow_back", "write_back"]
 
 Trail: TypeAlias = tuple[tuple[int, Sight], ...]
 """What is seen of a thing before: place in the window, newest first, one after the other."""
-
-PIECE = 0.7
-"""Share of a mask in another one, of which it is a piece then."""
 
 
 def follow_back(
@@ -96,12 +94,16 @@ def write_back(
         for each in frame.labels:
             if identity_of(each) != track.identity:
                 others.append(each)
-            elif each.track_origin == "detected" or _agree(each, sight, config):
+            elif each.track_origin == "detected" or (
+                each.mask is not None and agree(each.mask, sight.mask, config.tracking)
+            ):
                 return
         others = [
             each
             for each in others
-            if identity_of(each) not in displaced or not _is_piece(each, sight)
+            if identity_of(each) not in displaced
+            or each.mask is None
+            or not any(are_pieces([each.mask], [sight.mask]))
         ]
         if label is None or _meets_any(sight, track.class_name, others, config):
             return
@@ -126,16 +128,3 @@ def _meets_any(sight: Sight, class_name: str, labels: Sequence[Label], config: C
         and (label.class_name == class_name or config.cleanup.across_classes)
     ]
     return bool((rle.iou([sight.mask], masks) >= config.tracking.match_iou).any())
-
-
-def _agree(label: Label, sight: Sight, config: Config) -> bool:
-    options = config.tracking
-    return label.mask is not None and bool(
-        rle.iou([label.mask], [sight.mask])[0, 0] >= max(options.correct_iou, options.match_iou)
-    )
-
-
-def _is_piece(label: Label, sight: Sight) -> bool:
-    return label.mask is not None and bool(
-        rle.containment([label.mask], [sight.mask])[0, 0] >= PIECE
-    )

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from grounded_sam2.config import Config
-from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.masks import without_overlaps
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.tracking.backwards import PIECE
+from grounded_sam2.tracking.agreement import agree, are_pieces
 from grounded_sam2.tracking.carried import Carried, kind_of
 from grounded_sam2.tracking.matching import Matches
 from grounded_sam2.tracking.sightings import Sight, Sighting
-from grounded_sam2.tracking.tracks import Track, is_sure
+from grounded_sam2.tracking.tracks import is_sure
 
 __all__ = ["Doubts", "doubts_about"]
 
@@ -55,10 +55,8 @@ def doubts_about(
         for place, number in matched.items()
     }
     others = [n for n in seen if n not in taken and n not in pieces]
-    inside = rle.containment([seen[n].mask for n in others], [t.sight.mask for t in things])
-    taken |= {
-        n: seen[n].mask for n, row in zip(others, inside, strict=True) if (row >= PIECE).any()
-    }
+    lie_inside = are_pieces([seen[n].mask for n in others], [t.sight.mask for t in things])
+    taken |= {n: seen[n].mask for n in compress(others, lie_inside)}
     kinds = {track.number: kind_of(track, config) for track in carried.tracks}
     expected = {
         number: _without(
@@ -83,8 +81,8 @@ def _pieces(
     doubtful, or they were detected too seldom. A thing that shows in two places at once, behind
     another, is first taken for two."""
     found = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
-    some: list[Track] = [
-        track
+    some = [
+        track.number
         for track in carried.tracks
         if track.number in carried.seen
         and track.number not in found
@@ -93,21 +91,15 @@ def _pieces(
             or carried.seen[track.number].quality < config.tracking.low_quality
         )
     ]
-    inside = rle.containment(
-        [carried.seen[track.number].mask for track in some], [t.sight.mask for t in things]
-    )
-    return frozenset(
-        track.number for track, row in zip(some, inside, strict=True) if (row >= PIECE).any()
-    )
+    lie_inside = are_pieces([carried.seen[n].mask for n in some], [t.sight.mask for t in things])
+    return frozenset(compress(some, lie_inside))
 
 
 def _is_doubtful(sight: Sight, expected: Rle, config: Config) -> bool:
     """Whether the mask of a track should be compared with what its detection's box asks for."""
-    options = config.tracking
-    if sight.quality < options.low_quality:
+    if sight.quality < config.tracking.low_quality:
         return True
-    agreement = float(rle.iou([expected], [sight.mask])[0, 0])
-    return agreement < max(options.correct_iou, options.match_iou)
+    return not agree(expected, sight.mask, config.tracking)
 
 
 def _without(mask: Rle, others: Sequence[Rle]) -> Rle:

@@ -15,6 +15,7 @@ from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.matching import match_best
 from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.tracking.agreement import iou
 from grounded_sam2.tracking.backwards import Trail
 from grounded_sam2.tracking.sightings import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
@@ -55,33 +56,36 @@ def heirs(
     """
     votes = np.zeros((len(things), len(tracks)))
     for row, thing in enumerate(things):
+        met = _met(trails.get(thing.number, ()), window)
         for column, track in enumerate(tracks):
             if not (config.cleanup.across_classes or thing.label.class_name == track.class_name):
                 continue
-            met = _met(trails.get(thing.number, ()), track, window)
-            ious = [iou for iou, _ in met]
+            before = met.get(track.identity, [])
+            ious = [overlap for overlap, _ in before]
             here = seen.get(track.number)
             if here is not None:
-                ious.append(_iou(thing.sight.mask, here.mask))
+                ious.append(iou(thing.sight.mask, here.mask))
             is_free = (
                 here is None
                 or track.number in pieces
                 or track.number in matched.values()
-                or _has_left(here, met, config)
+                or _has_left(here, before, config)
             )
             if matched.get(thing.number) == track.number or (is_free and _is_one(ious, config)):
                 votes[row, column] = sum(ious)
     return {things[row].number: tracks[column] for row, column in match_best(votes, 0).tolist()}
 
 
-def _met(trail: Trail, track: Track, window: Window) -> list[tuple[float, Rle]]:
-    """IoU of a thing with the labels of a track on the frames before, and their masks."""
-    return [
-        (_iou(sight.mask, label.mask), label.mask)
-        for place, sight in trail
-        for label in window.waiting[place].labels
-        if identity_of(label) == track.identity and label.mask is not None
-    ]
+def _met(trail: Trail, window: Window) -> dict[int, list[tuple[float, Rle]]]:
+    """IoU of a thing with the labels on the frames before, and their masks, by identity."""
+    met: dict[int, list[tuple[float, Rle]]] = {}
+    for place, sight in trail:
+        labels = window.waiting[place].labels
+        masks = [(identity_of(label), label.mask) for label in labels if label.mask is not None]
+        [overlaps] = rle.iou([sight.mask], [mask for _, mask in masks]).tolist()
+        for (identity, mask), overlap in zip(masks, overlaps, strict=True):
+            met.setdefault(identity, []).append((overlap, mask))
+    return met
 
 
 def _is_one(ious: Sequence[float], config: Config) -> bool:
@@ -99,7 +103,3 @@ def _has_left(here: Sight, met: Sequence[tuple[float, Rle]], config: Config) -> 
         return False
     _, followed = max(met, key=lambda each: each[0])
     return here.quality < config.tracking.low_quality or here.mask.area < _CRUMB * followed.area
-
-
-def _iou(a: Rle, b: Rle) -> float:
-    return float(rle.iou([a], [b])[0, 0])

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers, State
-from grounded_sam2.tracking.backwards import PIECE, Trail, follow_back
+from grounded_sam2.tracking.agreement import are_pieces, iou
+from grounded_sam2.tracking.backwards import Trail, follow_back
 from grounded_sam2.tracking.carried import Carried, apart
 from grounded_sam2.tracking.doubts import Doubts, doubts_about
 from grounded_sam2.tracking.heirs import heirs
@@ -242,8 +244,7 @@ def _displaced(
     ]
     wholes = [sight.mask for sight in verdict.corrected.values()]
     wholes += [thing.sight.mask for thing in verdict.newcomers]
-    inside = rle.containment([seen[track.number].mask for track in some], wholes)
-    return [track for track, row in zip(some, inside, strict=True) if (row >= PIECE).any()]
+    return list(compress(some, are_pieces([seen[track.number].mask for track in some], wholes)))
 
 
 def _begun(thing: Sighting, inherited: Mapping[int, Track], config: Config) -> Track:
@@ -317,9 +318,9 @@ def _asked_again(
     answers: Answers = now.tracker.prompt(now.encoded, prompts, state, now.position)
     better: dict[int, Sight] = {}
     for number, sight in sights(answers).items():
-        agreement = float(rle.iou([expected[number]], [sight.mask])[0, 0])
+        agreement = iou(expected[number], sight.mask)
         if number in seen:
-            is_better = agreement > float(rle.iou([expected[number]], [seen[number].mask])[0, 0])
+            is_better = agreement > iou(expected[number], seen[number].mask)
         else:
             is_better = agreement >= now.config.tracking.match_iou
         if is_better:
@@ -336,13 +337,13 @@ def _doubles(
     """Tracks that were not detected and lie on one that was: they have left what they followed."""
     found = [t for t in tracks if t.number in sighted]
     rest = [t for t in tracks if t.number in seen and t.number not in sighted]
-    overlap = rle.iou([seen[t.number].mask for t in rest], [seen[t.number].mask for t in found])
+    overlaps = rle.iou([seen[t.number].mask for t in rest], [seen[t.number].mask for t in found])
     return {
         track.number
-        for track, row in zip(rest, overlap, strict=True)
+        for track, row in zip(rest, overlaps, strict=True)
         if any(
-            iou >= config.cleanup.nms_iou
+            overlap >= config.cleanup.nms_iou
             and (config.cleanup.across_classes or track.class_name == other.class_name)
-            for iou, other in zip(row, found, strict=True)
+            for overlap, other in zip(row, found, strict=True)
         )
     }

@@ -1,0 +1,30 @@
+"""Whether two masks say the same of a thing, or one is but a piece of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grounded_sam2.config import TrackingConfig
+from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.rle import Rle
+
+__all__ = ["agree", "are_pieces", "iou"]
+
+_PIECE = 0.7
+"""Share of a mask in another one, of which it is a piece then."""
+
+
+def iou(a: Rle, b: Rle) -> float:
+    """Intersection over union of two masks."""
+    return float(rle.iou([a], [b])[0, 0])
+
+
+def agree(a: Rle, b: Rle, options: TrackingConfig) -> bool:
+    """Whether there is nothing to correct between two masks of one thing."""
+    return iou(a, b) >= max(options.correct_iou, options.match_iou)
+
+
+def are_pieces(masks: Sequence[Rle], wholes: Sequence[Rle]) -> list[bool]:
+    """Of each mask, whether most of it lies in one of the others."""
+    inside = rle.containment(masks, wholes)
+    return [bool((row >= _PIECE).any()) for row in inside]
