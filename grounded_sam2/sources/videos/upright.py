@@ -18,6 +18,7 @@ import av
 import av.error
 import numpy as np
 from av.buffer import Buffer
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 
 from grounded_sam2.errors import ImageError
@@ -82,7 +83,8 @@ class Upright:
 
 
 def _turn_of(frame: av.VideoFrame) -> _Turn:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`, which the frame keeps: pictures would wait in a circle of references.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if not isinstance(matrix, Buffer):  # there is none
         return _Turn()
     # A stored point (x, y) is shown at (a·x + c·y, b·x + d·y), but for a shift; see FFmpeg's

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -359,3 +360,15 @@ def test_stopping_early_closes_the_file(make_video: MakeVideo) -> None:
     assert any(each.resolve() == path for each in opened.iterdir() if each.is_symlink())
     frames.close()  # type: ignore[attr-defined]
     assert not any(each.resolve() == path for each in opened.iterdir() if each.is_symlink())
+
+
+def test_what_is_decoded_is_let_go_at_once(make_video: MakeVideo) -> None:
+    video = open_video(make_video(count=30, rotation=(90,)))
+    gc.collect()
+    gc.disable()  # which may come late: until then, hundreds of large frames would wait for it
+    try:
+        assert sum(1 for _ in video) == 30
+        kept = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept == 0
