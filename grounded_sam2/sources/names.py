@@ -27,6 +27,10 @@ _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@(?=[^/])")
+_SECRET_FIELD = re.compile(
+    r"([?&][^=&#]*(?:sig|token|key|credential|secret|pass|auth)[^=&#]*=)[^&#:]+", re.IGNORECASE
+)
+"""What signs an address: ``X-Amz-Signature``, ``sig``, ``AWSAccessKeyId``, ``access_token``."""
 _MAX_NAME_BYTES = 200
 """File systems take 255; the rest is for what is put before or after a name."""
 _MAX_SUFFIX = 10
@@ -62,8 +66,8 @@ def digest_of(text: str) -> str:
 
 
 def public_address(address: str) -> str:
-    """An address as text that may be written down: without user and password."""
-    return printable(_CREDENTIALS.sub("", address))
+    """An address as text that may be written down: without user, password and signature."""
+    return printable(_SECRET_FIELD.sub(r"\1***", _CREDENTIALS.sub("", address)))
 
 
 def local_path(folder: Path, item_id: str) -> Path:

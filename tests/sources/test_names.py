@@ -99,3 +99,24 @@ def test_passwords_are_not_written_down() -> None:
     address = "zip://x::ftp://me:secret@host/a@b.zip"
     assert public_address(address) == "zip://x::ftp://host/a@b.zip"
     assert public_address("hf://datasets/me/it@main/x") == "hf://datasets/me/it@main/x"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (
+            "https://b.s3.example/a.mp4?X-Amz-Date=2026&X-Amz-Signature=ab%2F1&X-Amz-Expires=60",
+            "https://b.s3.example/a.mp4?X-Amz-Date=2026&X-Amz-Signature=***&X-Amz-Expires=60",
+        ),
+        ("https://host/a.mp4?sv=1&sig=x%3D&id=7#t", "https://host/a.mp4?sv=1&sig=***&id=7#t"),
+        ("zip://x::https://host/a.zip?token=abc", "zip://x::https://host/a.zip?token=***"),
+        (
+            "zip://x::https://host/a.zip?token=abc::ftp://b",
+            "zip://x::https://host/a.zip?token=***::ftp://b",
+        ),
+        ("https://host/a.jpg?id=7&page=2", "https://host/a.jpg?id=7&page=2"),
+        ("https://host/sig=x/key=y.jpg", "https://host/sig=x/key=y.jpg"),
+    ],
+)
+def test_signatures_are_not_written_down(address: str, expected: str) -> None:
+    assert public_address(address) == expected
