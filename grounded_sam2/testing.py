@@ -15,6 +15,7 @@ They are deterministic, load no torch, and satisfy the Protocols of
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -187,14 +188,18 @@ class FakeAnswers:
         )
 
     def exclusive(
-        self, groups: Sequence[Collection[int]], yielding: Collection[int] = ()
+        self,
+        groups: Sequence[Collection[int]],
+        yielding: Collection[int] = (),
+        owners: Collection[tuple[int, int]] = (),
     ) -> FakeAnswers:
         """See `grounded_sam2.models.protocols.Answers`. The first of those that are not yielding
         keeps what others claim too; who is left with nothing is absent."""
+        behind = Counter(other for _, other in owners)
         found = list(self.found)
         for group in groups:
             rows = [row for row, each in enumerate(self.ids) if each in group]
-            rows.sort(key=lambda row: self.ids[row] in yielding)
+            rows.sort(key=lambda row: (self.ids[row] in yielding, behind[self.ids[row]]))
             parted = without_overlaps([self.found[row] for row in rows])
             for row, mask in zip(rows, parted, strict=True):
                 found[row] = mask

@@ -350,6 +350,17 @@ def containment(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
     return _overlap(a, b, of_the_first=True)
 
 
+def intersection(a: Rle, b: Rle) -> Rle:
+    """What two masks have in common.
+
+    Raises:
+        GeometryError: they are not of one size.
+    """
+    size_hw = _common_size([a, b], None)
+    both = [{"size": mask.size_hw, "counts": mask.counts} for mask in (a, b)]
+    return Rle(size_hw, coco_mask.merge(both, intersect=True)["counts"])
+
+
 def _overlap(a: Sequence[Rle], b: Sequence[Rle], *, of_the_first: bool) -> NDArray[np.float64]:
     """Intersection of every pair, as a share of their union or of the first."""
     _common_size([*a, *b], None)

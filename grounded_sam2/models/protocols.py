@@ -203,10 +203,14 @@ class Answers(Protocol):
         ...
 
     def exclusive(
-        self: _Self, groups: Sequence[Collection[int]], yielding: Collection[int] = ()
+        self: _Self,
+        groups: Sequence[Collection[int]],
+        yielding: Collection[int] = (),
+        owners: Collection[tuple[int, int]] = (),
     ) -> _Self:
         """The same where objects of a group share no pixel. No id is in two groups; those that
-        are yielding leave to the others whatever those claim."""
+        are yielding leave to the others whatever those claim, and of a pair of ``owners`` what
+        both claim is the first one's."""
         ...
 
     def absent(self: _Self, ids: Collection[int]) -> _Self:

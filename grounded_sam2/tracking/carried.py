@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 from grounded_sam2.config import Config
+from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers
+from grounded_sam2.tracking.appearance import Appearance
+from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, sights
-from grounded_sam2.tracking.tracks import Track
+from grounded_sam2.tracking.tracks import Box, Track
 
-__all__ = ["Carried", "apart", "kind_of"]
+__all__ = ["Carried", "apart", "kind_of", "owner_of"]
+
+_DISPUTED = 0.05
+"""Share of a mask. Less of it may be another's as well without a look at the colours: masks of
+neighbours overlap a little along their border."""
+_FEWEST_PIXELS = 20
+"""Fewer have no colour to speak of."""
+_CLEARLY = 0.2
+"""By how much more a part must look like one track than like another to be the first one's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +39,27 @@ class Carried:
     """The same, kept `apart`."""
 
     @classmethod
-    def to(cls, claimed: Answers, tracks: tuple[Track, ...], config: Config) -> Carried:
-        """Keep apart what the tracker says of the tracks."""
-        return cls(tracks, claimed, apart(claimed, tracks, config))
+    def to(cls, claimed: Answers, tracks: tuple[Track, ...], now: Now, *, strict: bool) -> Carried:
+        """Keep apart what the tracker says of the tracks, and leave out what looks like others.
+
+        Args:
+            claimed: what it says.
+            tracks: all that are being followed.
+            now: the frame.
+            strict: look at all of them, not only at those that are back or have jumped.
+        """
+        carried = cls(tracks, claimed, apart(claimed, tracks, now))
+        strange = {
+            track.number
+            for track in tracks
+            if (sight := carried.seen.get(track.number)) is not None
+            and (strict or track.gone or _has_jumped(track, sight))
+            and not track.likeness(Appearance.of(now.image, sight.mask), now.config.tracking)
+        }
+        if not strange:
+            return carried
+        claimed = claimed.absent(strange)
+        return cls(tracks, claimed, apart(claimed, tracks, now))
 
     @cached_property
     def seen(self) -> dict[int, Sight]:
@@ -42,17 +73,23 @@ class Carried:
 
 
 def apart(
-    answers: Answers, tracks: Sequence[Track], config: Config, sighted: Collection[int] = ()
+    answers: Answers, tracks: Sequence[Track], now: Now, sighted: Collection[int] = ()
 ) -> Answers:
     """The answers about tracks where those that may not overlap do not.
 
-    A track that was gone comes back where no other is, unless the detector has ``sighted`` it.
+    What two claim belongs to the one that it clearly looks like. A track that was gone comes back
+    where no other is, unless the detector has ``sighted`` it.
     """
     groups: dict[str, list[int]] = {}
     for track in tracks:
-        groups.setdefault(kind_of(track, config), []).append(track.number)
+        groups.setdefault(kind_of(track, now.config), []).append(track.number)
     gone = {track.number for track in tracks if track.gone and track.number not in sighted}
-    return answers.exclusive(list(groups.values()), gone)
+    kinds = list(groups.values())
+    parted: Answers = answers.exclusive(kinds, gone)
+    if parted is answers:  # nothing overlaps, as on most frames
+        return answers
+    owners = _owners(answers, tracks, now)
+    return answers.exclusive(kinds, gone, owners) if owners else parted
 
 
 def kind_of(track: Track, config: Config) -> str:
@@ -60,3 +97,41 @@ def kind_of(track: Track, config: Config) -> str:
     return {"none": str(track.number), "class": track.class_name, "all": ""}[
         config.tracking.exclusive
     ]
+
+
+def owner_of(part: Rle, a: Track, b: Track, now: Now) -> Track | None:
+    """The one of two tracks that a part of the frame clearly looks like, if it does."""
+    if part.area < _FEWEST_PIXELS or not now.config.tracking.min_likeness:
+        return None
+    looks = Appearance.of(now.image, part)
+    lead = a.appearance.likeness(looks) - b.appearance.likeness(looks)
+    if abs(lead) < _CLEARLY:
+        return None
+    return a if lead > 0 else b
+
+
+def _owners(answers: Answers, tracks: Sequence[Track], now: Now) -> list[tuple[int, int]]:
+    """Pairs of tracks that claim something that clearly looks like the first of them."""
+    claims = sights(answers)
+    some = [track for track in tracks if track.number in claims]
+    masks = [claims[track.number].mask for track in some]
+    shares = rle.containment(masks, masks)
+    owners: list[tuple[int, int]] = []
+    for a, b in combinations(range(len(some)), 2):
+        of_one_kind = kind_of(some[a], now.config) == kind_of(some[b], now.config)
+        if not of_one_kind or max(shares[a, b], shares[b, a]) < _DISPUTED:
+            continue
+        owner = owner_of(rle.intersection(masks[a], masks[b]), some[a], some[b], now)
+        if owner is not None:
+            other = some[b] if owner is some[a] else some[a]
+            owners.append((owner.number, other.number))
+    return owners
+
+
+def _has_jumped(track: Track, sight: Sight) -> bool:
+    """Whether a track is where it was not a frame ago."""
+    return track.place_xyxy is not None and not _touch(track.place_xyxy, sight.box_xyxy)
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,13 +21,14 @@ from numpy.typing import NDArray
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
+from grounded_sam2.tracking.appearance import Appearance
 from grounded_sam2.tracking.cuts import THUMBNAIL_SIDE
 from grounded_sam2.tracking.tracks import Track
 from grounded_sam2.tracking.window import Waiting
 
 __all__ = ["Checkpoint"]
 
-_MAGIC = b"GS2TRK02"
+_MAGIC = b"GS2TRK03"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +80,7 @@ class Checkpoint:
             "thumbnail": None
             if self.thumbnail is None
             else base64.b64encode(self.thumbnail.tobytes()).decode("ascii"),
-            "tracks": [dataclasses.asdict(track) for track in self.tracks],
+            "tracks": [_plain_track(track) for track in self.tracks],
             "waiting": [_plain_frame(frame) for frame in self.waiting],
         }
         text = json.dumps(known, separators=(",", ":")).encode()
@@ -114,11 +116,17 @@ class Checkpoint:
         )
 
 
+def _plain_track(track: Track) -> dict[str, Any]:
+    roots = base64.b64encode(zlib.compress(track.appearance.roots)).decode("ascii")
+    return {**dataclasses.asdict(track), "appearance": roots}
+
+
 def _track(values: Mapping[str, Any]) -> Track:
     place = values["place_xyxy"]
     return Track(
         **{
             **values,
+            "appearance": Appearance(zlib.decompress(base64.b64decode(values["appearance"]))),
             "votes": tuple((name, given) for name, given in values["votes"]),
             "place_xyxy": None if place is None else tuple(place),
         }

@@ -2,7 +2,7 @@
 
 A detection says where a thing is, but its mask, from a box alone, may spill over a neighbour; the
 mask of the track knows the thing, but may have spilled as well, or frayed. Where the two disagree,
-and the detection is sure, the track is in doubt.
+or do not look alike, and the detection is sure, the track is in doubt.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from itertools import compress
 
 from grounded_sam2.config import Config
+from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.masks import without_overlaps
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.tracking.agreement import agree, are_pieces
-from grounded_sam2.tracking.carried import Carried, kind_of
+from grounded_sam2.tracking.carried import Carried, kind_of, owner_of
 from grounded_sam2.tracking.matching import Matches
+from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, Sighting
-from grounded_sam2.tracking.tracks import is_sure
+from grounded_sam2.tracking.tracks import Track, is_sure
 
 __all__ = ["Doubts", "doubts_about"]
 
@@ -37,7 +39,7 @@ class Doubts:
 
 
 def doubts_about(
-    carried: Carried, things: Sequence[Sighting], matches: Matches, config: Config
+    carried: Carried, things: Sequence[Sighting], matches: Matches, now: Now
 ) -> Doubts:
     """Compare the masks of tracks with those of the detections that they are matched with.
 
@@ -45,31 +47,47 @@ def doubts_about(
         carried: the tracks.
         things: the detections.
         matches: which is which.
-        config: thresholds.
+        now: the frame.
     """
-    seen = carried.seen
+    seen, config = carried.seen, now.config
+    tracks = {track.number: track for track in carried.tracks}
     pieces = _pieces(carried, things, matches, config)
     matched = {**matches.same, **matches.drifted}
-    taken = {  # by tracks whose own detections agree, and by what lies in a thing and was missed
-        number: _common(seen[number].mask, things[place].sight.mask)
+    agreed = {
+        number: rle.intersection(seen[number].mask, things[place].sight.mask)
         for place, number in matched.items()
     }
-    others = [n for n in seen if n not in taken and n not in pieces]
+    others = [n for n in seen if n not in matched.values() and n not in pieces]
     lie_inside = are_pieces([seen[n].mask for n in others], [t.sight.mask for t in things])
-    taken |= {n: seen[n].mask for n in compress(others, lie_inside)}
-    kinds = {track.number: kind_of(track, config) for track in carried.tracks}
+    missed = {n: seen[n].mask for n in compress(others, lie_inside)}
+
+    def expected_of(thing: Sighting, track: Track) -> Rle:
+        """Without what others' detections agree with, and what lies in it, was missed, and does
+        not look like a part of it."""
+        kind, mask = kind_of(track, config), thing.sight.mask
+        rivals = [t for n, t in tracks.items() if n != track.number and kind_of(t, config) == kind]
+        taken = [agreed[rival.number] for rival in rivals if rival.number in agreed]
+        taken += [
+            missed[rival.number]
+            for rival in rivals
+            if rival.number in missed
+            and owner_of(rle.intersection(missed[rival.number], mask), track, rival, now)
+            is not track
+        ]
+        return without_overlaps([*taken, mask])[-1]
+
     expected = {
-        number: _without(
-            things[place].sight.mask,
-            [mask for n, mask in taken.items() if n != number and kinds[n] == kinds[number]],
-        )
+        number: expected_of(things[place], tracks[number])
         for place, number in {**matched, **matches.returned}.items()
     }
     pairs = {
         place: number
         for place, number in matched.items()
         if is_sure(things[place].label.confidence, config.tracking)
-        and _is_doubtful(seen[number], expected[number], config)
+        and (
+            _is_doubtful(seen[number], expected[number], config)
+            or not tracks[number].likeness(things[place].appearance, config.tracking)
+        )
     }
     return Doubts(pairs, expected, pieces)
 
@@ -100,11 +118,3 @@ def _is_doubtful(sight: Sight, expected: Rle, config: Config) -> bool:
     if sight.quality < config.tracking.low_quality:
         return True
     return not agree(expected, sight.mask, config.tracking)
-
-
-def _without(mask: Rle, others: Sequence[Rle]) -> Rle:
-    return without_overlaps([*others, mask])[-1]
-
-
-def _common(a: Rle, b: Rle) -> Rle:
-    return _without(a, [_without(a, [b])])

@@ -39,7 +39,8 @@ def heirs(
 ) -> dict[int, Track]:
     """The tracks that things turn out to be.
 
-    Each pair is worth the IoU of its masks, summed over the frames; the sum of all is the highest.
+    Each pair is worth the IoU of its masks, summed over the frames, as far as it looks alike; the
+    sum of all is the highest.
 
     Args:
         things: those in question.
@@ -60,6 +61,9 @@ def heirs(
         for column, track in enumerate(tracks):
             if not (config.cleanup.across_classes or thing.label.class_name == track.class_name):
                 continue
+            likeness = track.likeness(thing.appearance, config.tracking)
+            if not likeness:
+                continue
             before = met.get(track.identity, [])
             ious = [overlap for overlap, _ in before]
             here = seen.get(track.number)
@@ -72,7 +76,7 @@ def heirs(
                 or _has_left(here, before, config)
             )
             if matched.get(thing.number) == track.number or (is_free and _is_one(ious, config)):
-                votes[row, column] = sum(ious)
+                votes[row, column] = sum(ious) * likeness
     return {things[row].number: tracks[column] for row, column in match_best(votes, 0).tolist()}
 
 

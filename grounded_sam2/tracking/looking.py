@@ -103,7 +103,7 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
     """
     config, things, seen = now.config, found.things, carried.seen
     matches = match(things, carried.tracks, seen, config)
-    doubts = doubts_about(carried, things, matches, config)
+    doubts = doubts_about(carried, things, matches, now)
     past = _past(found, matches, doubts, carried, window, now)
     verdict = _verdict(things, matches, doubts, past, seen, state, now)
     sighted, corrected = verdict.sighted, verdict.corrected
@@ -125,7 +125,7 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
 
     together = _together(found, carried.answers, verdict, ended)
     together = together.absent(doubles | {track.number for track in displaced})
-    together = apart(together, [*going_on, *begun], config, sighted)
+    together = apart(together, [*going_on, *begun], now, sighted)
     after = sights(together)
     shown = {number: sighted[number].number for number in corrected}
     shown |= {thing.number: thing.number for thing in verdict.newcomers}
@@ -165,10 +165,9 @@ def _past(
     ]
     numbers = [thing.number for thing in things]
     parts = carried.answers.only([track.number for track in firm]), found.answers.only(numbers)
-    as_tracks = [Track.begun(thing.number, thing.label, config.tracking) for thing in things]
-    said: Answers = apart(
-        carried.answers.joined(parts), [*firm, *as_tracks], config, sighted=numbers
-    ).only(numbers)
+    joined: Answers = carried.answers.joined(parts)
+    as_tracks = [_new_track(thing, config) for thing in things]
+    said = apart(joined, [*firm, *as_tracks], now, sighted=numbers).only(numbers)
     certain = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
     certain.difference_update(doubtful.values())
     settled = {track.identity for track in carried.tracks if track.number in certain}
@@ -248,9 +247,13 @@ def _displaced(
 
 
 def _begun(thing: Sighting, inherited: Mapping[int, Track], config: Config) -> Track:
-    track = Track.begun(thing.number, thing.label, config.tracking)
+    track = _new_track(thing, config)
     older = inherited.get(track.number)
     return track if older is None else track.continuing(older, config.tracking)
+
+
+def _new_track(thing: Sighting, config: Config) -> Track:
+    return Track.begun(thing.number, thing.label, thing.appearance, config.tracking)
 
 
 def _together(found: Sightings, carried: Answers, verdict: _Verdict, ended: set[int]) -> Answers:
@@ -287,7 +290,8 @@ def _fates(
     for track in tracks:
         number = track.number
         if number in sighted:
-            going_on.append(track.detected(sighted[number].label, options))
+            thing = sighted[number]
+            going_on.append(track.detected(thing.label, options).looking(thing.appearance))
         elif number in known and known[number].label.class_name != track.class_name:
             going_on.append(track.detected(known[number].label, options))
         elif number in known:

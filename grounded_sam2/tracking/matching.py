@@ -6,10 +6,11 @@ whose worth has the highest sum (the Hungarian method):
 1. *same*: one class, and the masks agree.
 2. *drifted*: one class, and the masks agree a little.
 3. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
-   Under `CleanupConfig.across_classes`, whatever class it is given.
-4. *returned*: one class, and the track was lost near where the detection is, which is not much
-   larger. Under `CleanupConfig.across_classes` then also another class: a sliver is easily taken
-   for something else.
+   Under `CleanupConfig.across_classes`, whatever class it is given. Not if it lies beside the
+   detection that the track was paired with: then the track has spilled over both.
+4. *returned*: one class, and the track was lost near where the detection is, which looks like it
+   and is not much larger. Under `CleanupConfig.across_classes` then also another class: a sliver
+   is easily taken for something else.
 
 What is left then is new.
 """
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.config import Config
+from grounded_sam2.config import Config, TrackingConfig
 from grounded_sam2.geometry import boxes, rle
 from grounded_sam2.geometry.matching import match_best
 from grounded_sam2.tracking.sightings import Sight, Sighting
@@ -74,7 +75,8 @@ def match(
     known: dict[int, int] = {}
     if here:
         # A limit may be 0; things that do not touch are never one
-        enough = np.where((overlap >= limits) & (overlap > 0), overlap, -1.0)
+        beside = _beside_its_own(things, here, {**same, **drifted}, options.drift_iou)
+        enough = np.where((overlap >= limits) & (overlap > 0) & ~beside, overlap, -1.0)
         for place in left.things.copy():
             nearest = int(np.argmax(enough[place]))
             if enough[place, nearest] >= 0:
@@ -84,6 +86,7 @@ def match(
     if options.revive_by == "place":
         lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
         nearness = _nearness(things, lost, options.revive_distance)
+        nearness *= _likeness(things, lost, options)
         returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
         if config.cleanup.across_classes:
             returned |= left.pair(lost, nearness, 0.0)
@@ -116,6 +119,29 @@ def _one_class(things: Sequence[Sighting], tracks: Sequence[Track]) -> NDArray[n
     """``(n, m)``."""
     return np.array(
         [[a.label.class_name == b.class_name for b in tracks] for a in things], np.bool_
+    ).reshape(len(things), len(tracks))
+
+
+def _beside_its_own(
+    things: Sequence[Sighting], tracks: Sequence[Track], pairs: Mapping[int, int], least: float
+) -> NDArray[np.bool_]:
+    """``(n, m)``: whether a track has another detection of its own, and the two share little."""
+    masks = [thing.sight.mask for thing in things]
+    shared = rle.iou(masks, masks)
+    beside = np.zeros((len(things), len(tracks)), np.bool_)
+    columns = {track.number: column for column, track in enumerate(tracks)}
+    for place, number in pairs.items():
+        beside[:, columns[number]] = shared[:, place] < least
+    return beside
+
+
+def _likeness(
+    things: Sequence[Sighting], tracks: Sequence[Track], options: TrackingConfig
+) -> NDArray[np.float64]:
+    """``(n, m)``: how much they look alike."""
+    return np.array(
+        [[track.likeness(thing.appearance, options) for track in tracks] for thing in things],
+        np.float64,
     ).reshape(len(things), len(tracks))
 
 

@@ -20,6 +20,7 @@ from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.labeling import captions_of, find_candidates
 from grounded_sam2.models.protocols import Answers, TrackPrompt
 from grounded_sam2.results import Image, Label, SegmentedMasks
+from grounded_sam2.tracking.appearance import Appearance
 from grounded_sam2.tracking.now import Now
 
 __all__ = ["Sight", "Sighting", "Sightings", "find", "sights"]
@@ -44,6 +45,7 @@ class Sighting:
     """The id under which the tracker was asked for its mask."""
     label: Label
     sight: Sight
+    appearance: Appearance
 
     def prompt(self) -> TrackPrompt:
         """What shows it to the tracker."""
@@ -84,7 +86,7 @@ def find(now: Now, *, first_number: int) -> Sightings:
     decision = decide(candidates, now.encoded.size_hw, now.ontology, config)
     seen = asking.seen
     things = [
-        Sighting(number, label, seen[number])
+        Sighting(number, label, seen[number], Appearance.of(now.image, seen[number].mask))
         for place, label in zip(decision.chosen, decision.labels.objects, strict=True)
         if (number := first_number + place) in seen
     ]

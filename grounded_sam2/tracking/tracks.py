@@ -7,10 +7,14 @@ from math import sqrt
 
 from grounded_sam2.config import TrackingConfig
 from grounded_sam2.results import Label
+from grounded_sam2.tracking.appearance import Appearance
 
 __all__ = ["Box", "Track", "is_sure"]
 
 Box = tuple[float, float, float, float]
+
+_NEWS = 0.2
+"""Share of the last detection in what a track looks like: light changes, and things turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Track:
     caption: str
     """Of the last detection; so is the confidence."""
     confidence: float | None
+    appearance: Appearance
+    """What its detections looked like, the last ones most."""
     votes: tuple[tuple[str, float], ...]
     """Confidence that detections have given to each class, summed; the first class first."""
     hits: int
@@ -42,7 +48,9 @@ class Track:
     out of the picture is a sliver when it is seen last."""
 
     @classmethod
-    def begun(cls, number: int, label: Label, config: TrackingConfig) -> Track:
+    def begun(
+        cls, number: int, label: Label, appearance: Appearance, config: TrackingConfig
+    ) -> Track:
         """The track of a first detection."""
         return cls(
             number,
@@ -50,6 +58,7 @@ class Track:
             label.class_name,
             label.caption,
             label.confidence,
+            appearance,
             votes=((label.class_name, _weight(label.confidence)),),
             hits=1,
             is_confirmed=config.min_hits == 1 or is_sure(label.confidence, config),
@@ -100,7 +109,19 @@ class Track:
             hits=hits,
             is_confirmed=self.is_confirmed or older.is_confirmed or hits >= config.min_hits,
             size=max(self.size, older.size),
+            appearance=older.appearance.mixed(self.appearance, _NEWS),
         )
+
+    def likeness(self, appearance: Appearance, config: TrackingConfig) -> float:
+        """How much something looks like it: 0 for too little, 1 where no likeness is asked for."""
+        if not config.min_likeness:
+            return 1.0
+        likeness = self.appearance.likeness(appearance)
+        return likeness if likeness >= config.min_likeness else 0.0
+
+    def looking(self, appearance: Appearance) -> Track:
+        """After a detection that is this thing without doubt has shown what it looks like."""
+        return replace(self, appearance=self.appearance.mixed(appearance, _NEWS))
 
     def seen(self, place_xyxy: Box | None) -> Track:
         """After a frame: where it was, or ``None`` for without a trace."""

@@ -183,6 +183,14 @@ def test_a_window_outside_the_picture_is_an_error() -> None:
         rle.paste(rle.encode(mask("##", "##"))[0], (3, 0), (4, 4))
 
 
+def test_the_intersection_is_what_is_common() -> None:
+    a, b = np.random.default_rng(3).random((2, 20, 30)) < 0.5
+    both = rle.intersection(*rle.encode(np.stack([a, b])))
+    np.testing.assert_array_equal(both.decode(), a & b)
+    with pytest.raises(GeometryError, match="one picture"):
+        rle.intersection(*rle.encode(mask("##")), *rle.encode(mask("#")))
+
+
 def test_containment_is_the_share_of_the_first() -> None:
     half, whole, none = (
         rle.encode(m)[0] for m in (mask("##..", "...."), mask("####", "...."), mask("....", "...."))

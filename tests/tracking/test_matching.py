@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from grounded_sam2.geometry.rle import rectangle
 from grounded_sam2.results import Label
+from grounded_sam2.tracking.appearance import Appearance
 from grounded_sam2.tracking.matching import Matches, match
 from grounded_sam2.tracking.sightings import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
@@ -18,13 +20,21 @@ def sight(left: int, top: int, right: int, bottom: int) -> Sight:
     return Sight(rectangle((left, top, right, bottom), SIZE_HW), box, 0.9)
 
 
-def thing(*box: int, name: str = "ball") -> Sighting:
+def plain(*color: int) -> Appearance:
+    image = np.full((*SIZE_HW, 3), color, np.uint8)
+    return Appearance.of(image, rectangle((0, 0, 5, 5), SIZE_HW))
+
+
+RED, BLUE = plain(200, 20, 20), plain(20, 20, 200)
+
+
+def thing(*box: int, name: str = "ball", looks: Appearance = RED) -> Sighting:
     seen = sight(*box)
-    return Sighting(99, Label(name, name, seen.box_xyxy, seen.mask, 0.9, 0.9), seen)
+    return Sighting(99, Label(name, name, seen.box_xyxy, seen.mask, 0.9, 0.9), seen, looks)
 
 
-def track(number: int, place=None, name: str = "ball") -> Track:
-    lost = Track(number, number, name, name, 0.9, ((name, 0.9),), 1, True)
+def track(number: int, place=None, name: str = "ball", looks: Appearance = RED) -> Track:
+    lost = Track(number, number, name, name, 0.9, looks, ((name, 0.9),), 1, True)
     return lost if place is None else lost.seen(place)
 
 
@@ -75,6 +85,27 @@ def test_a_second_detection_of_a_thing_is_known(matched):
     assert matched(things, [track(1)], {1: sight(0, 0, 10, 10)}) == Matches(
         same={0: 1}, known={1: 1}
     )
+
+
+def test_what_lies_beside_the_detection_of_a_track_is_another_thing(matched):
+    """The mask of the track has spilled over both."""
+    things = [thing(0, 0, 11, 10), thing(11, 0, 20, 10, name="box")]
+    spilled = matched(
+        things,
+        [track(1)],
+        {1: sight(0, 0, 20, 10)},
+        cleanup__across_classes=True,
+        cleanup__merge_iou=0.4,
+    )
+    assert spilled == Matches(same={0: 1}, new=(1,))
+
+
+def test_what_returns_looks_like_what_was_lost(matched):
+    lost = [track(1, place=(20, 20, 30, 30)), track(2, place=(21, 20, 31, 30), looks=BLUE)]
+    found = [thing(20, 20, 30, 30, looks=BLUE)]
+    assert matched(found, lost[:1], {}).new == (0,)
+    assert matched(found, lost[:1], {}, min_likeness=0).returned == {0: 1}
+    assert matched(found, lost, {}).returned == {0: 2}
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_two_that_have_spilled_over_each_other_are_both_corrected(studio, drifti
 )
 def test_a_thing_whose_track_has_shrunk_to_a_crumb_keeps_its_id(studio, drifting, left, kept):
     drift = {i: {"red": left} for i in range(6, 11)}
-    tracked = studio.track(studio.clip(11, still), tracker=drifting(drift))
+    tracked = studio.track(studio.clip(11, still), tracker=drifting(drift), min_likeness=0)
     if kept:
         assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "d"}
         assert studio.boxes(tracked, 1) == dict.fromkeys(range(11), RED_BOX)
@@ -144,7 +144,7 @@ def test_a_track_that_has_taken_a_part_of_another_thing_gives_it_back(studio, qu
     def things(index):
         return [*still(index), *([("yellow", 40, 20, 50, 30)] if index < 15 else [])]
 
-    tracked = studio.track(studio.clip(21, things), tracker=Thieving())
+    tracked = studio.track(studio.clip(21, things), tracker=Thieving(), min_likeness=0)
     first = studio.boxes(tracked, 1)
     assert [first[i] for i in (15, 20)] == 2 * [(5, 5, 10, 15) if stays else RED_BOX]
     assert (20 in studio.boxes(tracked, 2)) is stays
@@ -173,6 +173,8 @@ def test_a_thing_with_an_unlike_past_is_another_one(studio, drifting):
             return answers
 
     drift = {i: {"red": (40, 20, 50, 30)} for i in range(1, 10)}
-    tracked = studio.track(studio.clip(13, still), tracker=Losing(drift), revive_by="memory")
+    tracked = studio.track(
+        studio.clip(13, still), tracker=Losing(drift), revive_by="memory", min_likeness=0
+    )
     assert studio.story(tracked) == {1: "d" + 8 * "f" + "....", 2: "." + 9 * "b" + "dff"}
     assert np.array_equal(studio.boxes(tracked, 2)[1], RED_BOX)

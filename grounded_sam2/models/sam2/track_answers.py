@@ -69,7 +69,10 @@ class TrackAnswers:
         return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
 
     def exclusive(
-        self, groups: Sequence[Collection[int]], yielding: Collection[int] = ()
+        self,
+        groups: Sequence[Collection[int]],
+        yielding: Collection[int] = (),
+        owners: Collection[tuple[int, int]] = (),
     ) -> TrackAnswers:
         """The same where objects of a group share no pixel.
 
@@ -80,6 +83,7 @@ class TrackAnswers:
         Args:
             groups: ids of objects, of these or of others; no id in two of them.
             yielding: ids of objects that leave to the others whatever those claim.
+            owners: pairs of ids; what both claim belongs to the first, whatever the logits.
         """
         logits, taken = self.logits, set[int]()
         for group in groups:
@@ -89,7 +93,13 @@ class TrackAnswers:
             if not (claimed.sum(0) > 1).any():
                 continue  # nothing is copied where nothing overlaps, as on most frames
             firm = torch.tensor([self.ids[row] not in yielding for row in rows])
-            left = _shared_out(over, _before(claimed, firm.to(over.device)))
+            before = _before(claimed, firm.to(over.device))
+            places = {self.ids[row]: place for place, row in enumerate(rows)}
+            for owner, other in owners:
+                if owner in places and other in places:
+                    before[places[owner], places[other]] = True
+                    before[places[other], places[owner]] = False
+            left = _shared_out(over, before)
             kept = (left > 0).sum((1, 2)) > LEAST_LEFT * claimed.sum((1, 2))
             taken.update(
                 self.ids[row]

@@ -75,6 +75,19 @@ def test_who_yields_leaves_what_others_claim():
     assert columns(answers.exclusive([(1, 2)], yielding=[2])) == [span((0, 9)), span((9, 16))]
 
 
+def test_what_both_claim_is_its_owners():
+    answers = said({(0, 9): 1.0}, {(6, 16): 4.0})
+    assert columns(answers.exclusive([(1, 2)], owners=[(1, 2)])) == [span((0, 9)), span((9, 16))]
+    assert columns(answers.exclusive([(1, 2)], [1], [(1, 2)])) == [span((0, 9)), span((9, 16))]
+    assert columns(answers.exclusive([(1, 2)], owners=[(7, 2)])) == [span((0, 6)), span((6, 16))]
+
+
+def test_an_inner_mask_is_not_in_front_of_its_owner():
+    answers = said({(0, 16): 1.0}, {(4, 8): 4.0})
+    assert columns(answers.exclusive([(1, 2)])) == [span((0, 4), (8, 16)), span((4, 8))]
+    assert columns(answers.exclusive([(1, 2)], owners=[(1, 2)])) == [span((0, 16)), []]
+
+
 def test_three_share_out_what_they_claim():
     apart = said({(0, 7): 2.0}, {(4, 12): 3.0}, {(9, 16): 4.0}).exclusive([(1, 2, 3)])
     assert columns(apart) == [span((0, 4)), span((4, 9)), span((9, 16))]
