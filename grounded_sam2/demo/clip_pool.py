@@ -22,7 +22,7 @@ from grounded_sam2.demo.scenes import SHAPES
 
 __all__ = ["ClipPool", "build_clip_pool", "training_clip"]
 
-CROWDED_EVERY = 3
+CROWDED_EVERY = 2
 """One clip of so many is crowded."""
 CROWD = 6, 8
 """Fewest and most objects of a crowded clip."""
@@ -53,8 +53,13 @@ class ClipPool:
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES))
 
 
-def build_clip_pool(folder: Path, count: int, frames: int, processes: int = 2) -> None:
-    """Paint ``count`` clips into ``folder`` as ``.npy`` files (about 260 kB a frame)."""
+def build_clip_pool(
+    folder: Path, count: int, frames: int, processes: int = 2, *, skip: int = 0
+) -> None:
+    """Paint ``count`` clips into ``folder`` as ``.npy`` files (about 260 kB a frame).
+
+    The first ``skip`` of all training clips are left out: another pool holds them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shape = count, frames, _SIDE, _SIDE
     files = [
@@ -62,7 +67,8 @@ def build_clip_pool(folder: Path, count: int, frames: int, processes: int = 2) -
         for name, channels in zip(_FILES, [(3,), ()], strict=True)
     ]
     with ProcessPoolExecutor(processes) as workers:
-        rows = workers.map(partial(_row, frames), range(TRAINING_SEED, TRAINING_SEED + count))
+        first = TRAINING_SEED + skip
+        rows = workers.map(partial(_row, frames), range(first, first + count))
         for index, row in enumerate(rows):
             for file, value in zip(files, row, strict=True):
                 file[index] = value
@@ -97,6 +103,13 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--skip", type=int, default=0, help="clips that another pool holds")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    build_clip_pool(arguments.folder, arguments.count, arguments.frames, arguments.processes)
+    build_clip_pool(
+        arguments.folder,
+        arguments.count,
+        arguments.frames,
+        arguments.processes,
+        skip=arguments.skip,
+    )

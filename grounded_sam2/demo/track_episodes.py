@@ -1,8 +1,8 @@
 """Short stories to learn tracking from: a few frames of some clips, and where some objects are.
 
 Most of the time everything is in plain view, and there is little to learn from it. Stories in which
-objects come or go are looked for, and objects that do are preferred. Few come back soon enough,
-so some episodes are interrupted by frames of another clip and go on elsewhere in their own.
+objects come, go or meet are looked for, and objects that do are preferred. Few come back soon
+enough, so some episodes are interrupted by frames of another clip and go on elsewhere in their own.
 
 An episode begins with the frame that shows the objects and goes on forwards or backwards, slowly
 or fast. Some skip a while after the first frame, as if the object had been away: what it looked
@@ -75,6 +75,7 @@ class EpisodeSampler:
         self.mean = np.asarray(processor.image_processor.image_mean, np.float32)
         self.std = np.asarray(processor.image_processor.image_std, np.float32)
         self.areas = np.stack([_areas(clip) for clip in pool.instances])
+        self.touching = np.stack([_touching(clip) for clip in pool.instances])
 
     def draw(self, rng: np.random.Generator, clips: int, frames: int, objects: int) -> Episode:
         """Draw ``frames`` frames of each of ``clips`` clips, and ``objects`` objects in all."""
@@ -119,7 +120,7 @@ class EpisodeSampler:
     def _story(
         self, rng: np.random.Generator, frames: int, breaks: list[int]
     ) -> tuple[int, NDArray[np.int64], list[int]]:
-        """A clip, frames of it, and the objects on the first, those that come or go before others.
+        """A clip, frames of it, and the objects on the first, the eventful before the others.
 
         There is at least one.
         """
@@ -137,9 +138,12 @@ class EpisodeSampler:
                 continue
             hides = (areas[1:, known] == 0).any(0)
             enters = areas[0, known] < ENTERING * areas[1:, known].max(0)
-            events = int(hides.sum() + enters.sum())
+            touching = self.touching[clip][index][:, known][:, :, known]
+            meets = (touching.any(0) & ~touching.all(0)).any(1)
+            eventful = hides | enters | meets
+            events = int(eventful.sum())
             if best is None or events > best[0]:
-                order = np.lexsort((rng.random(len(known)), ~(hides | enters)))
+                order = np.lexsort((rng.random(len(known)), ~eventful))
                 best = events, clip, index, known[order].tolist()
         return best[1:]
 
@@ -167,6 +171,19 @@ def _areas(instances: NDArray[np.uint8]) -> NDArray[np.float32]:
     counts = np.stack([np.bincount(frame, minlength=9) for frame in coarse])
     counts[:, 0] = 0
     return (counts / coarse.shape[1]).astype(np.float32)
+
+
+def _touching(instances: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which numbers lie side by side, ``(t, 9, 9)``; nothing touches 0 or itself."""
+    coarse = instances[:, 2::4, 2::4].astype(np.intp)
+    touching = np.zeros((len(coarse), 9, 9), bool)
+    sides = (coarse[:, :, :-1], coarse[:, :, 1:]), (coarse[:, :-1], coarse[:, 1:])
+    frame = np.arange(len(coarse))[:, None, None]
+    for before, behind in sides:
+        touching[frame, before, behind] = touching[frame, behind, before] = True
+    touching[:, 0] = touching[:, :, 0] = False
+    touching[:, np.arange(9), np.arange(9)] = False
+    return touching
 
 
 def _turned(frames: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:

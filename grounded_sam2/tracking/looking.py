@@ -21,7 +21,7 @@ from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers, State
 from grounded_sam2.tracking.agreement import are_pieces, iou
 from grounded_sam2.tracking.backwards import Trail, follow_back
-from grounded_sam2.tracking.carried import Carried, apart
+from grounded_sam2.tracking.carried import Carried, apart, kind_of
 from grounded_sam2.tracking.doubts import Doubts, doubts_about
 from grounded_sam2.tracking.heirs import heirs
 from grounded_sam2.tracking.matching import Matches, match
@@ -105,7 +105,7 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
     matches = match(things, carried.tracks, seen, config)
     doubts = doubts_about(carried, things, matches, now)
     past = _past(found, matches, doubts, carried, window, now)
-    verdict = _verdict(things, matches, doubts, past, seen, state, now)
+    verdict = _verdict(things, matches, doubts, past, carried, state, now)
     sighted, corrected = verdict.sighted, verdict.corrected
 
     ended = {track.number for track in verdict.inherited.values()}
@@ -185,7 +185,7 @@ def _verdict(
     matches: Matches,
     doubts: Doubts,
     past: _Past,
-    seen: Mapping[int, Sight],
+    carried: Carried,
     state: State,
     now: Now,
 ) -> _Verdict:
@@ -196,7 +196,7 @@ def _verdict(
         if past.agrees(things[place], number)
     }
     prompts = {number: things[place] for place, number in asked.items()}
-    again, corrected = _asked_again(prompts, doubts.expected, seen, state, now)
+    again, corrected = _asked_again(prompts, doubts.expected, carried.seen, state, now)
     sighted: dict[int, Sighting] = {}
     known = {number: things[place] for place, number in matches.known.items()}
     newcomers = set(matches.new)
@@ -211,15 +211,42 @@ def _verdict(
                 known[number] = things[place]
             else:
                 newcomers.add(place)
-    numbers = {things[place].number for place in newcomers}
+    unquestioned = [t for t in carried.tracks if t.number in sighted.keys() - corrected.keys()]
+    begin = [
+        things[place]
+        for place in sorted(newcomers)
+        if not _is_implausible(things[place], unquestioned, carried.seen, past, now.config)
+    ]
+    numbers = {thing.number for thing in begin}
     return _Verdict(
         sighted,
         known,
         corrected,
         again,
-        [things[place] for place in sorted(newcomers)],
+        begin,
         {number: track for number, track in past.turned_out.items() if number in numbers},
     )
+
+
+def _is_implausible(
+    thing: Sighting,
+    tracks: Sequence[Track],
+    seen: Mapping[int, Sight],
+    past: _Past,
+    config: Config,
+) -> bool:
+    """Whether what is new lies in one of some tracks that are right, may share no pixel with it,
+    and was nowhere a frame before: a part that is taken for a thing. Things enter at an edge, or
+    from behind others."""
+    if past.trails.get(thing.number) != () or thing.number in past.turned_out:
+        return False
+    kind = kind_of(_new_track(thing, config), config)
+    wholes = [
+        seen[track.number].mask
+        for track in tracks
+        if track.number in seen and kind_of(track, config) == kind
+    ]
+    return are_pieces([thing.sight.mask], wholes)[0]
 
 
 def _displaced(

@@ -56,14 +56,21 @@ def test_a_pool_holds_clips(pool):
     assert all(clip[0].max() >= 1 for clip in pool.instances)
 
 
-def test_one_of_three_clips_of_a_pool_is_crowded():
+def test_another_pool_may_hold_the_clips_that_follow(pool, tmp_path):
+    build_clip_pool(tmp_path, count=1, frames=9, processes=1, skip=2)
+    more = ClipPool.open(tmp_path)
+    np.testing.assert_array_equal(more.pictures[0], pool.pictures[2])
+    np.testing.assert_array_equal(more.instances[0], pool.instances[2])
+
+
+def test_half_of_the_clips_of_a_pool_are_crowded():
     clips = [training_clip(seed, frames=2) for seed in range(30)]
     crowded = [
         clip
         for clip in clips
         if len(clip.objects) >= CROWD[0] and len({thing.colour for thing in clip.objects}) <= 2
     ]
-    assert len(crowded) == 10
+    assert len(crowded) == 15
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -116,6 +123,23 @@ def test_stories_in_which_things_disappear_are_told_more_often(monkeypatch):
     def share() -> float:
         draws = [sampler.draw(np.random.default_rng(seed), 1, 4, 1) for seed in range(60)]
         return float(np.mean([(draw.masks.flatten(2).sum(2) == 0).any() for draw in draws]))
+
+    looked_for = share()
+    monkeypatch.setattr(track_episodes, "EVENTFUL", 0)
+    assert looked_for > share() + 0.15
+
+
+def test_stories_in_which_things_meet_are_told_more_often(monkeypatch):
+    instances = np.zeros((1, 30, 256, 256), np.uint8)
+    for frame in range(30):
+        left = 100 + 4 * max(frame - 20, 0)  # it reaches the other one at frame 25
+        instances[0, frame, 20:90, left : left + 40] = 1
+    instances[:, :, 20:90, 160:200] = 2
+    sampler = EpisodeSampler(ClipPool(np.stack([instances] * 3, -1), instances), PROCESSOR, SIDE)
+
+    def share() -> float:
+        stories = [sampler._story(np.random.default_rng(seed), 4, []) for seed in range(60)]
+        return float(np.mean([(min(index) < 25) & (max(index) >= 25) for _, index, _ in stories]))
 
     looked_for = share()
     monkeypatch.setattr(track_episodes, "EVENTFUL", 0)

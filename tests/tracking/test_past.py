@@ -178,3 +178,27 @@ def test_a_thing_with_an_unlike_past_is_another_one(studio, drifting):
     )
     assert studio.story(tracked) == {1: "d" + 8 * "f" + "....", 2: "." + 9 * "b" + "dff"}
     assert np.array_equal(studio.boxes(tracked, 2)[1], RED_BOX)
+
+
+class Boxed(FakeTracker):
+    """Takes the whole of a box for the thing that it is shown."""
+
+    def prompt(self, encoded, prompts, state=None, frame=None, *, reverse=False):
+        answers = super().prompt(encoded, prompts, state, frame, reverse=reverse)
+        boxes = [tuple(int(side) for side in each.box_xyxy) for each in prompts.values()]
+        return replace(answers, found=tuple(rle.rectangle(box, (40, 60)) for box in boxes))
+
+
+@pytest.mark.parametrize(
+    ("part", "is_thing"),
+    [((3, 5, 10, 15), False), ((15, 5, 25, 15), True)],
+    ids=["in the midst of a thing", "beside it"],
+)
+def test_nothing_begins_in_the_midst_of_a_thing(studio, part, is_thing):
+    def things(index):
+        return [*still(index), *([("yellow", *part)] if is_thing and index >= 10 else [])]
+
+    told = {10: [("red thing", 0.9, RED_BOX), ("yellow thing", 0.8, part)]}
+    tracked = studio.track(studio.clip(12, things), studio.ToldDetector(told), Boxed())
+    assert (2 in studio.story(tracked)) is is_thing
+    assert studio.boxes(tracked, 1)[10] == RED_BOX
