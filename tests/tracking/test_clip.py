@@ -1,4 +1,4 @@
-"""Text to tracks: what becomes of things that enter, leave, hide, cross and are mistaken."""
+"""Text to tracks: what becomes of things that enter, leave, cross and are mistaken."""
 
 from __future__ import annotations
 
@@ -65,63 +65,6 @@ def test_labels_between_detections_are_carried_and_say_so(studio):
     assert studio.boxes(tracked, 1) == {i: (5 + i, 5, 15 + i, 15) for i in range(15)}
 
 
-@pytest.mark.parametrize("entering", [1, 5, 9, 10, 11, 19])
-def test_a_thing_is_labeled_from_the_very_frame_on_which_it_enters(studio, entering):
-    def things(index):
-        late = [("blue", 30, 20, 40, 30)] if index >= entering else []
-        return [*still(index), *late]
-
-    tracked = studio.track(studio.clip(30, things))
-    assert list(studio.boxes(tracked, 2)) == list(range(entering, 30))
-    found = -(-entering // 10) * 10
-    assert studio.story(tracked)[2][:found].strip(".") == "b" * (found - entering)
-    first = tracked[entering].labels.objects[1]
-    assert (first.class_name, first.caption, first.confidence) == ("box", "blue thing", 0.9)
-
-
-def test_the_past_is_filled_no_farther_than_asked(studio):
-    def things(index):
-        return [("red", *RED_BOX)]
-
-    told = {0: [], 10: []}
-    filled = {
-        frames: studio.story(
-            studio.track(studio.clip(25, things), studio.ToldDetector(told), fill_backwards=frames)
-        )[1]
-        for frames in (0, 3, 15, 100)
-    }
-    assert filled[0] == "." * 20 + "dffff"
-    assert filled[3] == "." * 17 + "bbbdffff"
-    assert filled[15] == "." * 5 + "b" * 15 + "dffff"
-    assert filled[100] == "b" * 20 + "dffff"
-
-
-def test_a_thing_that_leaves_and_returns_keeps_its_id(studio):
-    tracked = studio.track(studio.clip(40, lambda i: still(i) if not 12 <= i < 33 else []))
-    assert studio.story(tracked) == {1: "d" + 9 * "f" + "df" + 21 * "." + "fffffff"}
-
-
-def test_a_thing_that_returns_too_late_is_another_one(studio):
-    things = studio.clip(40, lambda i: still(i) if not 12 <= i < 33 else [])
-    tracked = studio.track(things, max_gone=20)
-    assert studio.story(tracked) == {
-        1: "d" + 9 * "f" + "df" + 28 * ".",
-    }
-    tracked = studio.track([*things, *studio.clip(45, still)[40:]], max_gone=20)
-    assert studio.story(tracked)[2] == 33 * "." + 7 * "b" + "dffff"
-
-
-def test_what_hides_behind_another_thing_is_absent_there_and_comes_back(studio):
-    def things(index):
-        return [("red", 5 + index, 10, 15 + index, 20), ("blue", 22, 5, 40, 30)]
-
-    tracked = studio.track(studio.clip(50, things))
-    red, blue = studio.story(tracked).values()
-    assert blue.count(".") == 0
-    hidden = [i for i, letter in enumerate(red) if letter == "."]
-    assert hidden == list(range(16, 27))  # one column of it is a speck
-
-
 def test_two_of_one_class_cross_and_keep_their_ids(studio):
     def things(index):
         return [("red", 2 + index, 8, 12 + index, 18), ("yellow", 48 - index, 12, 58 - index, 22)]
@@ -158,23 +101,6 @@ def test_a_detection_corrects_a_track_that_has_drifted(studio):
     assert boxes[9] == (5, 5, 40, 15)
     assert boxes[10] == boxes[13] == RED_BOX
     assert studio.story(tracked) == {1: "dfffffffffdfff"}
-
-
-def test_a_thing_may_come_back_under_a_class_that_outweighs_its_first(studio):
-    """What was taken for something else as it came in."""
-    told = {
-        0: [("blue thing", 0.6, RED_BOX)],
-        10: [("red thing", 0.9, RED_BOX)],
-    }
-    tracked = studio.track(
-        studio.clip(14, lambda index: still(index) if index not in range(4, 10) else []),
-        studio.ToldDetector(told),
-        studio.DriftingTracker({i: {"red": None} for i in range(4, 11)}),
-        cleanup__across_classes=True,
-    )
-    found = [[(o.track_id, o.class_name) for o in frame.labels.objects] for frame in tracked]
-    assert found[0] == [(1, "ball")], "it still waited"
-    assert found[10] == found[13] == [(1, "ball")]
 
 
 @pytest.mark.parametrize(
@@ -274,81 +200,6 @@ def test_a_track_that_has_moved_onto_another_thing_ends(studio):
     }
 
 
-class Forgetful(FakeTracker):
-    """Does not know a thing again once it was gone, unless it is shown to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lost = set()
-
-    def propagate(self, encoded, state, frame, *, reverse=False):
-        answers = super().propagate(encoded, state, frame, reverse=reverse)
-        if not reverse:
-            gone = [i for i, m in zip(answers.ids, answers.found, strict=True) if not m.area]
-            self.lost.update(gone)
-        answers.score[[i in self.lost for i in answers.ids]] = -5
-        return answers
-
-    def prompt(self, encoded, prompts, state=None, frame=None, *, reverse=False):
-        self.lost -= set(prompts)
-        return super().prompt(encoded, prompts, state, frame, reverse=reverse)
-
-
-def gone_for_a_while(index):
-    return still(index) if not 12 <= index < 25 else []
-
-
-def test_a_detection_near_where_a_thing_was_lost_brings_it_back(studio):
-    tracked = studio.track(studio.clip(35, gone_for_a_while), tracker=Forgetful())
-    assert studio.story(tracked) == {1: "d" + 9 * "f" + "df" + 13 * "." + "bbbbb" + "dffff"}
-
-
-@pytest.mark.parametrize(
-    "other", [("red", 45, 5, 55, 15), ("red", 5, 5, 45, 35), ("blue", *RED_BOX)],
-    ids=["far away", "much larger", "another class"],
-)  # fmt: skip
-def test_elsewhere_otherwise_it_is_another_thing(studio, other):
-    def things(index):
-        return [other] if index >= 25 else gone_for_a_while(index)
-
-    tracked = studio.track(studio.clip(35, things), tracker=Forgetful(), fill_backwards=0)
-    assert studio.story(tracked) == {
-        1: "d" + 9 * "f" + "df" + 23 * ".",
-        2: 30 * "." + "dffff",
-    }
-
-
-def test_only_the_tracker_brings_back_if_asked(studio):
-    clip = studio.clip(35, gone_for_a_while)
-    tracked = studio.track(clip, tracker=Forgetful(), revive_by="memory")
-    assert studio.story(tracked)[2] == 25 * "." + 5 * "b" + "dffff"
-
-
-def test_a_thing_that_was_lost_in_sight_is_found_by_looking_back(studio):
-    lost = {i: {"red": None} for i in range(6, 40)}
-
-    class Losing(studio.DriftingTracker):
-        def propagate(self, encoded, state, frame, *, reverse=False):
-            if reverse or 1 not in state.ids:
-                return FakeTracker.propagate(self, encoded, state, frame, reverse=reverse)
-            return super().propagate(encoded, state, frame)
-
-    clip = studio.clip(25, still)
-    tracked = studio.track(clip, tracker=Losing(lost), revive_by="memory")
-    assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "dfffffffffdffff"}
-
-
-def test_what_was_found_but_not_known_goes_back_to_where_it_was_labeled_before(studio):
-    """A confident detection of another class, on a thing that one has: both were asked for."""
-    told = {10: [("red thing", 0.9, RED_BOX), ("blue thing", 0.9, RED_BOX)]}
-    tracked = studio.track(studio.clip(12, still), studio.ToldDetector(told))
-    assert studio.story(tracked) == {1: "dfffffffffdf", 2: "bbbbbbbbbbdf"}
-    tracked = studio.track(
-        studio.clip(12, still), studio.ToldDetector(told), cleanup__across_classes=True
-    )
-    assert studio.story(tracked) == {1: "dfffffffffdf"}
-
-
 def test_the_class_of_a_thing_is_the_one_that_detections_are_surest_of(studio):
     told = {
         0: [("blue thing", 0.6, RED_BOX)],
@@ -393,24 +244,6 @@ def test_the_detector_looks_where_a_scene_begins_and_counts_from_there(studio):
     detector.looked.clear()
     studio.track(frames, detector, cut_difference=1)
     assert detector.looked == [0, 10]
-
-
-def test_a_thing_is_not_followed_back_beyond_a_cut(studio):
-    frames = [
-        VideoFrame(i, i / 10, studio.picture(i, still(i), scene=int(i >= 4))) for i in range(15)
-    ]
-    told = {0: [], 4: []}
-    tracked = studio.track(frames, studio.ToldDetector(told), fill_backwards=20)
-    assert studio.story(tracked) == {1: 4 * "." + 10 * "b" + "d"}
-
-
-def test_places_of_another_scene_bring_nothing_back(studio):
-    frames = [
-        VideoFrame(i, i / 10, studio.picture(i, gone_for_a_while(i), scene=int(i >= 25)))
-        for i in range(35)
-    ]
-    tracked = studio.track(frames, tracker=Forgetful())
-    assert list(studio.story(tracked)) == [1, 2]
 
 
 def test_masks_are_cleaned_up_as_those_of_pictures(studio):

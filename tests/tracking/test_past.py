@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.geometry import rle
+from grounded_sam2.results import VideoFrame
 from grounded_sam2.testing import FakeTracker
 
 RED_BOX = (5, 5, 15, 15)
@@ -202,3 +203,68 @@ def test_nothing_begins_in_the_midst_of_a_thing(studio, part, is_thing):
     tracked = studio.track(studio.clip(12, things), studio.ToldDetector(told), Boxed())
     assert (2 in studio.story(tracked)) is is_thing
     assert studio.boxes(tracked, 1)[10] == RED_BOX
+
+
+@pytest.mark.parametrize("entering", [1, 5, 9, 10, 11, 19])
+def test_a_thing_is_labeled_from_the_very_frame_on_which_it_enters(studio, entering):
+    def things(index):
+        late = [("blue", 30, 20, 40, 30)] if index >= entering else []
+        return [*still(index), *late]
+
+    tracked = studio.track(studio.clip(30, things))
+    assert list(studio.boxes(tracked, 2)) == list(range(entering, 30))
+    found = -(-entering // 10) * 10
+    assert studio.story(tracked)[2][:found].strip(".") == "b" * (found - entering)
+    first = tracked[entering].labels.objects[1]
+    assert (first.class_name, first.caption, first.confidence) == ("box", "blue thing", 0.9)
+
+
+def test_the_past_is_filled_no_farther_than_asked(studio):
+    def things(index):
+        return [("red", *RED_BOX)]
+
+    told = {0: [], 10: []}
+    filled = {
+        frames: studio.story(
+            studio.track(studio.clip(25, things), studio.ToldDetector(told), fill_backwards=frames)
+        )[1]
+        for frames in (0, 3, 15, 100)
+    }
+    assert filled[0] == "." * 20 + "dffff"
+    assert filled[3] == "." * 17 + "bbbdffff"
+    assert filled[15] == "." * 5 + "b" * 15 + "dffff"
+    assert filled[100] == "b" * 20 + "dffff"
+
+
+def test_a_thing_that_was_lost_in_sight_is_found_by_looking_back(studio):
+    lost = {i: {"red": None} for i in range(6, 40)}
+
+    class Losing(studio.DriftingTracker):
+        def propagate(self, encoded, state, frame, *, reverse=False):
+            if reverse or 1 not in state.ids:
+                return FakeTracker.propagate(self, encoded, state, frame, reverse=reverse)
+            return super().propagate(encoded, state, frame)
+
+    clip = studio.clip(25, still)
+    tracked = studio.track(clip, tracker=Losing(lost), revive_by="memory")
+    assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "dfffffffffdffff"}
+
+
+def test_what_was_found_but_not_known_goes_back_to_where_it_was_labeled_before(studio):
+    """A confident detection of another class, on a thing that one has: both were asked for."""
+    told = {10: [("red thing", 0.9, RED_BOX), ("blue thing", 0.9, RED_BOX)]}
+    tracked = studio.track(studio.clip(12, still), studio.ToldDetector(told))
+    assert studio.story(tracked) == {1: "dfffffffffdf", 2: "bbbbbbbbbbdf"}
+    tracked = studio.track(
+        studio.clip(12, still), studio.ToldDetector(told), cleanup__across_classes=True
+    )
+    assert studio.story(tracked) == {1: "dfffffffffdf"}
+
+
+def test_a_thing_is_not_followed_back_beyond_a_cut(studio):
+    frames = [
+        VideoFrame(i, i / 10, studio.picture(i, still(i), scene=int(i >= 4))) for i in range(15)
+    ]
+    told = {0: [], 4: []}
+    tracked = studio.track(frames, studio.ToldDetector(told), fill_backwards=20)
+    assert studio.story(tracked) == {1: 4 * "." + 10 * "b" + "d"}
