@@ -240,10 +240,10 @@ class TrackingConfig(CheckedSection):
     revive_distance: Annotated[float, Range(0)] = 2.0
     """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
     min_likeness: Fraction = 0.5
-    """How much colours must be those of a track for it to be the same thing (Bhattacharyya
-    coefficient of histograms in CIELAB), where that is in question: it is back, has jumped to
-    another place, or a detection is near. The colours of one thing agree to 0.8 and more from one
-    second to the next, those of things of different colours to 0.1; 0 turns it off."""
+    """How much a mask, or a detection near where a thing was lost, must have the colours of a track
+    to be the same thing (Bhattacharyya coefficient of histograms in CIELAB). The colours of one
+    thing agree to 0.8 and more from one second to the next, those of things of different colours to
+    0.1; 0 turns it off."""
     fill_backwards: CountInt | Literal["auto"] = "auto"
     """Frames through which a new thing is followed back to where it entered, and one that is in
     doubt to where its track was right. ``auto``: all since the detector last looked. What the

@@ -31,7 +31,7 @@ _HIGHEST = np.array([255.0, 216.0, 216.0])
 """Of lightness and the two axes of colour, as OpenCV gives them. Colours beyond are rare and count
 as the nearest."""
 _STEPS = np.array([_BINS[1] * _BINS[2], _BINS[2], 1])
-_MOST_PIXELS = 1024
+_MOST_PIXELS = 256
 
 
 @dataclass(frozen=True, slots=True)

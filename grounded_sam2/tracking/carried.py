@@ -14,7 +14,7 @@ from grounded_sam2.models.protocols import Answers
 from grounded_sam2.tracking.appearance import Appearance
 from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, sights
-from grounded_sam2.tracking.tracks import Box, Track
+from grounded_sam2.tracking.tracks import Track
 
 __all__ = ["Carried", "apart", "kind_of", "owner_of"]
 
@@ -39,21 +39,19 @@ class Carried:
     """The same, kept `apart`."""
 
     @classmethod
-    def to(cls, claimed: Answers, tracks: tuple[Track, ...], now: Now, *, strict: bool) -> Carried:
+    def to(cls, claimed: Answers, tracks: tuple[Track, ...], now: Now) -> Carried:
         """Keep apart what the tracker says of the tracks, and leave out what looks like others.
 
         Args:
             claimed: what it says.
             tracks: all that are being followed.
             now: the frame.
-            strict: look at all of them, not only at those that are back or have jumped.
         """
         carried = cls(tracks, claimed, apart(claimed, tracks, now))
         strange = {
             track.number
             for track in tracks
             if (sight := carried.seen.get(track.number)) is not None
-            and (strict or track.gone or _has_jumped(track, sight))
             and not track.likeness(Appearance.of(now.image, sight.mask), now.config.tracking)
         }
         if not strange:
@@ -126,12 +124,3 @@ def _owners(answers: Answers, tracks: Sequence[Track], now: Now) -> list[tuple[i
             other = some[b] if owner is some[a] else some[a]
             owners.append((owner.number, other.number))
     return owners
-
-
-def _has_jumped(track: Track, sight: Sight) -> bool:
-    """Whether a track is where it was not a frame ago."""
-    return track.place_xyxy is not None and not _touch(track.place_xyxy, sight.box_xyxy)
-
-
-def _touch(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -189,10 +189,9 @@ class ClipTracker:
         if now.begins_scene:
             tracks = tuple(track.elsewhere() for track in tracks)
         claimed: Answers = self._tracker.propagate(now.encoded, self._state, now.position)
+        carried = Carried.to(claimed, tracks, now)
         self._since_look += 1
-        looks = now.begins_scene or self._since_look >= self._config.tracking.detect_every
-        carried = Carried.to(claimed, tracks, now, strict=looks)
-        if not looks:
+        if not now.begins_scene and self._since_look < self._config.tracking.detect_every:
             return Look(carried.answers, carried.seen, tracks)
         self._since_look = 0
         found = find(now, first_number=self._next_number)

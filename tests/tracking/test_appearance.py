@@ -51,7 +51,7 @@ class TestAppearance:
         half = Appearance.of(striped(RED, BLUE), WHOLE)
         more = Appearance.of(striped(RED, RED, BLUE), WHOLE)
         red = Appearance.of(plain(*RED), WHOLE)
-        assert half.likeness(red) == pytest.approx(np.sqrt(0.5), abs=0.01)
+        assert half.likeness(red) == pytest.approx(np.sqrt(0.5), abs=0.03)
         assert half.likeness(red) < more.likeness(red) < 1
 
     def test_only_the_mask_is_looked_at(self) -> None:
@@ -114,12 +114,12 @@ def test_a_track_that_jumps_to_another_thing_is_gone(studio):
     assert studio.boxes(without, 1)[6] == (40, 20, 50, 30)
 
 
-def test_a_track_that_is_on_another_thing_when_the_detector_looks_is_asked_for_anew(studio):
-    """It has crept there, so that it touched where it was on every frame."""
+def test_a_track_that_creeps_away_is_gone_and_is_found_again(studio):
+    """It touches where it was on every frame."""
     crept = {i: {"red": (5 + 2 * i, 5, 15 + 2 * i, 15)} for i in range(1, 11)}
     clip = studio.clip(12, lambda _: [("red", *RED_BOX)])
-    tracked = studio.track(clip, tracker=studio.DriftingTracker(crept))
-    assert studio.boxes(tracked, 1)[9] == (23, 5, 33, 15), "it is followed from look to look"
+    tracked = studio.track(clip, tracker=studio.DriftingTracker(crept), fill_backwards=0)
+    assert studio.story(tracked) == {1: "dfff......df"}, "half of it is not enough"
     assert studio.boxes(tracked, 1)[10] == RED_BOX
     without = studio.track(clip, tracker=studio.DriftingTracker(crept), min_likeness=0)
     assert studio.boxes(without, 1)[10] == (25, 5, 35, 15)
