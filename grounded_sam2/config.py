@@ -241,9 +241,9 @@ class TrackingConfig(CheckedSection):
     """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
     min_likeness: Fraction = 0.5
     """How much a mask, or a detection near where a thing was lost, must have the colours of a track
-    to be the same thing (Bhattacharyya coefficient of histograms in CIELAB). The colours of one
-    thing agree to 0.8 and more from one second to the next, those of things of different colours to
-    0.1; 0 turns it off."""
+    to be the same thing (Bhattacharyya coefficient of histograms). The colours of one thing agree
+    to 0.8 and more from one second to the next, in half the light as well, those of things of
+    different colours to 0.1; 0 turns it off, for things that change their colour."""
     fill_backwards: CountInt | Literal["auto"] = "auto"
     """Frames through which a new thing is followed back to where it entered, and one that is in
     doubt to where its track was right. ``auto``: all since the detector last looked. What the

@@ -1,13 +1,14 @@
 """What a thing looks like: its colours, by which it is known among others of its class.
 
 Where things cross, masks tell little about which is which, and a thing that was away is not where
-it was. Its colours are still its own. They are counted in CIELAB, where equal distances look
-equally far, and shared between neighbouring bins, so that a little more light does not make another
-thing; of a large mask, some pixels stand for all.
+it was. Its colours are still its own. They are counted by the shares of red and green in the light,
+which stay the same in the shadow, and by brightness in three coarse steps, and shared between
+neighbouring bins; of a large mask, some pixels stand for all.
 
-How often does a thing of the embedded clips look more like itself, 15 or 30 frames later,
-than another one of the same named colour? In 99 of 100 cases (752 against 337 pairs); with SAM 2's
-object pointers in 72, with the mean of its features in 81 (428 against 211 pairs, cosine).
+How often does a thing of the embedded clips look more like itself, 15 or 30 frames later, than
+another one of the same named colour? In 999 of 1 000 cases; by a histogram in CIELAB in 987, to
+which a thing in half the light is another one (likeness 0.03, here 0.8); with SAM 2's object
+pointers in 720, with the mean of its features in 810 (cosine).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,12 +25,14 @@ from grounded_sam2.results import Image
 
 __all__ = ["Appearance"]
 
-_BINS = np.array([8, 16, 16])
-_LOWEST = np.array([0.0, 40.0, 40.0])
-_HIGHEST = np.array([255.0, 216.0, 216.0])
-"""Of lightness and the two axes of colour, as OpenCV gives them. Colours beyond are rare and count
-as the nearest."""
+_BINS = np.array([3, 16, 16])
+"""Brightness, red, green."""
 _STEPS = np.array([_BINS[1] * _BINS[2], _BINS[2], 1])
+_REACH = 1 / 3
+"""The bins span so much to both sides of grey, which is a third of each colour; what is beyond
+counts as the nearest."""
+_NOISE = 10.0
+"""Added to every channel: the shares of what is nearly black mean nothing."""
 _MOST_PIXELS = 256
 
 
@@ -39,7 +41,7 @@ class Appearance:
     """How often each colour occurs in a mask."""
 
     roots: bytes
-    """Square roots of the shares of 8 × 16 × 16 colours, in units of 1/255, ``uint8``."""
+    """Square roots of the shares of 3 × 16 × 16 colours, in units of 1/255, ``uint8``."""
 
     @classmethod
     def of(cls, image: Image, mask: Rle) -> Appearance:
@@ -49,15 +51,18 @@ class Appearance:
             image: RGB, ``(h, w, 3)`` ``uint8``.
             mask: of its size, with at least one pixel.
         """
-        colours = cv2.cvtColor(_pixels(image, mask)[None], cv2.COLOR_RGB2LAB)[0]
-        place = (colours.clip(_LOWEST, _HIGHEST) - _LOWEST) / (_HIGHEST - _LOWEST) * (_BINS - 1)
+        pixels = _pixels(image, mask).astype(np.float64)
+        light = pixels.sum(axis=1)
+        red_green = (pixels[:, :2] + _NOISE) / (light + 3 * _NOISE)[:, None]
+        place = np.column_stack([light / 765, (red_green - 1 / 3) / (2 * _REACH) + 0.5])
+        place = place.clip(0, 1) * (_BINS - 1)
         low = np.minimum(place.astype(np.int64), _BINS - 2)
         part = place - low
         counts = np.zeros(int(_BINS.prod()))
         for corner in product((0, 1), repeat=3):
             share = np.where(corner, part, 1 - part).prod(axis=1)
             counts += np.bincount((low + corner) @ _STEPS, share, len(counts))
-        return cls._of_shares(counts / len(colours))
+        return cls._of_shares(counts / len(pixels))
 
     @classmethod
     def _of_shares(cls, shares: NDArray[np.float64]) -> Appearance:

@@ -37,15 +37,20 @@ class TestAppearance:
         assert red.likeness(red) == pytest.approx(1)
         assert red.likeness(blue) == 0
 
-    def test_a_little_more_light_changes_little_and_much_more_much(self) -> None:
-        before = Appearance.of(plain(120, 60, 60), WHOLE)
+    def test_less_light_changes_less_than_another_colour(self) -> None:
+        before = Appearance.of(plain(200, 60, 40), WHOLE)
         likeness = [
-            before.likeness(Appearance.of(plain(120 + more, 60 + more, 60 + more), WHOLE))
-            for more in (0, 8, 20, 100)
+            before.likeness(Appearance.of(plain(*color), WHOLE))
+            for color in [(180, 54, 36), (100, 30, 20), (60, 200, 40)]
         ]
         assert likeness == sorted(likeness, reverse=True)
-        assert likeness[1] > 0.9
-        assert likeness[3] < 0.3
+        assert likeness[0] > 0.9
+        assert likeness[1] > 0.5
+        assert likeness[2] == 0
+
+    def test_black_grey_and_white_differ_by_their_brightness(self) -> None:
+        black, white = (Appearance.of(plain(*3 * [level]), WHOLE) for level in (10, 250))
+        assert black.likeness(white) < 0.1
 
     def test_shares_count(self) -> None:
         half = Appearance.of(striped(RED, BLUE), WHOLE)
