@@ -33,7 +33,7 @@ class Past:
     """What the frames before say of the things that are new or in doubt."""
 
     trails: Mapping[int, Trail]
-    """Where they were, by their numbers."""
+    """Where they were, by their numbers; none if no frame is kept to look at."""
     turned_out: Mapping[int, Track]
     """The tracks that they are."""
 
@@ -101,7 +101,9 @@ def past_of(
     certain.difference_update(doubtful.values())
     settled = {track.identity for track in carried.tracks if track.number in certain}
     classes = {thing.number: thing.label.class_name for thing in things}
-    trails = follow_back(classes, said, settled, window, now)
+    trails: dict[int, Trail] = {}
+    if next(window.backwards(), None) is not None:
+        trails = follow_back(classes, said, settled, window, now)
     in_question = [track for track in carried.tracks if track.number not in certain]
     return Past(
         trails,

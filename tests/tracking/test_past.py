@@ -200,9 +200,12 @@ def test_nothing_begins_in_the_midst_of_a_thing(studio, part, is_thing):
         return [*still(index), *([("yellow", *part)] if is_thing and index >= 10 else [])]
 
     told = {10: [("red thing", 0.9, RED_BOX), ("yellow thing", 0.8, part)]}
-    tracked = studio.track(studio.clip(12, things), studio.ToldDetector(told), Boxed())
+    clip = studio.clip(12, things)
+    tracked = studio.track(clip, studio.ToldDetector(told), Boxed())
     assert (2 in studio.story(tracked)) is is_thing
     assert studio.boxes(tracked, 1)[10] == RED_BOX
+    live = studio.track(clip, studio.ToldDetector(told), Boxed(), fill_backwards=0)
+    assert 2 in studio.story(live), "nobody knows whether it was there before"
 
 
 @pytest.mark.parametrize("entering", [1, 5, 9, 10, 11, 19])
