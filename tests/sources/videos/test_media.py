@@ -368,7 +368,7 @@ def test_what_is_decoded_is_let_go_at_once(make_video: MakeVideo) -> None:
     gc.disable()  # which may come late: until then, hundreds of large frames would wait for it
     try:
         assert sum(1 for _ in video) == 30
-        kept = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+        kept = sum(type(each) is av.VideoFrame for each in gc.get_objects())
     finally:
         gc.enable()
     assert kept == 0
