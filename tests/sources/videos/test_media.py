@@ -347,7 +347,8 @@ def test_frames_are_let_go(make_video: MakeVideo) -> None:
         tracemalloc.stop()
     gc.collect()
     assert most <= 2
-    assert peaks[-1] - peaks[1] < 4 * frame.image.nbytes
+    # Up to 2 000 freed tuples are kept by Python for later ones, some 60 bytes each.
+    assert peaks[-1] - peaks[1] < 20 * frame.image.nbytes
 
 
 def test_stopping_early_closes_the_file(make_video: MakeVideo) -> None:
