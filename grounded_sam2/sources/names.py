@@ -28,7 +28,8 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@(?=[^/])")
 _SECRET_FIELD = re.compile(
-    r"([?&][^=&#]*(?:sig|token|key|credential|secret|pass|auth)[^=&#]*=)[^&#:]+", re.IGNORECASE
+    r"([?&][^=&#]*(?:sig|token|key|credential|secret|pass|auth)[^=&#]*=)(?:(?!::)[^&#])+",
+    re.IGNORECASE,
 )
 """What signs an address: ``X-Amz-Signature``, ``sig``, ``AWSAccessKeyId``, ``access_token``."""
 _MAX_NAME_BYTES = 200

@@ -48,6 +48,8 @@ class Carried:
             now: the frame.
         """
         carried = cls(tracks, claimed, apart(claimed, tracks, now))
+        if not now.config.tracking.min_likeness:
+            return carried
         strange = {
             track.number
             for track in tracks
@@ -84,8 +86,8 @@ def apart(
     gone = {track.number for track in tracks if track.gone and track.number not in sighted}
     kinds = list(groups.values())
     parted: Answers = answers.exclusive(kinds, gone)
-    if parted is answers:  # nothing overlaps, as on most frames
-        return answers
+    if parted is answers or not now.config.tracking.min_likeness:
+        return parted  # on most frames nothing overlaps
     owners = _owners(answers, tracks, now)
     return answers.exclusive(kinds, gone, owners) if owners else parted
 

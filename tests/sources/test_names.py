@@ -114,6 +114,7 @@ def test_passwords_are_not_written_down() -> None:
             "zip://x::https://host/a.zip?token=abc::ftp://b",
             "zip://x::https://host/a.zip?token=***::ftp://b",
         ),
+        ("https://host/a.zip?token=ab:cd::x", "https://host/a.zip?token=***::x"),
         ("https://host/a.jpg?id=7&page=2", "https://host/a.jpg?id=7&page=2"),
         ("https://host/sig=x/key=y.jpg", "https://host/sig=x/key=y.jpg"),
     ],

@@ -149,3 +149,15 @@ def test_the_frames_before_do_not_make_one_of_two_that_look_unlike(studio):
     tracked = studio.track(studio.clip(12, changing), tracker=Lost(), cut_difference=1)
     assert studio.story(tracked)[1].startswith("dfffffffff.")
     assert studio.story(tracked)[2].endswith("df")
+
+
+def test_where_no_likeness_is_asked_for_no_mask_is_looked_at(studio, monkeypatch):
+    looked: list[int] = []
+    of = Appearance.of.__func__
+    monkeypatch.setattr(
+        Appearance, "of", classmethod(lambda cls, *given: looked.append(1) or of(cls, *given))
+    )
+    studio.track(studio.clip(9, both), min_likeness=0)
+    assert len(looked) == 2, "the two detections of the first frame"
+    studio.track(studio.clip(9, both))
+    assert len(looked) == 4 + 2 * 8
