@@ -8,7 +8,7 @@ from grounded_sam2.config import TrackingConfig
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["agree", "are_pieces", "iou"]
+__all__ = ["agree", "are_pieces", "iou", "lies_among"]
 
 _PIECE = 0.7
 """Share of a mask in another one, of which it is a piece then."""
@@ -22,6 +22,11 @@ def iou(a: Rle, b: Rle) -> float:
 def agree(a: Rle, b: Rle, options: TrackingConfig) -> bool:
     """Whether there is nothing to correct between two masks of one thing."""
     return iou(a, b) >= max(options.correct_iou, options.match_iou)
+
+
+def lies_among(mask: Rle, others: Sequence[Rle]) -> bool:
+    """Whether most of a mask lies in some others, which share no pixel."""
+    return float(rle.containment([mask], others).sum()) >= _PIECE
 
 
 def are_pieces(masks: Sequence[Rle], wholes: Sequence[Rle]) -> list[bool]:

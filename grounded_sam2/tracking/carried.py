@@ -11,6 +11,7 @@ from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers
+from grounded_sam2.tracking.agreement import lies_among
 from grounded_sam2.tracking.appearance import Appearance
 from grounded_sam2.tracking.now import Now
 from grounded_sam2.tracking.sightings import Sight, sights
@@ -40,13 +41,15 @@ class Carried:
 
     @classmethod
     def to(cls, claimed: Answers, tracks: tuple[Track, ...], now: Now) -> Carried:
-        """Keep apart what the tracker says of the tracks, and leave out what looks like others.
+        """Keep apart what the tracker says of the tracks, and leave out what looks like others,
+        or comes back to where another was a frame before.
 
         Args:
             claimed: what it says.
             tracks: all that are being followed.
             now: the frame.
         """
+        claimed = claimed.absent(_intruders(claimed, tracks, now))
         carried = cls(tracks, claimed, apart(claimed, tracks, now))
         if not now.config.tracking.min_likeness:
             return carried
@@ -54,7 +57,7 @@ class Carried:
             track.number
             for track in tracks
             if (sight := carried.seen.get(track.number)) is not None
-            and not track.likeness(Appearance.of(now.image, sight.mask), now.config.tracking)
+            and not track.may_look(Appearance.of(now.image, sight.mask), now.config.tracking)
         }
         if not strange:
             return carried
@@ -108,6 +111,32 @@ def owner_of(part: Rle, a: Track, b: Track, now: Now) -> Track | None:
     if abs(lead) < _CLEARLY:
         return None
     return a if lead > 0 else b
+
+
+def _intruders(claimed: Answers, tracks: Sequence[Track], now: Now) -> set[int]:
+    """Tracks that were gone and are found in what another one of their kind was a frame before:
+    that one has not left so fast, it only looks for a moment as if it had."""
+    by_number = {track.number: track for track in tracks}
+    back = [
+        number
+        for number, score in zip(claimed.ids, claimed.score, strict=True)
+        if score > 0 and by_number[number].gone
+    ]
+    if not back or not now.before:
+        return set()
+    intruders = set()
+    for number, sight in sights(claimed.only(back)).items():
+        kind = kind_of(by_number[number], now.config)
+        others = [
+            now.before[other.identity]
+            for other in tracks
+            if other.number != number
+            and other.identity in now.before
+            and kind_of(other, now.config) == kind
+        ]
+        if lies_among(sight.mask, others):
+            intruders.add(number)
+    return intruders
 
 
 def _owners(answers: Answers, tracks: Sequence[Track], now: Now) -> list[tuple[int, int]]:

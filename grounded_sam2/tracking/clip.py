@@ -130,6 +130,7 @@ class ClipTracker:
             encoded,
             self._position,
             begins_scene,
+            {} if begins_scene else self._window.last_masks(),
             self._detector,
             self._tracker,
             self._ontology,

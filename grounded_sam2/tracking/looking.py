@@ -16,6 +16,7 @@ from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.models.protocols import Answers, State
 from grounded_sam2.tracking.agreement import are_pieces
+from grounded_sam2.tracking.appearance import Appearance
 from grounded_sam2.tracking.backwards import Trail
 from grounded_sam2.tracking.carried import Carried, apart
 from grounded_sam2.tracking.doubts import Doubts, doubts_about
@@ -89,12 +90,18 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
     together = together.absent(doubles | {track.number for track in displaced})
     together = apart(together, [*going_on, *begun], now, sighted)
     after = sights(together)
+    begun = [track for track in begun if track.number in after]
+    known = {*(track.number for track in carried.tracks), *verdict.inherited}
+    shows = {number: after[number] for number in sighted if number in after}
     shown = {number: sighted[number].number for number in corrected}
     shown |= {thing.number: thing.number for thing in verdict.newcomers}
     return Look(
         answers=together,
         seen=after,
-        tracks=(*going_on, *(track for track in begun if track.number in after)),
+        tracks=tuple(
+            _showing(track, shows.get(track.number), now, is_known=track.number in known)
+            for track in (*going_on, *begun)
+        ),
         mistaken=tuple(mistaken),
         renamed=tuple(renamed),
         sighted={number: thing for number, thing in sighted.items() if number in after},
@@ -134,6 +141,15 @@ def _begun(thing: Sighting, inherited: Mapping[int, Track], config: Config) -> T
     return track if older is None else track.continuing(older, config.tracking)
 
 
+def _showing(track: Track, sight: Sight | None, now: Now, *, is_known: bool) -> Track:
+    """A track after the frame has shown what it looks like, if it has: by the mask that is
+    followed. What the detection's box asked for may have been more, a neighbour's part too."""
+    if sight is None or not now.config.tracking.min_likeness:
+        return track
+    looks = Appearance.of(now.image, sight.mask)
+    return track.looking(looks) if is_known else replace(track, appearance=looks)
+
+
 def _together(found: Sightings, carried: Answers, verdict: Verdict, ended: set[int]) -> Answers:
     """What the tracker says of all that go on or begin."""
     gone_on = [n for n in carried.ids if n not in verdict.corrected and n not in ended]
@@ -169,7 +185,7 @@ def _fates(
         number = track.number
         if number in sighted:
             thing = sighted[number]
-            going_on.append(track.detected(thing.label, options).looking(thing.appearance))
+            going_on.append(track.detected(thing.label, options))
         elif number in known and known[number].label.class_name != track.class_name:
             going_on.append(track.detected(known[number].label, options))
         elif number in known:

@@ -4,7 +4,8 @@ In this order, and each detection and each track at most once; where there is a 
 whose worth has the highest sum (the Hungarian method):
 
 1. *same*: one class, and the masks agree.
-2. *drifted*: one class, and the masks agree a little.
+2. *drifted*: one class, and the masks agree a little. Not if the two look clearly different: then
+   the track has spilled over a neighbour, and the detection is that.
 3. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
    Under `CleanupConfig.across_classes`, whatever class it is given. Not if it lies beside the
    detection that the track was paired with: then the track has spilled over both.
@@ -34,6 +35,10 @@ __all__ = ["Matches", "match"]
 _MOST_GROWTH = 4.0
 """A thing that returns is not larger than it ever was by more than this, by area: twice as near.
 It may be small, as it comes from behind something."""
+
+
+_CLEARLY_DIFFERENT = 0.5
+"""Share of the likeness that is asked for, below which two look clearly different."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ def match(
     one_class = _one_class(things, here)
     left = _Left(len(things))
     same = left.pair(here, np.where(one_class, overlap, 0), options.match_iou)
-    drifted = left.pair(here, np.where(one_class, overlap, 0), options.drift_iou)
+    alike = _are_alike(things, here, options)
+    drifted = left.pair(here, np.where(one_class & alike, overlap, 0), options.drift_iou)
     limits = np.where(one_class, options.match_iou, np.inf)
     if config.cleanup.across_classes:
         limits = np.minimum(limits, config.cleanup.merge_iou)
@@ -133,6 +139,20 @@ def _beside_its_own(
     for place, number in pairs.items():
         beside[:, columns[number]] = shared[:, place] < least
     return beside
+
+
+def _are_alike(
+    things: Sequence[Sighting], tracks: Sequence[Track], options: TrackingConfig
+) -> NDArray[np.bool_]:
+    """``(n, m)``: whether they do not look clearly different."""
+    least = options.min_likeness * _CLEARLY_DIFFERENT
+    return np.array(
+        [
+            [not least or track.appearance.likeness(thing.appearance) >= least for track in tracks]
+            for thing in things
+        ],
+        np.bool_,
+    ).reshape(len(things), len(tracks))
 
 
 def _likeness(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grounded_sam2.config import Config
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import AnyTracker, Detector, Encoded
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Image
@@ -22,6 +24,8 @@ class Now:
     position: int
     """Its place in the sequence of frames that are processed, from 0."""
     begins_scene: bool
+    before: Mapping[int, Rle]
+    """Masks on the frame before, by identity of the track; none where a scene begins."""
     detector: Detector
     tracker: AnyTracker
     ontology: CaptionOntology | None

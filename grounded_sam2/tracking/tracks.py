@@ -15,6 +15,8 @@ Box = tuple[float, float, float, float]
 
 _NEWS = 0.2
 """Share of the last detection in what a track looks like: light changes, and things turn."""
+_STAYING = 0.85
+"""Share of the likeness that is asked for, where a thing was there a frame before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Track:
             hits=hits,
             is_confirmed=self.is_confirmed or older.is_confirmed or hits >= config.min_hits,
             size=max(self.size, older.size),
-            appearance=older.appearance.mixed(self.appearance, _NEWS),
+            appearance=older.appearance,
         )
 
     def likeness(self, appearance: Appearance, config: TrackingConfig) -> float:
@@ -119,8 +121,17 @@ class Track:
         likeness = self.appearance.likeness(appearance)
         return likeness if likeness >= config.min_likeness else 0.0
 
+    def may_look(self, appearance: Appearance, config: TrackingConfig) -> bool:
+        """Whether what the tracker takes for it looks enough like it.
+
+        Less is asked of what was there a frame before than of what comes back: on the edge, it
+        would come and go.
+        """
+        least = config.min_likeness * (1 if self.gone else _STAYING)
+        return not least or self.appearance.likeness(appearance) >= least
+
     def looking(self, appearance: Appearance) -> Track:
-        """After a detection that is this thing without doubt has shown what it looks like."""
+        """After a frame on which it was detected has shown what it looks like."""
         return replace(self, appearance=self.appearance.mixed(appearance, _NEWS))
 
     def seen(self, place_xyxy: Box | None) -> Track:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from grounded_sam2.cleanup import clean_up
 from grounded_sam2.config import CleanupConfig
+from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Encoded
 from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.tracking.tracks import Track
@@ -66,6 +67,11 @@ class Window:
             if self.waiting[place].encoded is None:
                 return
             yield place
+
+    def last_masks(self) -> dict[int, Rle]:
+        """Where the tracks are on the newest frame, by identity."""
+        labels = self.waiting[-1].labels if self.waiting else ()
+        return {identity_of(label): label.mask for label in labels if label.mask is not None}
 
     def lacking(self) -> list[int]:
         """Places of the frames whose pictures are needed again, oldest first."""

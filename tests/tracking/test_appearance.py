@@ -124,7 +124,7 @@ def test_a_track_that_creeps_away_is_gone_and_is_found_again(studio):
     crept = {i: {"red": (5 + 2 * i, 5, 15 + 2 * i, 15)} for i in range(1, 11)}
     clip = studio.clip(12, lambda _: [("red", *RED_BOX)])
     tracked = studio.track(clip, tracker=studio.DriftingTracker(crept), fill_backwards=0)
-    assert studio.story(tracked) == {1: "dfff......df"}, "half of it is not enough"
+    assert studio.story(tracked) == {1: "dffff.....df"}, "a fifth of it is not enough"
     assert studio.boxes(tracked, 1)[10] == RED_BOX
     without = studio.track(clip, tracker=studio.DriftingTracker(crept), min_likeness=0)
     assert studio.boxes(without, 1)[10] == (25, 5, 35, 15)
@@ -160,4 +160,20 @@ def test_where_no_likeness_is_asked_for_no_mask_is_looked_at(studio, monkeypatch
     studio.track(studio.clip(9, both), min_likeness=0)
     assert len(looked) == 2, "the two detections of the first frame"
     studio.track(studio.clip(9, both))
-    assert len(looked) == 4 + 2 * 8
+    assert len(looked) == 6 + 2 * 8, "and what is followed of them"
+
+
+def test_a_track_looks_like_what_is_followed_and_not_like_all_that_its_box_asked_for(studio):
+    """The mask of the second box holds the first thing as well, until the two are kept apart."""
+    blue_box = 45, 5, 55, 15
+
+    class Greedy(FakeTracker):
+        def prompt(self, encoded, prompts, state=None, frame=None, *, reverse=False):
+            answers = super().prompt(encoded, prompts, state, frame, reverse=reverse)
+            both = rectangle((5, 5, 55, 15), SIZE_HW)
+            found = tuple(both if mask.area == 100 else mask for mask in answers.found)
+            return replace(answers, found=found)
+
+    clip = studio.clip(4, lambda _: [("red", 5, 5, 45, 15), ("blue", *blue_box)])
+    tracked = studio.track(clip, tracker=Greedy(), exclusive="all", min_likeness=0.8)
+    assert studio.boxes(tracked, 2) == dict.fromkeys(range(4), blue_box)

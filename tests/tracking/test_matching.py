@@ -80,6 +80,15 @@ def test_masks_that_agree_a_little_have_drifted(matched):
     assert matched([thing(25, 0, 35, 10)], [track(1)], seen).new == (0,)  # a seventh
 
 
+def test_what_looks_clearly_different_has_not_drifted(matched):
+    """The track has spilled over a neighbour; the two that share most of a mask may look unlike."""
+    seen = {1: sight(0, 0, 30, 10)}
+    other = [thing(0, 0, 10, 10, looks=BLUE)]
+    assert matched(other, [track(1)], seen) == Matches(new=(0,))
+    assert matched(other, [track(1)], seen, min_likeness=0).drifted == {0: 1}
+    assert matched([thing(0, 0, 29, 10, looks=BLUE)], [track(1)], seen).same == {0: 1}
+
+
 def test_a_second_detection_of_a_thing_is_known(matched):
     things = [thing(0, 0, 10, 10), thing(0, 0, 10, 8)]
     assert matched(things, [track(1)], {1: sight(0, 0, 10, 10)}) == Matches(

@@ -114,3 +114,20 @@ def test_places_of_another_scene_bring_nothing_back(studio):
     ]
     tracked = studio.track(frames, tracker=Forgetful())
     assert list(studio.story(tracked)) == [1, 2]
+
+
+@pytest.mark.parametrize("exclusive", ["class", "none"])
+def test_nothing_comes_back_to_where_another_was_a_frame_before(studio, exclusive):
+    """The tracker loses one of two for a frame, and takes the other, lost before, for it."""
+    yellow_box = 40, 20, 50, 30
+    said = {i: {"red": None} for i in range(3, 6)}
+    said[6] = {"red": yellow_box, "yellow": None}
+    clip = studio.clip(9, lambda index: [*still(index), ("yellow", *yellow_box)])
+    tracker = studio.DriftingTracker(said)
+    tracked = studio.track(clip, tracker=tracker, exclusive=exclusive, min_likeness=0)
+    red, yellow = studio.boxes(tracked, 1), studio.boxes(tracked, 2)
+    assert list(yellow) == [0, 1, 2, 3, 4, 5, 7, 8]
+    if exclusive == "class":
+        assert list(red) == [0, 1, 2, 7, 8]
+    else:  # things may share pixels, and so places
+        assert red[6] == yellow_box

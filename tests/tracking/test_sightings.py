@@ -21,7 +21,7 @@ def look(studio):
         detector = studio.ToldDetector({0: told})
         encoded = tracker.encode(image)
         config = studio.options(**values)
-        now = Now(image, encoded, 0, True, detector, tracker, studio.ontology, config)
+        now = Now(image, encoded, 0, True, {}, detector, tracker, studio.ontology, config)
         return find(now, first_number=5)
 
     return looked

@@ -99,7 +99,17 @@ def test_too_little_likeness_is_none_and_0_asks_for_none():
     assert track.likeness(BLUE, TrackingConfig(min_likeness=0)) == 1
 
 
-def test_what_turned_out_to_be_an_older_track_looks_like_that_above_all():
+def test_what_turned_out_to_be_an_older_track_looks_like_that():
     older = Track.begun(1, label(0.9), RED, OPTIONS)
-    both = Track.begun(5, label(0.9), BLUE, OPTIONS).continuing(older, OPTIONS).appearance
-    assert both == older.looking(BLUE).appearance
+    assert Track.begun(5, label(0.9), BLUE, OPTIONS).continuing(older, OPTIONS).appearance == RED
+
+
+def test_less_likeness_is_asked_of_what_stays_than_of_what_comes_back():
+    there = Track.begun(1, label(0.9), RED, OPTIONS).seen((0, 0, 8, 8))
+    mixed = RED.mixed(BLUE, 0.5)
+    nearly = TrackingConfig(min_likeness=round(RED.likeness(mixed) / 0.9, 3))
+    assert there.may_look(mixed, nearly)
+    assert not there.seen(None).may_look(mixed, nearly)
+    assert there.seen(None).may_look(RED, nearly)
+    assert not there.may_look(BLUE, nearly)
+    assert there.may_look(BLUE, TrackingConfig(min_likeness=0))
