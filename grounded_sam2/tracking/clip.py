@@ -130,7 +130,7 @@ class ClipTracker:
             encoded,
             self._position,
             begins_scene,
-            {} if begins_scene else self._window.last_masks(),
+            {} if begins_scene or not self._window.waiting else self._window.masks(-1),
             self._detector,
             self._tracker,
             self._ontology,

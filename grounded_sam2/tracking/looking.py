@@ -68,7 +68,7 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
     matches = match(things, carried.tracks, seen, config)
     doubts = doubts_about(carried, things, matches, now)
     past = past_of(found, matches, doubts, carried, window, now)
-    verdict = verdict_on(things, matches, doubts, past, carried, state, now)
+    verdict = verdict_on(things, matches, doubts, past, carried, state, window, now)
     sighted, corrected = verdict.sighted, verdict.corrected
 
     ended = {track.number for track in verdict.inherited.values()}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from grounded_sam2.config import Config
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import Answers, State
-from grounded_sam2.tracking.agreement import are_pieces, iou
+from grounded_sam2.tracking.agreement import iou, lies_among
 from grounded_sam2.tracking.backwards import Trail, follow_back
 from grounded_sam2.tracking.carried import Carried, apart, kind_of
 from grounded_sam2.tracking.doubts import Doubts
@@ -118,6 +118,7 @@ def verdict_on(
     past: Past,
     carried: Carried,
     state: State,
+    window: Window,
     now: Now,
 ) -> Verdict:
     """Decide what each detection is, and ask the tracker again where that makes a difference.
@@ -129,6 +130,7 @@ def verdict_on(
         past: what the frames before tell.
         carried: the tracks.
         state: what the tracker remembers.
+        window: the frames before; it is not changed.
         now: the frame.
     """
     asked = {
@@ -156,7 +158,7 @@ def verdict_on(
     begin = [
         things[place]
         for place in sorted(newcomers)
-        if not _is_implausible(things[place], unquestioned, carried.seen, past, now.config)
+        if not _is_part(things[place], unquestioned, carried.seen, past, window, now.config)
     ]
     numbers = {thing.number for thing in begin}
     return Verdict(
@@ -169,25 +171,38 @@ def verdict_on(
     )
 
 
-def _is_implausible(
+def _is_part(
     thing: Sighting,
     tracks: Sequence[Track],
     seen: Mapping[int, Sight],
     past: Past,
+    window: Window,
     config: Config,
 ) -> bool:
-    """Whether what is new lies in one of some tracks that are right, may share no pixel with it,
-    and was nowhere a frame before: a part that is taken for a thing. Things enter at an edge, or
-    from behind others."""
-    if past.trails.get(thing.number) != () or thing.number in past.turned_out:
+    """Whether what is new is but a part of one of some tracks that are right, and that may share no
+    pixel with it. Things enter at an edge, or from behind others. So it lies in the track, and did
+    on all frames through which it was followed back: on none, or it looks like the track."""
+    if thing.number not in past.trails or thing.number in past.turned_out:
         return False
-    kind = kind_of(new_track(thing, config), config)
-    wholes = [
-        seen[track.number].mask
+    kind, trail = kind_of(new_track(thing, config), config), past.trails[thing.number]
+    around = [
+        track
         for track in tracks
-        if track.number in seen and kind_of(track, config) == kind
+        if track.number in seen
+        and kind_of(track, config) == kind
+        and lies_among(thing.sight.mask, [seen[track.number].mask])
     ]
-    return are_pieces([thing.sight.mask], wholes)[0]
+    if not trail or not config.tracking.min_likeness:
+        return bool(around) and not trail
+    return any(
+        track.likeness(thing.appearance, config.tracking) > 0
+        and all(
+            (mask := window.masks(place).get(track.identity)) is not None
+            and lies_among(sight.mask, [mask])
+            for place, sight in trail
+        )
+        for track in around
+    )
 
 
 def new_track(thing: Sighting, config: Config) -> Track:

@@ -68,9 +68,9 @@ class Window:
                 return
             yield place
 
-    def last_masks(self) -> dict[int, Rle]:
-        """Where the tracks are on the newest frame, by identity."""
-        labels = self.waiting[-1].labels if self.waiting else ()
+    def masks(self, place: int) -> dict[int, Rle]:
+        """Where the tracks are on a frame, by identity."""
+        labels = self.waiting[place].labels
         return {identity_of(label): label.mask for label in labels if label.mask is not None}
 
     def lacking(self) -> list[int]:

@@ -208,6 +208,32 @@ def test_nothing_begins_in_the_midst_of_a_thing(studio, part, is_thing):
     assert 2 in studio.story(live), "nobody knows whether it was there before"
 
 
+@pytest.mark.parametrize(
+    ("before", "is_thing"),
+    [((4, 5, 11, 15), False), ((0, 20, 7, 30), True)],
+    ids=["a part all along", "it came from elsewhere"],
+)
+def test_a_part_that_is_followed_back_inside_its_thing_is_none(studio, before, is_thing):
+    part = (3, 5, 10, 15)
+
+    class FollowedBack(Boxed):
+        def propagate(self, encoded, state, frame, *, reverse=False):
+            answers = super().propagate(encoded, state, frame, reverse=reverse)
+            if not reverse:
+                return answers
+            if frame < 7:
+                return answers.absent(answers.ids)
+            return replace(
+                answers, found=tuple(rle.rectangle(before, (40, 60)) for _ in answers.ids)
+            )
+
+    told = {10: [("red thing", 0.9, RED_BOX), ("red thing", 0.8, part)]}
+    clip = studio.clip(12, still)
+    tracked = studio.track(clip, studio.ToldDetector(told), FollowedBack())
+    assert (2 in studio.story(tracked)) is is_thing
+    assert list(studio.boxes(tracked, 1)) == list(range(12))
+
+
 @pytest.mark.parametrize("entering", [1, 5, 9, 10, 11, 19])
 def test_a_thing_is_labeled_from_the_very_frame_on_which_it_enters(studio, entering):
     def things(index):
