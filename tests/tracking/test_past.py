@@ -209,11 +209,13 @@ def test_nothing_begins_in_the_midst_of_a_thing(studio, part, is_thing):
 
 
 @pytest.mark.parametrize(
-    ("before", "is_thing"),
-    [((4, 5, 11, 15), False), ((0, 20, 7, 30), True)],
-    ids=["a part all along", "it came from elsewhere"],
+    ("before", "min_likeness", "is_thing"),
+    [((4, 5, 9, 15), 0.5, False), ((0, 20, 7, 30), 0.5, True), ((4, 5, 9, 15), 0, True)],
+    ids=["a part all along", "it came from elsewhere", "nobody knows what it looks like"],
 )
-def test_a_part_that_is_followed_back_inside_its_thing_is_none(studio, before, is_thing):
+def test_a_part_that_is_followed_back_inside_its_thing_is_none(
+    studio, before, min_likeness, is_thing
+):
     part = (3, 5, 10, 15)
 
     class FollowedBack(Boxed):
@@ -229,7 +231,9 @@ def test_a_part_that_is_followed_back_inside_its_thing_is_none(studio, before, i
 
     told = {10: [("red thing", 0.9, RED_BOX), ("red thing", 0.8, part)]}
     clip = studio.clip(12, still)
-    tracked = studio.track(clip, studio.ToldDetector(told), FollowedBack())
+    tracked = studio.track(
+        clip, studio.ToldDetector(told), FollowedBack(), min_likeness=min_likeness
+    )
     assert (2 in studio.story(tracked)) is is_thing
     assert list(studio.boxes(tracked, 1)) == list(range(12))
 
