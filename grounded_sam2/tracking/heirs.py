@@ -19,7 +19,7 @@ from grounded_sam2.tracking.agreement import iou
 from grounded_sam2.tracking.backwards import Trail
 from grounded_sam2.tracking.sightings import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
-from grounded_sam2.tracking.window import Window, identity_of
+from grounded_sam2.tracking.window import Window
 
 __all__ = ["heirs"]
 
@@ -84,10 +84,9 @@ def _met(trail: Trail, window: Window) -> dict[int, list[tuple[float, Rle]]]:
     """IoU of a thing with the labels on the frames before, and their masks, by identity."""
     met: dict[int, list[tuple[float, Rle]]] = {}
     for place, sight in trail:
-        labels = window.waiting[place].labels
-        masks = [(identity_of(label), label.mask) for label in labels if label.mask is not None]
-        [overlaps] = rle.iou([sight.mask], [mask for _, mask in masks]).tolist()
-        for (identity, mask), overlap in zip(masks, overlaps, strict=True):
+        masks = window.masks(place)
+        [overlaps] = rle.iou([sight.mask], list(masks.values())).tolist()
+        for (identity, mask), overlap in zip(masks.items(), overlaps, strict=True):
             met.setdefault(identity, []).append((overlap, mask))
     return met
 

@@ -18,7 +18,7 @@ What is left then is new.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,8 +35,6 @@ __all__ = ["Matches", "match"]
 _MOST_GROWTH = 4.0
 """A thing that returns is not larger than it ever was by more than this, by area: twice as near.
 It may be small, as it comes from behind something."""
-
-
 _CLEARLY_DIFFERENT = 0.5
 """Share of the likeness that is asked for, below which two look clearly different."""
 
@@ -123,9 +121,17 @@ class _Left:
 
 def _one_class(things: Sequence[Sighting], tracks: Sequence[Track]) -> NDArray[np.bool_]:
     """``(n, m)``."""
-    return np.array(
-        [[a.label.class_name == b.class_name for b in tracks] for a in things], np.bool_
-    ).reshape(len(things), len(tracks))
+    return _of_pairs(things, tracks, lambda a, b: a.label.class_name == b.class_name).astype(bool)
+
+
+def _of_pairs(
+    things: Sequence[Sighting],
+    tracks: Sequence[Track],
+    value: Callable[[Sighting, Track], float],
+) -> NDArray[np.float64]:
+    """``(n, m)``, also where one of them is 0."""
+    values = [[value(thing, track) for track in tracks] for thing in things]
+    return np.array(values, np.float64).reshape(len(things), len(tracks))
 
 
 def _beside_its_own(
@@ -146,23 +152,16 @@ def _are_alike(
 ) -> NDArray[np.bool_]:
     """``(n, m)``: whether they do not look clearly different."""
     least = options.min_likeness * _CLEARLY_DIFFERENT
-    return np.array(
-        [
-            [not least or track.appearance.likeness(thing.appearance) >= least for track in tracks]
-            for thing in things
-        ],
-        np.bool_,
-    ).reshape(len(things), len(tracks))
+    if not least:
+        return np.ones((len(things), len(tracks)), np.bool_)
+    return _of_pairs(things, tracks, lambda a, b: b.appearance.likeness(a.appearance)) >= least
 
 
 def _likeness(
     things: Sequence[Sighting], tracks: Sequence[Track], options: TrackingConfig
 ) -> NDArray[np.float64]:
     """``(n, m)``: how much they look alike."""
-    return np.array(
-        [[track.likeness(thing.appearance, options) for track in tracks] for thing in things],
-        np.float64,
-    ).reshape(len(things), len(tracks))
+    return _of_pairs(things, tracks, lambda a, b: b.likeness(a.appearance, options))
 
 
 def _nearness(

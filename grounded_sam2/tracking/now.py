@@ -25,7 +25,8 @@ class Now:
     """Its place in the sequence of frames that are processed, from 0."""
     begins_scene: bool
     before: Mapping[int, Rle]
-    """Masks on the frame before, by identity of the track; none where a scene begins."""
+    """Masks on the frame before, by identity of the track; none where a scene begins, and where no
+    frame waits."""
     detector: Detector
     tracker: AnyTracker
     ontology: CaptionOntology | None

@@ -192,16 +192,20 @@ def _is_part(
         and kind_of(track, config) == kind
         and lies_among(thing.sight.mask, [seen[track.number].mask])
     ]
-    if not trail or not config.tracking.min_likeness:
-        return bool(around) and not trail
-    return any(
-        track.likeness(thing.appearance, config.tracking) > 0
-        and all(
-            (mask := window.masks(place).get(track.identity)) is not None
-            and lies_among(sight.mask, [mask])
-            for place, sight in trail
-        )
+    if not trail:
+        return bool(around)
+    return config.tracking.min_likeness > 0 and any(
+        track.likeness(thing.appearance, config.tracking) > 0 and _lay_in(trail, track, window)
         for track in around
+    )
+
+
+def _lay_in(trail: Trail, track: Track, window: Window) -> bool:
+    """Whether a thing lay in a track on all frames through which it was followed back."""
+    wholes = [window.masks(place).get(track.identity) for place, _ in trail]
+    return all(
+        whole is not None and lies_among(sight.mask, [whole])
+        for whole, (_, sight) in zip(wholes, trail, strict=True)
     )
 
 
