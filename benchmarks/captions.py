@@ -13,7 +13,7 @@ import torch
 from models import FORCED_TOKENS, add_model_options, detector
 from timing import count_flops, interleave, print_rows
 
-from grounded_sam2.demo.evaluate import CAPTIONS
+from embedded_training.evaluate import CAPTIONS
 from grounded_sam2.demo.scenes import make_scene
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.results import Image

@@ -25,7 +25,7 @@ from timing import print_rows
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.demo.scenes import make_scenes
 from grounded_sam2.models.florence2 import Florence2Detector
-from grounded_sam2.models.florence2.answers import bins_to_boxes, read_answer
+from grounded_sam2.models.florence2.output_parsing import bins_to_boxes, read_answer
 from grounded_sam2.models.sam2 import Sam2Segmenter
 
 CAPTIONS = [

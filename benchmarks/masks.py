@@ -23,7 +23,7 @@ from pycocotools import mask as coco_mask
 from synthetic import SIZE_HW, synthetic_labels
 from timing import interleave, print_rows
 
-from grounded_sam2.geometry.polygons import polygons_of, rasterise, single_outlines
+from grounded_sam2.geometry.polygons.conversion import polygons_of, rasterise, single_outlines
 from grounded_sam2.geometry.rle import Rle, decode, encode
 
 Masks = NDArray[np.bool_]

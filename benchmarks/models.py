@@ -16,8 +16,8 @@ from transformers import (
 from transformers.models.florence2.configuration_florence2 import Florence2VisionConfig
 from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2VisionConfig
 
+from embedded_training.detector import build_processor
 from grounded_sam2.config import TrackerConfig
-from grounded_sam2.demo.detector import build_processor
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
 

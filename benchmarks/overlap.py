@@ -30,10 +30,10 @@ from timing import print_rows
 
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.config import Config
-from grounded_sam2.decisions import decide
 from grounded_sam2.demo.scenes import make_scenes
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.labeling import start_candidates
+from grounded_sam2.inference.detect_and_segment import start_candidates
+from grounded_sam2.inference.postprocess import decide
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.results import Candidate, DetectedBoxes, Findings, Frame, Image, SegmentedMasks
 from grounded_sam2.sources.folder import FolderSource

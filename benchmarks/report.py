@@ -22,7 +22,7 @@ import PIL.Image
 from grounded_sam2.demo.scenes import SHAPES, Scene, make_scene
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels
-from grounded_sam2.sources.stamps import file_hash, file_stamp
+from grounded_sam2.sources.fingerprint import file_hash, file_stamp
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
 
 REPORT = """

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry.rle import bounding_boxes, encode_crops
 from grounded_sam2.results import Label, Labels
-from grounded_sam2.sources.stamps import file_hash, file_stamp
+from grounded_sam2.sources.fingerprint import file_hash, file_stamp
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
 
 __all__ = ["CLASSES", "SIZE_HW", "item_results", "label_store", "outlines", "synthetic_labels"]

@@ -15,7 +15,7 @@ import torch
 from models import add_model_options, detector, segmenter
 from timing import count_flops, interleave, print_rows
 
-from grounded_sam2.demo.evaluate import CAPTIONS
+from embedded_training.evaluate import CAPTIONS
 from grounded_sam2.demo.scenes import make_scenes
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.sam2 import Sam2Segmenter

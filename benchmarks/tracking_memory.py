@@ -65,7 +65,7 @@ class Readings:
 
 def draw(path: Path, frames: int) -> None:
     """Eight blobs that wander over a dark ground, each in its own lane."""
-    from grounded_sam2.video_file import VideoFile
+    from grounded_sam2.visualization.video_file import VideoFile
 
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 60, (*SIZE_HW, 3)).astype(np.uint8)
@@ -81,9 +81,9 @@ def draw(path: Path, frames: int) -> None:
 
 def measure(video: Path, out: Path) -> None:
     """Label in this process, and print what it took."""
+    from embedded_training.segmenter import build_processor
+    from embedded_training.train_segmenter import at_size
     from grounded_sam2 import GroundedSAM2
-    from grounded_sam2.demo.segmenter import build_processor
-    from grounded_sam2.demo.train_segmenter import at_size
     from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
 
     whole = Sam2Segmenter.from_pretrained("demo", device="cpu")

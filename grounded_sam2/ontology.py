@@ -31,8 +31,8 @@ from typing import Any
 
 import yaml
 
+from grounded_sam2.config.yaml_files import find_yaml, read_yaml
 from grounded_sam2.errors import OntologyError
-from grounded_sam2.yaml_files import find_yaml, read_yaml
 
 __all__ = ["CaptionOntology"]
 

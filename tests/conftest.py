@@ -16,9 +16,11 @@ import pytest
 import grounded_sam2
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels, TrackedFrame
-from grounded_sam2.sources.stamps import file_stamp
-from grounded_sam2.sources.videos import open_video
+from grounded_sam2.sources.fingerprint import file_stamp
+from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe, VideoRecord
+
+pytest_plugins = ["fixtures.runs", "fixtures.videos"]
 
 WEIGHTS = Path(grounded_sam2.__file__).parent / "demo" / "weights"
 

@@ -16,8 +16,8 @@ from typer.main import get_command
 
 from grounded_sam2.cli.commands import app
 from grounded_sam2.config import load_config
+from grounded_sam2.config.yaml_files import shipped_names
 from grounded_sam2.exporters import EXPORTERS
-from grounded_sam2.yaml_files import shipped_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -112,7 +112,7 @@ def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A working directory with the pictures and the video that the pages speak of."""
     from grounded_sam2.demo.clips import make_clip
     from grounded_sam2.demo.scenes import make_scenes
-    from grounded_sam2.video_file import VideoFile
+    from grounded_sam2.visualization.video_file import VideoFile
 
     monkeypatch.chdir(tmp_path)
     Path("images").mkdir()

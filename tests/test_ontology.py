@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from grounded_sam2.config.yaml_files import shipped_names
 from grounded_sam2.errors import OntologyError
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.yaml_files import shipped_names
 
 BALLS = {"red circle": "ball", "orange circle": "ball", "blue square": "box"}
 ALTERNATING = {"red circle": "ball", "blue square": "box", "orange circle": "ball"}

@@ -13,8 +13,8 @@ from grounded_sam2.cli.tables import say
 from grounded_sam2.store import LabelStore
 
 if TYPE_CHECKING:
+    from grounded_sam2.evaluation import Comparison
     from grounded_sam2.importers import ImportSummary
-    from grounded_sam2.runs import Comparison
 
 __all__ = ["print_comparison", "print_import"]
 

@@ -17,7 +17,7 @@ __all__ = ["ProgressBar", "VideoProgressBar"]
 
 
 class ProgressBar:
-    """Satisfies `grounded_sam2.runner.Progress`; a context manager. Writes to standard error.
+    """Satisfies `grounded_sam2.engine.image_run.Progress`; a context manager. Writes to standard error.
 
     Draws nothing before the run begins, and nothing at all where there is no terminal: a log has
     no use for a bar.
@@ -67,14 +67,14 @@ class ProgressBar:
         self._progress.stop()
 
     def start(self, total: int | None) -> None:
-        """See `grounded_sam2.runner.Progress`; ``None`` where no end is in sight."""
+        """See `grounded_sam2.engine.image_run.Progress`; ``None`` where no end is in sight."""
         self._began = self._clock()
         self._total = total
         self._progress.update(self._task, total=total)
         self._progress.start()
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """See `grounded_sam2.runner.Progress`."""
+        """See `grounded_sam2.engine.image_run.Progress`."""
         self._settled += labeled + failed + skipped
         self._worked += labeled + failed
         self._failed += failed
@@ -95,7 +95,7 @@ class ProgressBar:
 
 
 class VideoProgressBar:
-    """Satisfies `grounded_sam2.videos.VideoProgress`, with a bar for each video; see
+    """Satisfies `grounded_sam2.engine.video_summaries.VideoProgress`, with a bar for each video; see
     `ProgressBar`."""
 
     def __init__(self) -> None:
@@ -115,13 +115,13 @@ class VideoProgressBar:
             self._bar.__exit__(kind, error, traceback)
 
     def start(self, name: str, total: int | None) -> None:
-        """See `grounded_sam2.videos.VideoProgress`."""
+        """See `grounded_sam2.engine.video_summaries.VideoProgress`."""
         self.__exit__(None, None, None)
         self._bar, self._earlier = ProgressBar(name, unit="frames"), True
         self._bar.start(total)
 
     def advance(self, frames: int) -> None:
-        """See `grounded_sam2.videos.VideoProgress`."""
+        """See `grounded_sam2.engine.video_summaries.VideoProgress`."""
         assert self._bar is not None, "a video begins before its frames come"
         now, before = (0, frames) if self._earlier else (frames, 0)
         self._earlier = False

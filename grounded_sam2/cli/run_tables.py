@@ -16,8 +16,8 @@ from grounded_sam2.store import LabelStore, Run, StoreSummary
 if TYPE_CHECKING:  # else `info` would load all that makes labels
     from grounded_sam2.demo.run import DemoResult
     from grounded_sam2.demo.run_clips import ClipDemoResult
+    from grounded_sam2.engine.image_run import RunSummary
     from grounded_sam2.pipeline import LabelResult, TrackResult
-    from grounded_sam2.runner import RunSummary
 
 __all__ = [
     "print_clip_demo",

@@ -25,13 +25,13 @@ import PIL.Image
 from grounded_sam2.demo.ground_truth import ground_truth
 from grounded_sam2.demo.scenes import SHAPES, Scene, make_scenes
 from grounded_sam2.demo.scores import AveragePrecision, average_precision
-from grounded_sam2.detections import to_supervision
-from grounded_sam2.drawing import annotate, contact_sheet, save_picture
+from grounded_sam2.engine.image_run import Progress
 from grounded_sam2.errors import ExportError
 from grounded_sam2.pipeline import GroundedSAM2, LabelResult
-from grounded_sam2.runner import Progress
+from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import LabelStore
+from grounded_sam2.visualization.drawing import annotate, contact_sheet, save_picture
 
 __all__ = ["LAST_SEED", "DemoResult", "run_demo"]
 

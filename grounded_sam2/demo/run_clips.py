@@ -23,14 +23,14 @@ import numpy as np
 
 from grounded_sam2.demo.clips import Clip, make_clips
 from grounded_sam2.demo.track_agreement import Masks, region_and_border
-from grounded_sam2.drawing import contact_sheet, save_picture
+from grounded_sam2.engine.video_summaries import VideoProgress
 from grounded_sam2.errors import ExportError
 from grounded_sam2.pipeline import GroundedSAM2, TrackResult
 from grounded_sam2.results import Image
-from grounded_sam2.sources.videos import open_video
+from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import LabelStore
-from grounded_sam2.video_file import VideoFile
-from grounded_sam2.videos import VideoProgress
+from grounded_sam2.visualization.drawing import contact_sheet, save_picture
+from grounded_sam2.visualization.video_file import VideoFile
 
 __all__ = ["ClipDemoResult", "run_clip_demo"]
 

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Protocol
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.coco import export_coco
-from grounded_sam2.exporters.csv_tables import export_csv
-from grounded_sam2.exporters.cvat import export_cvat
-from grounded_sam2.exporters.davis import export_davis
-from grounded_sam2.exporters.hugging_face import export_hugging_face
-from grounded_sam2.exporters.jsonl import export_jsonl
-from grounded_sam2.exporters.label_studio import export_label_studio
-from grounded_sam2.exporters.masks import export_masks
-from grounded_sam2.exporters.mots import export_mots
+from grounded_sam2.exporters.formats.coco import export_coco
+from grounded_sam2.exporters.formats.csv_tables import export_csv
+from grounded_sam2.exporters.formats.cvat import export_cvat
+from grounded_sam2.exporters.formats.davis import export_davis
+from grounded_sam2.exporters.formats.hugging_face import export_hugging_face
+from grounded_sam2.exporters.formats.jsonl import export_jsonl
+from grounded_sam2.exporters.formats.label_studio import export_label_studio
+from grounded_sam2.exporters.formats.masks import export_masks
+from grounded_sam2.exporters.formats.mots import export_mots
+from grounded_sam2.exporters.formats.voc import export_voc
+from grounded_sam2.exporters.formats.yolo import export_yolo
+from grounded_sam2.exporters.formats.yolo_boxes import export_yolo_boxes
+from grounded_sam2.exporters.formats.youtube_vis import export_youtube_vis
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
 from grounded_sam2.exporters.splits import parse_split
-from grounded_sam2.exporters.voc import export_voc
 from grounded_sam2.exporters.workers import workers_that_pay
-from grounded_sam2.exporters.yolo import export_yolo
-from grounded_sam2.exporters.yolo_boxes import export_yolo_boxes
-from grounded_sam2.exporters.youtube_vis import export_youtube_vis
 from grounded_sam2.store import LabelStore
 
 __all__ = [

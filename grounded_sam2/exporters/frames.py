@@ -17,7 +17,7 @@ from grounded_sam2.results import Image, Labels, VideoFrame
 from grounded_sam2.store import Item, StoredVideo, VideoRecord
 
 if TYPE_CHECKING:
-    from grounded_sam2.sources.videos import VideoSource
+    from grounded_sam2.sources.video import VideoSource
 
 __all__ = ["FrameReader", "LeftOut", "every_nth_frame"]
 
@@ -82,7 +82,7 @@ class FrameReader:
         Raises:
             LeftOut: the video is gone, has changed, or never was a file.
         """
-        from grounded_sam2.sources.videos.folder import FrameFolder
+        from grounded_sam2.sources.video.frame_folder import FrameFolder
 
         source = self._source_of(item)
         if not isinstance(source, FrameFolder):
@@ -96,7 +96,7 @@ class FrameReader:
         Raises:
             LeftOut: as `file_of`, or it cannot be decoded any more.
         """
-        from grounded_sam2.sources.videos import prefetched
+        from grounded_sam2.sources.video import prefetched
 
         source, index = self._source_of(item), item.frame_index
         assert index is not None, "asked of frames only"
@@ -141,7 +141,7 @@ class FrameReader:
 
     def _open(self, video: VideoRecord) -> VideoSource:
         # FFmpeg takes a while to load, and most exports are of pictures.
-        from grounded_sam2.sources.videos import open_video
+        from grounded_sam2.sources.video import open_video
 
         path = video.path
         if path is None:

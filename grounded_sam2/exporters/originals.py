@@ -27,9 +27,9 @@ from grounded_sam2.exporters.frames import FrameReader, LeftOut
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.options import ExportOptions
 from grounded_sam2.results import Image
+from grounded_sam2.sources.fingerprint import is_same_file
 from grounded_sam2.sources.image import load_image, read_header
 from grounded_sam2.sources.pixels import to_pillow
-from grounded_sam2.sources.stamps import is_same_file
 from grounded_sam2.store import Item, LabelStore
 
 __all__ = ["Original", "Originals", "find_picture"]

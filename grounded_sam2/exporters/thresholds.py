@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from grounded_sam2.config import load_config
-from grounded_sam2.decisions import decide
 from grounded_sam2.errors import ConfigError, ExportError
 from grounded_sam2.exporters.options import ExportOptions
+from grounded_sam2.inference.postprocess import decide
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore, Run

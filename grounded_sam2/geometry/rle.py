@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry.compressed_counts import pack, pack_all, unpack_all
 from grounded_sam2.geometry.crops import (
     Crops,
     crop_all,
@@ -29,7 +30,6 @@ from grounded_sam2.geometry.crops import (
     trimmed,
 )
 from grounded_sam2.geometry.ragged import Spans
-from grounded_sam2.geometry.runs import pack, pack_all, unpack_all
 
 __all__ = [
     "Rle",

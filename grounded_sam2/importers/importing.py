@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 from grounded_sam2.config import ImageConfig
+from grounded_sam2.engine.image_run import Progress, RunInterrupted, RunSummary
+from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.errors import DatasetError, GroundedSAM2Error
-from grounded_sam2.importers.coco import open_coco
-from grounded_sam2.importers.hugging_face import open_hugging_face
+from grounded_sam2.importers.formats.coco import open_coco
+from grounded_sam2.importers.formats.hugging_face import open_hugging_face
+from grounded_sam2.importers.formats.yolo import open_yolo
 from grounded_sam2.importers.labels import labels_of
 from grounded_sam2.importers.recognition import recognised_format
 from grounded_sam2.importers.records import Dataset, GivenPicture, ImportOptions
 from grounded_sam2.importers.summary import ImportSummary, Problems
-from grounded_sam2.importers.yolo import open_yolo
-from grounded_sam2.interrupts import StopRequest
 from grounded_sam2.results import Origin
-from grounded_sam2.runner import Progress, RunInterrupted, RunSummary
 from grounded_sam2.sources.image import read_header
 from grounded_sam2.sources.names import reason_of
 from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe

@@ -17,7 +17,7 @@ import numpy as np
 
 from grounded_sam2.errors import DatasetError
 from grounded_sam2.geometry.boxes import clip, rounded, valid
-from grounded_sam2.geometry.polygons import Ring, fill
+from grounded_sam2.geometry.polygons.conversion import Ring, fill
 from grounded_sam2.geometry.rle import Rle, bounding_boxes
 from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
 from grounded_sam2.importers.records import Box, GivenObject, GivenPicture, Trouble

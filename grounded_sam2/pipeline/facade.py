@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grounded_sam2.config import Config, load_config
-from grounded_sam2.detections import to_supervision
+from grounded_sam2.engine.image_run import Progress, RunSummary, label_source
 from grounded_sam2.exporters import (
     EXPORTERS,
     ExportOptions,
@@ -30,15 +30,14 @@ from grounded_sam2.exporters import (
     export,
 )
 from grounded_sam2.exporters.staging import MARKER
-from grounded_sam2.labeling import label_images
+from grounded_sam2.inference.detect_and_segment import label_images
 from grounded_sam2.models.identity import identity
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.pipeline.asked import chosen_ontology, one_off
-from grounded_sam2.pipeline.deferred import ModelsWhenNeeded
+from grounded_sam2.pipeline.arguments import chosen_ontology, one_off
+from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded
 from grounded_sam2.pipeline.videos import VideoLabeling
-from grounded_sam2.results import Image, Labels
-from grounded_sam2.runner import Progress, RunSummary, label_source
+from grounded_sam2.results import Image, Labels, to_supervision
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageSource, load_image
 from grounded_sam2.sources.opening import labeled_beside, open_source
@@ -147,7 +146,7 @@ class GroundedSAM2(VideoLabeling):
         Returns:
             ``xyxy``, ``mask``, ``confidence``, ``class_id`` and ``data`` with ``class_name``,
             ``caption`` and ``mask_quality``, by falling confidence: see
-            `grounded_sam2.detections.to_supervision`.
+            `grounded_sam2.results.to_supervision`.
 
         Raises:
             ImageError: the picture cannot be read.

@@ -12,30 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config
-from grounded_sam2.detections import to_supervision
+from grounded_sam2.engine.run_config import tracking_recipe_of
+from grounded_sam2.engine.video_run import track_videos
+from grounded_sam2.engine.video_summaries import TrackSummary, VideoProgress
 from grounded_sam2.errors import ExportError, PromptError
 from grounded_sam2.exporters import ExportOptions, ExportSummary, check_format, export
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.pipeline.annotated import annotated_places, draw
-from grounded_sam2.pipeline.asked import one_off
-from grounded_sam2.pipeline.deferred import ModelsWhenNeeded, TrackerWhenNeeded
-from grounded_sam2.recipes import tracking_recipe_of
+from grounded_sam2.pipeline.annotated_videos import annotated_places, draw
+from grounded_sam2.pipeline.arguments import one_off
+from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded, TrackerWhenNeeded
+from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.image import ImageSource
 from grounded_sam2.sources.opening import labeled_beside
-from grounded_sam2.sources.videos import open_video, path_of_video, prefetched, video_name
-from grounded_sam2.store import LabelStore
-from grounded_sam2.tracking import follow_prompts, track_frames
-from grounded_sam2.videos import (
+from grounded_sam2.sources.video import open_video, path_of_video, prefetched, video_name
+from grounded_sam2.sources.video.finding import (
     GivenVideo,
-    TrackSummary,
     VideoGiven,
     VideoOptions,
-    VideoProgress,
     find_videos,
     listed,
-    track_videos,
 )
+from grounded_sam2.store import LabelStore
+from grounded_sam2.tracking import follow_prompts, track_frames
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -9,7 +9,7 @@ the store twice: once to measure everything (`survey`), and, when it is clear wh
 (`doubts`) and what to show (`selection`), once more for the pictures that are shown (`views`).
 """
 
-from grounded_sam2.report.doubts import KINDS, Kind
+from grounded_sam2.report.issues import KINDS, Kind
 from grounded_sam2.report.options import ReportOptions, Thresholds
 from grounded_sam2.report.writer import ReportSummary, write_report
 

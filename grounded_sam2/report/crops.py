@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grounded_sam2.report.doubts import KIND_NAMES
+from grounded_sam2.report.issues import KIND_NAMES
+from grounded_sam2.report.messages import clock, reason
 from grounded_sam2.report.pictures import Unreadable, data_url, shrink
+from grounded_sam2.report.scan import Survey
 from grounded_sam2.report.selection import ShownLabel
 from grounded_sam2.report.shapes import box_path, path_of
-from grounded_sam2.report.survey import Survey
-from grounded_sam2.report.wording import clock, reason
 from grounded_sam2.results import Image, Label, Labels
 
 __all__ = ["LabelView", "cut_out", "needed_side"]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.perceptual import cosine_hashes, hamming, near_pairs
+from grounded_sam2.geometry.image_hash import cosine_hashes, hamming, near_pairs
 from grounded_sam2.results import Image
 
 __all__ = ["Duplicates", "Impression", "find_duplicates", "impression"]

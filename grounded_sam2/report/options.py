@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from grounded_sam2.checked import CheckedSection, CountInt, Fraction, PositiveInt, Range
+from grounded_sam2.config.validation import CheckedSection, CountInt, Fraction, PositiveInt, Range
 from grounded_sam2.errors import ConfigError
 from grounded_sam2.exporters.splits import check_split
 

@@ -18,9 +18,9 @@ import jinja2
 from markupsafe import Markup
 
 from grounded_sam2 import __version__
+from grounded_sam2.report.messages import percent
 from grounded_sam2.report.shapes import UNITS
 from grounded_sam2.report.views import PictureView
-from grounded_sam2.report.wording import percent
 
 __all__ = ["picture_card", "write_page"]
 
@@ -35,7 +35,7 @@ def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> No
 
     Args:
         file: to write to.
-        contents: what the template is told; see `grounded_sam2.report.contents`.
+        contents: what the template is told; see `grounded_sam2.report.page_contents`.
         cards: what `picture_card` gave for the pictures shown, one after another.
     """
     style, script = _asset("report.css"), _asset("report.js")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.doubts import DOUBT, KIND_IDS, Doubts, score
 from grounded_sam2.report.duplicates import Duplicates
+from grounded_sam2.report.issues import DOUBT, KIND_IDS, Doubts, score
 from grounded_sam2.report.measures import Objects
 from grounded_sam2.report.options import Thresholds
 

@@ -16,9 +16,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.doubts import Doubts, label_scores
+from grounded_sam2.report.issues import Doubts, label_scores
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.survey import Survey
+from grounded_sam2.report.scan import Survey
 
 __all__ = ["Selection", "ShownLabel", "choose"]
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.simplification import simplify
-from grounded_sam2.geometry.tracing import rings
+from grounded_sam2.geometry.polygons.simplification import simplify
+from grounded_sam2.geometry.polygons.tracing import rings
 from grounded_sam2.results import Label
 
 __all__ = ["UNITS", "box_path", "centre_of", "path_of"]

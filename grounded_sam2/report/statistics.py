@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.doubts import Doubts
+from grounded_sam2.report.issues import Doubts
 from grounded_sam2.report.options import Thresholds
-from grounded_sam2.report.survey import Survey
+from grounded_sam2.report.scan import Survey
 
 __all__ = ["ClassRow", "Histogram", "class_rows", "doubtful_objects", "histograms"]
 

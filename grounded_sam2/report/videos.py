@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.doubts import Doubts
+from grounded_sam2.report.issues import Doubts
+from grounded_sam2.report.scan import Survey
 from grounded_sam2.report.statistics import doubtful_objects
-from grounded_sam2.report.survey import Survey
 
 __all__ = ["VideoRow", "video_rows"]
 

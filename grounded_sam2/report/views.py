@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from grounded_sam2.report.crops import LabelView, cut_out, needed_side
-from grounded_sam2.report.doubts import KIND_NAMES, KINDS, Doubts
+from grounded_sam2.report.issues import KIND_NAMES, KINDS, Doubts
+from grounded_sam2.report.messages import clock, reason
 from grounded_sam2.report.options import ReportOptions
 from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead, data_url, shrink
+from grounded_sam2.report.scan import Survey
 from grounded_sam2.report.selection import Selection, ShownLabel
 from grounded_sam2.report.shapes import box_path, centre_of, path_of
-from grounded_sam2.report.survey import Survey
-from grounded_sam2.report.wording import clock, reason
 from grounded_sam2.results import Image, Label, Labels
 from grounded_sam2.store import Item, LabelStore
 

@@ -14,16 +14,16 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.report.contents import Overview, page_contents
 from grounded_sam2.report.crops import LabelView
-from grounded_sam2.report.doubts import KINDS, Doubts, label_scores
+from grounded_sam2.report.issues import KINDS, Doubts, label_scores
+from grounded_sam2.report.messages import doubt_record
 from grounded_sam2.report.options import ReportOptions
 from grounded_sam2.report.page import picture_card, write_page
+from grounded_sam2.report.page_contents import Overview, page_contents
 from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.scan import Survey, look_at
 from grounded_sam2.report.selection import choose
-from grounded_sam2.report.survey import Survey, look_at
 from grounded_sam2.report.views import look_again
-from grounded_sam2.report.wording import doubt_record
 from grounded_sam2.sources.names import printable
 from grounded_sam2.store import LabelStore
 
@@ -64,7 +64,7 @@ class ReportSummary:
     doubtful: int
     """Labels with at least one doubt."""
     doubts: dict[str, int]
-    """Doubts of each kind; see `grounded_sam2.report.doubts.KINDS`."""
+    """Doubts of each kind; see `grounded_sam2.report.issues.KINDS`."""
     page_bytes: int
 
 

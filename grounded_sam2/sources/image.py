@@ -32,7 +32,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Frame, Image
 from grounded_sam2.sources.download import download
-from grounded_sam2.sources.mistaken import BEGINNING_BYTES, what_it_is
+from grounded_sam2.sources.file_sniffing import BEGINNING_BYTES, what_it_is
 from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.pixels import (
     check_size,

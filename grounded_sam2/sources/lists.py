@@ -19,7 +19,7 @@ from typing import IO
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.download import download
-from grounded_sam2.sources.fetched import FetchedRef
+from grounded_sam2.sources.download_cache import FetchedRef
 from grounded_sam2.sources.names import (
     UniqueIds,
     digest_of,

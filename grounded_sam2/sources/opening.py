@@ -33,8 +33,8 @@ from grounded_sam2.sources.names import copies_folder, printable, public_address
 from grounded_sam2.sources.patterns import GlobSource, Pattern, is_pattern
 from grounded_sam2.sources.refs import PictureSource
 from grounded_sam2.sources.remote import Listing, RemoteSource
-from grounded_sam2.sources.rows import RowSource, column_of, texts_of
-from grounded_sam2.sources.shards import SHARD_SUFFIXES, Shard, saved_shards
+from grounded_sam2.sources.table_files import SHARD_SUFFIXES, Shard, saved_shards
+from grounded_sam2.sources.table_source import RowSource, column_of, texts_of
 from grounded_sam2.sources.walk import walk
 
 __all__ = ["labeled_beside", "open_source"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from grounded_sam2.errors import ImageError, SourceError
+from grounded_sam2.sources.fingerprint import file_stamp
 from grounded_sam2.sources.names import printable
-from grounded_sam2.sources.stamps import file_stamp
 
 __all__ = ["ImageRef", "PictureSource", "UnreadableRef"]
 

@@ -20,7 +20,7 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources.fetched import FetchedRef, too_large
+from grounded_sam2.sources.download_cache import FetchedRef, too_large
 from grounded_sam2.sources.folder import nothing_found
 from grounded_sam2.sources.names import item_name, local_path, public_address, reason_of
 from grounded_sam2.sources.patterns import Pattern, is_pattern

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store.steps import STEPS, define_functions
+from grounded_sam2.store.migrations import STEPS, define_functions
 
 __all__ = ["SCHEMA_VERSION", "connect", "hold_writer_lock", "store_errors"]
 

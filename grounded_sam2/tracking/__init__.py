@@ -6,8 +6,8 @@
 Nothing here loads a model: whatever satisfies the Protocols will do.
 """
 
-from grounded_sam2.tracking.checkpoints import Checkpoint
 from grounded_sam2.tracking.clip import ClipTracker, track_frames
-from grounded_sam2.tracking.pointed import follow_prompts
+from grounded_sam2.tracking.prompted import follow_prompts
+from grounded_sam2.tracking.saved_state import Checkpoint
 
 __all__ = ["Checkpoint", "ClipTracker", "follow_prompts", "track_frames"]

@@ -14,18 +14,18 @@ from dataclasses import replace
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import SourceError
-from grounded_sam2.labeling import captions_of
+from grounded_sam2.inference.detect_and_segment import captions_of
 from grounded_sam2.models.protocols import Answers, AnyTracker, Detector, Encoded, State
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Label, TrackedFrame, VideoFrame
-from grounded_sam2.tracking import cuts
-from grounded_sam2.tracking.backwards import write_back
-from grounded_sam2.tracking.carried import Carried
-from grounded_sam2.tracking.checkpoints import Checkpoint
+from grounded_sam2.tracking import shot_detection
+from grounded_sam2.tracking.backward_propagation import write_back
+from grounded_sam2.tracking.detection_step import Look, look
+from grounded_sam2.tracking.detections import find
+from grounded_sam2.tracking.frame_context import Now
 from grounded_sam2.tracking.labels import carried_label, detected_label
-from grounded_sam2.tracking.looking import Look, look
-from grounded_sam2.tracking.now import Now
-from grounded_sam2.tracking.sightings import find
+from grounded_sam2.tracking.propagated import Carried
+from grounded_sam2.tracking.saved_state import Checkpoint
 from grounded_sam2.tracking.window import Waiting, Window, finished
 
 __all__ = ["ClipTracker", "track_frames"]
@@ -179,10 +179,13 @@ class ClipTracker:
         self._window.show_again(place, encoded)
 
     def _is_cut(self, frame: VideoFrame) -> bool:
-        before, self._thumbnail = self._thumbnail, cuts.thumbnail(frame.image)
+        before, self._thumbnail = self._thumbnail, shot_detection.thumbnail(frame.image)
         if before is None:
             return True
-        return cuts.difference(before, self._thumbnail) > self._config.tracking.cut_difference
+        return (
+            shot_detection.difference(before, self._thumbnail)
+            > self._config.tracking.cut_difference
+        )
 
     def _track(self, now: Now) -> Look:
         """Find all tracks on a frame, and new ones where the detector is to look."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from grounded_sam2.config import Config
 from grounded_sam2.results import Label, TrackOrigin
-from grounded_sam2.tracking.sightings import Sight, Sighting
+from grounded_sam2.tracking.detections import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
 
 __all__ = ["carried_label", "detected_label"]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from grounded_sam2.config import Config, TrackingConfig
 from grounded_sam2.geometry import boxes, rle
 from grounded_sam2.geometry.matching import match_best
-from grounded_sam2.tracking.sightings import Sight, Sighting
+from grounded_sam2.tracking.detections import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
 
 __all__ = ["Matches", "match"]

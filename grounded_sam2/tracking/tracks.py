@@ -7,7 +7,7 @@ from math import sqrt
 
 from grounded_sam2.config import TrackingConfig
 from grounded_sam2.results import Label
-from grounded_sam2.tracking.appearance import Appearance
+from grounded_sam2.tracking.color_histogram import Appearance
 
 __all__ = ["Box", "Track", "is_sure"]
 

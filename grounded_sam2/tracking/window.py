@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from grounded_sam2.cleanup import clean_up
 from grounded_sam2.config import CleanupConfig
 from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.inference.cleanup import clean_up
 from grounded_sam2.models.protocols import Encoded
 from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.tracking.tracks import Track

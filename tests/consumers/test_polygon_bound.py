@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from grounded_sam2.geometry.polygons import rasterise, rings
+from grounded_sam2.geometry.polygons.conversion import rasterise, rings
 
 pytestmark = pytest.mark.consumers
 

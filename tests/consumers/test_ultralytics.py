@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grounded_sam2.geometry.polygons import rings
+from grounded_sam2.geometry.polygons.conversion import rings
 
 pytestmark = [
     pytest.mark.consumers,

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
+from embedded_training.pool import TRAINING_SEED
 from grounded_sam2.config import load_config
-from grounded_sam2.demo.pool import TRAINING_SEED
 from grounded_sam2.demo.run import LAST_SEED, run_demo
 from grounded_sam2.demo.scenes import Scene, make_scenes
 from grounded_sam2.errors import ExportError

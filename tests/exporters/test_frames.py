@@ -15,7 +15,7 @@ from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS, ExportOptions, export
 from grounded_sam2.exporters.frames import FrameReader, LeftOut
 from grounded_sam2.results import Labels, TrackedFrame
-from grounded_sam2.sources.videos import VideoSource
+from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import VideoRecord
 
 OF_PICTURES = sorted(EXPORTERS.keys() - VIDEO_FORMATS)

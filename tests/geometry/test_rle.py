@@ -9,8 +9,8 @@ from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.compressed_counts import pack
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.geometry.runs import pack
 
 Mask = NDArray[np.bool_]
 

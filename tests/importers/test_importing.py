@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from grounded_sam2.engine.image_run import RunInterrupted
 from grounded_sam2.errors import DatasetError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.importers import importing
 from grounded_sam2.pipeline import GroundedSAM2
-from grounded_sam2.runner import RunInterrupted
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grounded_sam2.report.doubts import KIND_NAMES
 from grounded_sam2.report.duplicates import find_duplicates
+from grounded_sam2.report.issues import KIND_NAMES
 from grounded_sam2.report.measures import OBJECT, Objects, measure
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.rules import find_doubts

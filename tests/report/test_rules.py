@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from grounded_sam2.report.doubts import DOUBT, KIND_IDS, KIND_NAMES, KINDS, label_scores, score
 from grounded_sam2.report.duplicates import find_duplicates
+from grounded_sam2.report.issues import DOUBT, KIND_IDS, KIND_NAMES, KINDS, label_scores, score
 from grounded_sam2.report.measures import OBJECT
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.rules import find_doubts

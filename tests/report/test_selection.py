@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from grounded_sam2.report.doubts import DOUBT, KIND_IDS, KIND_NAMES
+from grounded_sam2.report.issues import DOUBT, KIND_IDS, KIND_NAMES
 from grounded_sam2.report.measures import OBJECT
 from grounded_sam2.report.options import ReportOptions
+from grounded_sam2.report.scan import Survey
 from grounded_sam2.report.selection import choose
-from grounded_sam2.report.survey import Survey
 
 
 def doubts_of(*rows: tuple[str, int, int, int, float]) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 
 from grounded_sam2.report.options import ReportOptions, Thresholds
 from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.scan import look_at
 from grounded_sam2.report.statistics import class_rows, histograms
-from grounded_sam2.report.survey import look_at
 from grounded_sam2.results import Label
 
 

@@ -15,11 +15,11 @@ import pytest
 
 from grounded_sam2.report import ReportOptions, write_report
 from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.scan import look_at
 from grounded_sam2.report.selection import choose
-from grounded_sam2.report.survey import look_at
 from grounded_sam2.report.videos import video_rows
 from grounded_sam2.results import Labels, TrackedFrame
-from grounded_sam2.sources.videos import VideoSource
+from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import VideoRecord
 
 

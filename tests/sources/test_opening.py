@@ -26,7 +26,7 @@ from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.sources.patterns import GlobSource
 from grounded_sam2.sources.refs import PictureSource
 from grounded_sam2.sources.remote import RemoteSource
-from grounded_sam2.sources.rows import RowSource
+from grounded_sam2.sources.table_source import RowSource
 
 
 def png(value: int) -> bytes:

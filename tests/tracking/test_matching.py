@@ -7,9 +7,9 @@ import pytest
 
 from grounded_sam2.geometry.rle import rectangle
 from grounded_sam2.results import Label
-from grounded_sam2.tracking.appearance import Appearance
+from grounded_sam2.tracking.color_histogram import Appearance
+from grounded_sam2.tracking.detections import Sight, Sighting
 from grounded_sam2.tracking.matching import Matches, match
-from grounded_sam2.tracking.sightings import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
 
 SIZE_HW = (50, 100)

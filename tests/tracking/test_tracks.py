@@ -8,7 +8,7 @@ import pytest
 from grounded_sam2.config import TrackingConfig
 from grounded_sam2.geometry.rle import rectangle
 from grounded_sam2.results import Label
-from grounded_sam2.tracking.appearance import Appearance
+from grounded_sam2.tracking.color_histogram import Appearance
 from grounded_sam2.tracking.tracks import Track
 
 OPTIONS = TrackingConfig(min_hits=3, sure_confidence=0.5)

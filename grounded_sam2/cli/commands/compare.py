@@ -18,7 +18,7 @@ def compare(folder: StoreArgument, runs: TwoRunsOption = None, min_iou: MinIouOp
       grounded-sam2 compare labeled --run 1 --run 2
     """
     from grounded_sam2.cli.import_tables import print_comparison
-    from grounded_sam2.runs import compare_runs
+    from grounded_sam2.evaluation import compare_runs
     from grounded_sam2.store import LabelStore
 
     with LabelStore.open(folder) as store:

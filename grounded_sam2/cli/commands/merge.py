@@ -18,7 +18,7 @@ def merge(folder: StoreArgument, runs: TwoRunsOption = None, min_iou: MinIouOpti
       grounded-sam2 merge labeled --run 1 --run 2
     """
     from grounded_sam2.cli.run_tables import print_counts
-    from grounded_sam2.runs import merge_runs
+    from grounded_sam2.evaluation import merge_runs
     from grounded_sam2.store import LabelStore
 
     with LabelStore.open(folder) as store:

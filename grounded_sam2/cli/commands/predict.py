@@ -47,10 +47,10 @@ def predict(
         --config demo --out annotated.png
     """
     from grounded_sam2.cli.tables import detections_json, print_detections
-    from grounded_sam2.drawing import annotate, picture_format, save_picture
     from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.image import load_image
+    from grounded_sam2.visualization.drawing import annotate, picture_format, save_picture
 
     if prompt and ontology:
         raise typer.BadParameter("--prompt and --ontology both say what to look for; give one")

@@ -12,7 +12,7 @@ can be put to it about one instance (a phrase and four locations):
   the chosen bin alone says little: take the mass of its neighbourhood.
 
 Three ways of putting them together are kept here side by side, so that they can be compared on
-any checkpoint (``python -m grounded_sam2.demo.evaluate``). On 200 held-out scenes, all 36 captions
+any checkpoint (``python -m embedded_training.evaluate``). On 200 held-out scenes, all 36 captions
 asked of each, the embedded model scored
 
 =============  =====  ==========================
@@ -33,8 +33,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from grounded_sam2.models.florence2.answers import Instance
 from grounded_sam2.models.florence2.decoding import Generation
+from grounded_sam2.models.florence2.output_parsing import Instance
 
 __all__ = ["CANDIDATES", "confidence", "geometric", "tokens_only", "weakest_link"]
 

@@ -18,15 +18,9 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.models.adaptive_batcher import Portions
 from grounded_sam2.models.checkpoints import load_pretrained, load_processor
 from grounded_sam2.models.devices import memory_errors, resolve_device, resolve_dtype
-from grounded_sam2.models.florence2.answers import (
-    NUM_BINS,
-    AnswerVocabulary,
-    Instance,
-    bins_to_boxes,
-    read_answer,
-)
 from grounded_sam2.models.florence2.confidence import confidence
 from grounded_sam2.models.florence2.decoding import (
     DecodingRules,
@@ -35,6 +29,13 @@ from grounded_sam2.models.florence2.decoding import (
     decode_beams,
     decode_greedily,
 )
+from grounded_sam2.models.florence2.output_parsing import (
+    NUM_BINS,
+    AnswerVocabulary,
+    Instance,
+    bins_to_boxes,
+    read_answer,
+)
 from grounded_sam2.models.florence2.tasks import (
     CAPTION_TOKEN,
     TASK_TOKENS,
@@ -42,8 +43,7 @@ from grounded_sam2.models.florence2.tasks import (
     grounding_text,
     match_phrase,
 )
-from grounded_sam2.models.pictures import reduced
-from grounded_sam2.models.portions import Portions
+from grounded_sam2.models.image_reduction import reduced
 from grounded_sam2.results import DetectedBoxes, Image
 
 __all__ = ["Florence2Detector"]
@@ -243,7 +243,7 @@ class Florence2Detector:
         return [answer for part in self.rows.work(len(questions), on) for answer in part]
 
     def read(self, answer: Generation) -> list[Instance]:
-        """The boxes of an answer; see `grounded_sam2.models.florence2.answers.read_answer`."""
+        """The boxes of an answer; see `grounded_sam2.models.florence2.output_parsing.read_answer`."""
         return read_answer(answer.tokens, self._vocabulary)
 
     def prompt(self, token: str, text: str = "") -> str:

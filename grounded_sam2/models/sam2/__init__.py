@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from grounded_sam2.models.sam2.prompts import Prompts
 from grounded_sam2.models.sam2.segmenter import ImageEmbeddings, Sam2Segmenter
-from grounded_sam2.models.sam2.track_answers import TrackAnswers
+from grounded_sam2.models.sam2.track_masks import TrackAnswers
 from grounded_sam2.models.sam2.track_state import TrackerState
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 

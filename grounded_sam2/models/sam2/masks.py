@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from grounded_sam2.geometry.compressed_counts import pack
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.geometry.runs import pack
 
 __all__ = ["to_rles"]
 

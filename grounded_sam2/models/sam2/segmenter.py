@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.models.adaptive_batcher import Portions
 from grounded_sam2.models.devices import memory_errors
-from grounded_sam2.models.pictures import reduced
-from grounded_sam2.models.portions import Portions
-from grounded_sam2.models.sam2.answers import Answerer, RowAnswers
+from grounded_sam2.models.image_reduction import reduced
 from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
+from grounded_sam2.models.sam2.mask_prediction import Answerer, RowAnswers
 from grounded_sam2.models.sam2.masks import to_rles
 from grounded_sam2.models.sam2.prompts import PromptRows, Prompts, rows_by_form
 from grounded_sam2.results import Image, SegmentedMasks

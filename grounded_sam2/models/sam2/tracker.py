@@ -33,15 +33,15 @@ from torch import Tensor
 from grounded_sam2.config import Config, TrackerConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.models.adaptive_batcher import Portions
 from grounded_sam2.models.devices import memory_errors
-from grounded_sam2.models.pictures import reduced
-from grounded_sam2.models.portions import Portions
+from grounded_sam2.models.image_reduction import reduced
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.models.sam2.decoder import Decoded, MaskDecoder
 from grounded_sam2.models.sam2.loading import load_sam2
 from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT, MemoryModules, resized
 from grounded_sam2.models.sam2.segmenter import Sam2Segmenter
-from grounded_sam2.models.sam2.track_answers import EncodedFrame, TrackAnswers
+from grounded_sam2.models.sam2.track_masks import EncodedFrame, TrackAnswers
 from grounded_sam2.models.sam2.track_prompts import PromptEncoding, points_of
 from grounded_sam2.models.sam2.track_state import Moment, ObjectMemory, Reach, TrackerState, batched
 from grounded_sam2.results import Image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from grounded_sam2.demo.detector import build_model, build_processor
+from embedded_training.detector import build_model, build_processor
 from grounded_sam2.models.florence2 import Florence2Detector
 
 

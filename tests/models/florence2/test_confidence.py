@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grounded_sam2.models.florence2.answers import Instance
 from grounded_sam2.models.florence2.confidence import CANDIDATES, confidence
 from grounded_sam2.models.florence2.decoding import Generation
+from grounded_sam2.models.florence2.output_parsing import Instance
 
 INSTANCE = Instance("red circle", (1, 2, 3, 4), (0, 1), (2, 3, 4, 5))
 

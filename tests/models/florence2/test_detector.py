@@ -8,9 +8,9 @@ import torch
 
 from grounded_sam2.errors import PromptError
 from grounded_sam2.models.florence2 import Florence2Detector
-from grounded_sam2.models.florence2.answers import Instance
 from grounded_sam2.models.florence2.decoding import Generation
 from grounded_sam2.models.florence2.detector import _boxes
+from grounded_sam2.models.florence2.output_parsing import Instance
 from grounded_sam2.models.protocols import Detector
 
 

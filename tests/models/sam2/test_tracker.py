@@ -18,7 +18,7 @@ from grounded_sam2.config import TrackerConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import Tracker, TrackPrompt
-from grounded_sam2.models.sam2.track_answers import TrackAnswers
+from grounded_sam2.models.sam2.track_masks import TrackAnswers
 from grounded_sam2.models.sam2.track_state import TrackerState
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 from grounded_sam2.results import Image

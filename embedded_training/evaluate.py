@@ -1,0 +1,194 @@
+"""Score the embedded models on scenes they were not trained on.
+
+    python -m embedded_training.evaluate --scenes 200
+
+Every scene is asked for all 36 combinations of colour and shape, most of which are not in it.
+A detection is true when it overlaps an object of its caption with IoU 0.5 or more that no more
+confident detection has taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from grounded_sam2.config import load_config
+from grounded_sam2.demo.ground_truth import ground_truth
+from grounded_sam2.demo.scenes import COLOURS, SHAPES, Scene, make_scenes
+from grounded_sam2.demo.scores import auroc, average_precision, expected_calibration_error
+from grounded_sam2.geometry.boxes import box_iou
+from grounded_sam2.geometry.rle import encode, iou
+from grounded_sam2.models.florence2 import Florence2Detector
+from grounded_sam2.models.florence2.confidence import CANDIDATES, confidence
+from grounded_sam2.models.florence2.output_parsing import bins_to_boxes
+from grounded_sam2.models.sam2 import Sam2Segmenter
+
+__all__ = [
+    "CAPTIONS",
+    "HELD_OUT_SEED",
+    "FoundBox",
+    "absent_answered",
+    "find",
+    "is_true",
+    "main",
+    "mask_iou_from_true_boxes",
+    "used_formula",
+]
+
+HELD_OUT_SEED = 7
+CAPTIONS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+_SCENES_PER_STEP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBox:
+    """One detection, under every candidate formula of confidence."""
+
+    scene: int
+    caption: str
+    box_xyxy: tuple[float, float, float, float]
+    scores: dict[str, float]
+
+
+def find(
+    detector: Florence2Detector, scenes: Sequence[Scene], captions: Sequence[str] = CAPTIONS
+) -> list[FoundBox]:
+    """Ask every caption of every scene."""
+    found: list[FoundBox] = []
+    for first in range(0, len(scenes), _SCENES_PER_STEP):
+        group = scenes[first : first + _SCENES_PER_STEP]
+        features = detector.encode([scene.image for scene in group])
+        asked = [(picture, caption) for picture in range(len(group)) for caption in captions]
+        token = "<OPEN_VOCABULARY_DETECTION>"
+        answers = detector.generate(
+            features, [(picture, detector.prompt(token, caption)) for picture, caption in asked]
+        )
+        for (picture, caption), answer in zip(asked, answers, strict=True):
+            size_hw = group[picture].image.shape[:2]
+            for instance in filter(lambda box: box.has_area, detector.read(answer)):
+                (box,) = bins_to_boxes([instance.bins], size_hw).tolist()
+                scores = {name: formula(answer, instance) for name, formula in CANDIDATES.items()}
+                found.append(FoundBox(first + picture, caption, tuple(box), scores))
+    return found
+
+
+def is_true(found: Sequence[FoundBox], scenes: Sequence[Scene], by: str) -> list[bool]:
+    """Which detections are right, the most confident first to take an object."""
+    taken: set[tuple[int, int]] = set()
+    right = [False] * len(found)
+    for index in sorted(range(len(found)), key=lambda i: -found[i].scores[by]):
+        guess = found[index]
+        objects = scenes[guess.scene].objects
+        overlaps = box_iou(
+            np.array([guess.box_xyxy], np.float32),
+            np.array([thing.box_xyxy for thing in objects], np.float32).reshape(-1, 4),
+        )[0]
+        for candidate in np.argsort(-overlaps):
+            key = guess.scene, int(candidate)
+            named = objects[candidate].name == guess.caption
+            if overlaps[candidate] >= 0.5 and named and key not in taken:
+                taken.add(key)
+                right[index] = True
+                break
+    return right
+
+
+def used_formula() -> str:
+    """Name of the candidate that the detector uses."""
+    return next(name for name, formula in CANDIDATES.items() if formula is confidence)
+
+
+def absent_answered(found: Sequence[FoundBox], scenes: Sequence[Scene], floor: float) -> float:
+    """Share of captions of absent things that got an object with at least this confidence."""
+    answered = {(box.scene, box.caption) for box in found if box.scores[used_formula()] >= floor}
+    absent = [
+        (index, caption)
+        for index, scene in enumerate(scenes)
+        for caption in CAPTIONS
+        if caption not in {thing.name for thing in scene.objects}
+    ]
+    return sum(pair in answered for pair in absent) / len(absent)
+
+
+def mask_iou_from_true_boxes(segmenter: Sam2Segmenter, scenes: Sequence[Scene]) -> list[float]:
+    """IoU of every object's mask when its true box is the prompt."""
+    values: list[float] = []
+    for scene in scenes:
+        boxes = np.array([thing.box_xyxy for thing in scene.objects], np.float32).reshape(-1, 4)
+        (result,) = segmenter.segment_boxes([scene.image], [boxes])
+        truth = encode(np.stack([thing.mask for thing in scene.objects]))
+        values += [
+            float(iou([guess], [true])[0, 0])
+            for guess, true in zip(result.masks, truth, strict=True)
+        ]
+    return values
+
+
+def _results(
+    found: Sequence[FoundBox], segmenter: Sam2Segmenter, scenes: Sequence[Scene], by: str
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for index, scene in enumerate(scenes):
+        here = [box for box in found if box.scene == index]
+        boxes = np.array([box.box_xyxy for box in here], np.float32).reshape(-1, 4)
+        (result,) = segmenter.segment_boxes([scene.image], [boxes])
+        for box, mask in zip(here, result.masks, strict=True):
+            x1, y1, x2, y2 = box.box_xyxy
+            rows.append(
+                {
+                    "image_id": index + 1,
+                    "category_id": CAPTIONS.index(box.caption) + 1,
+                    "score": box.scores[by],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "segmentation": mask.to_coco(),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    """Print the scores."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
+    parser.add_argument("--detector", type=Path, help="checkpoint folder (default: embedded)")
+    parser.add_argument("--segmenter", type=Path, help="checkpoint folder (default: embedded)")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    settings = load_config("demo")
+    scenes = list(make_scenes(arguments.scenes, arguments.seed))
+    detector = Florence2Detector.from_pretrained(arguments.detector or "demo", device="cpu")
+    segmenter = Sam2Segmenter.from_pretrained(arguments.segmenter or "demo", device="cpu")
+
+    found = find(detector, scenes)
+    print(f"{len(scenes)} scenes, {sum(len(s.objects) for s in scenes)} objects, "
+          f"{len(found)} detections")  # fmt: skip
+    for name in CANDIDATES:
+        right, score = is_true(found, scenes, name), [box.scores[name] for box in found]
+        chosen = " (used)" if name == used_formula() else ""
+        print(f"confidence {name:13s} AUROC {auroc(score, right):.3f} "
+              f"ECE {expected_calibration_error(score, right):.3f}{chosen}")  # fmt: skip
+    floor = settings.detector.min_confidence
+    print(f"absent captions answered: {absent_answered(found, scenes, 0.0):.3%}, "
+          f"at confidence {floor}: {absent_answered(found, scenes, floor):.3%}")  # fmt: skip
+
+    truth = ground_truth(
+        ((str(index), scene) for index, scene in enumerate(scenes)), CAPTIONS, lambda o: o.name
+    )
+    rows = _results(found, segmenter, scenes, used_formula())
+    box = average_precision(truth, rows, "bbox")
+    mask = average_precision(truth, rows, "segm")
+    print(f"boxes AP {box.ap:.3f} AP50 {box.ap50:.3f}; masks AP {mask.ap:.3f} AP50 {mask.ap50:.3f}")
+    overlap = mask_iou_from_true_boxes(segmenter, scenes)
+    print(f"masks from true boxes: mean IoU {np.mean(overlap):.3f}, "
+          f"10th percentile {np.percentile(overlap, 10):.3f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,370 @@
+"""Everything that can be set, as frozen dataclasses read from YAML.
+
+A configuration is made of sections. A file names only what it changes; every other value is the
+default written here, beside its reason. A key that does not exist is an error which names the
+nearest one, so that a typo never runs with the default instead.
+
+    config = load_config("demo")
+    config = load_config("my.yaml").with_options({"detector.min_confidence": 0.5})
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from grounded_sam2.config.validation import CheckedSection, CountInt, Fraction, PositiveInt, Range
+from grounded_sam2.config.yaml_files import find_yaml, read_yaml
+from grounded_sam2.errors import ConfigError
+
+__all__ = [
+    "CleanupConfig",
+    "Config",
+    "DetectorConfig",
+    "ImageConfig",
+    "RuntimeConfig",
+    "SegmenterConfig",
+    "TilingConfig",
+    "TrackerConfig",
+    "load_config",
+]
+
+
+@dataclass(frozen=True)
+class DetectorConfig(CheckedSection):
+    """Florence-2: captions in, boxes and confidence out."""
+
+    section: ClassVar[str] = "detector"
+
+    checkpoint: str = "florence-community/Florence-2-base"
+    """Hub id, local folder (relative to the working directory), or ``demo`` for the embedded model.
+    The default is the smallest public one, 0.23 B parameters: it runs on a laptop."""
+    task: Literal[
+        "open_vocabulary_detection",
+        "phrase_grounding",
+        "object_detection",
+        "dense_region_caption",
+        "caption_then_grounding",
+    ] = "open_vocabulary_detection"
+    """Asking caption by caption tells apart what is absent; grounding forces each phrase on
+    something. The last three need no ontology."""
+    num_beams: PositiveInt = 1
+    """Greedy: three beams cost three times the decoding for slightly steadier boxes."""
+    max_new_tokens: PositiveInt = 256
+    """An instance takes four tokens and a phrase a few more: about 60 instances per caption."""
+    batch_size: PositiveInt = 64
+    """Caption rows decoded together, from however many pictures. Decoding is bound by reading the
+    weights, so wide batches are nearly free until memory ends."""
+    min_confidence: Fraction = 0.3
+    """Detections below are no labels. Answers to captions of absent things score below it."""
+    candidate_confidence: Fraction = 0.1
+    """Detections below are forgotten; between it and `min_confidence` they are kept in the label
+    store, marked, so that a lower threshold needs no model. Each costs a mask."""
+
+
+@dataclass(frozen=True)
+class SegmenterConfig(CheckedSection):
+    """SAM 2: boxes in, masks and mask quality out.
+
+    Short names of checkpoints: ``tiny``, ``small``, ``base-plus``, ``large`` are
+    ``facebook/sam2.1-hiera-<name>``; with ``sam2-`` before them (``sam2-tiny``) they are
+    ``facebook/sam2-hiera-<name>``; ``edgetam`` is ``yonigozlan/EdgeTAM-hf``.
+    """
+
+    section: ClassVar[str] = "segmenter"
+
+    checkpoint: str = "facebook/sam2.1-hiera-tiny"
+    """Short name, hub id, local folder, or ``demo``. A box leaves little ambiguity, so that tiny
+    loses little to large and costs a sixth."""
+    multimask: bool = False
+    """Choose among three masks per prompt. For single points; a box says which whole is meant."""
+    mask_threshold: float = 0.0
+    """Logit above which a pixel belongs to the mask. SAM 2 was trained for 0."""
+    prompts_per_batch: PositiveInt = 64
+    """Prompts decoded together. Bounds the memory of full-resolution masks, whatever the number
+    of objects."""
+    complement: Literal["repair", "flag"] = "repair"
+    """What to do with a mask that lies mostly outside its box: ask again, or keep and mark it."""
+    min_mask_quality: Fraction = 0.0
+    """Masks with a lower predicted IoU are dropped. Off: a low score is for a person to judge."""
+
+
+@dataclass(frozen=True)
+class TrackerConfig(CheckedSection):
+    """SAM 2 in videos: how its memory works. The checkpoint is the segmenter's."""
+
+    section: ClassVar[str] = "tracker"
+
+    compat: Literal["sam2", "transformers"] = "sam2"
+    """Where the two differ. ``sam2``: a corrected frame is remembered as a prompted one, and the
+    masks of objects that were not prompted are remembered as chances whatever others are, so that
+    an object's track does not depend on its company. ``transformers``: neither."""
+    max_prompted_frames: Annotated[int, Range(2)] = 6
+    """Prompted frames that an object remembers: the first, and the last of the others. SAM 2 keeps
+    all, which would grow with the video; it was trained with up to 4."""
+    correction_window: CountInt = 0
+    """Of the frames that are remembered, so many of the last may still be corrected. Each costs a
+    map per object, 0.5 MiB at full size. What is tracked from text is corrected before that."""
+    objects_per_batch: PositiveInt = 64
+    """Objects that go through a GPU together. Bounds its memory, whatever their number."""
+
+
+@dataclass(frozen=True)
+class RuntimeConfig(CheckedSection):
+    """Where and how the models run. Changes speed; of the results, at most the last digits."""
+
+    section: ClassVar[str] = "runtime"
+
+    device: str = "auto"
+    """``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda``, ``cuda:1`` …"""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto``: bfloat16 on CUDA, where it is twice as fast; float32 on CPU, where it is not."""
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    """Pictures per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
+    nothing from more; on a GPU what its memory holds, 64 at most. A run that is continued keeps its
+    size. Where memory is not enough after all, pictures are asked in halves."""
+    prefetch: CountInt = 2
+    """Batches decoded ahead: one hides the disk, the second evens out large pictures."""
+    decoded_megabytes: PositiveInt = 2048
+    """MiB of decoded pictures in memory at a time: 60 photographs of 12 million pixels. Batches of
+    larger pictures are asked in parts. One picture may be larger than all of it."""
+    loader_threads: PositiveInt = 2
+    """Threads that decode pictures. Decoders release the GIL, so that two keep a GPU fed."""
+    local_files_only: bool = False
+    """Never ask the network for a checkpoint."""
+
+
+@dataclass(frozen=True)
+class TilingConfig(CheckedSection):
+    """Pictures in which small things would vanish are looked at piece by piece.
+
+    The models see a picture squeezed into a square of their input, 768 or 1024 pixels a side, so
+    that what they lose is set by the longer side.
+    """
+
+    section: ClassVar[str] = "tiling"
+
+    mode: Literal["auto", "always", "never"] = "auto"
+    """``auto``: pictures with a side above ``above_side``; ``always``: all that are larger than a
+    tile."""
+    above_side: PositiveInt = 6144
+    """Longer side in pixels. Photographs of 24 million pixels are 6000 wide and show things at the
+    size that people look at; what is larger is mostly a scan, a map or an aerial picture."""
+    tile_size: Annotated[int, Range(64)] = 1024
+    """Side of a tile in pixels: SAM 2 sees it as it is, Florence-2 at three quarters."""
+    overlap: Annotated[float, Range(0, 0.5)] = 0.25
+    """Share of a tile that the next one shows again. What is smaller is whole in one of the two;
+    what is larger is seen whole in tiles of four times the size, or in the whole picture."""
+    tiles_per_batch: PositiveInt = 8
+    """Tiles given to a model together. Bounds the memory, whatever the size of the picture."""
+
+
+@dataclass(frozen=True)
+class CleanupConfig(CheckedSection):
+    """What happens to masks between the segmenter and the store."""
+
+    section: ClassVar[str] = "cleanup"
+
+    min_part_area: CountInt = 16
+    """Parts of fewer pixels are specks. 4×4: below what an annotator draws. 0 keeps all."""
+    max_hole_area: CountInt = 16
+    """Holes of at most so many pixels are pin-holes, and filled. 0 keeps all."""
+    largest_part_only: bool = False
+    """Keep one part per mask. Off: things are cut in two by what stands in front of them."""
+    boxes_from_masks: bool = True
+    """Boxes become tight around the masks: a detector's box lives on a grid of 1000 bins."""
+    nms: Literal["none", "class_specific", "class_agnostic"] = "class_specific"
+    """Which objects may suppress each other, by IoU of their masks."""
+    nms_iou: Fraction = 0.7
+    """Masks that agree more than this are one thing. High: neighbours in a crowd overlap less."""
+    merge_iou: Fraction = 0.5
+    """The same between different captions of one class. Lower: ``car`` and ``vehicle`` are
+    expected to find the same thing."""
+    across_classes: bool = False
+    """Also between captions of different classes: the more confident one wins. Off: a helmet and
+    its wearer may both be wanted."""
+    non_overlapping: bool = False
+    """Each pixel belongs to the most confident object at most. Off: only some formats need it."""
+
+
+@dataclass(frozen=True)
+class TrackingConfig(CheckedSection):
+    """How the detector's boxes become tracks in a video. Frames are counted as they are processed:
+    with a stride of 3, ten frames are thirty of the video."""
+
+    section: ClassVar[str] = "tracking"
+
+    detect_every: PositiveInt = 10
+    """Frames from one look of the detector to the next. New things wait a third of a second, and
+    are then followed back to where they entered; the detector costs as much as many tracks."""
+    cut_difference: Fraction = 0.3
+    """The detector also looks where colours differ from the frame before by more than this share of
+    the picture: a scene cut. A false alarm costs one look; 1 turns it off."""
+    match_iou: Fraction = 0.5
+    """Masks of a detection and of a track that agree so far are the same thing. Two things of a
+    class do not share half of their pixels."""
+    drift_iou: Fraction = 0.2
+    """A detection and a track of one class that agree less than `match_iou` but so far are the same
+    thing as well, and the track has drifted. Masks of neighbours overlap less."""
+    correct_iou: Fraction = 0.75
+    """A track that agrees with a sure detection less than this is asked again with its box, and
+    corrected if that agrees better: its mask has begun to spill over a neighbour, or to fray. Masks
+    of one thing, from a box and from memory, agree more."""
+    exclusive: Literal["none", "class", "all"] = "class"
+    """Which tracks share no pixel: what two masks claim is the surer one's, to be shown and to be
+    remembered. A mask that spills over a neighbour would otherwise follow both from then on.
+    ``class``: two things of a class, which are opaque; a helmet and its wearer may share theirs."""
+    sure_confidence: Fraction = 0.5
+    """From here on a detection is believed alone: it starts a track that needs no second one, and
+    corrects a track that has drifted or whose mask is doubtful."""
+    low_quality: Fraction = 0.5
+    """A mask whose predicted IoU is below is doubtful: the tracker itself does not expect half of
+    it to be right."""
+    max_misses: PositiveInt = 3
+    """Looks of the detector in a row that do not find a track whose mask is doubtful, and end it.
+    A single miss is common; a track that the tracker is sure of is never ended so."""
+    min_hits: PositiveInt = 2
+    """Detections that a track needs unless one is sure; without them it was a mistake, and its
+    labels are taken back. A mistake in a video is carried from frame to frame. Each one above 1
+    lets frames wait for another `detect_every`; 1 turns it off."""
+    max_gone: PositiveInt = 60
+    """Frames without a trace after which a track ends and its memory is freed: two seconds. Until
+    then it comes back under its own id."""
+    revive_by: Literal["memory", "place"] = "place"
+    """What brings a track back. ``memory``: only the tracker, when it knows the thing again.
+    ``place``: also a detection of its class near the place where it was lost."""
+    revive_distance: Annotated[float, Range(0)] = 2.0
+    """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
+    min_likeness: Fraction = 0.5
+    """How much a mask, or a detection near where a thing was lost, must have the colours of a track
+    to be the same thing (Bhattacharyya coefficient of histograms). The colours of one thing agree
+    to 0.8 and more from one second to the next, in half the light as well, those of things of
+    different colours to 0.1; 0 turns it off, for things that change their colour."""
+    fill_backwards: CountInt | Literal["auto"] = "auto"
+    """Frames through which a new thing is followed back to where it entered, and one that is in
+    doubt to where its track was right. ``auto``: all since the detector last looked. What the
+    tracker has seen of so many frames is kept, and they wait; 0 turns it off, as for a camera that
+    is watched live."""
+
+    @property
+    def fill_frames(self) -> int:
+        """`fill_backwards` as a number."""
+        return self.detect_every if self.fill_backwards == "auto" else self.fill_backwards
+
+
+@dataclass(frozen=True)
+class ImageConfig(CheckedSection):
+    """Limits of the image loader, against files that would take the machine down."""
+
+    section: ClassVar[str] = "images"
+
+    max_pixels: PositiveInt = 200_000_000
+    """Pictures of more pixels are refused before decoding. The largest phone cameras make 200
+    million, which are 600 MB as RGB."""
+    url_timeout_s: Annotated[float, Range(0.001)] = 20.0
+    """Seconds for a whole download."""
+    url_max_bytes: PositiveInt = 100 * 2**20
+    """Downloads end here: 100 MiB."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. Hashable; equal when all values are."""
+
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    tiling: TilingConfig = field(default_factory=TilingConfig)
+    cleanup: CleanupConfig = field(default_factory=CleanupConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """All values as plain data, in declared order: what `load_config` reads, fit for JSON."""
+        return dataclasses.asdict(self)
+
+    def with_options(self, options: Mapping[str, object]) -> Config:
+        """A copy with some values replaced, named as ``section.key``.
+
+        Raises:
+            ConfigError: unknown name, wrong type, or value out of range.
+        """
+        values = self.to_dict()
+        for name, value in options.items():
+            if name not in _keys():
+                raise _unknown(name)
+            section, _, key = name.partition(".")
+            values[section][key] = value
+        return _from_mapping(values)
+
+
+_SECTIONS: dict[str, type[CheckedSection]] = {
+    cls.section: cls
+    for cls in (
+        DetectorConfig,
+        SegmenterConfig,
+        TrackerConfig,
+        RuntimeConfig,
+        TilingConfig,
+        CleanupConfig,
+        TrackingConfig,
+        ImageConfig,
+    )
+}
+
+
+def load_config(source: str | Path | Config | Mapping[str, object] | None = None) -> Config:
+    """The configuration that a user means.
+
+    Args:
+        source: a shipped name (``default``, ``demo``, ``fast``, ``accurate``), the path of a YAML
+            file, a mapping of sections, a `Config` (returned as it is), or ``None``, which is
+            ``default``. Values that are not given have their defaults.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key, a wrong type or a value out of range.
+            Names the file, the key, and the nearest key or what is expected.
+    """
+    if isinstance(source, Config):
+        return source
+    if isinstance(source, Mapping):
+        return _from_mapping(source)
+    path = find_yaml("default" if source is None else source, kind="config")
+    values = read_yaml(path, kind="config")
+    try:
+        return _from_mapping({} if values is None else values)
+    except ConfigError as error:
+        raise ConfigError(f"config {str(path)!r}: {error}") from None
+
+
+def _from_mapping(values: object) -> Config:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"must be a mapping of sections ({', '.join(_SECTIONS)}), not {values!r}")
+    sections: dict[str, Any] = {}
+    for section, options in values.items():
+        if section not in _SECTIONS:
+            raise _unknown(str(section))
+        if options is None:  # a heading whose keys are all commented out
+            options = {}
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{section} must be a mapping of its keys, not {options!r}")
+        for key in options:
+            if f"{section}.{key}" not in _keys():
+                raise _unknown(f"{section}.{key}")
+        sections[section] = _SECTIONS[section](**options)
+    return Config(**sections)
+
+
+def _keys() -> list[str]:
+    return [f"{section}.{key}" for section, cls in _SECTIONS.items() for key in cls.hints()]
+
+
+def _unknown(name: str) -> ConfigError:
+    candidates = _keys() if "." in name else [*_SECTIONS, *_keys()]
+    nearest = difflib.get_close_matches(name, candidates, n=1, cutoff=0.0)[0]
+    return ConfigError(f"unknown key {name!r}; the nearest is {nearest!r}")

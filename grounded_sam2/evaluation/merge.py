@@ -1,0 +1,130 @@
+"""Both of two runs in one, each thing once.
+
+The merged run stands beside the two it is made of, under a recipe that names them: merging the same
+runs again brings it to what they say now. What only one run has, picture or object, is taken over
+as it is. Of two labels that mean one thing, the one that a person made is taken; of two by people,
+or two by models, that of the first run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.evaluation.matching import (
+    PairOfLabels,
+    PicturePairs,
+    check_two_runs,
+    pair_labels,
+)
+from grounded_sam2.results import Label, Labels
+from grounded_sam2.sources.names import UniqueIds
+from grounded_sam2.store import ItemResult, LabelStore, Pairs, Recipe, StoreSummary
+
+__all__ = ["merge_runs", "merged_labels"]
+
+_BATCH = 64
+
+
+def merge_runs(
+    folder: str | Path, first: int, second: int, *, min_iou: float = 0.5
+) -> StoreSummary:
+    """Write a run that holds what either of two runs holds. It becomes the current run.
+
+    Pictures are the same if the content of their files is, whatever their names; the first run's
+    name is taken. Objects are the same if they are of one class and overlap; see
+    `grounded_sam2.evaluation.matching.pair_labels`.
+
+    Args:
+        folder: of the label store.
+        first: id of a run.
+        second: id of another run.
+        min_iou: objects that overlap less are two.
+
+    Returns:
+        Counts of the merged run.
+
+    Raises:
+        StoreError: there is no such run, both are one, one holds videos, `min_iou` is not within 0
+            and 1, or another process is writing.
+    """
+    # What is read while the merged run is written is one state of the store.
+    with LabelStore.open(folder) as before, LabelStore.create(folder) as store, before.snapshot():
+        check_two_runs(before, first, second, min_iou)
+        for run_id in (first, second):
+            if before.videos(run_id):
+                raise StoreError(
+                    f"run {run_id} holds videos: the tracks of two runs cannot be merged; compare "
+                    "the runs, or export each"
+                )
+        pairs = PicturePairs(before, first, second)
+        runs = [before.run(run_id) for run_id in (first, second)]
+        run = store.begin_run(
+            Recipe(
+                models={"merge of runs": f"{first}, {second}"},
+                config={"runs": [each.recipe.key for each in runs], "min_iou": min_iou},
+            ),
+            ontology=_ontology(runs[0].ontology or (), runs[1].ontology or ()),
+            versions={"grounded-sam2": version("grounded-sam2")},
+            new_run=True,
+        )
+        new_ids = _new_ids(before, first, second, pairs)
+        ids = [item.item_id for item in before.done_items(first)]
+        store.register(run.id, ((each, None) for each in [*ids, *new_ids.values()]), prune=True)
+        results = _results(before, first, second, pairs, new_ids, min_iou)
+        while batch := list(islice(results, _BATCH)):
+            store.write_batch(run.id, batch)
+        return store.summary(run.id)
+
+
+def merged_labels(
+    first: Sequence[Label], second: Sequence[Label], pairs: Sequence[PairOfLabels]
+) -> tuple[Label, ...]:
+    """The labels of one picture: those of the first, then those that only the second has."""
+    merged = list(first)
+    for pair in pairs:
+        if second[pair.second].origin == "human" and first[pair.first].origin != "human":
+            merged[pair.first] = second[pair.second]
+    paired = {pair.second for pair in pairs}
+    return (*merged, *(label for index, label in enumerate(second) if index not in paired))
+
+
+def _results(
+    store: LabelStore,
+    first: int,
+    second: int,
+    pairs: PicturePairs,
+    new_ids: dict[str, str],
+    min_iou: float,
+) -> Iterator[ItemResult]:
+    for item, labels in store.labels(first):
+        partner = pairs.second_of(item.item_id)
+        others = None if partner is None else store.labels_of(second, partner)
+        if others is not None:
+            same = pair_labels(labels.objects, others.objects, min_iou)
+            labels = Labels(labels.size_hw, merged_labels(labels.objects, others.objects, same))
+        yield ItemResult(item, labels)
+    for item, labels in store.labels(second):
+        if item.item_id in new_ids:
+            yield ItemResult(replace(item, item_id=new_ids[item.item_id]), labels)
+
+
+def _new_ids(store: LabelStore, first: int, second: int, pairs: PicturePairs) -> dict[str, str]:
+    """Ids in the merged run of the pictures that only the second has, by their ids there."""
+    taken = UniqueIds()
+    for item in store.done_items(first):
+        taken.claim(item.item_id, otherwise="")
+    return {
+        item_id: taken.claim(item_id, otherwise=f"run-{second}")
+        for item_id in sorted(pairs.only_in_second())
+    }
+
+
+def _ontology(first: Pairs, second: Pairs) -> Pairs:
+    """Captions and classes of both; where they differ on a caption, as in the first."""
+    known = dict(first)
+    return (*first, *((caption, name) for caption, name in second if caption not in known))

@@ -1,0 +1,110 @@
+"""From what the models said to what a dataset should hold.
+
+    candidates ─ wanted? ─ sure enough? ─ mask good enough? ─ whole? ─ clean-up ─► labels
+
+A pure function of candidates, ontology and configuration: the label store keeps the candidates, so
+that another threshold, a renamed class or a dropped caption needs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grounded_sam2.config import Config
+from grounded_sam2.inference.cleanup import clean_up
+from grounded_sam2.inference.tiling import are_parts
+from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.results import Candidate, Label, Labels, Verdict
+
+__all__ = ["Decision", "decide"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The labels of one picture, and why some candidates are none."""
+
+    labels: Labels
+    verdicts: tuple[Verdict, ...]
+    """One per candidate."""
+    chosen: tuple[int, ...]
+    """Which of the candidates each label is."""
+
+
+def decide(
+    candidates: Sequence[Candidate],
+    size_hw: tuple[int, int],
+    ontology: CaptionOntology | None,
+    config: Config,
+) -> Decision:
+    """Choose the labels of one picture among the candidates.
+
+    Args:
+        candidates: what the models said, in any order.
+        size_hw: height and width of the picture.
+        ontology: captions that are wanted, and their classes; ``None`` wants all, by the model's
+            own words.
+        config: thresholds and clean-up.
+
+    Returns:
+        Labels by falling confidence (those without any last), then by class, caption, box and
+        mask; none for no candidates.
+    """
+    classes = None if ontology is None else ontology.to_dict()
+    verdicts = [_verdict(candidate, classes, config) for candidate in candidates]
+    places = [place for place, verdict in enumerate(verdicts) if verdict == "label"]
+    if classes is not None:  # ties do not depend on which captions were asked first
+        order = {caption: number for number, caption in enumerate(classes)}
+        places.sort(key=lambda place: order[candidates[place].caption])
+    found = [_label(candidates[place], classes) for place in places]
+    whole = np.flatnonzero(~are_parts(found, size_hw, config.tiling)).tolist()
+    places, chosen = [places[i] for i in whole], [found[i] for i in whole]
+    cleaned = clean_up(Labels(size_hw, tuple(chosen)), config.cleanup)
+    kept = [places[index] for index in cleaned.kept]
+    labels = sorted(
+        zip(cleaned.labels.objects, kept, strict=True), key=lambda each: _order(each[0])
+    )
+    return Decision(
+        Labels(size_hw, tuple(label for label, _ in labels)),
+        tuple(
+            "cleaned_up" if verdict == "label" and place not in kept else verdict
+            for place, verdict in enumerate(verdicts)
+        ),
+        tuple(place for _, place in labels),
+    )
+
+
+def _verdict(candidate: Candidate, classes: dict[str, str] | None, config: Config) -> Verdict:
+    confidence, quality = candidate.confidence, candidate.mask_quality
+    if classes is not None and candidate.caption not in classes:
+        return "not_wanted"
+    if confidence is not None and confidence < config.detector.min_confidence:
+        return "low_confidence"
+    if quality is not None and quality < config.segmenter.min_mask_quality:
+        return "low_quality"
+    return "label"
+
+
+def _label(candidate: Candidate, classes: dict[str, str] | None) -> Label:
+    return Label(
+        class_name=candidate.caption if classes is None else classes[candidate.caption],
+        caption=candidate.caption,
+        box_xyxy=candidate.box_xyxy,
+        mask=candidate.mask,
+        confidence=candidate.confidence,
+        mask_quality=candidate.mask_quality,
+        detected_box_xyxy=candidate.box_xyxy,
+    )
+
+
+def _order(label: Label) -> tuple[object, ...]:
+    return (
+        label.confidence is None,
+        -(label.confidence or 0.0),
+        label.class_name,
+        label.caption,
+        label.box_xyxy,
+        b"" if label.mask is None else label.mask.counts,
+    )

@@ -1,0 +1,124 @@
+"""Doubts in words: for people on the page, for scripts as rows of JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from grounded_sam2.geometry.image_hash import HASH_BITS
+from grounded_sam2.report.issues import KIND_NAMES, KINDS
+from grounded_sam2.report.options import Thresholds
+from grounded_sam2.report.scan import Survey
+
+__all__ = ["clock", "doubt_record", "percent", "reason", "rule"]
+
+
+def percent(share: float) -> str:
+    """A share to two digits that say something: ``42 %``, ``3.0 %``, ``0.0042 %``."""
+    value = 100 * share
+    if value >= 9.95 or value == 0:
+        return f"{value:.0f} %"
+    return f"{value:#.2g} %" if value >= 1e-4 else "< 0.0001 %"
+
+
+def clock(seconds: float) -> str:
+    """A time in a video: ``0:04.1``, ``1:02:03.4``; empty for NaN."""
+    if np.isnan(seconds):
+        return ""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    hours, minutes = divmod(minutes, 60)
+    ahead = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{ahead}:{tenths // 10:02}.{tenths % 10}"
+
+
+def rule(kind: str, limits: Thresholds) -> str:
+    """When there is a doubt of this kind."""
+    return {
+        "overlap": f"IoU with another object of {limits.overlap_iou:g} or more; told of the less "
+        "confident one",
+        "inside": f"{percent(limits.overlap_inside)} or more lies in a larger object of its class",
+        "outside_box": f"{percent(limits.outside_box)} or more of the mask lies outside the "
+        "detector's box",
+        "low_confidence": f"confidence below {limits.low_confidence:g}",
+        "low_quality": f"mask quality below {limits.low_quality:g}",
+        "disagreement": f"confidence and mask quality {limits.disagreement:g} or more apart",
+        "along_border": f"covers {percent(limits.along_border)} or more of the picture's outline",
+        "size_outlier": f"robust z-score of the size within its class of {limits.size_outlier:g} "
+        f"or more, and twice the median or half of it; classes of {limits.enough} objects or more",
+        "along_box": f"runs along {percent(limits.along_box)} or more of a side of the detector's "
+        "box, as at most 1 in 100 of its class do",
+        "near_duplicate": f"{limits.duplicate_bits} or fewer of {HASH_BITS} bits of their cosine "
+        f"hashes differ, and their colours by at most {limits.duplicate_difference:g} of their "
+        "contrast; of a video, its first frame with objects is compared",
+    }[kind]
+
+
+def reason(doubt: np.void, survey: Survey, *, brief: bool = False) -> str:
+    """What gave rise to a doubt, as what follows the title of its kind.
+
+    Args:
+        doubt: a row of `Doubts`.
+        survey: the run.
+        brief: leave out the name of the other picture, where it is to be seen beside it.
+    """
+    kind, value, other = KIND_NAMES[doubt["kind"]], float(doubt["value"]), int(doubt["other"])
+    if kind == "near_duplicate":
+        return _alike(doubt, survey, brief=brief)
+    row = survey.measured(int(doubt["picture"]), int(doubt["position"]))
+    if kind in ("low_confidence", "low_quality"):
+        return f"{value:.2f}"
+    if kind == "disagreement":
+        return f"{row['confidence']:.2f} and {row['quality']:.2f}"
+    if kind in ("overlap", "inside"):
+        class_id = survey.measured(int(doubt["picture"]), other)["class_id"]
+        which = f"“{survey.classes[class_id]}”"
+        if kind == "overlap":
+            return f"{which}, IoU {value:.2f}"
+        return f"{percent(value)} of it in {which}"
+    if kind == "outside_box":
+        return f"{percent(value)} of it outside"
+    if kind == "along_box":
+        return f"along {percent(value)} of a side"
+    if kind == "along_border":
+        return f"covers {percent(value)} of it"
+    return f"{'larger' if value > 0 else 'smaller'} than others of its class, z {abs(value):.1f}"
+
+
+def doubt_record(doubt: np.void, survey: Survey) -> dict[str, Any]:
+    """A doubt as a record of plain values.
+
+    ``object`` and ``other_object`` count from 0 in the order of the picture's objects in the store;
+    ``None`` where the picture as a whole is meant. ``track`` and ``time``, in seconds, are those of
+    a frame of a video; else ``None``.
+    """
+    picture, position, other = (int(doubt[name]) for name in ("picture", "position", "other"))
+    kind = KIND_NAMES[doubt["kind"]]
+    of_label = position >= 0
+    row = survey.measured(picture, position) if of_label else None
+    time = float(survey.times[picture])
+    return {
+        "kind": kind,
+        "score": round(float(doubt["score"]), 4),
+        "item": survey.item_ids[picture],
+        "object": position if of_label else None,
+        "class": None if row is None else survey.classes[row["class_id"]],
+        "track": None if row is None or row["track_id"] < 0 else int(row["track_id"]),
+        "time": None if np.isnan(time) else round(time, 3),
+        "value": round(float(doubt["value"]), 4),
+        "threshold": float(doubt["threshold"]),
+        "other_item": None if of_label else survey.item_ids[other],
+        "other_object": other if of_label and other >= 0 else None,
+        "reason": f"{KINDS[kind].title}: {reason(doubt, survey)}",
+    }
+
+
+def _alike(doubt: np.void, survey: Survey, *, brief: bool) -> str:
+    picture, leader = int(doubt["picture"]), int(doubt["other"])
+    here, there = (survey.splits[survey.split_ids[number]] for number in (picture, leader))
+    if survey.contents[picture] and survey.contents[picture] == survey.contents[leader]:
+        text = "the same file" if brief else f"the same file as {survey.item_ids[leader]}"
+    else:
+        bits = f"{int(doubt['value'])} of {HASH_BITS} bits differ"
+        text = bits if brief else f"{bits} from {survey.item_ids[leader]}"
+    return text if here == there else f"{text}; in {here}, the other in {there}"

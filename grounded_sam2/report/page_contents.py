@@ -1,0 +1,184 @@
+"""What the page says, as the values that its template is filled with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grounded_sam2.report.crops import LabelView
+from grounded_sam2.report.issues import KINDS, Doubts, Kind, label_scores
+from grounded_sam2.report.messages import reason, rule
+from grounded_sam2.report.options import Thresholds
+from grounded_sam2.report.scan import Survey
+from grounded_sam2.report.selection import Selection
+from grounded_sam2.report.statistics import (
+    Histogram,
+    class_rows,
+    doubtful_objects,
+    histograms,
+)
+from grounded_sam2.report.videos import video_rows
+from grounded_sam2.store import Run
+
+__all__ = ["Overview", "page_contents"]
+
+_LISTED_VIDEOS = 200
+"""Videos that the page lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the page says of the run as a whole."""
+
+    name: str
+    """Of the labels: the store's folder."""
+    run: Run
+    run_count: int
+    pending: int
+    failures: tuple[tuple[str, str], ...]
+    """Names of pictures and videos, and reasons; the first ones."""
+    failed_count: int
+
+
+def page_contents(
+    overview: Overview,
+    survey: Survey,
+    doubts: Doubts,
+    selection: Selection,
+    labels: Sequence[LabelView],
+    limits: Thresholds,
+) -> dict[str, Any]:
+    """Everything but the pictures.
+
+    Args:
+        overview: the run.
+        survey: its numbers.
+        doubts: all of them, the worst first.
+        selection: what is shown.
+        labels: the labels shown, in their order.
+        limits: the thresholds, to be told.
+    """
+    return {
+        "overview": overview,
+        "survey": survey,
+        **_counts(survey, doubts),
+        "kinds": _kinds(doubts, labels, limits),
+        "titles": {name: kind.title for name, kind in KINDS.items()},
+        "thresholds": asdict(limits),
+        "labels": labels,
+        "label_classes": sorted({view.class_id for view in labels}),
+        "rows": class_rows(survey, doubts),
+        "videos": video_rows(survey, doubts)[:_LISTED_VIDEOS],
+        "shown_pictures": len(selection.pictures),
+        "groups": [_group(group, survey) for group in selection.groups],
+        "group_count": len(np.unique(survey.duplicates["leader"])),
+        "data": {
+            "classes": survey.classes,
+            "splits": survey.splits,
+            "charts": {chart.name: _chart(chart) for chart in histograms(survey, limits)},
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _KindRow:
+    name: str
+    kind: Kind
+    rule: str
+    count: int
+    shown: int
+
+
+def _kinds(doubts: Doubts, labels: Sequence[LabelView], limits: Thresholds) -> list[_KindRow]:
+    counts = np.bincount(doubts["kind"], minlength=len(KINDS)).tolist()
+    return [
+        _KindRow(
+            name=name,
+            kind=kind,
+            rule=rule(name, limits),
+            count=count,
+            shown=sum(any(name == of for of, _ in view.reasons) for view in labels),
+        )
+        for (name, kind), count in zip(KINDS.items(), counts, strict=True)
+    ]
+
+
+def _counts(survey: Survey, doubts: Doubts) -> dict[str, Any]:
+    """Numbers that stand by themselves."""
+    objects, splits = survey.objects, len(survey.splits)
+    background = survey.object_counts == 0
+    of_class = np.bincount(objects["class_id"], minlength=len(survey.classes))
+
+    def per_split(split_ids: NDArray[np.int32]) -> list[int]:
+        counts: list[int] = np.bincount(split_ids, minlength=splits).tolist()
+        return counts
+
+    tracks = survey.tracks()
+    return {
+        "label_count": len(label_scores(doubts)[0]),
+        "tracks": len(np.unique(tracks[tracks >= 0])),
+        "doubtful_tracks": len(np.unique(tracks[(tracks >= 0) & doubtful_objects(survey, doubts)])),
+        "frames": int((survey.video_ids >= 0).sum()),
+        "background": int(background.sum()),
+        "boxes_only": int((~objects["has_mask"]).sum()),
+        "by_people": int(objects["by_person"].sum()),
+        "known_boxes": int((~np.isnan(objects["outside_box"])).sum()),
+        "per_picture": f"{len(objects) / max(len(survey.item_ids), 1):.1f}",
+        "empty_classes": int((of_class == 0).sum()),
+        "most_objects": int(of_class.max(initial=1)),
+        "objects_per_split": per_split(survey.split_ids[objects["picture"]]),
+        "pictures_per_split": per_split(survey.split_ids),
+        "background_per_split": per_split(survey.split_ids[background]),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One of the pictures that look alike."""
+
+    picture: int
+    item_id: str
+    note: str
+    leak: bool
+    """Whether the one that it looks like is in another split."""
+
+
+def _group(group: Doubts, survey: Survey) -> list[_Member]:
+    """Pictures that look alike, the one that the others look like first."""
+    leader = int(group["other"][0])
+    split = survey.splits[survey.split_ids[leader]]
+    note = f"in {split}" if len(survey.splits) > 1 else "the first"
+    members = [_Member(leader, survey.item_ids[leader], note, leak=False)]
+    for doubt in group:
+        number = int(doubt["picture"])
+        leak = bool(survey.split_ids[number] != survey.split_ids[leader])
+        note = reason(doubt, survey, brief=True)
+        members.append(_Member(number, survey.item_ids[number], note, leak))
+    return members
+
+
+def _chart(chart: Histogram) -> dict[str, Any]:
+    """A histogram as the script draws it."""
+    edges, counts = chart.edges, chart.counts
+    ticks = [(share, f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)]
+    if decade := chart.bins_per_decade:
+        used = np.flatnonzero(np.sum(counts, axis=0)) if counts else np.zeros(0, np.intp)
+        begin = int(used[0]) // decade * decade if used.size else 0
+        edges, counts = edges[begin:], tuple(row[begin:] for row in counts)
+        # A phone has room for five numbers: each decade or every other, up to the whole picture.
+        step = decade if len(edges) <= 4 * decade + 1 else 2 * decade
+        ticks = [(edge, f"{100 * edge:g} %") for edge in edges[::-step]]
+    return {
+        "title": chart.name,
+        "edges": edges,
+        "counts": counts,
+        "unknown": chart.unknown,
+        "logarithmic": bool(decade),
+        "ticks": ticks,
+        "limit": chart.limit,
+        "below": chart.below,
+    }

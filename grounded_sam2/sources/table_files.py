@@ -1,0 +1,180 @@
+"""Files of rows, Parquet and Arrow, read a few rows at a time from wherever asked.
+
+``datasets`` keeps what is downloaded, exported and shared in Parquet, and what ``save_to_disk``
+writes in Arrow. Both are read with pyarrow alone, the first by pages, the second through a memory
+map, so that a shard costs what a few of its rows do, whatever the size of its row groups.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.fingerprint import file_stamp
+from grounded_sam2.sources.names import printable, reason_of
+from grounded_sam2.sources.remote import RemoteFile
+
+__all__ = ["SHARD_SUFFIXES", "Shard", "saved_shards"]
+
+SHARD_SUFFIXES = (".parquet", ".arrow")
+
+_BUFFER_BYTES = 1 << 20
+"""Without a buffer, pyarrow reads a column of a whole row group at once. With it, a page, which is
+as much as its writer put into one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of rows. Nothing is open between calls."""
+
+    name: str
+    """POSIX path relative to the source's root."""
+    file: Path | RemoteFile
+
+    def stamp(self) -> str:
+        """What tells this state of the file from others.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        return file_stamp(self.file) if isinstance(self.file, Path) else self.file.stamp()
+
+    def schema(self) -> Any:
+        """The ``pyarrow.Schema``.
+
+        Raises:
+            OSError, pyarrow.ArrowException: it cannot be read, or is no such file.
+        """
+        with self._open() as file:
+            if self._is_parquet:
+                return pq.read_schema(file)
+            return _arrow_reader(file).schema
+
+    def batches(
+        self, columns: Sequence[str], *, start: int = 0, rows: int = 1024
+    ) -> Iterator[tuple[int, Any]]:
+        """Rows from `start` on, or from a little before.
+
+        Args:
+            columns: ``name``, or ``name.field`` for a part of a struct, which is then all of it
+                where the format keeps the parts of a struct apart.
+            start: first row wanted.
+            rows: at most so many at a time.
+
+        Yields:
+            The number of the first row, and a ``pyarrow.RecordBatch``.
+
+        Raises:
+            OSError, pyarrow.ArrowException: it cannot be read.
+        """
+        with self._open() as file:
+            yield from (_parquet_batches if self._is_parquet else _arrow_batches)(
+                file, columns, start, rows
+            )
+
+    def group_starts(self) -> list[int]:
+        """The rows that reading can begin at without going through those before them.
+
+        Raises:
+            OSError, pyarrow.ArrowException: it cannot be read.
+        """
+        if not self._is_parquet:
+            return [0]
+        with self._open() as file:
+            return [0, *_group_ends(pq.read_metadata(file))[:-1]]
+
+    @property
+    def _is_parquet(self) -> bool:
+        return self.name.lower().endswith(".parquet")
+
+    def _open(self) -> Any:
+        if isinstance(self.file, RemoteFile):
+            return closing(pa.PythonFile(self.file.open(), mode="r"))
+        path = os.fsencode(self.file)
+        return pa.OSFile(path) if self._is_parquet else pa.memory_map(path)
+
+
+def saved_shards(folder: Path) -> list[Shard] | None:
+    """What ``datasets`` has saved to disk in a folder, by split; ``None`` if it has not.
+
+    Raises:
+        SourceError: it has, and what it wrote of it cannot be read.
+    """
+    index = folder / "dataset_dict.json"
+    state = folder / "state.json"
+    try:
+        if index.is_file():
+            splits = sorted(json.loads(index.read_bytes())["splits"])
+        elif state.is_file() and (folder / "dataset_info.json").is_file():
+            splits = ["."]
+        else:
+            return None
+        names = []
+        for split in splits:
+            state = folder / split / "state.json"
+            # not all that lies there: caches do, too
+            for file in json.loads(state.read_bytes())["_data_files"]:
+                names.append((PurePosixPath(split) / file["filename"]).as_posix())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"source: {printable(folder)!r} is a dataset saved to disk, and its state cannot be "
+            f"read: {reason_of(error)}; save it again"
+        ) from error
+    return [Shard(name, folder / name) for name in names]
+
+
+def _parquet_batches(
+    file: Any, columns: Sequence[str], start: int, rows: int
+) -> Iterator[tuple[int, Any]]:
+    parquet = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    ends = _group_ends(parquet.metadata)
+    groups = [group for group, end in enumerate(ends) if end > start]
+    if not groups:
+        return
+    row = [0, *ends][groups[0]]
+    for batch in parquet.iter_batches(
+        rows, row_groups=groups, columns=list(columns), use_threads=False
+    ):
+        yield row, batch
+        row += batch.num_rows
+
+
+def _group_ends(metadata: Any) -> list[int]:
+    """The row after each row group."""
+    groups = range(metadata.num_row_groups)
+    return list(accumulate(metadata.row_group(group).num_rows for group in groups))
+
+
+def _arrow_batches(
+    file: Any, columns: Sequence[str], start: int, rows: int
+) -> Iterator[tuple[int, Any]]:
+    reader = _arrow_reader(file)
+    names = [name for name in reader.schema.names if _any_within(columns, name)]
+    is_file = isinstance(reader, pa.RecordBatchFileReader)
+    row = 0
+    for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
+        for first in range(0, batch.num_rows, rows):
+            if row + first + rows > start:
+                yield row + first, batch.select(names).slice(first, rows)
+        row += batch.num_rows
+
+
+def _any_within(columns: Sequence[str], name: str) -> bool:
+    return any(column == name or column.startswith(f"{name}.") for column in columns)
+
+
+def _arrow_reader(file: Any) -> Any:
+    """``datasets`` writes the stream form of Arrow; the other begins with its name."""
+    is_file = file.read(6) == b"ARROW1"
+    file.seek(0)
+    return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)

@@ -1,0 +1,177 @@
+"""What users give as videos: files, folders of frames, folders of videos, addresses, cameras.
+
+A folder that holds videos stands for all of them; one that holds pictures is itself a video, whose
+frames they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from grounded_sam2.config import ImageConfig
+from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
+from grounded_sam2.sources.names import item_name, printable, public_address
+from grounded_sam2.sources.video import (
+    VIDEO_EXTENSIONS,
+    VideoSource,
+    is_video,
+    open_video,
+    path_of_video,
+    video_name,
+)
+from grounded_sam2.sources.walk import walk
+
+__all__ = ["GivenVideo", "VideoGiven", "VideoOptions", "find_videos", "listed"]
+
+VideoGiven: TypeAlias = "str | os.PathLike[str] | int"
+"""Path, address, or number of a camera."""
+
+_TOLD_BY_BYTES = ("", ".gif", ".ts")
+"""Endings of files that may be videos or something else; others are not opened to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """How videos are opened: see `grounded_sam2.sources.video.open_video`."""
+
+    stride: int = 1
+    start: float | None = None
+    end: float | None = None
+    fps: float = 25.0
+    limits: ImageConfig = field(default_factory=ImageConfig)
+
+
+_DEFAULTS = VideoOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenVideo:
+    """One video to be opened."""
+
+    given: str | int
+    """Path, address or number of a camera."""
+    name: str
+    """Under which the store knows it: unique among those that were given together."""
+    options: VideoOptions = _DEFAULTS
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder; ``None`` for what cannot be read a second time."""
+        return path_of_video(self.given)
+
+    @property
+    def shown(self) -> str:
+        """What was given, as it may be written down."""
+        return f"camera {self.given}" if isinstance(self.given, int) else _public(self.given)
+
+    def open(self) -> VideoSource:
+        """Open it.
+
+        Raises:
+            SourceError: see `open_video`.
+        """
+        options = self.options
+        return open_video(
+            self.given,
+            name=self.name,
+            stride=options.stride,
+            start=options.start,
+            end=options.end,
+            fps=options.fps,
+            limits=options.limits,
+        )
+
+
+def listed(given: VideoGiven | Sequence[VideoGiven]) -> list[str | int]:
+    """One or several videos as a list.
+
+    Raises:
+        SourceError: nothing is given.
+    """
+    items = [given] if isinstance(given, (str, os.PathLike, int)) else list(given)
+    if not items:
+        raise SourceError("videos: none given; name at least one file or folder")
+    return [item if isinstance(item, int) else os.fspath(item) for item in items]
+
+
+def find_videos(
+    given: VideoGiven | Sequence[VideoGiven],
+    options: VideoOptions = _DEFAULTS,
+    *,
+    exclude: Iterable[str | os.PathLike[str]] = (),
+) -> list[GivenVideo]:
+    """The videos that are meant, in order: as given, those of a folder by name.
+
+    Videos of a folder are called by their path in it, with its ending: ``day/clip.mp4``, so that no
+    name changes when ``day/clip.mov`` joins them. Others are called as `video_name` says.
+
+    Args:
+        given: paths, addresses and numbers of cameras. Folders are looked through, and of the
+            videos only those opened whose ending does not tell what they are.
+        options: for all of them.
+        exclude: files and folders in the folders that are left out, such as the output of an
+            earlier run.
+
+    Raises:
+        SourceError: nothing is given, the same video twice, or a folder holds videos and pictures.
+    """
+    excluded = frozenset(Path(path).resolve() for path in exclude)
+    found: list[GivenVideo] = []
+    for item in listed(given):
+        path = path_of_video(item)
+        inside = _videos_in(path, excluded) if path is not None and path.is_dir() else []
+        found += [GivenVideo(file, item_name(name), options) for name, file in inside]
+        if not inside:
+            found.append(GivenVideo(item, video_name(item), options))
+    _check_names(found)
+    return found
+
+
+def _videos_in(folder: Path, excluded: frozenset[Path]) -> list[tuple[str, str]]:
+    """Names relative to the folder, and paths; none if it is a folder of frames."""
+    videos: list[tuple[str, str]] = []
+    pictures: list[str] = []
+    for found in walk(folder, excluded=excluded):
+        if found.failure is not None:
+            continue
+        if _is_video(found.path):
+            if not excluded or Path(found.path).resolve() not in excluded:
+                videos.append((found.name, found.path))
+        elif "/" not in found.name and found.name.lower().endswith(IMAGE_EXTENSIONS):
+            pictures.append(found.name)
+    if videos and pictures:
+        raise SourceError(
+            f"video {printable(folder)!r}: holds {_counted(pictures, 'picture')} and "
+            f"{_counted([name for name, _ in videos], 'video')}; give the videos, or a folder with "
+            "nothing but the frames of one"
+        )
+    return videos
+
+
+def _is_video(path: str) -> bool:
+    suffix = PurePosixPath(path).suffix.lower()
+    return suffix in VIDEO_EXTENSIONS or (suffix in _TOLD_BY_BYTES and is_video(path))
+
+
+def _counted(names: Sequence[str], what: str) -> str:
+    return f"{len(names)} {what}{'s' * (len(names) > 1)} ({printable(names[0])!r})"
+
+
+def _public(given: str) -> str:
+    return printable(given) if path_of_video(given) is not None else public_address(given)
+
+
+def _check_names(found: Sequence[GivenVideo]) -> None:
+    by_name: dict[str, GivenVideo] = {}
+    for video in found:
+        other = by_name.setdefault(video.name, video)
+        if other is not video:
+            raise SourceError(
+                f"videos: {other.shown!r} and {video.shown!r} would both be named {video.name!r}; "
+                "rename one, give the folder that holds both, or label them into two folders"
+            )

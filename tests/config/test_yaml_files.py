@@ -1,0 +1,45 @@
+"""Where the shipped files are found: in an installed package, and in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grounded_sam2.config import yaml_files
+from grounded_sam2.config.yaml_files import find_yaml, shipped_folder, shipped_names
+from grounded_sam2.errors import ConfigError
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package folder with nothing in it, in place of ours."""
+    folder = tmp_path / "site" / "grounded_sam2"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(yaml_files, "__file__", str(folder / "yaml_files.py"))
+    return folder
+
+
+def test_a_checkout_has_them_beside_the_package(package: Path) -> None:
+    (package.parent / "configs").mkdir()
+    (package.parent / "configs" / "mine.yaml").touch()
+    assert shipped_folder("config") == package.parent / "configs"
+    assert shipped_names("config") == ("mine",)
+    assert find_yaml("mine", kind="config") == package.parent / "configs" / "mine.yaml"
+
+
+def test_an_installed_package_has_them_inside_and_looks_no_further(package: Path) -> None:
+    (package.parent / "configs").mkdir()  # a stranger's
+    (package / "configs").mkdir()
+    (package / "configs" / "ours.yaml").touch()
+    assert shipped_names("config") == ("ours",)
+
+
+def test_a_path_is_never_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="'demo' does not exist"):
+        find_yaml(Path("demo"), kind="config")
+    Path("demo").touch()
+    assert find_yaml(Path("demo"), kind="config") == Path("demo")
+    assert find_yaml("./demo", kind="config") == Path("demo")
+    assert find_yaml("demo", kind="config") == shipped_folder("config") / "demo.yaml"

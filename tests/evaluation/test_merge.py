@@ -1,0 +1,133 @@
+"""Two runs in one: what only one has, and what both have once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.evaluation import merge_runs
+from grounded_sam2.results import Label
+from grounded_sam2.store import LabelStore, VideoRecord
+
+
+def merge(runs: Any, first: int, second: int, **options: Any) -> dict[str, list[Label]]:
+    """The merged run's objects by picture."""
+    runs.store.close()
+    merge_runs(runs.folder, first, second, **options)
+    runs.store = LabelStore.open(runs.folder)
+    return runs.objects()
+
+
+def test_pictures_of_either(runs: Any) -> None:
+    first = runs.add({"a.jpg": [runs.box(0)], "b.jpg": []})
+    second = runs.add({"c.jpg": [runs.box(15)], "d.jpg": []})
+    assert merge(runs, first, second) == {
+        "a.jpg": [runs.box(0)],
+        "b.jpg": [],
+        "c.jpg": [runs.box(15)],
+        "d.jpg": [],
+    }
+
+
+def test_a_picture_of_both_has_the_name_that_the_first_gives_it(runs: Any) -> None:
+    first = runs.add({"a.jpg": [runs.box(0)]}, content={"a.jpg": "x"})
+    second = runs.add({"train/7.jpg": [runs.box(15)]}, content={"train/7.jpg": "x"})
+    assert merge(runs, first, second) == {"a.jpg": [runs.box(0), runs.box(15)]}
+
+
+def test_different_pictures_of_one_name_are_told_apart(runs: Any) -> None:
+    first = runs.add({"a.jpg": [runs.box(0)]}, content={"a.jpg": "x"})
+    second = runs.add({"a.jpg": [runs.box(15)]}, content={"a.jpg": "y"})
+    merged = merge(runs, first, second)
+    assert merged == {"a.jpg": [runs.box(0)], f"a-run-{second}.jpg": [runs.box(15)]}
+
+
+@pytest.mark.parametrize(
+    ("first_by", "second_by", "taken"),
+    [
+        ("model", "model", "first"),
+        ("human", "human", "first"),
+        ("human", "model", "first"),
+        ("model", "human", "second"),
+    ],
+)
+def test_of_two_labels_of_one_thing_the_humans_is_taken(
+    runs: Any, first_by: str, second_by: str, taken: str
+) -> None:
+    one, other = runs.box(0, origin=first_by), runs.box(1, origin=second_by)
+    first, second = runs.add({"a.jpg": [one]}), runs.add({"a.jpg": [other]})
+    assert merge(runs, first, second) == {"a.jpg": [one if taken == "first" else other]}
+
+
+def test_objects_of_different_classes_or_places_are_all_kept_in_order(runs: Any) -> None:
+    first = runs.add({"a.jpg": [runs.box(15), runs.box(0)]})
+    second = runs.add({"a.jpg": [runs.box(0, "dog"), runs.box(7), runs.box(15, origin="human")]})
+    assert merge(runs, first, second)["a.jpg"] == [
+        runs.box(15, origin="human"),
+        runs.box(0),
+        runs.box(0, "dog"),
+        runs.box(7),
+    ]
+
+
+def test_min_iou(runs: Any) -> None:
+    first, second = runs.add({"a.jpg": [runs.box(0)]}), runs.add({"a.jpg": [runs.box(4)]})
+    assert merge(runs, first, second, min_iou=0.4) == {"a.jpg": [runs.box(0)]}
+
+
+def test_classes_are_those_of_the_first_and_then_those_of_the_second(runs: Any) -> None:
+    first = runs.add({"a.jpg": []}, classes=("dog", "cat"))
+    second = runs.add({"a.jpg": []}, classes=("owl", "cat"))
+    merge(runs, first, second)
+    assert runs.store.classes() == ["dog", "cat", "owl"]
+
+
+def test_the_same_again_is_the_same_run_as_the_two_are_now(runs: Any) -> None:
+    first = runs.add({"a.jpg": [runs.box(0)]})
+    second = runs.add({"b.jpg": [], "c.jpg": []})
+    merge(runs, first, second)
+    merged = runs.store.run()
+    assert merged.recipe.models == {"merge of runs": f"{first}, {second}"}
+    runs.store.close()
+    runs.store = LabelStore.create(runs.folder)
+    runs.store.register(second, [("c.jpg", None)], prune=True)
+    assert list(merge(runs, first, second)) == ["a.jpg", "c.jpg"]
+    assert runs.store.run().id == merged.id
+    assert len(runs.store.runs()) == 3
+
+
+def test_the_runs_it_is_made_of_stay_as_they_are(runs: Any) -> None:
+    first, second = runs.add({"a.jpg": [runs.box(0)]}), runs.add({"a.jpg": [runs.masked(0)]})
+    before = runs.objects(first), runs.objects(second)
+    merge(runs, first, second)
+    assert (runs.objects(first), runs.objects(second)) == before
+
+
+def test_a_merged_run_can_be_merged_again(runs: Any) -> None:
+    first, second = runs.add({"a.jpg": [runs.box(0)]}), runs.add({"a.jpg": [runs.box(10)]})
+    third = runs.add({"a.jpg": [runs.box(20)]})
+    merge(runs, first, second)
+    merged = merge(runs, runs.store.run().id, third)
+    assert merged == {"a.jpg": [runs.box(0), runs.box(10), runs.box(20)]}
+
+
+def test_what_cannot_be_merged(runs: Any, tmp_path: Any) -> None:
+    first = runs.add({"a.jpg": []})
+    runs.store.close()
+    with pytest.raises(StoreError, match="has no run 7"):
+        merge_runs(runs.folder, first, 7)
+    with pytest.raises(StoreError, match="give two runs"):
+        merge_runs(runs.folder, first, first)
+    with pytest.raises(StoreError, match="holds no labels"):
+        merge_runs(tmp_path / "absent", 1, 2)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_videos_are_not_merged(runs: Any) -> None:
+    first, second = runs.add({"a.jpg": []}), runs.add({})
+    runs.store.begin_video(second, VideoRecord("clip", None, size_hw=(20, 30)))
+    runs.store.close()
+    with pytest.raises(StoreError, match=rf"run {second} holds videos.*compare"):
+        merge_runs(runs.folder, first, second)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from grounded_sam2.geometry.polygons import ring_bridging as bridges
+from grounded_sam2.geometry.polygons.outlines import as_points
+from grounded_sam2.geometry.polygons.rasterization import fill
+from grounded_sam2.geometry.polygons.ring_bridging import join, walk_around_all
+from grounded_sam2.geometry.polygons.tracing import rings
+from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.rle import encode
+
+Mask = NDArray[np.bool_]
+Points = NDArray[np.float64]
+
+
+def all_rings(dense: Mask) -> list[Points]:
+    return [ring for part in rings(dense) for ring in (part.exterior, *part.holes)]
+
+
+def square(left: float, top: float, side: float) -> Points:
+    right, bottom = left + side, top + side
+    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("many_points", "many_pairs"),
+    [
+        pytest.param(0, 0, id="at corners"),
+        pytest.param(10**9, 0, id="anywhere"),
+        pytest.param(10**9, 10**9, id="all pairs of two rings compared"),
+    ],
+)
+def test_the_joined_ring_encloses_the_same_pixels(
+    dense: Mask, many_points: int, many_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridges, "_MANY_POINTS", many_points)
+    monkeypatch.setattr(bridges, "_MANY_PAIRS", many_pairs)
+    joined, _ = join(all_rings(dense))
+    assert fill([joined], (dense.shape[0], dense.shape[1])) == encode(dense)[0]
+
+
+def test_each_bridge_adds_two_points(dense: Mask) -> None:
+    separate = all_rings(dense)
+    joined, ends = join(separate)
+    count = sum(map(len, separate))
+    assert len(joined) == len(ends) == count + 2 * max(len(separate) - 1, 0)
+
+
+def test_a_bridge_leads_from_corner_to_nearest_corner_and_back() -> None:
+    joined, ends = join([square(0, 0, 2), square(5, 0, 2)])
+    steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
+    assert sorted(steps.tolist()) == [2] * 8 + [3] * 2
+    assert ends.sum() == 4
+    assert set(map(tuple, joined[ends])) in ({(2, 0), (5, 0)}, {(2, 2), (5, 2)})
+
+
+def test_bridges_go_by_the_nearest_ring() -> None:
+    joined, _ = join([square(0, 0, 2), square(40, 0, 2), square(20, 0, 2)])
+    steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
+    assert steps.max() == 18
+
+
+def test_rings_that_touch_are_joined_where_they_touch() -> None:
+    joined, _ = join([square(0, 0, 2), square(2, 2, 2)])
+    steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
+    assert sorted(steps.tolist()) == [0] * 2 + [2] * 8
+
+
+def test_a_single_ring_and_none() -> None:
+    joined, ends = join([square(1, 2, 3)])
+    assert joined.tolist() == square(1, 2, 3).tolist()
+    assert not ends.any()
+    joined, ends = join([])
+    assert joined.shape == (0, 2)
+    assert ends.shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_rings_are_joined_where_they_are_nearest(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 60, (200, 2)), rng.integers(20, 200, (90, 2))
+    joined, ends = join([first.astype(np.float64), second.astype(np.float64)])
+    begin, end = joined[ends][:2]
+    nearest = np.linalg.norm(first[:, None] - second, axis=2).min()
+    assert np.linalg.norm(begin - end) == nearest
+
+
+def test_groups_of_rings_are_joined_each_on_its_own(parted: Mask, holed: Mask) -> None:
+    groups = [all_rings(parted), [square(0, 0, 3)], [], all_rings(holed)]
+    rings = [ring for group in groups for ring in group]
+    points = np.concatenate(rings)
+    walk, spans, ends = walk_around_all(
+        as_points(points), Spans([len(ring) for ring in rings]), Spans([len(g) for g in groups])
+    )
+    for group, indices, at_bridge in zip(groups, spans.split(walk), spans.split(ends), strict=True):
+        joined, expected = join(group)
+        np.testing.assert_array_equal(points[indices], joined)
+        np.testing.assert_array_equal(at_bridge, expected)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry.compressed_counts import pack, unpack
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param([4], id="all background"),
+        pytest.param([0, 4], id="all foreground"),
+        pytest.param([15, 16, 15, 17, 31, 32, 33], id="at the limits of one group"),
+        pytest.param([511, 512, 513, 1, 16383, 16384], id="at the limits of more groups"),
+        pytest.param([100, 5, 100, 4, 100, 3, 100, 9, 7], id="differences of both signs"),
+        pytest.param([1_200_000_000, 1, 2_000_000_000, 3, 1], id="beyond 31 bits"),
+        pytest.param([3, 0, 0, 2, 4], id="empty runs"),
+    ],
+)
+def test_counts_equal_those_of_pycocotools(runs: list[int]) -> None:
+    theirs = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))
+    ours = pack(np.array(runs))
+    assert ours == theirs["counts"]
+    assert unpack(ours).tolist() == runs
+
+
+def test_random_runs_survive_the_round_trip() -> None:
+    rng = np.random.default_rng(0)
+    for magnitude in (10, 1000, 10**6, 10**9):
+        runs = rng.integers(0, magnitude, 200)
+        assert unpack(pack(runs)).tolist() == runs.tolist()
+
+
+def test_no_runs_are_no_bytes() -> None:
+    assert pack(np.zeros(0, np.int64)) == b""
+    assert unpack(b"").shape == (0,)
+
+
+@pytest.mark.parametrize("counts", [b"\xff\xff", b"0 1", b"PP", b"P" * 30 + b"0"])
+def test_foreign_or_cut_off_bytes_are_an_error(counts: bytes) -> None:
+    with pytest.raises(GeometryError, match="RLE counts"):
+        unpack(counts)

@@ -1,0 +1,90 @@
+"""Hashes that tell which pictures look alike, and the search for near ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from grounded_sam2.errors import GeometryError
+from grounded_sam2.geometry.image_hash import (
+    HASH_BITS,
+    cosine_hashes,
+    hamming,
+    near_pairs,
+)
+
+
+def smooth(count: int, seed: int = 0) -> NDArray[np.float64]:
+    """Pictures of 8×8 patches, so of all the waves that are looked at: ``(n, 24, 24)``."""
+    coarse = np.random.default_rng(seed).uniform(50, 200, (count, 8, 8))
+    return coarse.repeat(3, axis=1).repeat(3, axis=2)
+
+
+def grey(pictures: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+
+
+def brute_force(hashes: NDArray[np.uint64], distance: int) -> list[list[int]]:
+    bits = (hashes[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
+    differing = (bits[:, None] != bits[None]).sum(axis=2)
+    first, second = np.nonzero(np.triu(differing <= distance, k=1))
+    return np.stack((first, second), axis=1).tolist()
+
+
+class TestHashes:
+    def test_light_and_noise_change_little(self) -> None:
+        pictures = smooth(50)
+        noise = np.random.default_rng(1).normal(0, 3, pictures.shape)
+        before = cosine_hashes(grey(pictures))
+        assert (before == cosine_hashes(grey(pictures * 0.7 + 20))).mean() > 0.5
+        assert hamming(before, cosine_hashes(grey(pictures * 0.7 + 20))).max() <= 6
+        assert hamming(before, cosine_hashes(grey(pictures + noise))).max() <= 8
+
+    def test_another_picture_changes_half(self) -> None:
+        distances = hamming(cosine_hashes(grey(smooth(200))), cosine_hashes(grey(smooth(200, 1))))
+        assert distances.min() > 12
+        assert abs(distances.mean() - HASH_BITS / 2) < 2
+
+    def test_the_inverse_changes_every_wave_that_is_there(self) -> None:
+        pictures = grey(smooth(20))
+        assert hamming(cosine_hashes(pictures), cosine_hashes(255 - pictures)).min() == HASH_BITS
+
+    def test_pictures_of_one_colour_are_all_alike(self) -> None:
+        flat = np.full((3, 24, 24), [[[0]], [[77]], [[255]]], np.uint8)
+        assert cosine_hashes(flat).tolist() == [0, 0, 0]
+
+    def test_no_pictures(self) -> None:
+        assert cosine_hashes(np.zeros((0, 24, 24), np.uint8)).shape == (0,)
+
+    @pytest.mark.parametrize("shape", [(24, 24), (1, 24, 25), (1, 7, 7), (1, 24, 24, 3)])
+    def test_other_shapes(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(GeometryError, match="expected"):
+            cosine_hashes(np.zeros(shape, np.uint8))
+
+
+class TestNearPairs:
+    @pytest.mark.parametrize("distance", [0, 1, 4, 6, 12, 63])
+    def test_none_is_missed_and_none_is_too_far(self, distance: int) -> None:
+        rng = np.random.default_rng(distance)
+        hashes = rng.integers(0, 2**63, 60, dtype=np.uint64)
+        flips = [sum(1 << int(bit) for bit in rng.choice(64, i % 9, False)) for i in range(60)]
+        hashes = np.concatenate((hashes, hashes ^ np.array(flips, np.uint64)))
+        assert near_pairs(hashes, distance).tolist() == brute_force(hashes, distance)
+
+    def test_hashes_that_differ_only_in_neighbouring_bits(self) -> None:
+        # One band would hold them all, if the bits were dealt out in blocks.
+        hashes = np.arange(256, dtype=np.uint64) << np.uint64(20)
+        assert near_pairs(hashes, 2).tolist() == brute_force(hashes, 2)
+
+    def test_equal_hashes(self) -> None:
+        assert near_pairs(np.array([5, 9, 5], np.uint64), 0).tolist() == [[0, 2]]
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_nothing_to_pair(self, count: int) -> None:
+        assert near_pairs(np.zeros(count, np.uint64), 6).shape == (0, 2)
+
+    @pytest.mark.parametrize("distance", [-1, 64])
+    def test_a_distance_that_makes_no_sense(self, distance: int) -> None:
+        with pytest.raises(GeometryError, match="between 0 and 63"):
+            near_pairs(np.zeros(2, np.uint64), distance)

@@ -1,0 +1,161 @@
+"""Any detector on large pictures: what is asked, what comes back, what stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from grounded_sam2.config import TilingConfig
+from grounded_sam2.inference.tiling import TiledDetector
+from grounded_sam2.models.protocols import Detector
+from grounded_sam2.results import DetectedBoxes, Image
+from grounded_sam2.testing import COLORS, FakeDetector
+
+OPTIONS = TilingConfig(above_side=500, tile_size=200, overlap=0.25, tiles_per_batch=4)
+RED, BLUE = "red thing", "blue thing"
+
+
+class NearSighted:
+    """Sees what is in plain colours, unless it is too small at the size that it is shown."""
+
+    def __init__(self, *, smallest: int = 8, confidence: float | None = 0.9) -> None:
+        self.inner = FakeDetector(confidence=confidence)
+        self.smallest = smallest
+        self.calls: list[list[tuple[int, ...]]] = []
+
+    def detect(
+        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
+    ) -> list[DetectedBoxes]:
+        self.calls.append([image.shape for image in images])
+        return [
+            self._large_ones(found)
+            for found in self.inner.detect([_plain(image) for image in images], captions)
+        ]
+
+    def _large_ones(self, found: DetectedBoxes) -> DetectedBoxes:
+        sides = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
+        seen = (sides >= self.smallest).all(axis=1)
+        return DetectedBoxes(
+            found.boxes_xyxy[seen],
+            tuple(found.captions[index] for index in np.flatnonzero(seen)),
+            None if found.confidence is None else found.confidence[seen],
+        )
+
+
+def _plain(image: Image) -> Image:
+    """Without the blends that making a picture smaller leaves along its edges."""
+    return np.where(image > 127, 255, 0).astype(np.uint8)
+
+
+def picture(
+    size_hw: tuple[int, int], *things: tuple[str, tuple[int, int, int, int]]
+) -> NDArray[np.uint8]:
+    image = np.zeros((*size_hw, 3), np.uint8)
+    for color, (left, top, right, bottom) in things:
+        image[top:bottom, left:right] = COLORS[color]
+    return image
+
+
+def test_satisfies_the_protocol() -> None:
+    assert isinstance(TiledDetector(FakeDetector(), OPTIONS), Detector)
+
+
+def test_small_things_are_found_by_tiles_and_missed_without() -> None:
+    things = [(20, 30, 40, 45), (430, 500, 445, 520), (190, 700, 210, 720), (880, 880, 900, 900)]
+    image = picture((900, 900), *(("red", thing) for thing in things))
+    (without,) = NearSighted().detect([image[::5, ::5]], [[RED]])
+    (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
+    assert len(without) == 0
+    assert sorted(map(tuple, found.boxes_xyxy.tolist())) == sorted(things)
+    assert found.captions == (RED,) * 4
+    assert found.boxes_xyxy.dtype == found.confidence.dtype == np.float32  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "thing",
+    {
+        "in the corner of four tiles": (155, 155, 195, 195),
+        "as large as the overlap": (150, 10, 200, 60),
+        "larger than the overlap": (120, 20, 260, 90),
+        "larger than a tile": (100, 100, 700, 500),
+        "nearly everything": (5, 5, 895, 895),
+        "a thin line through all tiles": (0, 400, 900, 410),
+    }.values(),
+    ids=str,
+)
+def test_a_thing_is_one_wherever_the_tiles_cut_it(thing: tuple[int, int, int, int]) -> None:
+    image = picture((900, 900), ("red", thing))
+    (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
+    assert len(found) == 1
+    np.testing.assert_allclose(found.boxes_xyxy[0], thing, atol=5)  # a pixel of the whole picture
+
+
+def test_captions_come_in_the_order_in_which_they_were_asked() -> None:
+    image = picture((600, 600), ("red", (10, 10, 40, 40)), ("blue", (300, 10, 340, 40)))
+    detector = TiledDetector(FakeDetector(), OPTIONS)
+    assert detector.detect([image], [[BLUE, RED]])[0].captions == (BLUE, RED)
+    assert detector.detect([image], [[RED, BLUE]])[0].captions == (RED, BLUE)
+    assert sorted(detector.detect([image], [[]])[0].captions) == ["blue", "red"]
+
+
+def test_nothing_found() -> None:
+    (found,) = TiledDetector(FakeDetector(), OPTIONS).detect([picture((600, 600))], [[RED]])
+    assert found.boxes_xyxy.shape == (0, 4)
+    assert found.confidence is not None
+    assert found.confidence.shape == (0,)
+
+
+def test_a_detector_without_confidence_gets_none() -> None:
+    image = picture((600, 600), ("red", (10, 10, 40, 40)))
+    (found,) = TiledDetector(FakeDetector(confidence=None), OPTIONS).detect([image], [[RED]])
+    assert len(found) == 1
+    assert found.confidence is None
+
+
+def test_pictures_that_are_not_large_go_as_they_are_in_one_call() -> None:
+    images = [picture((500, 500)), picture((30, 40))]
+
+    class Asked:
+        def detect(
+            self, given: Sequence[Image], captions: Sequence[Sequence[str]]
+        ) -> list[DetectedBoxes]:
+            assert given is images
+            assert captions is asked
+            return answer
+
+    asked = [[RED], [BLUE]]
+    answer: list[DetectedBoxes] = []
+    assert TiledDetector(Asked(), OPTIONS).detect(images, asked) is answer
+
+
+def test_large_and_other_pictures_together_keep_their_order() -> None:
+    small, large = (picture((hw, hw), ("red", (1, 2, 21, 22))) for hw in (100, 600))
+    inner = NearSighted()
+    found = TiledDetector(inner, OPTIONS).detect([small, large, small], [[RED], [RED], []])
+    assert [answer.captions for answer in found] == [(RED,), (RED,), ("red",)]
+    assert sum(call == [(100, 100, 3)] * 2 for call in inner.calls) == 1
+
+
+def test_tiles_are_asked_some_at_a_time_and_none_is_larger_than_a_tile() -> None:
+    inner = NearSighted()
+    TiledDetector(inner, OPTIONS).detect([picture((900, 3000))], [[RED]])
+    assert max(len(call) for call in inner.calls) == 4
+    assert {max(shape) for call in inner.calls for shape in call} == {200}
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_number_of_tiles_in_a_batch_changes_nothing(size: int) -> None:
+    things = [("red", (x, y, x + 30, y + 20)) for x, y in [(5, 5), (140, 180), (560, 300)]]
+    image = picture((600, 600), *things)
+    options = TilingConfig(above_side=500, tile_size=200, tiles_per_batch=size)
+    (found,) = TiledDetector(NearSighted(), options).detect([image], [[RED]])
+    (same,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
+    np.testing.assert_array_equal(found.boxes_xyxy, same.boxes_xyxy)
+
+
+def test_another_number_of_captions_than_pictures_is_for_the_detector_to_refuse() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        TiledDetector(FakeDetector(), OPTIONS).detect([picture((600, 600))], [])

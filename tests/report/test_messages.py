@@ -1,0 +1,24 @@
+"""Numbers in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grounded_sam2.report.messages import clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0:00.0"),
+        (4.12, "0:04.1"),
+        (59.96, "1:00.0"),
+        (754.5, "12:34.5"),
+        (3599.99, "1:00:00.0"),
+        (36_061.2, "10:01:01.2"),
+        (np.nan, ""),
+    ],
+)
+def test_times_in_a_video(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

@@ -1,0 +1,135 @@
+"""Stores of earlier versions are brought up in one transaction, and lose nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from grounded_sam2.errors import StoreError
+from grounded_sam2.store import LabelStore, Recipe
+from grounded_sam2.store.migrations import STEPS
+from grounded_sam2.store.schema import SCHEMA_VERSION
+
+APPLICATION_ID = 0x4753414D
+OLD_RECIPE = {
+    "config": {
+        "detector": {"min_confidence": 0.3, "task": "open_vocabulary_detection"},
+        "segmenter": {"min_mask_quality": 0.0},
+        "cleanup": {"nms": "none"},
+    },
+    "models": {"detector": "d"},
+    "ontology": [["red circle", "ball"], ["blue square", "box"]],
+    "source": "../images",
+}
+
+
+def write_first_version(folder, *recipes: dict) -> None:
+    """A store as the first version of the schema left it: one labeled picture in each run."""
+    folder.mkdir(exist_ok=True)
+    old = sqlite3.connect(folder / "labels.db")
+    old.executescript(STEPS[0])
+    for number, recipe in enumerate(recipes, start=1):
+        old.execute(
+            "INSERT INTO runs VALUES (?, ?, ?, '{}', '{}', '2026-01-01T00:00:00+00:00', ?)",
+            (number, f"key {number}", json.dumps(recipe), number),
+        )
+        old.execute(
+            "INSERT INTO items VALUES (?, ?, 'a.jpg', 'a.jpg', 'aa', '1:2', 20, 30, 6, NULL, "
+            "'done', NULL)",
+            (number, number),
+        )
+        old.execute(
+            "INSERT INTO objects VALUES (?, ?, 0, 'ball', 'red circle', 1, 2, 3, 4, NULL, 0.75, "
+            "NULL, NULL, 'model', 'unreviewed')",
+            (number, number),
+        )
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+
+
+def test_a_store_of_the_first_version_keeps_its_labels_and_its_run(tmp_path):
+    write_first_version(tmp_path, OLD_RECIPE)
+    with pytest.raises(StoreError, match=r"schema 1.*run the labeling command"):
+        LabelStore.open(tmp_path)
+    with LabelStore.create(tmp_path) as store:
+        [(item, labels)] = store.labels()
+        assert (item.item_id, item.size_hw, item.exif_orientation) == ("a.jpg", (20, 30), 6)
+        [ball] = labels.objects
+        assert (ball.class_name, ball.confidence, ball.detected_box_xyxy) == ("ball", 0.75, None)
+        run = store.run()
+        assert run.ontology == (("red circle", "ball"), ("blue square", "box"))
+        assert run.recipe == Recipe(
+            models={"detector": "d"},
+            config={"detector": {"task": "open_vocabulary_detection"}, "segmenter": {}},
+            decisions={
+                "detector": {"min_confidence": 0.3},
+                "segmenter": {"min_mask_quality": 0.0},
+                "cleanup": {"nms": "none"},
+            },
+            source="../images",
+        )
+        assert store.begin_run(run.recipe, ontology=run.ontology) == run
+        assert store.known(run.id, ["a.jpg"])["a.jpg"].asked is None
+
+
+def test_runs_that_differed_by_their_ontology_alone_both_stay(tmp_path):
+    write_first_version(tmp_path, OLD_RECIPE, {**OLD_RECIPE, "ontology": None})
+    with LabelStore.create(tmp_path) as store:
+        first, second = store.runs()
+        assert first.ontology is not None
+        assert second.ontology is None
+        assert store.summary(first.id).objects == store.summary(second.id).objects == 1
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path):
+    write_first_version(tmp_path, {"no": "ontology in it"})
+    with pytest.raises(StoreError):
+        LabelStore.create(tmp_path)
+    old = sqlite3.connect(tmp_path / "labels.db")
+    assert old.execute("PRAGMA user_version").fetchone() == (1,)
+    tables = {name for (name,) in old.execute("SELECT name FROM sqlite_master")}
+    assert "candidates" not in tables
+    assert old.execute("SELECT count(*) FROM objects").fetchone() == (1,)
+    old.close()
+
+
+def test_a_store_without_videos_learns_of_them(tmp_path):
+    old = sqlite3.connect(tmp_path / "labels.db")
+    old.create_function("recipe_ontology", 1, lambda text: None)
+    old.create_function("recipe_without_ontology", 1, lambda text: text)
+    old.create_function("recipe_key", 1, lambda text: "key")
+    old.executescript("".join(STEPS[:2]))
+    old.execute(
+        "INSERT INTO runs VALUES (1, 'key', ?, '{}', '{}', '2026-01-01T00:00:00+00:00', 1, NULL)",
+        (Recipe(models={"detector": "d"}, config={}).to_json(),),
+    )
+    old.execute(
+        "INSERT INTO items (key, run_id, item_id, height, width, status) "
+        "VALUES (1, 1, 'a.jpg', 20, 30, 'done')"
+    )
+    old.execute(
+        "INSERT INTO objects (item_key, position, class_name, x_min, y_min, x_max, y_max, "
+        "track_id, origin) VALUES (1, 0, 'ball', 1, 2, 3, 4, 7, 'human')"
+    )
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 2")
+    old.commit()
+    old.close()
+    with LabelStore.create(tmp_path) as store:
+        [(item, labels)] = store.labels()
+        assert (item.item_id, item.frame_index, item.time) == ("a.jpg", None, None)
+        [ball] = labels.objects
+        assert (ball.track_id, ball.track_origin, ball.origin) == (7, None, "human")
+        assert store.videos() == []
+
+
+def test_a_new_store_has_the_present_version(tmp_path):
+    with LabelStore.create(tmp_path):
+        pass
+    connection = sqlite3.connect(tmp_path / "labels.db")
+    assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    connection.close()

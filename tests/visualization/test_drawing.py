@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from grounded_sam2.errors import ImageError
+from grounded_sam2.geometry.rle import encode
+from grounded_sam2.results import Image, Label, Labels, to_supervision
+from grounded_sam2.visualization.drawing import (
+    annotate,
+    contact_sheet,
+    picture_format,
+    save_picture,
+)
+
+SIZE = (60, 80)
+
+
+def grey(height: int = SIZE[0], width: int = SIZE[1]) -> Image:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def labels(*, confidence: float | None = 0.9, with_mask: bool = True) -> Labels:
+    mask = np.zeros(SIZE, np.bool_)
+    mask[40:50, 40:60] = True
+    label = Label(
+        class_name="ball",
+        caption="red circle",
+        box_xyxy=(40.0, 40.0, 60.0, 50.0),
+        mask=encode(mask)[0] if with_mask else None,
+        confidence=confidence,
+        mask_quality=0.8 if with_mask else None,
+    )
+    return Labels(SIZE, (label,))
+
+
+class TestAnnotate:
+    def test_draws_into_the_mask_and_not_far_from_it(self) -> None:
+        drawn = annotate(grey(), to_supervision(labels(), ["ball"]))
+        assert drawn.shape == (*SIZE, 3)
+        assert drawn.dtype == np.uint8
+        assert (drawn[43:47, 43:57] != 128).any(axis=2).all()
+        assert (drawn[55:, :30] == 128).all()
+
+    def test_leaves_the_picture_as_it_is(self) -> None:
+        picture = grey()
+        annotate(picture, to_supervision(labels(), ["ball"]))
+        assert (picture == 128).all()
+
+    def test_of_nothing_is_a_copy(self) -> None:
+        picture = grey()
+        drawn = annotate(picture, to_supervision(Labels(SIZE), ["ball"]))
+        np.testing.assert_array_equal(drawn, picture)
+        assert not np.shares_memory(drawn, picture)
+
+    @pytest.mark.parametrize("case", [{"confidence": None}, {"with_mask": False}])
+    def test_of_objects_that_lack_something(self, case: dict[str, bool]) -> None:
+        drawn = annotate(grey(), to_supervision(labels(**case), ["ball"]))  # type: ignore[arg-type]
+        assert (drawn != 128).any()
+
+    def test_tints_as_supervision_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import supervision as sv
+
+        rng = np.random.default_rng(0)
+        picture = rng.integers(0, 256, (60, 80, 3), np.uint8)
+        masks = np.zeros((5, 60, 80), np.bool_)
+        masks[0, 10:50, 10:60] = True
+        masks[1, 30:, 40:] = rng.random((30, 40)) < 0.5
+        masks[2] = True
+        masks[3, 59, 79] = True  # and the last is empty
+        detections = sv.Detections(
+            np.tile(np.float32([0, 0, 80, 60]), (5, 1)), masks, class_id=np.arange(5)
+        )
+        for kind in ("PolygonAnnotator", "BoxAnnotator", "LabelAnnotator"):
+            monkeypatch.setattr(f"supervision.{kind}.annotate", lambda self, scene, *_, **__: scene)
+        expected = sv.MaskAnnotator(opacity=0.3).annotate(picture[..., ::-1].copy(), detections)
+        np.testing.assert_array_equal(annotate(picture, detections), expected[..., ::-1])
+
+    def test_uses_the_colours_of_supervision_in_rgb(self) -> None:
+        import supervision as sv
+
+        drawn = annotate(np.zeros((*SIZE, 3), np.uint8), to_supervision(labels(), ["ball"]))
+        colour = np.array(sv.ColorPalette.DEFAULT.by_idx(0).as_rgb())
+        np.testing.assert_allclose(drawn[45, 50], 0.3 * colour, atol=2)
+
+
+def frame(*track_ids: int, size_hw: tuple[int, int] = (240, 426)) -> Labels:
+    """Squares side by side, one for each track."""
+    objects = []
+    for place, track_id in enumerate(track_ids):
+        left, top = 20 + 100 * place, 100
+        mask = np.zeros(size_hw, np.bool_)
+        mask[top : top + 60, left : left + 60] = True
+        box = (float(left), float(top), left + 60.0, top + 60.0)
+        objects.append(
+            Label("ball", "red circle", box, encode(mask)[0], 0.9, 0.8, track_id=track_id)
+        )
+    return Labels(size_hw, tuple(objects))
+
+
+def inside_of(track_ids: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """Colour in the middle of each thing's mask, drawn on black, by its track."""
+    black = np.zeros((240, 426, 3), np.uint8)
+    drawn = annotate(black, to_supervision(frame(*track_ids), ["ball"]))
+    return {
+        track_id: tuple(drawn[130, 50 + 100 * place].tolist())
+        for place, track_id in enumerate(track_ids)
+    }
+
+
+class TestAnnotateFrames:
+    def test_a_track_keeps_its_colour_whatever_is_beside_it(self) -> None:
+        first, later = inside_of((1, 2, 3)), inside_of((7, 3, 9, 1))
+        assert first[3] == later[3]
+        assert first[1] == later[1]
+
+    def test_tracks_that_came_together_differ(self) -> None:
+        for track_id in range(1, 22):
+            one, other = inside_of((track_id, track_id + 1)).values()
+            distance = np.abs(np.subtract(one, other)).sum() / 0.3  # the mask is that opaque
+            assert distance > 120, (track_id, one, other)
+
+    def test_ids_are_written(self) -> None:
+        black = np.zeros((240, 426, 3), np.uint8)
+        one, other = (
+            annotate(black, to_supervision(frame(track_id), ["ball"])) for track_id in (1, 22)
+        )
+        assert inside_of((1,))[1] == inside_of((22,))[22], "there are 21 colours"
+        assert (one != other).any(), "but the ids differ"
+
+    @pytest.mark.parametrize(
+        ("size_hw", "track_ids"), [((240, 426), range(1, 22)), ((2160, 3840), (4, 7, 10))]
+    )
+    def test_text_stands_out_from_its_ground(
+        self, size_hw: tuple[int, int], track_ids: Sequence[int]
+    ) -> None:
+        for track_id in track_ids:
+            detections = to_supervision(frame(track_id, size_hw=size_hw), ["ball"])
+            drawn = annotate(np.zeros((*size_hw, 3), np.uint8), detections)
+            # Just above the box, over its left corner; text is about a twentieth of it.
+            written = drawn[100 - size_hw[0] // 40 : 98, 22:70] @ (0.3, 0.6, 0.1)
+            assert np.ptp(written) > 110, track_id
+
+    def test_of_an_empty_frame_is_a_copy(self) -> None:
+        black = np.zeros((240, 426, 3), np.uint8)
+        np.testing.assert_array_equal(annotate(black, to_supervision(frame(), ["ball"])), black)
+
+
+class TestContactSheet:
+    def test_puts_pictures_in_rows(self) -> None:
+        dark, bright = np.zeros((10, 10, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8)
+        sheet = contact_sheet([dark, bright, dark], columns=2, cell=10)
+        assert sheet.shape == (2 * 16 + 6, 2 * 16 + 6, 3)
+        assert (sheet[6:16, 6:16] == 0).all()
+        assert (sheet[6:16, 22:32] == 200).all()
+        assert (sheet[22:32, 6:16] == 0).all()
+        assert (sheet[22:32, 22:32] == 255).all(), "an empty cell is paper"
+
+    def test_keeps_proportions(self) -> None:
+        sheet = contact_sheet([np.zeros((10, 20, 3), np.uint8)], cell=40)
+        rows, columns = np.nonzero((sheet == 0).all(axis=2))
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (20, 40)
+
+    def test_of_nothing_is_an_empty_cell(self) -> None:
+        sheet = contact_sheet([], cell=10)
+        assert sheet.shape == (22, 22, 3)
+        assert (sheet == 255).all()
+
+    def test_of_fewer_pictures_than_columns_is_as_wide_as_they_are(self) -> None:
+        assert contact_sheet([grey(10, 10)], columns=6, cell=10).shape == (22, 22, 3)
+
+
+class TestSavePicture:
+    def test_writes_rgb(self, tmp_path: Path) -> None:
+        picture = grey()
+        picture[..., 0] = 200
+        save_picture(picture, tmp_path / "new" / "a.PNG")
+        saved = np.asarray(PIL.Image.open(tmp_path / "new" / "a.PNG"))
+        np.testing.assert_array_equal(saved, picture)
+
+    @pytest.mark.parametrize("name", ["a.mp4", "a", "a.psd"])
+    def test_refuses_what_is_no_picture_format(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(ImageError, match=r"use \.png or \.jpg"):
+            save_picture(grey(), tmp_path / name)
+
+    def test_says_why_it_cannot_write(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ImageError, match="cannot be written"):
+            save_picture(grey(), tmp_path / "file" / "a.png")
+
+    def test_knows_formats_by_their_endings(self) -> None:
+        assert picture_format("a.jpeg") == "JPEG"
