@@ -1,7 +1,7 @@
-"""Many boxes on one picture, against one call per box and against the plain batched model call.
+"""Many boxes on one image, against one call per box and against the plain batched model call.
 
-All sides share one encoding of the picture; what is measured is from boxes to masks in the size
-of the picture. The peers leave dense masks, ours leaves run lengths, which is more work.
+All sides share one encoding of the image; what is measured is from boxes to masks in the size
+of the image. The peers leave dense masks, ours leaves run lengths, which is more work.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main() -> None:
             ]
         )
     columns = ["boxes", "ours", "against one call each", "against one batch", "median IoU"]
-    print_rows("Boxes on one picture, encoding excluded", columns, rows)
+    print_rows("Boxes on one image, encoding excluded", columns, rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Many captions on one picture, against one `generate` call per caption with the same model.
+"""Many captions on one image, against one `generate` call per caption with the same model.
 
 The peer is what a user writes today: processor and `generate` for every caption, so that the
-picture goes through the vision tower once per caption. Both sides must say the same tokens.
+image goes through the vision tower once per caption. Both sides must say the same tokens.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
             ]
         )
     columns = ["captions", "ours", "one generate each", "ratio", "FLOPs allow", "share"]
-    print_rows("Captions on one picture", columns, rows)
+    print_rows("Captions on one image", columns, rows)
 
 
 if __name__ == "__main__":

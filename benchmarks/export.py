@@ -2,7 +2,7 @@
 
 Each export runs in a process of its own, once for a tenth of the objects and once for all. Its peak
 is what the kernel counted as resident, libraries included; the worker processes of an export are
-not in it. Pictures are hard links to one small file.
+not in it. Images are hard links to one small file.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def main() -> None:
         numbers = (arguments.objects // 10, arguments.objects)
         stores = [Path(folder) / str(number) for number in numbers]
         for number, store in zip(numbers, stores, strict=True):
-            pictures = number // arguments.per_picture
-            label_store(store, pictures, arguments.per_picture, size_hw=(height, width)).close()
+            images = number // arguments.per_image
+            label_store(store, images, arguments.per_image, size_hw=(height, width)).close()
         for name, segmentation, workers in cases:
             tenth, whole = (
                 measured(store / "labeled", Path(folder) / "out", name, segmentation, workers)
@@ -85,7 +85,7 @@ def main() -> None:
             )
     from timing import print_rows  # loads torch, which the processes above had better not inherit
 
-    title = f"{arguments.objects} objects, pictures of {width} × {height}"
+    title = f"{arguments.objects} objects, images of {width} × {height}"
     columns = ["", "objects/s", "time", "peak memory", f"above that of {numbers[0]}"]
     print_rows(title, columns, rows)
 

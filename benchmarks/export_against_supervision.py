@@ -2,7 +2,7 @@
 
 The peer gets its best case: its masks are decoded before the clock runs. It writes all points of an
 outline unless it is told to leave some out, ours leaves out what costs less than 2 % of the
-overlap; so both are measured writing all points, and about as few as ours. The pictures, one small
+overlap; so both are measured writing all points, and about as few as ours. The images, one small
 grey file under many names, are copied by both sides.
 
 What was written is read back twice: by supervision, and as the readers that the formats are made
@@ -40,7 +40,7 @@ AS_FEW_POINTS = 0.5
 """Share of an outline's points that the peer leaves out, to keep about as many as ours has."""
 
 Objects = Iterator[tuple[int, NDArray[np.bool_]]]
-"""Class and mask of each object of a picture."""
+"""Class and mask of each object of an image."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +183,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     cv2.setNumThreads(1)
     width, height = arguments.size
-    pictures = arguments.objects // arguments.per_picture
+    pictures = arguments.objects // arguments.per_image
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        store = label_store(Path(name), pictures, arguments.per_picture, size_hw=(height, width))
+        store = label_store(Path(name), pictures, arguments.per_image, size_hw=(height, width))
         truth = [labels for _, labels in store.labels()]
         for title, sides in contestants(store, Path(name)).items():
             written = {}
@@ -211,7 +211,7 @@ def main() -> None:
                 ]
             )
     columns = ["", "ours, objects/s", "supervision", "ratio", "points", "IoU", "in supervision"]
-    title = f"{arguments.objects} objects, pictures of {width} × {height}"
+    title = f"{arguments.objects} objects, images of {width} × {height}"
     print_rows(title, columns, rows)
 
 

@@ -1,6 +1,6 @@
-"""A folder of pictures to a YOLO dataset, against a loop written as autodistill's labeling works.
+"""A folder of images to a YOLO dataset, against a loop written as autodistill's labeling works.
 
-The peer asks `generate` per picture and caption, encodes each picture once for SAM 2 and then asks
+The peer asks `generate` per image and caption, encodes each image once for SAM 2 and then asks
 it per box, keeps all dense masks in memory, and writes everything at the end with supervision.
 Both sides use the same weights and captions, and must find the same boxes (compared before
 clean-up and thresholds, to within a location bin, which the two ways of batching may differ by).
@@ -29,8 +29,8 @@ from grounded_sam2.models.florence2.output_parsing import bins_to_boxes, read_an
 from grounded_sam2.models.sam2 import Sam2Segmenter
 
 CAPTIONS = [
-    f"{colour} {shape}"
-    for colour in ("red", "orange", "green", "blue")
+    f"{color} {shape}"
+    for color in ("red", "orange", "green", "blue")
     for shape in ("circle", "square", "star", "ring")
 ]
 
@@ -38,7 +38,7 @@ CAPTIONS = [
 def peer(
     detector: Florence2Detector, plain: Plain, folder: Path, out: Path
 ) -> dict[str, sv.Detections]:
-    """Label one picture, one caption, one box at a time."""
+    """Label one image, one caption, one box at a time."""
     annotations: dict[str, sv.Detections] = {}
     for path in sorted(folder.iterdir()):
         image = np.asarray(PILImage.open(path).convert("RGB"))
@@ -105,7 +105,7 @@ def main() -> None:
         ["loop", f"{peer_seconds:.1f} s", f"{arguments.images / peer_seconds:.2f}", str(boxes)],
         ["ratio", f"{peer_seconds / ours_seconds:.1f}×", "", ""],
     ]  # fmt: skip
-    title = f"{arguments.images} pictures, {len(CAPTIONS)} captions, to a YOLO dataset"
+    title = f"{arguments.images} images, {len(CAPTIONS)} captions, to a YOLO dataset"
     print_rows(title, ["", "time", "images/s", "objects"], rows)
 
 

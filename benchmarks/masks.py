@@ -1,11 +1,11 @@
 """Masks to run lengths and to polygons, against pycocotools, supervision and OpenCV.
 
-Dense masks come as models give them, one picture's in one array, row by row. Run lengths are what
+Dense masks come as models give them, one image's in one array, row by row. Run lengths are what
 lies in a label store. Ours are asked for all masks at once; the peers know one mask at a time, but
 for pycocotools' encoder, which is given the whole array too. Both sides must give the same bytes,
 and polygons that give the mask back when they are filled.
 
-Tracing is OpenCV's on all sides; ours looks at the part of the picture that the mask covers, and
+Tracing is OpenCV's on all sides; ours looks at the part of the image that the mask covers, and
 turns walks over pixels into outlines of their edges, with holes in their parts.
 """
 
@@ -23,7 +23,7 @@ from pycocotools import mask as coco_mask
 from synthetic import SIZE_HW, synthetic_labels
 from timing import interleave, print_rows
 
-from grounded_sam2.geometry.polygons.conversion import polygons_of, rasterise, single_outlines
+from grounded_sam2.geometry.polygons.conversion import polygons_of, rasterize, single_outlines
 from grounded_sam2.geometry.rle import Rle, decode, encode
 
 Masks = NDArray[np.bool_]
@@ -80,7 +80,7 @@ def assert_same(masks: Masks, runs: list[Rle]) -> None:
     exact = polygons_of(runs, min_iou=1)
     for mask, polygons, theirs in zip(masks, exact, supervision_polygons(masks), strict=True):
         size_hw = (mask.shape[0], mask.shape[1])
-        assert np.array_equal(rasterise(polygons, size_hw), mask)
+        assert np.array_equal(rasterize(polygons, size_hw), mask)
         canvas = np.zeros(size_hw, np.uint8)
         # Theirs run over pixels, so that those of a hole are set again by filling it.
         cv2.fillPoly(canvas, theirs, (1,))

@@ -1,14 +1,14 @@
-"""Memory of labeling 200, 2 000 and 10 000 small pictures: what one more picture costs.
+"""Memory of labeling 200, 2 000 and 10 000 small images: what one more image costs.
 
 Each run is a fresh process that labels and exports a folder. Its resident memory is read after
 every batch; the slope is that of a line through the readings of the second half. It tells what a
-picture costs only of many thousands: until some 2 500 are labeled, two caches of fixed size fill,
+image costs only of many thousands: until some 2 500 are labeled, two caches of fixed size fill,
 the store's of 2 MiB, and the interpreter's of attribute names, which Pillow makes anew for each
 file. The peaks are what the kernel counted, libraries included, after the last label and after the
-last export. The fakes of `grounded_sam2.testing` leave the engine alone with its pictures
+last export. The fakes of `grounded_sam2.testing` leave the engine alone with its images
 (torch is not even loaded); ``--models demo`` measures it with the embedded models.
 
-All pictures lie in one folder, whose names are in memory while it is walked through: that is the
+All images lie in one folder, whose names are in memory while it is walked through: that is the
 difference between the peaks. ``--folders`` spreads them over folders of 200.
 """
 
@@ -45,14 +45,14 @@ class Used:
     peak: int
     """After the exports."""
     slope: float
-    """Per picture, in the second half."""
+    """Per image, in the second half."""
 
 
 class Readings:
     """A `Progress` that reads the resident memory after every batch."""
 
     def __init__(self) -> None:
-        self.pictures = array("q", [0])  # not lists, which would grow with what they measure
+        self.images = array("q", [0])  # not lists, which would grow with what they measure
         self.resident = array("q", [resident()])
 
     def start(self, total: int) -> None:
@@ -60,13 +60,13 @@ class Readings:
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
         """Read."""
-        self.pictures.append(self.pictures[-1] + labeled + failed + skipped)
+        self.images.append(self.images[-1] + labeled + failed + skipped)
         self.resident.append(resident())
 
     def slope(self) -> float:
-        """Bytes per picture, by least squares."""
-        first = len(self.pictures) // 2
-        return float(np.polyfit(self.pictures[first:], self.resident[first:], 1)[0])
+        """Bytes per image, by least squares."""
+        first = len(self.images) // 2
+        return float(np.polyfit(self.images[first:], self.resident[first:], 1)[0])
 
 
 def resident() -> int:
@@ -81,7 +81,7 @@ def peak() -> int:
 
 
 def draw(folder: Path, count: int, per_folder: int) -> None:
-    """Blocks of three colours on noise, a file each."""
+    """Blocks of three colors on noise, a file each."""
     for number in range(count):
         rng = np.random.default_rng(number)
         image = rng.integers(0, 60, (*SIZE_HW, 3), np.uint8)
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--models", choices=["fake", "demo"], default="fake")
     parser.add_argument("--images", type=int, nargs="+", default=[200, 2_000, 10_000])
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--folders", action="store_true", help="200 pictures to each folder")
+    parser.add_argument("--folders", action="store_true", help="200 images to each folder")
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -144,7 +144,7 @@ def main() -> None:
             )
         peaks = [f"{size / 2**20:.0f} MiB" for size in (used.labeling_peak, used.peak)]
         rows.append([f"{count}", *peaks, f"{1000 * used.slope / 2**10:+.0f} KiB"])
-    title = f"memory, {arguments.models} models, pictures of {SIZE_HW[1]}×{SIZE_HW[0]}"
+    title = f"memory, {arguments.models} models, images of {SIZE_HW[1]}×{SIZE_HW[0]}"
     print_rows(title, ["pictures", "peak labeling", "and exporting", "1 000 more"], rows)
 
 

@@ -1,6 +1,6 @@
 """A labeling run, whose stages work at the same time, against its slowest stage alone.
 
-Each stage is first done by itself for all pictures, with what it needs in memory; then the whole
+Each stage is first done by itself for all images, with what it needs in memory; then the whole
 run is done as users do it. Runs of both kinds alternate. ``--models device`` stands for a GPU: the
 models wait, as one waits for a kernel, and leave the processor to the other stages. ``--models
 demo`` computes the embedded models on the processor, which the other stages then share: where it
@@ -32,14 +32,21 @@ from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.config import Config
 from grounded_sam2.demo.scenes import make_scenes
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.inference.detect_and_segment import start_candidates
-from grounded_sam2.inference.postprocess import decide
+from grounded_sam2.inference.detect_and_segment import start_detect_and_segment
+from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.models.protocols import Detector, Segmenter
-from grounded_sam2.results import Candidate, DetectedBoxes, Findings, Frame, Image, SegmentedMasks
+from grounded_sam2.results import (
+    Candidate,
+    DetectedBoxes,
+    Frame,
+    Image,
+    RawPredictions,
+    SegmentedMasks,
+)
 from grounded_sam2.sources.folder import FolderSource
 from grounded_sam2.sources.image import load_frame
 from grounded_sam2.sources.refs import ImageRef
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
 CAPTIONS = ["red circle", "blue square", "green star", "orange ring"]
 STAGES = ("decode", "models", "masks", "store")
@@ -47,7 +54,7 @@ OBJECTS = 6
 
 
 class Device:
-    """Both models as a device that takes its time, and finds six things in every picture."""
+    """Both models as a device that takes its time, and finds six things in every image."""
 
     def __init__(self, milliseconds: float) -> None:
         self._seconds = milliseconds / 1000
@@ -122,10 +129,10 @@ def _boxes(image: Image) -> np.ndarray:
 
 def _discs(size_hw: tuple[int, ...], boxes: np.ndarray) -> SegmentedMasks:
     y, x = np.ogrid[: size_hw[0], : size_hw[1]]
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
     radius = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) / 2
     masks = np.stack(
-        [(x - cx) ** 2 + (y - cy) ** 2 < r**2 for (cx, cy), r in zip(centre, radius, strict=True)]
+        [(x - cx) ** 2 + (y - cy) ** 2 < r**2 for (cx, cy), r in zip(center, radius, strict=True)]
     )
     none = np.zeros(len(boxes), np.bool_)
     return SegmentedMasks(tuple(encode(masks)), np.full(len(boxes), 0.9, np.float32), none)
@@ -153,7 +160,7 @@ def stages_alone(
     batches = [frames[first : first + step] for first in range(0, len(frames), step)]
     with timed("models"):
         started = [
-            start_candidates(
+            start_detect_and_segment(
                 [frame.image for frame in batch], [CAPTIONS] * len(batch), *models, min_confidence=0
             )
             for batch in batches
@@ -164,7 +171,7 @@ def stages_alone(
             for batch, finish in zip(batches, started, strict=True)
         ]
     with timed("store"), LabelStore.create(out) as store:
-        run = store.begin_run(Recipe(models={}, config={}))
+        run = store.begin_run(RunConfig(models={}, inference={}))
         for results in decided:
             store.write_batch(run.id, results)
     return seconds
@@ -172,12 +179,12 @@ def stages_alone(
 
 def result_of(
     frame: Frame, candidates: tuple[Candidate, ...], ontology: CaptionOntology, config: Config
-) -> ItemResult:
-    """What the store is given of a picture."""
-    decision = decide(candidates, frame.size_hw, ontology, config)
+) -> ItemOutcome:
+    """What the store is given of an image."""
+    decision = postprocess(candidates, frame.size_hw, ontology, config)
     item = Item(frame.item_id, frame.path, frame.content_hash, frame.size_hw)
-    findings = Findings(frozenset(CAPTIONS), candidates)
-    return ItemResult(item, decision.labels, findings=findings, verdicts=decision.verdicts)
+    predictions = RawPredictions(frozenset(CAPTIONS), candidates)
+    return ItemOutcome(item, decision.labels, predictions=predictions, statuses=decision.statuses)
 
 
 def whole_run(
@@ -206,9 +213,9 @@ def chosen_models(arguments: argparse.Namespace) -> tuple[Any, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", choices=["device", "demo"], default="device")
-    parser.add_argument("--milliseconds", type=float, default=60, help="of the device, a picture")
+    parser.add_argument("--milliseconds", type=float, default=60, help="of the device, an image")
     parser.add_argument("--images", type=int, default=96)
-    parser.add_argument("--side", type=int, default=1024, help="of the pictures, in pixels")
+    parser.add_argument("--side", type=int, default=1024, help="of the images, in pixels")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of the models on the processor")
     arguments = parser.parse_args()
@@ -221,8 +228,8 @@ def main() -> None:
         images = Path(name) / "images"
         images.mkdir()
         for number, scene in enumerate(make_scenes(arguments.images, 5)):
-            picture = PILImage.fromarray(scene.image).resize((arguments.side,) * 2)
-            picture.save(images / f"{number:04}.jpg", quality=92)
+            image = PILImage.fromarray(scene.image).resize((arguments.side,) * 2)
+            image.save(images / f"{number:04}.jpg", quality=92)
         for repeat in range(-1, arguments.repeats):  # the first is to warm up
             each = stages_alone(images, Path(name) / f"{repeat} alone", models, config)
             spent_alone = watched.spent()
@@ -253,7 +260,7 @@ def main() -> None:
         ["run / slowest", "", f"{statistics.median(map(_ratio, runs, alone)):.2f}"],
     ]
     print_rows(
-        f"{arguments.images} pictures of {arguments.side}×{arguments.side}, {arguments.models}; "
+        f"{arguments.images} images of {arguments.side}×{arguments.side}, {arguments.models}; "
         f"slowest stage alone {slowest:.2f} s",
         ["", "alone", "in the run"],
         rows,

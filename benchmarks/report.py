@@ -1,8 +1,8 @@
-"""The report of many pictures with planted defects: what is found, time, memory, size of the page.
+"""The report of many images with planted defects: what is found, time, memory, size of the page.
 
 Scenes whose masks are known get labels as a good model would give them. Then some are spoiled: low
 confidence, low quality, a thing labeled twice, a box that is too small, background taken for a
-thing, a picture saved again smaller, brighter and more compressed. The report is the command in a
+thing, an image saved again smaller, brighter and more compressed. The report is the command in a
 fresh process; its peak is what the kernel counted as resident, the libraries included.
 """
 
@@ -23,7 +23,7 @@ from grounded_sam2.demo.scenes import SHAPES, Scene, make_scene
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.fingerprint import file_hash, file_stamp
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
 REPORT = """
 import resource, sys
@@ -36,7 +36,7 @@ sys.exit(code)
 _BATCH = 64
 _SIZE_HW = (240, 320)
 _SPOILED = 0.006
-"""Share of labels, or of pictures, that get each of the defects."""
+"""Share of labels, or of images, that get each of the defects."""
 
 Planted = dict[str, set[tuple[str, int | None]]]
 
@@ -86,29 +86,29 @@ def spoiled(
 
 
 def fill(folder: Path, count: int) -> Planted:
-    """Write pictures and their store; what was planted, by kind."""
+    """Write images and their store; what was planted, by kind."""
     rng = np.random.default_rng(0)
     planted: Planted = {}
-    results: list[ItemResult] = []
+    results: list[ItemOutcome] = []
 
-    def add(name: str, picture: PIL.Image.Image, labels: tuple[Label, ...], quality: int) -> None:
+    def add(name: str, image: PIL.Image.Image, labels: tuple[Label, ...], quality: int) -> None:
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, quality=quality)
-        size_hw = (picture.height, picture.width)
+        image.save(path, quality=quality)
+        size_hw = (image.height, image.width)
         item = Item(name, path, file_hash(path), size_hw, file_stamp=file_stamp(path))
-        results.append(ItemResult(item, Labels(size_hw, labels)))
+        results.append(ItemOutcome(item, Labels(size_hw, labels)))
 
     with LabelStore.create(folder / "labeled") as store:
-        run = store.begin_run(Recipe(models={}, config={}), ontology=None)
+        run = store.begin_run(RunConfig(models={}, inference={}), ontology=None)
         for number in range(count):
             scene = make_scene(number, _SIZE_HW)
             name = f"scenes/{number:05d}.jpg"
-            picture = PIL.Image.fromarray(scene.image)
-            add(name, picture, spoiled(name, scene, rng, planted), 88)
+            image = PIL.Image.fromarray(scene.image)
+            add(name, image, spoiled(name, scene, rng, planted), 88)
             if rng.random() < _SPOILED:
                 again = f"scenes/{number:05d}-again.jpg"
-                smaller = picture.resize((256, 192)).point(lambda value: min(255, value * 1.08))
+                smaller = image.resize((256, 192)).point(lambda value: min(255, value * 1.08))
                 add(again, smaller, (), 70)
                 # Of two that look alike, the report names the later one.
                 planted.setdefault("near_duplicate", set()).add((max(name, again), None))
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, nargs="+", default=[1, 1000, 10_000])
     arguments = parser.parse_args()
     print("pictures | page MB | peak MB | CPU s | defects found | labels told besides")
-    for count in arguments.pictures:
+    for count in arguments.images:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             planted = fill(folder, count)

@@ -1,6 +1,6 @@
 """The label store: writing in batches, and reading, against lines of JSON.
 
-Batches of eight pictures, one transaction each, with what the models said beside the labels, as
+Batches of eight images, one transaction each, with what the models said beside the labels, as
 labeling writes them. The peers append the same labels, without the former, to a file of JSON lines:
 flushed after each batch, which outlives the process but not a power cut, as a commit to the store
 does (SQLite's WAL, ``synchronous=NORMAL``, which leaves a whole store, perhaps without the last
@@ -23,24 +23,24 @@ from synthetic import CLASSES, RECIPE, item_results
 from timing import interleave, print_rows
 
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.results import Candidate, Findings, Label, Labels
-from grounded_sam2.store import ItemResult, LabelStore
+from grounded_sam2.results import Candidate, Label, Labels, RawPredictions
+from grounded_sam2.store import ItemOutcome, LabelStore
 
 BATCH = 8
 
 
-def with_findings(result: ItemResult) -> ItemResult:
+def with_findings(result: ItemOutcome) -> ItemOutcome:
     """As labeling has it: each object is a candidate that became a label."""
     assert result.labels is not None
     candidates = tuple(
         Candidate(each.caption, each.box_xyxy, each.mask, each.confidence, each.mask_quality)
         for each in result.labels.objects
     )
-    findings = Findings(frozenset(CLASSES), candidates)
-    return replace(result, findings=findings, verdicts=("label",) * len(candidates))
+    predictions = RawPredictions(frozenset(CLASSES), candidates)
+    return replace(result, predictions=predictions, statuses=("label",) * len(candidates))
 
 
-def write_store(folder: Path, batches: Sequence[Sequence[ItemResult]]) -> None:
+def write_store(folder: Path, batches: Sequence[Sequence[ItemOutcome]]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with LabelStore.create(folder) as store:
         run = store.begin_run(RECIPE, ontology=tuple((name, name) for name in CLASSES))
@@ -54,7 +54,7 @@ def read_store(folder: Path) -> Iterator[Labels]:
             yield labels
 
 
-def write_lines(file: Path, batches: Sequence[Sequence[ItemResult]], *, sync: bool) -> None:
+def write_lines(file: Path, batches: Sequence[Sequence[ItemOutcome]], *, sync: bool) -> None:
     with file.open("w", encoding="utf-8") as lines:
         for batch in batches:
             lines.writelines(_line(result) for result in batch)
@@ -63,7 +63,7 @@ def write_lines(file: Path, batches: Sequence[Sequence[ItemResult]], *, sync: bo
                 os.fsync(lines.fileno())
 
 
-def _line(result: ItemResult) -> str:
+def _line(result: ItemOutcome) -> str:
     assert result.labels is not None
     item = {**asdict(result.item), "path": str(result.item.path)}
     objects = [
@@ -101,10 +101,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     arguments = parser.parse_args()
-    objects = arguments.pictures * arguments.per_picture
+    objects = arguments.images * arguments.per_image
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         root = Path(name)
-        plain = list(item_results(root / "pictures", arguments.pictures, arguments.per_picture))
+        plain = list(item_results(root / "pictures", arguments.images, arguments.per_image))
         found = [with_findings(result) for result in plain]
         expected = [result.labels for result in plain]
         batches, full = (
@@ -131,14 +131,14 @@ def main() -> None:
     rows = [
         [
             f"{action} {name}",
-            f"{arguments.pictures / timed.median:.0f} ±{timed.spread:.0%}",
+            f"{arguments.images / timed.median:.0f} ±{timed.spread:.0%}",
             f"{objects / timed.median:.0f}",
             f"{timed.median / times['store'].median:.1f}×",
         ]
         for action, times in (("write", written), ("read", read))
         for name, timed in times.items()
     ]
-    title = f"{arguments.pictures} pictures with {arguments.per_picture} objects each"
+    title = f"{arguments.images} images with {arguments.per_image} objects each"
     print_rows(title, ["", "pictures/s", "objects/s", "ratio"], rows)
 
 

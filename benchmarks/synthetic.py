@@ -2,7 +2,7 @@
 
 A thousand outlines are drawn once and put in random places, upright and mirrored: what is measured
 is what becomes of masks, and nothing measured here remembers a mask that it has seen. Their sides
-are those of things in photographs, from a twentieth to a half of the picture; a tenth of them have
+are those of things in photographs, from a twentieth to a half of the image; a tenth of them have
 holes, a tenth consist of parts.
 """
 
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from grounded_sam2.geometry.rle import bounding_boxes, encode_crops
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.fingerprint import file_hash, file_stamp
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
 __all__ = ["CLASSES", "SIZE_HW", "item_results", "label_store", "outlines", "synthetic_labels"]
 
 SIZE_HW = (480, 640)
 CLASSES = [f"class {index}" for index in range(20)]
-RECIPE = Recipe(models={}, config={})
+RECIPE = RunConfig(models={}, inference={})
 _SHAPES = 1000
 
 
@@ -73,13 +73,13 @@ def _padded(mask: NDArray[np.bool_], height: int) -> NDArray[np.bool_]:
 
 
 def synthetic_labels(
-    pictures: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
+    images: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
 ) -> Iterator[Labels]:
-    """The labels of so many pictures, each with so many objects, one picture at a time."""
+    """The labels of so many images, each with so many objects, one image at a time."""
     rng = np.random.default_rng(seed)
     height, width = size_hw
     shapes = outlines(seed, scale=height / SIZE_HW[0])
-    for _ in range(pictures):
+    for _ in range(images):
         crops, corners = [], []
         for _ in range(objects):
             crop = shapes[rng.integers(len(shapes))]
@@ -101,9 +101,9 @@ def synthetic_labels(
 
 
 def item_results(
-    folder: Path, pictures: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
-) -> Iterator[ItemResult]:
-    """Labels of pictures in a folder: one small grey file, under as many names.
+    folder: Path, images: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
+) -> Iterator[ItemOutcome]:
+    """Labels of images in a folder: one small grey file, under as many names.
 
     The names are hard links, so that disks are not what is measured.
     """
@@ -111,7 +111,7 @@ def item_results(
     original = folder / "original.jpg"
     cv2.imwrite(str(original), np.full((*size_hw, 3), 128, np.uint8))
     content_hash, stamp = file_hash(original), file_stamp(original)
-    for index, labels in enumerate(synthetic_labels(pictures, objects, seed, size_hw)):
+    for index, labels in enumerate(synthetic_labels(images, objects, seed, size_hw)):
         path = folder / f"{index:06}.jpg"
         path.hardlink_to(original)
         item = Item(
@@ -121,16 +121,16 @@ def item_results(
             size_hw=size_hw,
             file_stamp=stamp,
         )
-        yield ItemResult(item, labels)
+        yield ItemOutcome(item, labels)
 
 
 def label_store(
-    folder: Path, pictures: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
+    folder: Path, images: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
 ) -> LabelStore:
     """A store of synthetic labels in ``folder/labeled``, open for writing."""
     store = LabelStore.create(folder / "labeled")
     run = store.begin_run(RECIPE, ontology=tuple((name, name) for name in CLASSES))
-    results = item_results(folder / "pictures", pictures, objects, seed, size_hw)
+    results = item_results(folder / "pictures", images, objects, seed, size_hw)
     while batch := list(islice(results, 64)):
         store.write_batch(run.id, batch)
     return store

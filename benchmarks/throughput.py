@@ -45,11 +45,11 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--captions", type=int, default=16)
-    parser.add_argument("--boxes", type=int, default=8, help="per picture")
+    parser.add_argument("--boxes", type=int, default=8, help="per image")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    images = [scene.image for scene in make_scenes(arguments.pictures, 3)]
+    images = [scene.image for scene in make_scenes(arguments.images, 3)]
     rng = np.random.default_rng(0)
     boxes = []
     for image in images:
@@ -82,10 +82,10 @@ def main() -> None:
         ["both", f"{1000 * total / len(images):.1f} ms", f"{len(images) / total:.1f}", "", ""]
     )
     title = (
-        f"{arguments.captions} captions and {arguments.boxes} boxes a picture; "
+        f"{arguments.captions} captions and {arguments.boxes} boxes an image; "
         f"ceiling {limit / 1e12:.2f} TFLOP/s"
     )
-    columns = ["stage", "per picture", "pictures/s", "arithmetic", "of the ceiling"]
+    columns = ["stage", "per image", "pictures/s", "arithmetic", "of the ceiling"]
     print_rows(title, columns, rows)
 
 

@@ -32,21 +32,21 @@ WARM_UP = 16
 """Frames until all memories are full."""
 
 
-def pictures(count: int) -> Iterator[NDArray[np.uint8]]:
+def images(count: int) -> Iterator[NDArray[np.uint8]]:
     """Blobs that move over noise; the same every time."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 90, (*SIZE_HW, 3), dtype=np.uint8)
     rows, columns = np.mgrid[: SIZE_HW[0], : SIZE_HW[1]]
     for frame in range(count):
-        picture = noise.copy()
+        image = noise.copy()
         for index in range(8):
             y, x = 24 + 28 * index, (30 * index + 2 * frame) % SIZE_HW[1]
-            picture[(rows - y) ** 2 + (columns - x) ** 2 < 300] = [30 * index, 255 - 30 * index, 99]
-        yield picture
+            image[(rows - y) ** 2 + (columns - x) ** 2 < 300] = [30 * index, 255 - 30 * index, 99]
+        yield image
 
 
 def boxes(objects: int) -> list[NDArray[np.float32]]:
-    """As many boxes, spread over the picture."""
+    """As many boxes, spread over the image."""
     side = int(np.ceil(np.sqrt(objects)))
     step = SIZE_HW[0] / side
     corners = [(column * step, row * step) for row in range(side) for column in range(side)]
@@ -61,8 +61,8 @@ class Ours:
         self.state: TrackerState = tracker.empty()
         self.prompts = {i + 1: TrackPrompt(box_xyxy=box) for i, box in enumerate(boxes(objects))}
 
-    def step(self, frame: int, picture: NDArray[np.uint8]) -> TrackAnswers:
-        encoded = self.tracker.encode(picture)
+    def step(self, frame: int, image: NDArray[np.uint8]) -> TrackAnswers:
+        encoded = self.tracker.encode(image)
         if frame:
             answers = self.tracker.propagate(encoded, self.state, frame)
         else:
@@ -94,9 +94,9 @@ class Peer:
             self.session.add_point_inputs(index, 0, inputs)
         self.session.obj_with_new_inputs = list(self.session.obj_ids)
 
-    def step(self, frame: int, picture: NDArray[np.uint8]) -> torch.Tensor:
+    def step(self, frame: int, image: NDArray[np.uint8]) -> torch.Tensor:
         pixels = self.tracker.image_processor(
-            images=[picture],
+            images=[image],
             input_data_format="channels_last",
             device=self.tracker.device,
             return_tensors="pt",
@@ -107,11 +107,11 @@ class Peer:
         return logits[:, 0]
 
 
-def seconds(run: object, frame: int, picture: NDArray[np.uint8]) -> tuple[float, object]:
+def seconds(run: object, frame: int, image: NDArray[np.uint8]) -> tuple[float, object]:
     """Of one step of a contestant, and what it said."""
     wait()
     began = time.perf_counter()
-    said = run.step(frame, picture)  # type: ignore[attr-defined]
+    said = run.step(frame, image)  # type: ignore[attr-defined]
     wait()
     return time.perf_counter() - began, said
 
@@ -126,10 +126,10 @@ def against_the_peer(ours_with: Sam2Tracker, objects: int, frames: int) -> list[
     contestants = {"ours": Ours(ours_with, objects), "peer": Peer(ours_with, objects)}
     times: dict[str, list[float]] = {name: [] for name in contestants}
     agreement = 1.0
-    for frame, picture in enumerate(pictures(WARM_UP + frames)):
+    for frame, image in enumerate(images(WARM_UP + frames)):
         said = {}
         for name, contestant in contestants.items():
-            took, said[name] = seconds(contestant, frame, picture)
+            took, said[name] = seconds(contestant, frame, image)
             if frame >= WARM_UP:
                 times[name].append(took)
         mine, theirs = said["ours"].logits, said["peer"].float()
@@ -138,7 +138,7 @@ def against_the_peer(ours_with: Sam2Tracker, objects: int, frames: int) -> list[
             torch.testing.assert_close(mine, theirs, atol=2e-2, rtol=2e-2)
     mine, theirs = (statistics.median(times[name]) for name in ("ours", "peer"))
     last = WARM_UP + frames
-    flops = count_flops(lambda: contestants["ours"].step(last, picture))
+    flops = count_flops(lambda: contestants["ours"].step(last, image))
     return [
         str(objects),
         f"{1 / mine:.1f}",
@@ -153,8 +153,8 @@ def against_the_peer(ours_with: Sam2Tracker, objects: int, frames: int) -> list[
 def over_length(ours_with: Sam2Tracker, objects: int, length: int) -> list[str]:
     """One row: what the last frames of a clip cost, against the first with a full memory."""
     contestant, times, sizes = Ours(ours_with, objects), [], []
-    for frame, picture in enumerate(pictures(length)):
-        times.append(seconds(contestant, frame, picture)[0])
+    for frame, image in enumerate(images(length)):
+        times.append(seconds(contestant, frame, image)[0])
         sizes.append(resident())
     early, late = times[WARM_UP : WARM_UP + 50], times[-50:]
     return [

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 NUM_BINS = 1000
-_COLOURS = tuple(COLOURS)
+_COLORS = tuple(COLOURS)
 _SHARE_ABSENT = 0.42
 """Nearly half of the questions are about things that are not there: saying no is half the job."""
 
@@ -41,12 +41,12 @@ CAPTION = (
 )
 NOUNS = ("shape", "object", "thing")
 CORPUS: tuple[str, ...] = (
-    *(LOCATE.format(f"{c} {s}") for c in _COLOURS for s in SHAPES),
-    *(f"{article} {c} {s}s" for article in ("a", "an", "the") for c in _COLOURS for s in SHAPES),
-    *(f"{c} {n}" for c in _COLOURS for n in NOUNS),
-    *(f"{s} and a {c}" for c in _COLOURS for s in SHAPES),
-    *(f"{c}. {s}. {c} {s}" for c in _COLOURS for s in SHAPES),
-    *(GROUND.format(f"{c} {s}") for c in _COLOURS for s in SHAPES),
+    *(LOCATE.format(f"{c} {s}") for c in _COLORS for s in SHAPES),
+    *(f"{article} {c} {s}s" for article in ("a", "an", "the") for c in _COLORS for s in SHAPES),
+    *(f"{c} {n}" for c in _COLORS for n in NOUNS),
+    *(f"{s} and a {c}" for c in _COLORS for s in SHAPES),
+    *(f"{c}. {s}. {c} {s}" for c in _COLORS for s in SHAPES),
+    *(GROUND.format(f"{c} {s}") for c in _COLORS for s in SHAPES),
     *([DETECT, DENSE, *CAPTION] * 36),
 )
 """Text that the tokenizer's merges are learnt from: every word above becomes one token."""
@@ -56,10 +56,10 @@ CORPUS: tuple[str, ...] = (
 class Thing:
     """One object of a scene as the answers name it."""
 
-    colour: str
+    color: str
     shape: str
     bins: tuple[int, int, int, int]
-    """xyxy in thousandths of the picture."""
+    """xyxy in thousandths of the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ def boxes_to_bins(boxes: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def ask_for_caption(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
     """Ask where the things of one caption are (open-vocabulary detection)."""
-    colour, shape = _absent(rng, things) if rng.random() < _SHARE_ABSENT else _present(rng, things)
-    phrase = _phrase(rng, colour, shape)
-    found = _matching(things, colour, shape)
+    color, shape = _absent(rng, things) if rng.random() < _SHARE_ABSENT else _present(rng, things)
+    phrase = _phrase(rng, color, shape)
+    found = _matching(things, color, shape)
     return Question(LOCATE.format(phrase), "".join(phrase + _locations(thing) for thing in found))
 
 
 def ask_about_everything(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
-    """Ask a question about the whole picture: grounding, detection, descriptions or a caption."""
+    """Ask a question about the whole image: grounding, detection, descriptions or a caption."""
     kinds: tuple[Callable[[np.random.Generator, Sequence[Thing]], Question], ...]
     kinds = (*[_ground_list] * 4, _ground_caption, _detect, _detect, _describe, _caption)
     return kinds[rng.integers(len(kinds))](rng, things)
@@ -94,8 +94,8 @@ def _ground_list(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
     wanted: dict[str, tuple[str | None, str | None]] = {}
     for _ in range(int(rng.integers(1, 7))):
         there = rng.random() < 0.6
-        colour, shape = _present(rng, things) if there else _absent(rng, things)
-        wanted[" ".join(filter(None, (colour, shape)))] = colour, shape
+        color, shape = _present(rng, things) if there else _absent(rng, things)
+        wanted[" ".join(filter(None, (color, shape)))] = color, shape
     answer = "".join(
         phrase + "".join(map(_locations, found))
         for phrase, query in wanted.items()
@@ -107,26 +107,26 @@ def _ground_list(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
 def _ground_caption(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
     groups: dict[str, list[Thing]] = {}
     for thing in things:
-        groups.setdefault(f"{thing.colour} {thing.shape}", []).append(thing)
+        groups.setdefault(f"{thing.color} {thing.shape}", []).append(thing)
     answer = "".join(name + "".join(map(_locations, group)) for name, group in groups.items())
     return Question(GROUND.format(_caption(rng, things).answer), answer)
 
 
 def _detect(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
-    answer = "".join(f"{thing.colour} {thing.shape}{_locations(thing)}" for thing in things)
+    answer = "".join(f"{thing.color} {thing.shape}{_locations(thing)}" for thing in things)
     return Question(DETECT, answer)
 
 
 def _describe(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
     answer = "".join(
-        f"{_article(thing.colour)} {thing.colour} {thing.shape}{_locations(thing)}"
+        f"{_article(thing.color)} {thing.color} {thing.shape}{_locations(thing)}"
         for thing in things
     )
     return Question(DENSE, answer)
 
 
 def _caption(rng: np.random.Generator, things: Sequence[Thing]) -> Question:
-    names = [f"{_article(thing.colour)} {thing.colour} {thing.shape}" for thing in things]
+    names = [f"{_article(thing.color)} {thing.color} {thing.shape}" for thing in things]
     return Question(str(rng.choice(CAPTION)), " and ".join(names))
 
 
@@ -134,33 +134,33 @@ def _present(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str | N
     thing = things[int(rng.integers(len(things)))]
     kind = rng.random()
     return (
-        thing.colour if kind < 0.8 else None,
+        thing.color if kind < 0.8 else None,
         thing.shape if kind < 0.6 or kind >= 0.8 else None,
     )
 
 
 def _absent(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[str | None, str | None]:
-    """Something that is not there, half of the time with a colour and a shape that both are."""
+    """Something that is not there, half of the time with a color and a shape that both are."""
     for _ in range(20):
         if rng.random() < 0.5:
-            colour: str | None = things[int(rng.integers(len(things)))].colour
+            color: str | None = things[int(rng.integers(len(things)))].color
             shape: str | None = things[int(rng.integers(len(things)))].shape
         else:
             kind = rng.random()
-            colour = str(rng.choice(_COLOURS)) if kind < 0.8 else None
+            color = str(rng.choice(_COLORS)) if kind < 0.8 else None
             shape = str(rng.choice(SHAPES)) if kind < 0.6 or kind >= 0.8 else None
-        if not _matching(things, colour, shape):
+        if not _matching(things, color, shape):
             break
-    return colour, shape
+    return color, shape
 
 
-def _matching(things: Sequence[Thing], colour: str | None, shape: str | None) -> list[Thing]:
-    return [t for t in things if colour in (None, t.colour) and shape in (None, t.shape)]
+def _matching(things: Sequence[Thing], color: str | None, shape: str | None) -> list[Thing]:
+    return [t for t in things if color in (None, t.color) and shape in (None, t.shape)]
 
 
-def _phrase(rng: np.random.Generator, colour: str | None, shape: str | None) -> str:
+def _phrase(rng: np.random.Generator, color: str | None, shape: str | None) -> str:
     noun = shape or (str(rng.choice(NOUNS)) if rng.random() < 0.5 else None)
-    words = " ".join(filter(None, (colour, noun)))
+    words = " ".join(filter(None, (color, noun)))
     kind = rng.random()
     if noun and kind < 0.1:
         return f"{_article(words)} {words}"

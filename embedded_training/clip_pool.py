@@ -1,6 +1,6 @@
 """A pool of painted clips on disk, so that training to track spends its time on learning.
 
-What is hard to follow is rare: some of the clips are crowded with things of one or two colours,
+What is hard to follow is rare: some of the clips are crowded with things of one or two colors,
 which hide each other and must be told apart where they meet.
 """
 
@@ -34,18 +34,18 @@ _FILES = ("pictures", "instances")
 class ClipPool:
     """Memory-mapped clips of equal length, all stretched to squares."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """``(n, t, 256, 256, 3)`` RGB."""
     instances: NDArray[np.uint8]
     """``(n, t, 256, 256)``: 0 is background, k the object with that ``track_id``."""
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @property
     def frames(self) -> int:
         """Length of each clip."""
-        return self.pictures.shape[1]
+        return self.images.shape[1]
 
     @classmethod
     def open(cls, folder: Path) -> ClipPool:
@@ -81,21 +81,21 @@ def training_clip(seed: int, frames: int) -> Clip:
     if seed % CROWDED_EVERY:
         return make_clip(seed, frames)
     rng = np.random.default_rng([seed, 0xC40D])
-    objects, colours = int(rng.integers(CROWD[0], CROWD[1] + 1)), int(rng.integers(1, 3))
-    return make_clip(seed, frames, objects=min(objects, colours * len(SHAPES)), colours=colours)
+    objects, colors = int(rng.integers(CROWD[0], CROWD[1] + 1)), int(rng.integers(1, 3))
+    return make_clip(seed, frames, objects=min(objects, colors * len(SHAPES)), colors=colors)
 
 
 def _row(frames: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    pictures = np.empty((frames, _SIDE, _SIDE, 3), np.uint8)
+    images = np.empty((frames, _SIDE, _SIDE, 3), np.uint8)
     instances = np.empty((frames, _SIDE, _SIDE), np.uint8)
     for frame in training_clip(seed, frames):
         numbers = np.zeros(frame.image.shape[:2], np.uint8)
         for number, mask in frame.masks.items():
             numbers[mask] = number
         size = (_SIDE, _SIDE)
-        pictures[frame.index] = cv2.resize(frame.image, size, interpolation=cv2.INTER_LINEAR)
+        images[frame.index] = cv2.resize(frame.image, size, interpolation=cv2.INTER_LINEAR)
         instances[frame.index] = cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST)
-    return pictures, instances
+    return images, instances
 
 
 if __name__ == "__main__":

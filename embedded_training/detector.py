@@ -77,7 +77,7 @@ def build_processor() -> Florence2Processor:
 def build_model(processor: Florence2Processor) -> Florence2ForConditionalGeneration:
     """Make the untrained model.
 
-    Location embeddings start as waves over the bins instead of noise: neighbouring bins look
+    Location embeddings start as waves over the bins instead of noise: neighboring bins look
     alike from the first step on, and since the output layer is tied to them, the model's first
     guess of a place is already a smooth bump over bins rather than one bin out of a thousand.
     """

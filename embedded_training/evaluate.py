@@ -2,7 +2,7 @@
 
     python -m embedded_training.evaluate --scenes 200
 
-Every scene is asked for all 36 combinations of colour and shape, most of which are not in it.
+Every scene is asked for all 36 combinations of color and shape, most of which are not in it.
 A detection is true when it overlaps an object of its caption with IoU 0.5 or more that no more
 confident detection has taken.
 """
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 HELD_OUT_SEED = 7
-CAPTIONS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+CAPTIONS = tuple(f"{color} {shape}" for color in COLOURS for shape in SHAPES)
 _SCENES_PER_STEP = 8
 
 
@@ -64,17 +64,17 @@ def find(
     for first in range(0, len(scenes), _SCENES_PER_STEP):
         group = scenes[first : first + _SCENES_PER_STEP]
         features = detector.encode([scene.image for scene in group])
-        asked = [(picture, caption) for picture in range(len(group)) for caption in captions]
+        asked = [(image, caption) for image in range(len(group)) for caption in captions]
         token = "<OPEN_VOCABULARY_DETECTION>"
         answers = detector.generate(
-            features, [(picture, detector.prompt(token, caption)) for picture, caption in asked]
+            features, [(image, detector.prompt(token, caption)) for image, caption in asked]
         )
-        for (picture, caption), answer in zip(asked, answers, strict=True):
-            size_hw = group[picture].image.shape[:2]
+        for (image, caption), answer in zip(asked, answers, strict=True):
+            size_hw = group[image].image.shape[:2]
             for instance in filter(lambda box: box.has_area, detector.read(answer)):
                 (box,) = bins_to_boxes([instance.bins], size_hw).tolist()
                 scores = {name: formula(answer, instance) for name, formula in CANDIDATES.items()}
-                found.append(FoundBox(first + picture, caption, tuple(box), scores))
+                found.append(FoundBox(first + image, caption, tuple(box), scores))
     return found
 
 

@@ -34,13 +34,13 @@ class ScenePool:
     large: NDArray[np.uint8]
     """``(n, 256, 256, 3)`` RGB."""
     small: NDArray[np.uint8]
-    """``(n, 128, 128, 3)`` RGB, resized from the original picture."""
+    """``(n, 128, 128, 3)`` RGB, resized from the original image."""
     instances: NDArray[np.uint8]
     """``(n, 256, 256)``: 0 is background, k the k-th object."""
     boxes: NDArray[np.float32]
     """``(n, 6, 4)`` xyxy in [0, 1]; zeros past the last object."""
     names: NDArray[np.int8]
-    """``(n, 6, 2)`` colour and shape index; -1 past the last object."""
+    """``(n, 6, 2)`` color and shape index; -1 past the last object."""
 
     def __len__(self) -> int:
         return len(self.large)
@@ -83,12 +83,12 @@ def _row(seed: int) -> dict[str, NDArray[np.generic]]:
     instances = np.zeros((height, width), np.uint8)
     for index, thing in enumerate(scene.objects):
         boxes[index] = np.divide(thing.box_xyxy, (width, height, width, height))
-        names[index] = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
+        names[index] = list(COLOURS).index(thing.color), SHAPES.index(thing.shape)
         instances[thing.mask] = index + 1
-    picture = PILImage.fromarray(scene.image)
+    image = PILImage.fromarray(scene.image)
     return {
-        "large": np.asarray(picture.resize((_LARGE, _LARGE), PILImage.Resampling.BILINEAR)),
-        "small": np.asarray(picture.resize((_SMALL, _SMALL), PILImage.Resampling.BICUBIC)),
+        "large": np.asarray(image.resize((_LARGE, _LARGE), PILImage.Resampling.BILINEAR)),
+        "small": np.asarray(image.resize((_SMALL, _SMALL), PILImage.Resampling.BICUBIC)),
         "instances": np.asarray(
             PILImage.fromarray(instances).resize((_LARGE, _LARGE), PILImage.Resampling.NEAREST)
         ),

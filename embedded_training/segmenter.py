@@ -23,7 +23,7 @@ __all__ = ["IMAGE_SIZE", "build_model", "build_processor"]
 IMAGE_SIZE = 256
 _WIDTH = 128
 _WAVE_SCALE = 0.4
-"""Places are told by random waves of about this many periods per half picture. Fewer than in the
+"""Places are told by random waves of about this many periods per half image. Fewer than in the
 public checkpoints (1): on a coarse grid, "to the right of" is then nearly linear, and learnt soon.
 """
 
@@ -40,7 +40,7 @@ def build_processor() -> Sam2Processor:
 
 
 def build_model(image_size: int = IMAGE_SIZE) -> Sam2VideoModel:
-    """Make the untrained model; its weights have the same shapes at every size of picture."""
+    """Make the untrained model; its weights have the same shapes at every size of image."""
     grid = image_size // 16
     channels = [32, 64, 128, 256]
     backbone = Sam2HieraDetConfig(

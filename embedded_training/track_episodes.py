@@ -42,7 +42,7 @@ LOST_FRAMES = 3, 9
 ENTERING = 0.4
 """An object that shows less than this share of what it shows later is only coming into view."""
 SMALLEST_PROMPT = 0.001
-"""Share of the picture that an object must show of itself to be prompted."""
+"""Share of the image that an object must show of itself to be prompted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ class Episode:
     """``t`` frames of ``c`` clips and ``n`` objects of them."""
 
     pixels: Tensor
-    """``(t, c, 3, s, s)`` normalised."""
+    """``(t, c, 3, s, s)`` normalized."""
     rows: Tensor
     """``(n,)`` clip of each object."""
     masks: Tensor
@@ -66,8 +66,8 @@ class EpisodeSampler:
 
     Args:
         pool: painted clips.
-        processor: of the model; how it normalises.
-        side: of the square that pictures are reduced to.
+        processor: of the model; how it normalizes.
+        side: of the square that images are reduced to.
     """
 
     def __init__(self, pool: ClipPool, processor: Sam2Processor, side: int) -> None:
@@ -98,7 +98,7 @@ class EpisodeSampler:
         for row in range(clips):
             clip, index, known = self._story(rng, frames, breaks)
             turn = int(rng.integers(8))
-            views.append(_turned(self.pool.pictures[clip][index], turn))
+            views.append(_turned(self.pool.images[clip][index], turn))
             instances.append(self._reduced(_turned(self.pool.instances[clip][index], turn)))
             share = len(range(row, objects, clips))
             rows += [row] * share
@@ -166,7 +166,7 @@ class EpisodeSampler:
 
 
 def _areas(instances: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Share of the picture that each number covers, ``(t, 9)``; that of 0 is given as 0."""
+    """Share of the image that each number covers, ``(t, 9)``; that of 0 is given as 0."""
     coarse = instances[:, 2::4, 2::4].reshape(len(instances), -1)
     counts = np.stack([np.bincount(frame, minlength=9) for frame in coarse])
     counts[:, 0] = 0

@@ -119,13 +119,13 @@ def follow_by_text(model: GroundedSAM2, clip: Clip) -> Followed:
     """Find the objects of a clip by the names of their shapes, and follow them."""
     truth: list[Masks] = []
 
-    def pictures() -> Iterator[Image]:
+    def images() -> Iterator[Image]:
         for frame in clip:
             truth.append(frame.masks)
             yield frame.image
 
     predicted: list[Masks] = []
-    for tracked in model.track(pictures()):
+    for tracked in model.track(images()):
         found = tracked.detections
         assert len(found) == 0 or (found.mask is not None and found.tracker_id is not None)
         predicted.append(

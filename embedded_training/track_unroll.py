@@ -23,7 +23,7 @@ _MASK_LOGIT = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """One frame for ``n`` objects: what the vision encoder made of each object's picture."""
+    """One frame for ``n`` objects: what the vision encoder made of each object's image."""
 
     cells: Tensor
     """``(n, L, C)``: raw, at stride 16."""
@@ -40,7 +40,7 @@ class Answer:
     quality: Tensor
     """``(n, k)``: predicted IoU."""
     score: Tensor
-    """``(n,)``: logit of being in the picture."""
+    """``(n,)``: logit of being in the image."""
     tokens: Tensor
     """``(n, k, C)``."""
 
@@ -60,7 +60,7 @@ class Unroll:
 
     @torch.no_grad()
     def look(self, pixels: Tensor) -> list[Tensor]:
-        """Features of pictures, from fine to coarse: ``(b, C_i, h_i, w_i)``. Without gradients."""
+        """Features of images, from fine to coarse: ``(b, C_i, h_i, w_i)``. Without gradients."""
         features = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
         sizes = self.model.backbone_feature_sizes
         return [
@@ -69,7 +69,7 @@ class Unroll:
         ]
 
     def features(self, looked: list[Tensor], rows: Tensor) -> Features:
-        """Those of each object, from those of each picture."""
+        """Those of each object, from those of each image."""
         quarters, halves, coarse = (feature[rows] for feature in looked)
         return Features(coarse.flatten(2).transpose(1, 2), (quarters, halves))
 

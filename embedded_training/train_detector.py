@@ -5,7 +5,7 @@
 
 Asked to answer captions from the first step on, a small model learns next to nothing for an
 hour: the answer's tokens say too little about the pixels. So every cell of the vision tower is
-taught directly what stands there: colour, shape and the four sides of its box, the sides in the
+taught directly what stands there: color, shape and the four sides of its box, the sides in the
 same embedding space that the decoder's location tokens use. With that alone for the first
 `--dense-steps`, and beside the captions afterwards, the decoder only has to learn to find the
 cells that match a caption and to read off what they already know.
@@ -43,9 +43,9 @@ from grounded_sam2.demo.scenes import COLOURS, SHAPES
 __all__ = ["main"]
 
 LEARNING_RATE = 8e-4
-CAPTIONS_PER_PICTURE = 5
+CAPTIONS_PER_IMAGE = 5
 LOCATION_SIGMA = 5.0
-"""Width of the smoothed location targets, in bins: about half a pixel of the small picture."""
+"""Width of the smoothed location targets, in bins: about half a pixel of the small image."""
 _GRID = 8
 
 
@@ -54,10 +54,10 @@ class Batch:
     """Pictures, and what stands in each of their cells."""
 
     pixels: Tensor
-    """``(b, 3, 128, 128)`` normalised."""
+    """``(b, 3, 128, 128)`` normalized."""
     things: tuple[tuple[Thing, ...], ...]
     cell_names: Tensor
-    """``(b, 64, 2)`` colour and shape index; the number of colours, of shapes for background."""
+    """``(b, 64, 2)`` color and shape index; the number of colors, of shapes for background."""
     cell_bins: Tensor
     """``(b, 64, 4)`` xyxy location bins; anything on background."""
 
@@ -73,10 +73,10 @@ class BatchSampler:
     def draw(self, rng: np.random.Generator, size: int) -> Batch:
         """Draw ``size`` scenes with replacement."""
         index = np.sort(rng.integers(len(self.pool), size=size))
-        pictures, boxes = self.pool.small[index], self.pool.boxes[index]
+        images, boxes = self.pool.small[index], self.pool.boxes[index]
         cells, names = self.cells[index], self.pool.names[index]
-        pictures, cells, boxes = _turn(pictures, cells, boxes, int(rng.integers(8)))
-        pixels = (pictures.astype(np.float32) / 255 - self.mean) / self.std
+        images, cells, boxes = _turn(images, cells, boxes, int(rng.integers(8)))
+        pixels = (images.astype(np.float32) / 255 - self.mean) / self.std
         bins = boxes_to_bins(boxes)
         cell_names, cell_bins = _cell_targets(cells, names, bins)
         return Batch(
@@ -92,7 +92,7 @@ class CellHeads(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.colour = nn.Linear(width, len(COLOURS) + 1)
+        self.color = nn.Linear(width, len(COLOURS) + 1)
         self.shape = nn.Linear(width, len(SHAPES) + 1)
         self.sides = nn.Linear(width, 4 * width)
 
@@ -105,9 +105,7 @@ class CellHeads(nn.Module):
             locations: ``(1000, width)`` embeddings of the location tokens.
             smooth: ``(1000, 1000)`` target distribution for each bin.
         """
-        names = F.cross_entropy(
-            self.colour(cells).flatten(0, 1), batch.cell_names[..., 0].flatten()
-        )
+        names = F.cross_entropy(self.color(cells).flatten(0, 1), batch.cell_names[..., 0].flatten())
         names = names + F.cross_entropy(
             self.shape(cells).flatten(0, 1), batch.cell_names[..., 1].flatten()
         )
@@ -118,7 +116,7 @@ class CellHeads(nn.Module):
 
 
 class CaptionLoss:
-    """Teacher-forced loss of questions about encoded pictures."""
+    """Teacher-forced loss of questions about encoded images."""
 
     def __init__(
         self, model: Florence2ForConditionalGeneration, processor: Florence2Processor
@@ -134,14 +132,14 @@ class CaptionLoss:
 
         Args:
             features: ``(b, 65, width)`` projected image features.
-            questions: each with the index of its picture in the batch.
+            questions: each with the index of its image in the batch.
             smooth: ``(1000, 1000)`` target distribution for each location bin.
         """
         model = self.model
-        pictures = torch.tensor([picture for picture, _ in questions])
+        images = torch.tensor([image for image, _ in questions])
         text, mask = self._prompts([question.prompt for _, question in questions])
         asked = model.get_input_embeddings()(text)
-        embeddings = torch.cat([features[pictures].to(asked.dtype), asked], dim=1)
+        embeddings = torch.cat([features[images].to(asked.dtype), asked], dim=1)
         encoded = model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask)[0]
         labels = self._answers([question.answer for _, question in questions])
         bart = model.config.text_config
@@ -191,19 +189,19 @@ class CaptionLoss:
 
 
 def _turn(
-    pictures: NDArray[np.uint8], cells: NDArray[np.uint8], boxes: NDArray[np.float32], kind: int
+    images: NDArray[np.uint8], cells: NDArray[np.uint8], boxes: NDArray[np.float32], kind: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-    """One of the eight symmetries of the square, on pictures, cell maps and boxes in [0, 1]."""
+    """One of the eight symmetries of the square, on images, cell maps and boxes in [0, 1]."""
     if kind & 1:  # left ↔ right
-        pictures, cells = pictures[:, :, ::-1], cells[:, :, ::-1]
+        images, cells = images[:, :, ::-1], cells[:, :, ::-1]
         boxes = np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
     if kind & 2:  # top ↔ bottom
-        pictures, cells = pictures[:, ::-1], cells[:, ::-1]
+        images, cells = images[:, ::-1], cells[:, ::-1]
         boxes = np.stack([boxes[..., 0], 1 - boxes[..., 3], boxes[..., 2], 1 - boxes[..., 1]], -1)
     if kind & 4:  # rows ↔ columns
-        pictures, cells = pictures.swapaxes(1, 2), cells.swapaxes(1, 2)
+        images, cells = images.swapaxes(1, 2), cells.swapaxes(1, 2)
         boxes = boxes[..., [1, 0, 3, 2]]
-    return pictures, cells, boxes
+    return images, cells, boxes
 
 
 def _cell_targets(
@@ -224,11 +222,11 @@ def _cell_targets(
 
 def _things(names: NDArray[np.int8], bins: NDArray[np.int64]) -> tuple[Thing, ...]:
     """The objects of one scene, from left to right: the order of every answer."""
-    colours = tuple(COLOURS)
+    colors = tuple(COLOURS)
     things = [
-        Thing(colours[colour], SHAPES[shape], tuple(int(v) for v in box))  # type: ignore[arg-type]
-        for (colour, shape), box in zip(names, bins, strict=True)
-        if colour >= 0
+        Thing(colors[color], SHAPES[shape], tuple(int(v) for v in box))  # type: ignore[arg-type]
+        for (color, shape), box in zip(names, bins, strict=True)
+        if color >= 0
     ]
     return tuple(sorted(things, key=lambda thing: thing.bins))
 
@@ -241,18 +239,18 @@ def _smooth_targets() -> Tensor:
 
 def _questions(rng: np.random.Generator, batch: Batch) -> list[tuple[int, Question]]:
     return [
-        (picture, ask_for_caption(rng, things))
-        for picture, things in enumerate(batch.things)
-        for _ in range(CAPTIONS_PER_PICTURE)
+        (image, ask_for_caption(rng, things))
+        for image, things in enumerate(batch.things)
+        for _ in range(CAPTIONS_PER_IMAGE)
     ]
 
 
-def _whole_picture_questions(rng: np.random.Generator, batch: Batch) -> list[tuple[int, Question]]:
-    """One for every second picture: their answers are long, and captions matter more."""
+def _whole_image_questions(rng: np.random.Generator, batch: Batch) -> list[tuple[int, Question]]:
+    """One for every second image: their answers are long, and captions matter more."""
     return [
-        (picture, ask_about_everything(rng, things))
-        for picture, things in enumerate(batch.things)
-        if picture % 2 == 0
+        (image, ask_about_everything(rng, things))
+        for image, things in enumerate(batch.things)
+        if image % 2 == 0
     ]
 
 
@@ -297,9 +295,7 @@ def main() -> None:
             log = {"dense": dense.item()}
             if not dense_only:
                 asked, details = caption_loss(features, _questions(rng, batch), smooth)
-                general, others = caption_loss(
-                    features, _whole_picture_questions(rng, batch), smooth
-                )
+                general, others = caption_loss(features, _whole_image_questions(rng, batch), smooth)
                 loss = asked + 0.8 * general + 0.25 * dense
                 log |= {"caption": asked.item(), **details}
                 log |= {f"all_{name}": value for name, value in others.items()}

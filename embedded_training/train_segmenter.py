@@ -11,7 +11,7 @@ the one that counts) on the others, because at inference SAM 2 falls back to the
 whenever its single mask is unstable. Each output also learns to predict its own IoU.
 
 What a prompt means takes many prompts to learn and little resolution, so a first stage works on
-pictures of half the size, where a prompt costs a quarter; the second sharpens the outlines.
+images of half the size, where a prompt costs a quarter; the second sharpens the outlines.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from grounded_sam2.demo.scenes import COLOURS, SHAPES
 __all__ = ["main"]
 
 LEARNING_RATE = 6e-4
-PROMPTS_PER_PICTURE = 8
+PROMPTS_PER_IMAGE = 8
 BOX_JITTER = 0.06
 """Standard deviation of each side of a box prompt, as a share of the box."""
 _LOSS_SIZE = IMAGE_SIZE // 2
@@ -46,11 +46,11 @@ class Batch:
     """Pictures, which objects are asked for, and what stands where."""
 
     pixels: Tensor
-    """``(b, 3, s, s)`` normalised; ``s`` is the size that is trained at."""
-    pictures: Tensor
-    """``(r,)`` picture of each prompt row."""
+    """``(b, 3, s, s)`` normalized; ``s`` is the size that is trained at."""
+    images: Tensor
+    """``(r,)`` image of each prompt row."""
     boxes: Tensor
-    """``(r, 4)`` true xyxy in pixels of the ``s × s`` picture."""
+    """``(r, 4)`` true xyxy in pixels of the ``s × s`` image."""
     masks: Tensor
     """``(r, 128, 128)`` true share of each cell of the grid that losses are computed on."""
     instances: Tensor
@@ -64,34 +64,34 @@ class BatchSampler:
 
     def __init__(self, pool: ScenePool, processor: Sam2Processor, size: int) -> None:
         self.names, self.size = pool.names, size
-        self.pictures = pool.large if size == IMAGE_SIZE else pool.small
+        self.images = pool.large if size == IMAGE_SIZE else pool.small
         self.instances = pool.instances[:, :: IMAGE_SIZE // size, :: IMAGE_SIZE // size]
         self.mean = np.float32(processor.image_processor.image_mean)
         self.std = np.float32(processor.image_processor.image_std)
 
     def draw(self, rng: np.random.Generator, size: int) -> Batch:
-        """Draw ``size`` scenes with replacement and `PROMPTS_PER_PICTURE` objects of each."""
+        """Draw ``size`` scenes with replacement and `PROMPTS_PER_IMAGE` objects of each."""
         index = np.sort(rng.integers(len(self.names), size=size))
-        pictures, instances = self.pictures[index], self.instances[index]
+        images, instances = self.images[index], self.instances[index]
         names = self.names[index]
         if rng.random() < 0.5:
-            pictures, instances = pictures[:, :, ::-1], instances[:, :, ::-1]
+            images, instances = images[:, :, ::-1], instances[:, :, ::-1]
         if rng.random() < 0.5:
-            pictures, instances = pictures[:, ::-1], instances[:, ::-1]
+            images, instances = images[:, ::-1], instances[:, ::-1]
         if rng.random() < 0.5:
-            pictures, instances = pictures.swapaxes(1, 2), instances.swapaxes(1, 2)
+            images, instances = images.swapaxes(1, 2), instances.swapaxes(1, 2)
         rows: list[tuple[int, int]] = []
-        for picture in range(size):
-            visible = np.unique(instances[picture])[1:]
-            for identity in rng.choice(visible, PROMPTS_PER_PICTURE):
-                rows.append((picture, int(identity)))
-        masks = np.stack([instances[picture] == identity for picture, identity in rows])
-        pixels = (pictures.astype(np.float32) / 255 - self.mean) / self.std
+        for image in range(size):
+            visible = np.unique(instances[image])[1:]
+            for identity in rng.choice(visible, PROMPTS_PER_IMAGE):
+                rows.append((image, int(identity)))
+        masks = np.stack([instances[image] == identity for image, identity in rows])
+        pixels = (images.astype(np.float32) / 255 - self.mean) / self.std
         block = self.size // _LOSS_SIZE
         shares = masks.reshape(len(rows), _LOSS_SIZE, block, _LOSS_SIZE, block).mean((2, 4))
         return Batch(
             pixels=torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))),
-            pictures=torch.tensor([picture for picture, _ in rows]),
+            images=torch.tensor([image for image, _ in rows]),
             boxes=torch.from_numpy(np.stack([_extent(mask) for mask in masks])),
             masks=torch.from_numpy(shares.astype(np.float32)),
             instances=torch.from_numpy(np.ascontiguousarray(instances)).long(),
@@ -104,7 +104,7 @@ class DenseHeads(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # Normalised: else the features grow, since loud features are the easiest to read, and
+        # Normalized: else the features grow, since loud features are the easiest to read, and
         # drown the positions that prompts are matched by.
         self.coarse = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, len(COLOURS) + 1 + len(SHAPES) + 1 + 4)
@@ -114,17 +114,17 @@ class DenseHeads(nn.Module):
         )
 
     def loss(self, embeddings: list[Tensor], batch: Batch) -> Tensor:
-        """Names and sides at stride 16; colours and borders at stride 4."""
+        """Names and sides at stride 16; colors and borders at stride 4."""
         coarse = self.coarse(embeddings[-1].permute(0, 2, 3, 1)).flatten(0, 2)
-        colour, shape, sides = coarse.split([len(COLOURS) + 1, len(SHAPES) + 1, 4], dim=-1)
+        color, shape, sides = coarse.split([len(COLOURS) + 1, len(SHAPES) + 1, 4], dim=-1)
         identity = batch.instances[:, 8::16, 8::16]
-        colours, shapes = self._names(identity, batch.names)
-        loss = F.cross_entropy(colour, colours.flatten()) + F.cross_entropy(shape, shapes.flatten())
+        colors, shapes = self._names(identity, batch.names)
+        loss = F.cross_entropy(color, colors.flatten()) + F.cross_entropy(shape, shapes.flatten())
         loss = loss + 4 * self._side_loss(sides, identity, batch)
 
         fine = self.fine(embeddings[0].permute(0, 2, 3, 1)).flatten(0, 2)
-        colours, _ = self._names(batch.instances[:, 2::4, 2::4], batch.names)
-        loss = loss + F.cross_entropy(fine[:, :-1], colours.flatten())
+        colors, _ = self._names(batch.instances[:, 2::4, 2::4], batch.names)
+        loss = loss + F.cross_entropy(fine[:, :-1], colors.flatten())
         blocks = batch.instances.unflatten(1, (-1, 4)).unflatten(3, (-1, 4))
         border = blocks.amax((2, 4)) != blocks.amin((2, 4))
         return loss + F.binary_cross_entropy_with_logits(fine[:, -1], border.flatten().float())
@@ -139,13 +139,13 @@ class DenseHeads(nn.Module):
 
     @staticmethod
     def _side_loss(sides: Tensor, identity: Tensor, batch: Batch) -> Tensor:
-        """L1 of the distances from cell centres to the four sides, in picture widths."""
+        """L1 of the distances from cell centers to the four sides, in image widths."""
         asked = torch.full((len(batch.names), batch.names.shape[1] + 1, 4), torch.nan)
-        rows, side = batch.pictures, batch.pixels.shape[-1]
-        centres = batch.instances.flatten(1)
-        for picture, box, mask in zip(rows, batch.boxes, batch.masks, strict=True):
+        rows, side = batch.images, batch.pixels.shape[-1]
+        centers = batch.instances.flatten(1)
+        for image, box, mask in zip(rows, batch.boxes, batch.masks, strict=True):
             inside = F.interpolate(mask[None, None], size=side)[0, 0].flatten() > 0.99
-            asked[picture, centres[picture][inside][:1]] = box / side
+            asked[image, centers[image][inside][:1]] = box / side
         grid_side = identity.shape[1]
         position = (torch.arange(grid_side) + 0.5) / grid_side
         grid = torch.stack(torch.meshgrid(position, position, indexing="xy"), -1).repeat(1, 1, 2)
@@ -162,7 +162,7 @@ class PromptLoss:
         self.model = model
 
     def embed(self, pixels: Tensor) -> list[Tensor]:
-        """Feature maps of pictures at strides 4, 8 and 16, as the mask decoder takes them."""
+        """Feature maps of images at strides 4, 8 and 16, as the mask decoder takes them."""
         features = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
         features[-1] = features[-1] + self.model.no_memory_embedding
         sizes = self.model.backbone_feature_sizes
@@ -180,7 +180,7 @@ class PromptLoss:
         logits, quality, _, presence = model.mask_decoder(
             image_embeddings=rows[-1],
             image_positional_embeddings=model.get_image_wide_positional_embeddings().expand(
-                len(batch.pictures), -1, -1, -1
+                len(batch.images), -1, -1, -1
             ),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
@@ -227,7 +227,7 @@ def _grow(boxes: Tensor, share: float) -> Tensor:
 
 
 def _inside(boxes: Tensor, size: int) -> Tensor:
-    """Cells of the loss grid inside boxes of a ``size × size`` picture: ``(r, 128, 128)``."""
+    """Cells of the loss grid inside boxes of a ``size × size`` image: ``(r, 128, 128)``."""
     position = (torch.arange(_LOSS_SIZE) + 0.5) * (size / _LOSS_SIZE)
     columns = (position >= boxes[:, 0:1]) & (position < boxes[:, 2:3])
     rows = (position >= boxes[:, 1:2]) & (position < boxes[:, 3:4])
@@ -241,7 +241,7 @@ def _jitter(rng: np.random.Generator, boxes: Tensor, limit: int) -> Tensor:
 
 
 def _points(rng: np.random.Generator, where: Tensor, size: int) -> Tensor:
-    """A random cell of each ``(r, 128, 128)`` region, as ``(r, 2)`` picture coordinates."""
+    """A random cell of each ``(r, 128, 128)`` region, as ``(r, 2)`` image coordinates."""
     noise = torch.from_numpy(rng.random(tuple(where.shape), dtype=np.float32))
     flat = (noise * where.float()).flatten(1).argmax(1)
     cell = torch.stack([flat % _LOSS_SIZE + 0.5, flat // _LOSS_SIZE + 0.5], -1)
@@ -337,7 +337,7 @@ def train_stage(
             loss = dense = heads.loss(embeddings, batch)
         log = {"dense": dense.item()}
         if step >= stage.dense_steps:
-            rows = [feature[batch.pictures] for feature in embeddings]
+            rows = [feature[batch.images] for feature in embeddings]
             prompt = _first_prompt(rng, batch)
             multimask = rng.random() < stage.multimask
             asked, logits, iou = prompt_loss(rows, batch, prompt, multimask)
@@ -355,7 +355,7 @@ def train_stage(
 
 
 def at_size(model: Sam2VideoModel, size: int) -> Sam2VideoModel:
-    """The same weights for pictures of another size."""
+    """The same weights for images of another size."""
     other = build_model(size)
     weights = other.state_dict()
     weights |= {k: v for k, v in model.state_dict().items() if v.shape == weights[k].shape}

@@ -5,14 +5,14 @@
 
 The vision encoder and the prompt encoder stay as they are; the memory is new. The mask decoder
 learns along, gently: it must find objects in features that no prompt has told it about, and say
-when they are gone. So that it does not forget pictures, every episode also asks for the objects of
+when they are gone. So that it does not forget images, every episode also asks for the objects of
 its first frame by boxes or points, whether or not the masks that begin the tracking come from
 there.
 
 Small steps on one thread leave cores idle; processes that average their gradients do not:
 ``torchrun --nproc-per-node 2 -m embedded_training.train_tracker …``.
 
-Episodes are unrolled with all their gradients. A first stage works on pictures of half the size,
+Episodes are unrolled with all their gradients. A first stage works on images of half the size,
 where a step costs a quarter; the second on the size that is used, and on longer episodes.
 """
 
@@ -50,7 +50,7 @@ CORRECTED = 0.3
 """Share of episodes in which boxes show once more where the objects are."""
 _IMAGE_PARTS = ("vision_encoder", "prompt_encoder", "shared_image_embedding")
 _FROZEN = (*_IMAGE_PARTS, "no_memory_embedding", "mask_decoder.conv_s")
-"""What the names of weights that stay begin with: pictures and prompts are seen as before."""
+"""What the names of weights that stay begin with: images and prompts are seen as before."""
 
 
 def with_new_memory(segmenter: Path, image_size: int = IMAGE_SIZE) -> Sam2VideoModel:

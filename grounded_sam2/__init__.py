@@ -1,4 +1,4 @@
-"""Labeled segmentation datasets from pictures and words.
+"""Labeled segmentation datasets from images and words.
 
     from grounded_sam2 import CaptionOntology, GroundedSAM2
 

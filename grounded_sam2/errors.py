@@ -33,15 +33,15 @@ class ConfigError(GroundedSAM2Error, ValueError):
 
 
 class ImageError(GroundedSAM2Error):
-    """A picture cannot be read: missing, empty, truncated, too large or not a picture."""
+    """An image cannot be read: missing, empty, truncated, too large or not an image."""
 
 
 class SourceError(GroundedSAM2Error):
-    """A source of pictures does not exist, cannot be listed or holds none."""
+    """A source of images does not exist, cannot be listed or holds none."""
 
 
 class PromptError(GroundedSAM2Error, ValueError):
-    """A caption, box, point or mask prompt has the wrong form for the picture it is asked of."""
+    """A caption, box, point or mask prompt has the wrong form for the image it is asked of."""
 
 
 class CheckpointError(GroundedSAM2Error):
@@ -53,7 +53,7 @@ class OutOfMemoryError(GroundedSAM2Error, MemoryError):
 
 
 class GeometryError(GroundedSAM2Error, ValueError):
-    """A box, a mask or an outline has the wrong form or does not fit the picture."""
+    """A box, a mask or an outline has the wrong form or does not fit the image."""
 
 
 class StoreError(GroundedSAM2Error):

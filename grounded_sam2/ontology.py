@@ -104,7 +104,7 @@ class CaptionOntology:
             OntologyError: the ontology has no such caption.
         """
         try:
-            return self._captions[_normalised(caption)]
+            return self._captions[_normalized(caption)]
         except KeyError:
             raise OntologyError(
                 f"ontology: no caption {caption!r}; it has {', '.join(self._captions)}"
@@ -126,7 +126,7 @@ class CaptionOntology:
             OntologyError: the ontology has no such class.
         """
         try:
-            return self._classes[_normalised(class_name)]
+            return self._classes[_normalized(class_name)]
         except KeyError:
             raise OntologyError(
                 f"ontology: no class {class_name!r}; it has {', '.join(self._classes)}"
@@ -206,11 +206,11 @@ def _text(value: object, what: str) -> str:
             f"{what} is {value!r} ({type(value).__name__}), not text; in YAML, quote words that "
             "stand for other values, such as 'no', 'on', '1' or 'null'"
         )
-    text = _normalised(value)
+    text = _normalized(value)
     if not text:
         raise OntologyError(f"{what} is empty; write its name or remove the entry")
     return text
 
 
-def _normalised(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())

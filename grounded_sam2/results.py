@@ -1,7 +1,7 @@
 """The few frozen values that flow between rooms.
 
-One convention everywhere: pictures are upright RGB ``uint8`` arrays ``(h, w, 3)``; boxes are
-``xyxy`` in pixels, float and half-open (a box around the whole picture is ``(0, 0, w, h)``);
+One convention everywhere: images are upright RGB ``uint8`` arrays ``(h, w, 3)``; boxes are
+``xyxy`` in pixels, float and half-open (a box around the whole image is ``(0, 0, w, h)``);
 masks travel as run lengths (`grounded_sam2.geometry.rle.Rle`).
 """
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokenFrame",
     "Candidate",
+    "CandidateStatus",
     "DetectedBoxes",
-    "Findings",
     "Frame",
     "Image",
     "Label",
     "Labels",
     "Origin",
+    "RawPredictions",
     "SegmentedMasks",
     "TrackOrigin",
     "TrackedFrame",
-    "Verdict",
     "VideoFrame",
     "to_supervision",
 ]
 
 Image: TypeAlias = NDArray[np.uint8]
-"""Upright RGB picture, ``(h, w, 3)`` ``uint8``."""
+"""Upright RGB image, ``(h, w, 3)`` ``uint8``."""
 
 Origin: TypeAlias = Literal["model", "human"]
 
@@ -47,7 +47,9 @@ TrackOrigin: TypeAlias = Literal["detected", "forwards", "backwards"]
 """How a label of a video came to its frame: the detector found it there, or the tracker carried it
 there from an earlier or a later one."""
 
-Verdict: TypeAlias = Literal["label", "not_wanted", "low_confidence", "low_quality", "cleaned_up"]
+CandidateStatus: TypeAlias = Literal[
+    "label", "not_wanted", "low_confidence", "low_quality", "cleaned_up"
+]
 """What became of a `Candidate`: a label, or why it is none. ``not_wanted``: the ontology no longer
 holds its caption. ``cleaned_up``: its mask was empty but for specks, or a better candidate is the
 same thing."""
@@ -55,13 +57,13 @@ same thing."""
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One upright picture of a source, and where it came from."""
+    """One upright image of a source, and where it came from."""
 
     item_id: str
     """Stable name within its source: the POSIX path relative to the source's root."""
     image: Image
     path: Path | None = None
-    """The file it was read from; ``None`` for pictures that were never files."""
+    """The file it was read from; ``None`` for images that were never files."""
     content_hash: str | None = None
     """SHA-256 of the file's bytes, hexadecimal."""
     exif_orientation: int = 1
@@ -69,14 +71,14 @@ class Frame:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of the upright picture, in pixels."""
+        """Height and width of the upright image, in pixels."""
         height, width = self.image.shape[:2]
         return height, width
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
-    """One upright picture of a video."""
+    """One upright image of a video."""
 
     index: int
     """Its number in the video as decoded, from 0, whatever frames are left out."""
@@ -104,7 +106,7 @@ class BrokenFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedBoxes:
-    """What a detector found in one picture, in the order it said so."""
+    """What a detector found in one image, in the order it said so."""
 
     boxes_xyxy: NDArray[np.float32]
     """``(n, 4)``, pixels."""
@@ -119,7 +121,7 @@ class DetectedBoxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentedMasks:
-    """What a segmenter made of the prompts of one picture, in the order of the prompts."""
+    """What a segmenter made of the prompts of one image, in the order of the prompts."""
 
     masks: tuple[Rle, ...]
     quality: NDArray[np.float32]
@@ -136,7 +138,7 @@ class SegmentedMasks:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One thing that the models said of a picture, before anything was decided about it.
+    """One thing that the models said of an image, before anything was decided about it.
 
     Numbers are rounded to what they mean: boxes to hundredths of a pixel, confidence and mask
     quality to four decimals.
@@ -144,7 +146,7 @@ class Candidate:
 
     caption: str
     box_xyxy: tuple[float, float, float, float]
-    """The detector's, clipped to the picture."""
+    """The detector's, clipped to the image."""
     mask: Rle | None
     """The segmenter's; ``None`` where it answered with the complement of what it was asked for."""
     confidence: float | None
@@ -152,8 +154,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """All that the models said of one picture, and what they were asked."""
+class RawPredictions:
+    """All that the models said of one image, and what they were asked."""
 
     asked: frozenset[str]
     """Captions; empty for a task without captions."""
@@ -162,7 +164,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One labeled object of one picture."""
+    """One labeled object of one image."""
 
     class_name: str
     caption: str
@@ -178,12 +180,12 @@ class Label:
     """The detector's box, where `box_xyxy` was made tight around the mask since; ``None`` where no
     detector was asked."""
     track_origin: TrackOrigin | None = None
-    """How it came to this frame of a video; ``None`` for pictures."""
+    """How it came to this frame of a video; ``None`` for images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """All labeled objects of one picture; no objects means that it is background."""
+    """All labeled objects of one image; no objects means that it is background."""
 
     size_hw: tuple[int, int]
     objects: tuple[Label, ...] = ()
@@ -203,7 +205,7 @@ class TrackedFrame:
 
 
 def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:
-    """Convert the labels of one picture.
+    """Convert the labels of one image.
 
     Args:
         labels: the labels.
@@ -214,7 +216,7 @@ def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:
         Detections with ``xyxy`` ``(n, 4)`` float32, ``mask`` ``(n, h, w)`` bool (all false for an
         object without a mask; ``None`` if no object has one), ``confidence`` ``(n,)`` float32
         (``None`` if the detector gives none), ``class_id`` ``(n,)`` int, ``tracker_id`` ``(n,)``
-        int (``None`` where an object has none, as in pictures), and in ``data``
+        int (``None`` where an object has none, as in images), and in ``data``
         ``class_name``, ``caption`` (text) and ``mask_quality`` (float32, ``nan`` for unknown).
     """
     import supervision as sv

@@ -1,8 +1,8 @@
 """Models that need no weights, for testing code that labels.
 
-The fakes see pictures of things in plain colours: whatever has not the colour of the upper left
-pixel is a thing, and a caption means the things of the colour that it names. `FakeTracker` knows a
-thing again by its colour and, among those of its colour, by its place.
+The fakes see images of things in plain colors: whatever has not the color of the upper left
+pixel is a thing, and a caption means the things of the color that it names. `FakeTracker` knows a
+thing again by its color and, among those of its color, by its place.
 
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 5:25] = COLORS["red"]
@@ -49,13 +49,13 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
 """Colours that `FakeDetector` knows, RGB."""
 
 _BACKGROUND, _NO_COLOR = -1, -2
-"""What stands in place of a colour where there is no thing, and for an object that is none."""
+"""What stands in place of a color where there is no thing, and for an object that is none."""
 
 
 class FakeDetector:
-    """Finds the connected areas of the colour that a caption names.
+    """Finds the connected areas of the color that a caption names.
 
-    Without captions, it finds the areas of all its colours and calls them by the colour.
+    Without captions, it finds the areas of all its colors and calls them by the color.
 
     Args:
         confidence: what it says of everything that it finds; ``None`` for a model that gives none.
@@ -74,7 +74,7 @@ class FakeDetector:
     def detect(
         self, images: Sequence[Image], captions: Sequence[Sequence[str]]
     ) -> list[DetectedBoxes]:
-        """See `grounded_sam2.models.protocols.Detector`. A caption without a colour finds nothing.
+        """See `grounded_sam2.models.protocols.Detector`. A caption without a color finds nothing.
 
         Boxes come in the order of the captions; those of one caption from top to bottom.
         """
@@ -96,7 +96,7 @@ class FakeDetector:
 
 
 class FakeSegmenter:
-    """Takes as the mask what, within the box, has not the colour of the upper left pixel.
+    """Takes as the mask what, within the box, has not the color of the upper left pixel.
 
     Args:
         quality: what it says of every mask.
@@ -132,7 +132,7 @@ class FakeEncoded:
     """A frame as `FakeTracker` sees it."""
 
     colors: NDArray[np.int32]
-    """``(h, w)``: a colour's three bytes as one number; negative where there is no thing."""
+    """``(h, w)``: a color's three bytes as one number; negative where there is no thing."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -143,7 +143,7 @@ class FakeEncoded:
 
 @dataclass(frozen=True, slots=True)
 class FakeState:
-    """What `FakeTracker` remembers: each object's colour and the centre of where it was last."""
+    """What `FakeTracker` remembers: each object's color and the center of where it was last."""
 
     memories: Mapping[int, tuple[int, float, float]]
     """Colour, x and y by id, which rise."""
@@ -239,10 +239,10 @@ class FakeAnswers:
 
 
 class FakeTracker:
-    """Follows the connected areas of one colour.
+    """Follows the connected areas of one color.
 
-    An object is shown to it by a box, a point inside or a mask, and has the colour that most of
-    the things there have. On other frames it is the area of this colour that is nearest to where
+    An object is shown to it by a box, a point inside or a mask, and has the color that most of
+    the things there have. On other frames it is the area of this color that is nearest to where
     it was last, however far; where there is none, it is absent.
 
     Args:
@@ -328,7 +328,7 @@ class FakeTracker:
 
 
 def _nearest_part(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.bool_]:
-    """The connected part whose box has its centre nearest to a point."""
+    """The connected part whose box has its center nearest to a point."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask
@@ -339,7 +339,7 @@ def _nearest_part(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.boo
 
 
 def _shown(colors: NDArray[np.int32], prompt: TrackPrompt) -> tuple[int, NDArray[np.bool_]]:
-    """The colour of the object of a prompt, and its mask: ``(h, w)``."""
+    """The color of the object of a prompt, and its mask: ``(h, w)``."""
     where = np.zeros(colors.shape, np.bool_)
     x, y = 0, 0
     if prompt.mask is not None:

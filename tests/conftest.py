@@ -1,4 +1,4 @@
-"""Fixtures that need the embedded models, the command line as a function, and labeled pictures."""
+"""Fixtures that need the embedded models, the command line as a function, and labeled images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.sources.fingerprint import file_stamp
 from grounded_sam2.sources.video import open_video
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe, VideoRecord
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, VideoRecord
 
-pytest_plugins = ["fixtures.runs", "fixtures.videos"]
+pytest_plugins = ["fixtures.exporting", "fixtures.importing", "fixtures.runs", "fixtures.videos"]
 
 WEIGHTS = Path(grounded_sam2.__file__).parent / "demo" / "weights"
 
@@ -67,9 +67,9 @@ def demo_weights() -> Path:
 
 
 ORIENTATION_TAG = 0x0112
-RECIPE = Recipe(
+RECIPE = RunConfig(
     models={},
-    config={},
+    inference={},
 )
 ONTOLOGY = (("red circle", "ball"), ("blue square", "box"), ("cat", "Katze ü"))
 
@@ -110,7 +110,7 @@ def label(mask: np.ndarray | None, class_name: str = "ball", **fields) -> Label:
 
 
 class Labeled:
-    """A folder of pictures and its store, filled picture by picture; and what to fill it with."""
+    """A folder of images and its store, filled image by image; and what to fill it with."""
 
     disc = staticmethod(disc)
     ring = staticmethod(ring)
@@ -125,17 +125,17 @@ class Labeled:
         self.store = LabelStore.create(self.folder)
         self.run = self.store.begin_run(RECIPE, ontology=ONTOLOGY)
 
-    def picture(self, name: str, size_hw=(60, 80), *, orientation: int = 1, seed: int = 0) -> Path:
-        """Write a picture of noise that is `size_hw` when upright."""
+    def image(self, name: str, size_hw=(60, 80), *, orientation: int = 1, seed: int = 0) -> Path:
+        """Write an image of noise that is `size_hw` when upright."""
         stored = size_hw[::-1] if orientation >= 5 else size_hw
         coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
-        picture = PIL.Image.fromarray(coarse).resize(stored[::-1], PIL.Image.Resampling.BICUBIC)
+        image = PIL.Image.fromarray(coarse).resize(stored[::-1], PIL.Image.Resampling.BICUBIC)
         path = self.images / name
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = PIL.Image.Exif()
         if orientation != 1:
             exif[ORIENTATION_TAG] = orientation
-        picture.save(path, exif=exif)
+        image.save(path, exif=exif)
         return path
 
     def item(self, path: Path, size_hw=(60, 80), *, orientation: int = 1) -> Item:
@@ -149,12 +149,12 @@ class Labeled:
         )
 
     def add(self, name: str, *objects: Label, size_hw=(60, 80), orientation=1, seed=0) -> Path:
-        path = self.picture(name, size_hw, orientation=orientation, seed=seed)
+        path = self.image(name, size_hw, orientation=orientation, seed=seed)
         item = self.item(path, size_hw, orientation=orientation)
-        self.write(ItemResult(item, Labels(size_hw, objects)))
+        self.write(ItemOutcome(item, Labels(size_hw, objects)))
         return path
 
-    def write(self, result: ItemResult) -> None:
+    def write(self, result: ItemOutcome) -> None:
         self.store.write_batch(self.run.id, [result])
 
 
@@ -178,7 +178,7 @@ class Tracked:
         self.folder = root / "tracked"
         self.store = LabelStore.create(self.folder)
         self.run = self.store.begin_run(
-            Recipe(models={"tracker": "t"}, config={}), ontology=ONTOLOGY
+            RunConfig(models={"tracker": "t"}, inference={}), ontology=ONTOLOGY
         )
 
     def frame(self, number: int) -> np.ndarray:
@@ -186,14 +186,14 @@ class Tracked:
 
     def number_of(self, path: Path) -> int:
         """The number that a frame tells."""
-        with PIL.Image.open(path) as picture:
-            assert picture.size == self.size_hw[::-1]
-            return round((float(np.asarray(picture.convert("L")).mean()) - 20) / 15)
+        with PIL.Image.open(path) as image:
+            assert image.size == self.size_hw[::-1]
+            return round((float(np.asarray(image.convert("L")).mean()) - 20) / 15)
 
     def square(
         self, track_id: int | None, left: int, top: int = 10, *args, has_mask=True, **fields
     ) -> Label:
-        """A square of 12 pixels, cut off by the edges of the picture."""
+        """A square of 12 pixels, cut off by the edges of the image."""
         mask = np.zeros(self.size_hw, bool)
         mask[max(top, 0) : max(top + 12, 0), max(left, 0) : max(left + 12, 0)] = True
         found = label(mask, *args, track_id=track_id, track_origin="detected", **fields)
@@ -208,12 +208,12 @@ class Tracked:
             stream.height, stream.width = self.size_hw
             stream.pix_fmt = "yuv420p"
             for number in range(frames):
-                picture = av.VideoFrame.from_ndarray(self.frame(number), "rgb24")
-                container.mux(stream.encode(picture))
+                image = av.VideoFrame.from_ndarray(self.frame(number), "rgb24")
+                container.mux(stream.encode(image))
             container.mux(stream.encode())
         return path
 
-    def pictures(self, name: str, frames: int, ending: str = ".png") -> Path:
+    def images(self, name: str, frames: int, ending: str = ".png") -> Path:
         """A folder of frames, whose names are not in the order of their letters."""
         path = self.clips / name
         path.mkdir(parents=True)

@@ -109,7 +109,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 @pytest.fixture
 def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with the pictures and the video that the pages speak of."""
+    """A working directory with the images and the video that the pages speak of."""
     from grounded_sam2.demo.clips import make_clip
     from grounded_sam2.demo.scenes import make_scenes
     from grounded_sam2.visualization.video_file import VideoFile

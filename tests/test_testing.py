@@ -33,7 +33,7 @@ def test_without_objects_there_are_no_answers() -> None:
     assert (answers.ids, answers.masks(), answers.score.shape) == ((), (), (0,))
 
 
-def test_it_follows_the_nearest_area_of_a_colour_and_says_when_it_is_gone() -> None:
+def test_it_follows_the_nearest_area_of_a_color_and_says_when_it_is_gone() -> None:
     first = TRACKER.encode(
         frame(("red", 2, 2, 6, 6), ("red", 20, 2, 24, 6), ("blue", 9, 9, 12, 12))
     )

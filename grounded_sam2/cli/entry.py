@@ -98,7 +98,7 @@ def console() -> NoReturn:
 
 @contextmanager
 def _without_advice_of_pillow() -> Iterator[None]:
-    """Do not tell of odd metadata, two lines a file: the picture itself is read or fails anyway."""
+    """Do not tell of odd metadata, two lines a file: the image itself is read or fails anyway."""
     with warnings.catch_warnings():
         if not sys.warnoptions:  # somebody who asks for warnings gets them
             warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -15,7 +15,7 @@ __all__ = ["print_all_failures", "print_few_failures"]
 _FEW = 5
 
 _WHERE = re.compile(r"""(source: )?(image|folder|video) ('([^'\\]|\\.)*'|"([^"\\]|\\.)*"):? """)
-"""How a reason begins; a line that names the picture need not name its place as well."""
+"""How a reason begins; a line that names the image need not name its place as well."""
 
 
 def print_few_failures(store: LabelStore, summary: StoreSummary) -> None:
@@ -32,11 +32,11 @@ def print_few_failures(store: LabelStore, summary: StoreSummary) -> None:
 
 
 def print_all_failures(store: LabelStore, run_id: int) -> None:
-    """Every failure of a run, and nothing else: pictures, then videos and their broken frames."""
+    """Every failure of a run, and nothing else: images, then videos and their broken frames."""
     failed = False
-    pictures = ((item.item_id, error) for item, error in store.failures(run_id))
+    images = ((item.item_id, error) for item, error in store.failures(run_id))
     videos = chain.from_iterable(_of_video(store, run_id, each) for each in store.videos(run_id))
-    for name, error in chain(pictures, videos):
+    for name, error in chain(images, videos):
         failed = True
         say(f"{name}: {_short(error)}")
     if not failed:

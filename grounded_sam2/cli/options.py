@@ -22,13 +22,13 @@ __all__ = [
     "FrameFormatOption",
     "FrameQualityOption",
     "FrameStrideOption",
+    "ImageFormatOption",
+    "ImagesFromOption",
     "ImagesOption",
     "MinConfidenceOption",
     "MinIouOption",
     "MinPolygonIouOption",
     "OntologyOption",
-    "PictureFormatOption",
-    "PicturesFromOption",
     "RunOption",
     "SeedOption",
     "SegmentationOption",
@@ -51,7 +51,7 @@ ConfigOption = Annotated[
         "--config",
         metavar="NAME|FILE",
         help="Shipped name (default, fast, accurate, demo) or YAML file. 'demo' is the embedded "
-        "models: offline, and only for coloured shapes.",
+        "models: offline, and only for colored shapes.",
     ),
 ]
 SetOption = Annotated[
@@ -96,7 +96,7 @@ FormatOption = Annotated[
         "csv, cvat, labelstudio, youtube-vis, mots or davis. Repeatable.",
     ),
 ]
-PictureFormatOption = Annotated[
+ImageFormatOption = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
@@ -128,7 +128,7 @@ SplitOption = Annotated[
     typer.Option(
         "--split",
         metavar="A/B/C",
-        help="Shares of train/val/test, drawn from the pictures' content.",
+        help="Shares of train/val/test, drawn from the images' content.",
     ),
 ]
 SplitByOption = Annotated[
@@ -136,18 +136,18 @@ SplitByOption = Annotated[
     typer.Option(
         "--split-by",
         metavar="WHAT",
-        help="What is drawn: content (each picture), or folder, which keeps pictures of a folder "
+        help="What is drawn: content (each image), or folder, which keeps images of a folder "
         "together; a folder called like a split is that split.",
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", metavar="N", help="Another seed draws other pictures into each split."),
+    typer.Option("--seed", metavar="N", help="Another seed draws other images into each split."),
 ]
 ImagesOption = Annotated[
     str,
     typer.Option(
-        "--images", metavar="HOW", help="How pictures come into a dataset: copy, link or symlink."
+        "--images", metavar="HOW", help="How images come into a dataset: copy, link or symlink."
     ),
 ]
 SegmentationOption = Annotated[
@@ -201,12 +201,12 @@ MinIouOption = Annotated[
         "--min-iou", metavar="0..1", help="Objects of one class that overlap less are two."
     ),
 ]
-PicturesFromOption = Annotated[
+ImagesFromOption = Annotated[
     Path | None,
     typer.Option(
         "--pictures-from",
         metavar="FOLDER",
-        help="Where the pictures are now, if they were moved.",
+        help="Where the images are now, if they were moved.",
     ),
 ]
 StoreArgument = Annotated[
@@ -243,7 +243,7 @@ def parsed_values(options: list[str] | None) -> dict[str, object]:
     return values
 
 
-def chosen_formats(names: list[str] | None, *, of_pictures: bool = False) -> list[str]:
+def chosen_formats(names: list[str] | None, *, of_images: bool = False) -> list[str]:
     """The formats, each once, all known: before anything is labeled for hours."""
     from grounded_sam2.errors import ExportError
     from grounded_sam2.exporters import EXPORTERS, check_format
@@ -252,7 +252,7 @@ def chosen_formats(names: list[str] | None, *, of_pictures: bool = False) -> lis
         raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}", param_hint="--format")
     for name in names:
         try:
-            check_format(name, of_pictures=of_pictures)
+            check_format(name, of_images=of_images)
         except ExportError as error:
             raise typer.BadParameter(str(error), param_hint="--format") from error
     return list(dict.fromkeys(names))
@@ -268,7 +268,7 @@ def export_options(
     min_polygon_iou: float,
     min_confidence: float | None = None,
     min_mask_quality: float | None = None,
-    pictures_from: Path | None = None,
+    images_from: Path | None = None,
     run_id: int | None = None,
     workers: int | None = None,
     frame_stride: int = 1,
@@ -290,7 +290,7 @@ def export_options(
             min_polygon_iou=min_polygon_iou,
             min_confidence=min_confidence,
             min_mask_quality=min_mask_quality,
-            pictures_from=pictures_from,
+            images_from=images_from,
             workers=workers_that_pay() if workers is None else workers,
             frame_stride=frame_stride,
             frame_format=frame_format,  # type: ignore[arg-type]

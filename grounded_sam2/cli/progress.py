@@ -1,6 +1,6 @@
-"""The progress bar of a run: pictures done, images per second, time left.
+"""The progress bar of a run: images done, images per second, time left.
 
-Pictures that an earlier run had settled pass in no time. They count as done, but not for the
+Images that an earlier run had settled pass in no time. They count as done, but not for the
 speed, so that a continued run does not promise to end at once.
 """
 
@@ -23,7 +23,7 @@ class ProgressBar:
     no use for a bar.
 
     Args:
-        doing: what is being done to the pictures.
+        doing: what is being done to the images.
         unit: what they are called.
         console: where to draw; standard error if ``None``.
         clock: seconds that only grow.

@@ -41,7 +41,7 @@ _SET_ASIDE = {
 
 
 def print_label_result(result: LabelResult) -> None:
-    """What a labeling run did: pictures, objects per class, failures, time, places."""
+    """What a labeling run did: images, objects per class, failures, time, places."""
     run = result.run
     with LabelStore.open(result.folder) as store:
         print_counts(store, result.summary)
@@ -97,7 +97,7 @@ def print_demo(result: DemoResult) -> None:
         table.add_row(name, f"{scores.ap:.3f}", f"{scores.ap50:.3f}", f"{scores.ap75:.3f}")
     Console().print(table)
     say(
-        "These numbers say nothing about photographs: the embedded models know only coloured "
+        "These numbers say nothing about photographs: the embedded models know only colored "
         "shapes like these."
     )
     say(f"images: {result.images}")
@@ -113,7 +113,7 @@ def print_clip_demo(result: ClipDemoResult) -> None:
     table.add_row(*(f"{score:.3f}" for score in scores))
     Console().print(table)
     say(
-        "These numbers say nothing about other videos: the embedded models know only coloured "
+        "These numbers say nothing about other videos: the embedded models know only colored "
         "shapes like these."
     )
     say(f"clips: {result.clips}")
@@ -152,7 +152,7 @@ def print_runs(store: LabelStore) -> None:
     for run in store.runs():
         counts = store.summary(run.id)
         # The last part of a checkpoint's name says enough.
-        models = (f"{role}: {name.split('/')[-1]}" for role, name in run.recipe.models.items())
+        models = (f"{role}: {name.split('/')[-1]}" for role, name in run.config.models.items())
         table.add_row(
             str(run.id),
             escape("\n".join(models)),
@@ -166,11 +166,11 @@ def print_runs(store: LabelStore) -> None:
 
 def print_run(store: LabelStore, run: Run) -> None:
     """Models, ontology, versions, counts and failures of one run."""
-    recipe = run.recipe
-    for role, checkpoint in recipe.models.items():
+    run_config = run.config
+    for role, checkpoint in run_config.models.items():
         say(f"{role}: {checkpoint}")
-    if recipe.source is not None:
-        say(f"images from: {recipe.source}")
+    if run_config.source is not None:
+        say(f"images from: {run_config.source}")
     say("captions by class:" if run.ontology else "captions: none, the model's own words")
     for class_name, captions in _captions_by_class(run).items():
         say(f"  {class_name}: {', '.join(captions)}")
@@ -190,8 +190,8 @@ def print_counts(store: LabelStore, summary: StoreSummary) -> None:
     table.add_row("objects", str(summary.objects))
     for name, count in summary.objects_per_class.items():
         table.add_row(f"  {escape(name)}", str(count))
-    for verdict, count in summary.set_aside.items():
-        table.add_row(f"set aside: {_SET_ASIDE[verdict]}", str(count))
+    for status, count in summary.set_aside.items():
+        table.add_row(f"set aside: {_SET_ASIDE[status]}", str(count))
     Console().print(table)
     print_few_failures(store, summary)
 

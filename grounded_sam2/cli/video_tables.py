@@ -17,7 +17,7 @@ _MOST = 50
 
 
 def print_videos(store: LabelStore, run_id: int) -> None:
-    """A row for each of the first videos of a run; nothing for a run of pictures."""
+    """A row for each of the first videos of a run; nothing for a run of images."""
     videos = store.videos(run_id)
     if not videos:
         return

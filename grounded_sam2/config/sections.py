@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from grounded_sam2.config.renames import RENAMED_KEYS
 from grounded_sam2.config.validation import CheckedSection, CountInt, Fraction, PositiveInt, Range
 from grounded_sam2.config.yaml_files import find_yaml, read_yaml
 from grounded_sam2.errors import ConfigError
@@ -57,7 +59,7 @@ class DetectorConfig(CheckedSection):
     max_new_tokens: PositiveInt = 256
     """An instance takes four tokens and a phrase a few more: about 60 instances per caption."""
     batch_size: PositiveInt = 64
-    """Caption rows decoded together, from however many pictures. Decoding is bound by reading the
+    """Caption rows decoded together, from however many images. Decoding is bound by reading the
     weights, so wide batches are nearly free until memory ends."""
     min_confidence: Fraction = 0.3
     """Detections below are no labels. Answers to captions of absent things score below it."""
@@ -126,14 +128,14 @@ class RuntimeConfig(CheckedSection):
     batch_size: PositiveInt | Literal["auto"] = "auto"
     """Pictures per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
     nothing from more; on a GPU what its memory holds, 64 at most. A run that is continued keeps its
-    size. Where memory is not enough after all, pictures are asked in halves."""
+    size. Where memory is not enough after all, images are asked in halves."""
     prefetch: CountInt = 2
-    """Batches decoded ahead: one hides the disk, the second evens out large pictures."""
+    """Batches decoded ahead: one hides the disk, the second evens out large images."""
     decoded_megabytes: PositiveInt = 2048
-    """MiB of decoded pictures in memory at a time: 60 photographs of 12 million pixels. Batches of
-    larger pictures are asked in parts. One picture may be larger than all of it."""
+    """MiB of decoded images in memory at a time: 60 photographs of 12 million pixels. Batches of
+    larger images are asked in parts. One image may be larger than all of it."""
     loader_threads: PositiveInt = 2
-    """Threads that decode pictures. Decoders release the GIL, so that two keep a GPU fed."""
+    """Threads that decode images. Decoders release the GIL, so that two keep a GPU fed."""
     local_files_only: bool = False
     """Never ask the network for a checkpoint."""
 
@@ -142,25 +144,25 @@ class RuntimeConfig(CheckedSection):
 class TilingConfig(CheckedSection):
     """Pictures in which small things would vanish are looked at piece by piece.
 
-    The models see a picture squeezed into a square of their input, 768 or 1024 pixels a side, so
+    The models see an image squeezed into a square of their input, 768 or 1024 pixels a side, so
     that what they lose is set by the longer side.
     """
 
     section: ClassVar[str] = "tiling"
 
     mode: Literal["auto", "always", "never"] = "auto"
-    """``auto``: pictures with a side above ``above_side``; ``always``: all that are larger than a
+    """``auto``: images with a side above ``above_side``; ``always``: all that are larger than a
     tile."""
     above_side: PositiveInt = 6144
     """Longer side in pixels. Photographs of 24 million pixels are 6000 wide and show things at the
-    size that people look at; what is larger is mostly a scan, a map or an aerial picture."""
+    size that people look at; what is larger is mostly a scan, a map or an aerial image."""
     tile_size: Annotated[int, Range(64)] = 1024
     """Side of a tile in pixels: SAM 2 sees it as it is, Florence-2 at three quarters."""
     overlap: Annotated[float, Range(0, 0.5)] = 0.25
     """Share of a tile that the next one shows again. What is smaller is whole in one of the two;
-    what is larger is seen whole in tiles of four times the size, or in the whole picture."""
+    what is larger is seen whole in tiles of four times the size, or in the whole image."""
     tiles_per_batch: PositiveInt = 8
-    """Tiles given to a model together. Bounds the memory, whatever the size of the picture."""
+    """Tiles given to a model together. Bounds the memory, whatever the size of the image."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class CleanupConfig(CheckedSection):
     nms: Literal["none", "class_specific", "class_agnostic"] = "class_specific"
     """Which objects may suppress each other, by IoU of their masks."""
     nms_iou: Fraction = 0.7
-    """Masks that agree more than this are one thing. High: neighbours in a crowd overlap less."""
+    """Masks that agree more than this are one thing. High: neighbors in a crowd overlap less."""
     merge_iou: Fraction = 0.5
     """The same between different captions of one class. Lower: ``car`` and ``vehicle`` are
     expected to find the same thing."""
@@ -202,23 +204,23 @@ class TrackingConfig(CheckedSection):
     """Frames from one look of the detector to the next. New things wait a third of a second, and
     are then followed back to where they entered; the detector costs as much as many tracks."""
     cut_difference: Fraction = 0.3
-    """The detector also looks where colours differ from the frame before by more than this share of
-    the picture: a scene cut. A false alarm costs one look; 1 turns it off."""
+    """The detector also looks where colors differ from the frame before by more than this share of
+    the image: a scene cut. A false alarm costs one look; 1 turns it off."""
     match_iou: Fraction = 0.5
     """Masks of a detection and of a track that agree so far are the same thing. Two things of a
     class do not share half of their pixels."""
     drift_iou: Fraction = 0.2
     """A detection and a track of one class that agree less than `match_iou` but so far are the same
-    thing as well, and the track has drifted. Masks of neighbours overlap less."""
+    thing as well, and the track has drifted. Masks of neighbors overlap less."""
     correct_iou: Fraction = 0.75
     """A track that agrees with a sure detection less than this is asked again with its box, and
-    corrected if that agrees better: its mask has begun to spill over a neighbour, or to fray. Masks
+    corrected if that agrees better: its mask has begun to spill over a neighbor, or to fray. Masks
     of one thing, from a box and from memory, agree more."""
     exclusive: Literal["none", "class", "all"] = "class"
     """Which tracks share no pixel: what two masks claim is the surer one's, to be shown and to be
-    remembered. A mask that spills over a neighbour would otherwise follow both from then on.
+    remembered. A mask that spills over a neighbor would otherwise follow both from then on.
     ``class``: two things of a class, which are opaque; a helmet and its wearer may share theirs."""
-    sure_confidence: Fraction = 0.5
+    high_confidence: Fraction = 0.5
     """From here on a detection is believed alone: it starts a track that needs no second one, and
     corrects a track that has drifted or whose mask is doubtful."""
     low_quality: Fraction = 0.5
@@ -234,16 +236,16 @@ class TrackingConfig(CheckedSection):
     max_gone: PositiveInt = 60
     """Frames without a trace after which a track ends and its memory is freed: two seconds. Until
     then it comes back under its own id."""
-    revive_by: Literal["memory", "place"] = "place"
+    reid_by: Literal["memory", "place"] = "place"
     """What brings a track back. ``memory``: only the tracker, when it knows the thing again.
     ``place``: also a detection of its class near the place where it was lost."""
-    revive_distance: Annotated[float, Range(0)] = 2.0
+    reid_distance: Annotated[float, Range(0)] = 2.0
     """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
-    min_likeness: Fraction = 0.5
-    """How much a mask, or a detection near where a thing was lost, must have the colours of a track
-    to be the same thing (Bhattacharyya coefficient of histograms). The colours of one thing agree
+    min_similarity: Fraction = 0.5
+    """How much a mask, or a detection near where a thing was lost, must have the colors of a track
+    to be the same thing (Bhattacharyya coefficient of histograms). The colors of one thing agree
     to 0.8 and more from one second to the next, in half the light as well, those of things of
-    different colours to 0.1; 0 turns it off, for things that change their colour."""
+    different colors to 0.1; 0 turns it off, for things that change their color."""
     fill_backwards: CountInt | Literal["auto"] = "auto"
     """Frames through which a new thing is followed back to where it entered, and one that is in
     doubt to where its track was right. ``auto``: all since the detector last looked. What the
@@ -295,7 +297,8 @@ class Config:
             ConfigError: unknown name, wrong type, or value out of range.
         """
         values = self.to_dict()
-        for name, value in options.items():
+        for given, value in options.items():
+            name = _current_name(given)
             if name not in _keys():
                 raise _unknown(name)
             section, _, key = name.partition(".")
@@ -353,11 +356,26 @@ def _from_mapping(values: object) -> Config:
             options = {}
         if not isinstance(options, Mapping):
             raise ConfigError(f"{section} must be a mapping of its keys, not {options!r}")
-        for key in options:
-            if f"{section}.{key}" not in _keys():
-                raise _unknown(f"{section}.{key}")
-        sections[section] = _SECTIONS[section](**options)
+        named: dict[str, object] = {}
+        for key, value in options.items():
+            name = _current_name(f"{section}.{key}")
+            if name not in _keys():
+                raise _unknown(name)
+            if (current := name.partition(".")[2]) in named:
+                raise ConfigError(f"{section}.{key} and {name} are one key; keep {name}")
+            named[current] = value
+        sections[section] = _SECTIONS[section](**named)
     return Config(**sections)
+
+
+def _current_name(name: str) -> str:
+    """The name that a key has now, with a warning if that is not the one given."""
+    current = RENAMED_KEYS.get(name, name)
+    if current != name:
+        warnings.warn(
+            f"config key {name!r} is now {current!r}; rename it", FutureWarning, stacklevel=2
+        )
+    return current
 
 
 def _keys() -> list[str]:

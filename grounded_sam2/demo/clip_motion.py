@@ -1,8 +1,8 @@
 """How things move in the synthetic clips: values that step from frame to frame.
 
 Bodies wander: they speed up, slow down and turn, spin, breathe in size, and turn round at the
-edges of where they may be. Some may be outside of the picture, so that they leave and come back;
-some begin there, and enter later. Lengths are shares of the picture's shorter side, times are
+edges of where they may be. Some may be outside of the image, so that they leave and come back;
+some begin there, and enter later. Lengths are shares of the image's shorter side, times are
 frames.
 """
 
@@ -17,7 +17,7 @@ __all__ = ["Body", "Camera"]
 _Vector = tuple[float, float]
 
 SPEED = 0.004, 0.018
-"""Most objects cross the picture in two to eight seconds of 30 frames each."""
+"""Most objects cross the image in two to eight seconds of 30 frames each."""
 SPIN = 0.08
 """Greatest turn per frame in radians."""
 BREATH = 0.25
@@ -28,7 +28,7 @@ BREATH = 0.25
 class Body:
     """Where a thing is, and where it goes."""
 
-    centre_xy: _Vector
+    center_xy: _Vector
     velocity_xy: _Vector
     angle: float
     """Radians."""
@@ -45,7 +45,7 @@ class Body:
     speed: float
     """What the velocity tends to."""
     margin: float
-    """How far outside of the picture its centre may be; negative keeps it inside."""
+    """How far outside of the image its center may be; negative keeps it inside."""
     waits: int
     """Frames until it begins to move."""
 
@@ -58,12 +58,12 @@ class Body:
         speed = rng.uniform(*SPEED)
         inside = (rng.uniform(0.15, 0.85) * extent_xy[0], rng.uniform(0.15, 0.85) * extent_xy[1])
         heading = rng.uniform(0, 2 * np.pi)
-        centre = inside
+        center = inside
         if waits:
             speed = max(speed, 0.01)
-            centre = _beyond(inside, heading + np.pi, extent_xy, margin)
+            center = _beyond(inside, heading + np.pi, extent_xy, margin)
         return cls(
-            centre_xy=centre,
+            center_xy=center,
             velocity_xy=(speed * float(np.cos(heading)), speed * float(np.sin(heading))),
             angle=rng.uniform(0, 2 * np.pi),
             spin=rng.uniform(-SPIN, SPIN) * float(rng.random() < 0.7),
@@ -86,11 +86,11 @@ class Body:
         if self.waits:
             return replace(self, waits=self.waits - 1)
         x_speed, y_speed = self._turned(rng)
-        x, x_speed = _bounced(self.centre_xy[0] + x_speed, x_speed, extent_xy[0], self.margin)
-        y, y_speed = _bounced(self.centre_xy[1] + y_speed, y_speed, extent_xy[1], self.margin)
+        x, x_speed = _bounced(self.center_xy[0] + x_speed, x_speed, extent_xy[0], self.margin)
+        y, y_speed = _bounced(self.center_xy[1] + y_speed, y_speed, extent_xy[1], self.margin)
         return replace(
             self,
-            centre_xy=(x, y),
+            center_xy=(x, y),
             velocity_xy=(x_speed, y_speed),
             angle=self.angle + self.spin,
             spin=float(np.clip(self.spin * (1 + 0.1 * rng.standard_normal()), -SPIN, SPIN)),
@@ -144,7 +144,7 @@ class Camera:
 
 
 def _beyond(inside: _Vector, heading: float, extent_xy: _Vector, margin: float) -> _Vector:
-    """Where the way from a place inside meets the border ``margin`` outside of the picture."""
+    """Where the way from a place inside meets the border ``margin`` outside of the image."""
     towards = float(np.cos(heading)), float(np.sin(heading))
     distance = min(
         ((limit + margin if step > 0 else -margin) - start) / step

@@ -1,8 +1,8 @@
 """Synthetic clips: moving scenes whose every mask is known in every frame.
 
 Made of what the scenes are made of (`grounded_sam2.demo.scenes`), so that whoever knows the scenes
-knows the clips: the same shapes, colours, backgrounds and light, but every paint is mixed once
-and then moves with its object. Objects hide each other in a constant order, leave the picture and
+knows the clips: the same shapes, colors, backgrounds and light, but every paint is mixed once
+and then moves with its object. Objects hide each other in a constant order, leave the image and
 come back, or enter later; the camera pans and shakes.
 
 A clip is a recipe. Its frames are painted as they are asked for and not kept.
@@ -33,7 +33,7 @@ from grounded_sam2.results import Image
 __all__ = ["Clip", "ClipFrame", "ClipObject", "make_clip", "make_clips"]
 
 SMALLEST_SIGHTING = 0.0005
-"""Share of the picture's pixels. What shows less of itself than this (33 pixels of 256 × 256) could
+"""Share of the image's pixels. What shows less of itself than this (33 pixels of 256 × 256) could
 not be named or outlined by anybody: it counts as hidden."""
 _PATCH_REACH = 1.1
 """Half a side of an object's paint in radii; the arms of a cross reach a little over its circle."""
@@ -45,18 +45,18 @@ class ClipObject:
 
     track_id: int
     """From 1, in the order of drawing: what has a greater one is in front."""
-    colour: str
+    color: str
     shape: str
 
     @property
     def name(self) -> str:
         """Colour and shape, as in ``red circle``."""
-        return f"{self.colour} {self.shape}"
+        return f"{self.color} {self.shape}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipFrame:
-    """A picture of a clip and the whole truth about it."""
+    """An image of a clip and the whole truth about it."""
 
     index: int
     image: Image
@@ -66,7 +66,7 @@ class ClipFrame:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recipe of moving pictures; iterating it paints them, every time the same."""
+    """A recipe of moving images; iterating it paints them, every time the same."""
 
     seed: int
     frames: int
@@ -106,7 +106,7 @@ class _Stage:
         self.shadows: list[Shadow | None] = []
         for thing, body in zip(clip.objects, clip.bodies, strict=True):
             patch = max(8, int(2 * _PATCH_REACH * body.size * self.side))
-            self.paints.append(fill(rng, COLOURS[thing.colour], (patch, patch)))
+            self.paints.append(fill(rng, COLOURS[thing.color], (patch, patch)))
             self.shadows.append(Shadow.draw(rng) if rng.random() < 0.5 else None)
         self.exposure = Exposure.draw(rng, clip.size_hw)
 
@@ -131,11 +131,11 @@ class _Stage:
             clip.objects, bodies, self.paints, self.shadows, strict=True
         ):
             sprite = Sprite(
-                thing.colour,
+                thing.color,
                 thing.shape,
                 (
-                    self.side * (body.centre_xy[0] - offset_xy[0]),
-                    self.side * (body.centre_xy[1] - offset_xy[1]),
+                    self.side * (body.center_xy[0] - offset_xy[0]),
+                    self.side * (body.center_xy[1] - offset_xy[1]),
                 ),
                 self.side * body.radius,
                 body.angle,
@@ -165,7 +165,7 @@ def make_clip(
     objects: int | None = None,
     *,
     twins: bool = False,
-    colours: int = len(COLOURS),
+    colors: int = len(COLOURS),
 ) -> Clip:
     """Make the clip of a seed.
 
@@ -175,17 +175,17 @@ def make_clip(
         frames: how many.
         size_hw: height and width in pixels; ``None`` lets the seed choose (208 to 320 a side).
         objects: how many, at most 36 without twins; ``None`` lets the seed choose (3 to 6).
-        twins: let objects share colour and shape. Without, no two do, so that their names tell
+        twins: let objects share color and shape. Without, no two do, so that their names tell
             them apart.
-        colours: that all the objects share; with fewer, at most six times as many objects.
+        colors: that all the objects share; with fewer, at most six times as many objects.
     """
     rng = np.random.default_rng([seed, 0xC11B])
     size_hw = size_hw or random_size(rng)
     count = objects or int(rng.integers(3, 7))
     names = list(COLOURS)
-    if colours < len(names):
-        names = [names[i] for i in rng.choice(len(names), colours, replace=False)]
-    kinds = [(colour, shape) for colour in names for shape in SHAPES]
+    if colors < len(names):
+        names = [names[i] for i in rng.choice(len(names), colors, replace=False)]
+    kinds = [(color, shape) for color in names for shape in SHAPES]
     drawn = rng.choice(len(kinds), count, replace=twins)
     if twins and count > 1:
         drawn[1] = drawn[0]
@@ -229,8 +229,8 @@ def _lay(
     scale = paint.shape[0] / (2 * _PATCH_REACH * sprite.radius)
     cos, sin = scale * np.cos(sprite.angle), scale * np.sin(sprite.angle)
     turn = np.array([[cos, sin], [-sin, cos]])
-    # From a pixel of the part to one of the paint; both are counted from pixel centres.
-    corner = np.array([left, top]) + 0.5 - np.array(sprite.centre_xy)
+    # From a pixel of the part to one of the paint; both are counted from pixel centers.
+    corner = np.array([left, top]) + 0.5 - np.array(sprite.center_xy)
     move = turn @ corner + paint.shape[0] / 2 - 0.5
     here = cv2.warpAffine(
         paint,

@@ -1,7 +1,7 @@
-"""How the synthetic pictures are painted: backgrounds, fills, shadows, light and noise.
+"""How the synthetic images are painted: backgrounds, fills, shadows, light and noise.
 
-What is random about a picture is drawn once, as a value (a fill, a `Shadow`, an `Exposure`), and
-then applied, so that a moving picture keeps its paint from frame to frame.
+What is random about an image is drawn once, as a value (a fill, a `Shadow`, an `Exposure`), and
+then applied, so that a moving image keeps its paint from frame to frame.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SUBPIXEL_BITS = 4
 def coverage(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Share of each pixel that rings cover (all but the first are holes), ``(h, w)`` in [0, 1]."""
     canvas = np.zeros(size_hw, np.uint8)
-    # OpenCV puts integer coordinates on pixel centres, ours are on pixel edges: hence the half.
+    # OpenCV puts integer coordinates on pixel centers, ours are on pixel edges: hence the half.
     corners = [np.round((ring - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for ring in rings]
     cv2.fillPoly(canvas, corners, 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return np.divide(canvas, 255, dtype=np.float32)
@@ -49,11 +49,11 @@ def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np
 def fill(
     rng: np.random.Generator, hue_and_jitter: tuple[float, float], size_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """A colour near a hue, in degrees, lightly textured: ``(h, w, 3)``."""
+    """A color near a hue, in degrees, lightly textured: ``(h, w, 3)``."""
     hue, jitter = hue_and_jitter
-    colour = _hsv(hue + rng.uniform(-jitter, jitter), rng.uniform(0.7, 1.0), rng.uniform(0.65, 1.0))
+    color = _hsv(hue + rng.uniform(-jitter, jitter), rng.uniform(0.7, 1.0), rng.uniform(0.65, 1.0))
     strength = rng.uniform(0.0, 0.16)
-    return colour * (1 + strength * _texture(rng, size_hw))[..., None]
+    return color * (1 + strength * _texture(rng, size_hw))[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,12 @@ class Exposure:
         return cls(light, blur, rng.uniform(1, 9))
 
     def photograph(self, rng: np.random.Generator, canvas: NDArray[np.float32]) -> Image:
-        """Take the picture of a canvas; ``rng`` gives the noise."""
-        picture = canvas * self.light[..., None]
+        """Take the image of a canvas; ``rng`` gives the noise."""
+        image = canvas * self.light[..., None]
         if self.blur is not None:
-            picture = cv2.GaussianBlur(picture, (0, 0), self.blur)
-        picture += self.noise * rng.standard_normal(picture.shape, dtype=np.float32)
-        return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+            image = cv2.GaussianBlur(image, (0, 0), self.blur)
+        image += self.noise * rng.standard_normal(image.shape, dtype=np.float32)
+        return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
 def _blotches(

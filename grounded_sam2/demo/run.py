@@ -1,11 +1,11 @@
 """The demo: label synthetic scenes with the embedded models and compare with the truth.
 
     demo/
-      images/              the pictures
+      images/              the images
       ground_truth.json    what is in them (COCO)
       labels.db            what the models found: the label store
       yolo/  coco/         the same as datasets
-      contact_sheet.png    the same as pictures
+      contact_sheet.png    the same as images
 
 The scenes are none that the models were trained on. How well the models do on them says nothing
 about photographs.
@@ -31,7 +31,7 @@ from grounded_sam2.pipeline import GroundedSAM2, LabelResult
 from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import LabelStore
-from grounded_sam2.visualization.drawing import annotate, contact_sheet, save_picture
+from grounded_sam2.visualization.drawing import annotate, contact_sheet, save_image
 
 __all__ = ["LAST_SEED", "DemoResult", "run_demo"]
 
@@ -39,7 +39,7 @@ LAST_SEED = 999
 """Scenes of later base seeds may be ones that the models were trained on."""
 
 _FORMATS = ("yolo", "coco")
-_SHEET_PICTURES = 24
+_SHEET_IMAGES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class DemoResult:
     boxes: AveragePrecision
     masks: AveragePrecision
     images: Path
-    """Folder of the pictures."""
+    """Folder of the images."""
     ground_truth: Path
     """COCO JSON."""
     contact_sheet: Path
-    """PNG of the first 24 pictures, annotated."""
+    """PNG of the first 24 images, annotated."""
 
 
 def run_demo(
@@ -92,7 +92,7 @@ def run_demo(
     with LabelStore.open(folder) as store:
         rows = _results(store, truth)
         sheet = contact_sheet(_annotated(store))
-    save_picture(sheet, folder / "contact_sheet.png")
+    save_image(sheet, folder / "contact_sheet.png")
     return DemoResult(
         labels=labels,
         boxes=average_precision(truth, rows, "bbox"),
@@ -104,12 +104,12 @@ def run_demo(
 
 
 def _write_scenes(folder: Path, count: int, seed: int) -> tuple[list[Path], dict[str, Any]]:
-    """Write pictures and truth, one scene in memory at a time. The files, and the truth."""
+    """Write images and truth, one scene in memory at a time. The files, and the truth."""
     path = folder / "ground_truth.json"
     info = {"description": "synthetic scenes of grounded-sam2", "images": count, "seed": seed}
     if path.exists() and _info(path) != info:
         raise ExportError(
-            f"demo folder '{folder}': holds a demo with other pictures; give another folder, or "
+            f"demo folder '{folder}': holds a demo with other images; give another folder, or "
             "remove this one"
         )
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -159,6 +159,6 @@ def _annotated(store: LabelStore) -> list[Any]:
     classes = store.classes()
     return [
         annotate(load_image(item.path), to_supervision(labels, classes))
-        for item, labels in islice(store.labels(), _SHEET_PICTURES)
+        for item, labels in islice(store.labels(), _SHEET_IMAGES)
         if item.path is not None
     ]

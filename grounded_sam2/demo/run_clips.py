@@ -1,4 +1,4 @@
-"""The demo of videos: follow coloured shapes by name through clips, and compare with the truth.
+"""The demo of videos: follow colored shapes by name through clips, and compare with the truth.
 
     demo-video/
       clips/clip-000.mp4    the clips
@@ -29,14 +29,14 @@ from grounded_sam2.pipeline import GroundedSAM2, TrackResult
 from grounded_sam2.results import Image
 from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import LabelStore
-from grounded_sam2.visualization.drawing import contact_sheet, save_picture
+from grounded_sam2.visualization.drawing import contact_sheet, save_image
 from grounded_sam2.visualization.video_file import VideoFile
 
 __all__ = ["ClipDemoResult", "run_clip_demo"]
 
 _FPS = 25.0
 _FORMATS = ("youtube-vis",)
-_SHEET_PICTURES = 12
+_SHEET_IMAGES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def run_clip_demo(
         ]
     region, border = (np.concatenate(values) for values in zip(*scores, strict=True))
     sheet = contact_sheet(_shown(tracks.annotated))
-    save_picture(sheet, folder / "contact_sheet.png")
+    save_image(sheet, folder / "contact_sheet.png")
     return ClipDemoResult(
         tracks=tracks,
         objects=len(region),
@@ -152,7 +152,7 @@ def _found(store: LabelStore, name: str, size_hw: tuple[int, int]) -> Iterator[M
 
 def _shown(videos: tuple[Path, ...]) -> Iterator[Image]:
     """A few frames of each video, spread over it."""
-    each = max(1, _SHEET_PICTURES // len(videos))
+    each = max(1, _SHEET_IMAGES // len(videos))
     for path in videos:
         source = open_video(path)
         count = source.frame_count or each

@@ -1,11 +1,11 @@
-"""Synthetic scenes: pictures of coloured shapes whose every mask is known.
+"""Synthetic scenes: images of colored shapes whose every mask is known.
 
 The embedded models are trained, tested and shown on these. A scene is made in two steps so that
 the same shapes can be drawn again elsewhere: `place` decides what stands where (`Sprite`s, from
 back to front), `render` paints them. Every random choice comes from one seeded generator, so a
-seed always gives the same picture.
+seed always gives the same image.
 
-The pictures are varied enough that a model must look: textured and shaded fills, backgrounds
+The images are varied enough that a model must look: textured and shaded fills, backgrounds
 with gradients, stripes, checks and blotches, grey clutter that is never the answer, uneven light,
 blur, noise, rotation, scale, and shapes that hide parts of each other.
 """
@@ -48,7 +48,7 @@ COLOURS: dict[str, tuple[float, float]] = {
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "ring", "cross")
 
 MIN_RADIUS, MAX_RADIUS = 0.11, 0.25
-"""Circumscribed radius as a share of the picture's shorter side."""
+"""Circumscribed radius as a share of the image's shorter side."""
 MIN_VISIBLE = 0.6
 """A shape that is hidden more than this is hard to name even for people: place it elsewhere."""
 
@@ -57,9 +57,9 @@ MIN_VISIBLE = 0.6
 class Sprite:
     """One shape in the plane. Lengths are in pixels, angles in radians."""
 
-    colour: str
+    color: str
     shape: str
-    centre_xy: tuple[float, float]
+    center_xy: tuple[float, float]
     radius: float
     angle: float
 
@@ -68,7 +68,7 @@ class Sprite:
 class SceneObject:
     """What is visible of one sprite."""
 
-    colour: str
+    color: str
     shape: str
     mask: NDArray[np.bool_]
     """``(h, w)``: visible pixels, holes and all."""
@@ -78,12 +78,12 @@ class SceneObject:
     @property
     def name(self) -> str:
         """Colour and shape, as in ``red circle``."""
-        return f"{self.colour} {self.shape}"
+        return f"{self.color} {self.shape}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture and the whole truth about it."""
+    """An image and the whole truth about it."""
 
     image: Image
     objects: tuple[SceneObject, ...]
@@ -109,9 +109,9 @@ def make_scenes(count: int, seed: int = 0) -> Iterator[Scene]:
 
 
 def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> list[Sprite]:
-    """Choose up to ``count`` sprites, back to front, that all stay recognisable.
+    """Choose up to ``count`` sprites, back to front, that all stay recognizable.
 
-    A sprite that would hide another (or touch one of its own colour, where nobody could tell
+    A sprite that would hide another (or touch one of its own color, where nobody could tell
     the border) is tried again elsewhere and given up after some tries.
     """
     height, width = size_hw
@@ -122,11 +122,11 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
     for _ in range(count):
         for _attempt in range(12):
             radius = side * rng.uniform(MIN_RADIUS, MAX_RADIUS)
-            margin = 0.8 * radius  # shapes may leave the picture a little
+            margin = 0.8 * radius  # shapes may leave the image a little
             sprite = Sprite(
-                colour=str(rng.choice(list(COLOURS))),
+                color=str(rng.choice(list(COLOURS))),
                 shape=str(rng.choice(SHAPES)),
-                centre_xy=(
+                center_xy=(
                     rng.uniform(margin, width - margin),
                     rng.uniform(margin, height - margin),
                 ),
@@ -141,7 +141,7 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
             )
             grown = cv2.dilate(silhouette.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
             blends = any(
-                other.colour == sprite.colour and bool((mask & grown).any())
+                other.color == sprite.color and bool((mask & grown).any())
                 for other, mask in zip(placed, silhouettes, strict=True)
             )
             if not hides and not blends and silhouette.any():
@@ -160,12 +160,12 @@ def render(rng: np.random.Generator, size_hw: tuple[int, int], sprites: Sequence
         covered = coverage(outline(sprite), size_hw)
         if rng.random() < 0.5:
             canvas *= 1 - Shadow.draw(rng).darkening(covered, sprite.radius)[..., None]
-        canvas += covered[..., None] * (fill(rng, COLOURS[sprite.colour], size_hw) - canvas)
+        canvas += covered[..., None] * (fill(rng, COLOURS[sprite.color], size_hw) - canvas)
         solid = covered > 0.5
         masks = [*(mask & ~solid for mask in masks), solid]
     image = Exposure.draw(rng, size_hw).photograph(rng, canvas)
     objects = tuple(
-        SceneObject(sprite.colour, sprite.shape, mask, _extent(mask))
+        SceneObject(sprite.color, sprite.shape, mask, _extent(mask))
         for sprite, mask in zip(sprites, masks, strict=True)
         if mask.any()
     )
@@ -194,7 +194,7 @@ def outline(sprite: Sprite) -> list[NDArray[np.float64]]:
         raise AssertionError(f"no outline for shape {sprite.shape!r}")
     cos, sin = np.cos(sprite.angle), np.sin(sprite.angle)
     turn: NDArray[np.float64] = np.array([[cos, sin], [-sin, cos]])
-    return [sprite.radius * ring @ turn + np.array(sprite.centre_xy) for ring in rings]
+    return [sprite.radius * ring @ turn + np.array(sprite.center_xy) for ring in rings]
 
 
 def _regular(corners: int) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ class AveragePrecision:
     ap50: float
     ap75: float
     recall: float
-    """At most 100 detections per picture, mean over the same thresholds."""
+    """At most 100 detections per image, mean over the same thresholds."""
 
 
 def average_precision(

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 __all__ = ["Masks", "border_agreement", "iou", "numbers", "region_and_border"]
 
 BORDER_TOLERANCE = 0.008
-"""Share of the picture's diagonal by which borders may miss each other, as in DAVIS."""
+"""Share of the image's diagonal by which borders may miss each other, as in DAVIS."""
 
 Masks: TypeAlias = Mapping[int, NDArray[np.bool_]]
 """Masks ``(h, w)`` of one frame by number of the object; one that is missing is empty."""

@@ -1,6 +1,6 @@
 """Asks the models for a batch, so that what goes wrong costs no more than it must.
 
-When a model fails on a batch, its pictures are asked one by one, and only the culprit fails. When
+When a model fails on a batch, its images are asked one by one, and only the culprit fails. When
 memory was not enough, the batch is halved until it is, and later batches are asked in such parts.
 """
 
@@ -11,24 +11,24 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from grounded_sam2.errors import GroundedSAM2Error
-from grounded_sam2.inference.detect_and_segment import start_candidates
+from grounded_sam2.inference.detect_and_segment import start_detect_and_segment
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.results import Candidate, Image
 
 __all__ = ["Answer", "Asking", "reason"]
 
 Answer: TypeAlias = tuple[Candidate, ...] | str
-"""The candidates of a picture, or the reason why there are none."""
+"""The candidates of an image, or the reason why there are none."""
 
 
 class Asking:
-    """The models, and how many pictures they can take.
+    """The models, and how many images they can take.
 
     Args:
         detector: finds boxes.
         segmenter: turns boxes into masks.
         min_confidence: boxes below are forgotten.
-        fatal: errors that the next picture would meet as well; they are raised.
+        fatal: errors that the next image would meet as well; they are raised.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Asking:
 
         Args:
             images: upright RGB, ``(h, w, 3)`` ``uint8``; sizes may differ; may be none.
-            captions: for each picture, what to ask.
+            captions: for each image, what to ask.
 
         Returns:
-            A function that gives one `Answer` per picture, in order.
+            A function that gives one `Answer` per image, in order.
         """
         step = self.most_at_once or max(1, len(images))
         parts = [
@@ -71,7 +71,7 @@ class Asking:
     ) -> Callable[[], list[Answer]]:
         try:
             with self._one_at_a_time:
-                finish = start_candidates(
+                finish = start_detect_and_segment(
                     images,
                     captions,
                     self._detector,

@@ -1,15 +1,15 @@
-"""Labels every picture of a source into a store, however often it takes.
+"""Labels every image of a source into a store, however often it takes.
 
     decode ahead ─► models ─► masks and decisions ─► store
 
 All four are at work at the same time, a bounded number of batches between the first and the last.
 Each batch is written in one transaction, and batches are cut from the stable order of the source,
 so that neither timing nor interruptions change what is stored. Running again continues; what is
-done is what has changed: a picture whose file changed is labeled again, a caption that is new is
-asked of all pictures, and a class that was renamed is renamed without a model.
+done is what has changed: an image whose file changed is labeled again, a caption that is new is
+asked of all images, and a class that was renamed is renamed without a model.
 
-A picture that cannot be read, or that a model fails on, is one row with the reason, and the run
-goes on. Failed pictures are tried again when their file changes or when asked (`retry_failed`):
+An image that cannot be read, or that a model fails on, is one row with the reason, and the run
+goes on. Failed images are tried again when their file changes or when asked (`retry_failed`):
 most fail for a reason that stays, and a repeated command should do nothing when all is done.
 """
 
@@ -25,8 +25,8 @@ from typing import Any, Protocol
 from grounded_sam2.config import Config
 from grounded_sam2.engine.batched_inference import Asking
 from grounded_sam2.engine.loader import Opened, Opening, opened_batches
-from grounded_sam2.engine.memory_budget import Budget
-from grounded_sam2.engine.run_config import OntologyChange, least_confidence, recipe_of
+from grounded_sam2.engine.memory_budget import MemoryBudget
+from grounded_sam2.engine.run_config import OntologyChange, least_confidence, run_config_of
 from grounded_sam2.engine.settling import Settled, ask, settle, settle_all
 from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.engine.stages import Occupancy, Stages, StageTime
@@ -40,7 +40,7 @@ from grounded_sam2.errors import (
 from grounded_sam2.inference.detect_and_segment import captions_of
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.sources.refs import PictureSource, UnreadableRef
+from grounded_sam2.sources.refs import ImageSource, UnreadableRef
 from grounded_sam2.store import LabelStore
 
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
 _CPU_BATCH = 8
 
 _FATAL: tuple[type[Exception], ...] = (CheckpointError, ConfigError, OntologyError)
-"""Errors that the next picture would meet as well."""
+"""Errors that the next image would meet as well."""
 
 _RECORDED_PACKAGES = ("grounded-sam2", "torch", "transformers", "numpy", "pillow", "pycocotools")
 
@@ -62,11 +62,11 @@ class Progress(Protocol):
     """Told how a run comes along. Called in the thread that runs it."""
 
     def start(self, total: int) -> None:
-        """The run begins; its source holds so many pictures."""
+        """The run begins; its source holds so many images."""
         ...
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """So many more pictures are settled and safely written; skipped ones were so before."""
+        """So many more images are settled and safely written; skipped ones were so before."""
         ...
 
 
@@ -107,14 +107,14 @@ class RunInterrupted(KeyboardInterrupt):
     def __init__(self, summary: RunSummary) -> None:
         settled = summary.labeled + summary.failed + summary.skipped
         super().__init__(
-            f"stopped after {settled} of {summary.total} pictures; run the same command again to "
+            f"stopped after {settled} of {summary.total} images; run the same command again to "
             "continue"
         )
         self.summary = summary
 
 
 def label_source(
-    source: PictureSource,
+    source: ImageSource,
     store: LabelStore,
     detector: Detector,
     segmenter: Segmenter,
@@ -128,12 +128,12 @@ def label_source(
     prune: bool = False,
     progress: Progress | None = None,
 ) -> RunSummary:
-    """Label all pictures of a source that the store has no labels for.
+    """Label all images of a source that the store has no labels for.
 
     The models are not called when there is nothing to do, so that they may load when first asked.
 
     Args:
-        source: pictures in a stable order, such as a `FolderSource`.
+        source: images in a stable order, such as a `FolderSource`.
         store: opened with `LabelStore.create`.
         detector: finds boxes.
         segmenter: turns boxes into masks.
@@ -144,8 +144,8 @@ def label_source(
             run that is continued keeps the size that it began with.
         new_run: allow a recipe that the store does not know beside those that it does. Where only
             thresholds or clean-up differ, what the models said is taken over from the earlier run.
-        retry_failed: try failed pictures again although their files have not changed.
-        prune: drop the labels of pictures that the source no longer holds.
+        retry_failed: try failed images again although their files have not changed.
+        prune: drop the labels of images that the source no longer holds.
         progress: told how it comes along.
 
     Raises:
@@ -154,16 +154,16 @@ def label_source(
         KeyboardInterrupt: a second Ctrl-C, which does not wait for it.
         CheckpointError, ConfigError, OntologyError, SourceError: nothing can be labeled so.
         SourceError: also when nothing is pruned, because a folder of the source cannot be read, and
-            when the disk has no space for a picture that must be fetched.
+            when the disk has no space for an image that must be fetched.
     """
     began = time.perf_counter()
     captions = captions_of(ontology, config)
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
-    recipe = recipe_of(config, ontology, models=models, source=store.relative(source.root))
-    earlier = store.run_of(recipe)
+    run_config = run_config_of(config, ontology, models=models, source=store.relative(source.root))
+    earlier = store.run_of(run_config)
     batch_size = _batch_size(config, earlier.settings if earlier else {}, auto_batch_size)
     run = store.begin_run(
-        recipe,
+        run_config,
         ontology=pairs,
         settings=config.with_options({"runtime.batch_size": batch_size}).to_dict(),
         versions=_versions(),
@@ -176,7 +176,7 @@ def label_source(
         progress.start(there.total)
     threads = {"decode": config.runtime.loader_threads, "models": 1, "masks": 1, "store": 1}
     occupancy = Occupancy(threads)
-    budget = Budget(config.runtime.decoded_megabytes * 2**20)
+    budget = MemoryBudget(config.runtime.decoded_megabytes * 2**20)
     batches = opened_batches(
         source,
         store,
@@ -192,7 +192,7 @@ def label_source(
         detector,
         segmenter,
         min_confidence=least_confidence(config),
-        # What is wrong with an ontology's captions is wrong with them on every picture.
+        # What is wrong with an ontology's captions is wrong with them on every image.
         fatal=_FATAL if ontology is None else (*_FATAL, PromptError),
     )
     counts = _Counts()
@@ -250,12 +250,12 @@ def _batch_size(
     return before if isinstance(before, int) else auto_batch_size()
 
 
-def _check_readable(source: PictureSource) -> None:
-    """A folder that cannot be read looks like one whose pictures are gone."""
+def _check_readable(source: ImageSource) -> None:
+    """A folder that cannot be read looks like one whose images are gone."""
     for ref in source:
         if isinstance(ref, UnreadableRef):
             raise SourceError(
-                f"{ref.reason}; its pictures may still be there, so that nothing is pruned: make "
+                f"{ref.reason}; its images may still be there, so that nothing is pruned: make "
                 "it readable, or run without --prune"
             )
 
@@ -267,9 +267,9 @@ def _decide_removed(
     ontology: CaptionOntology | None,
     config: Config,
 ) -> None:
-    """Decide anew about pictures that are gone, where what the models said is enough for it."""
+    """Decide anew about images that are gone, where what the models said is enough for it."""
     for item_id in store.undecided(run_id):
-        found = store.findings(run_id, item_id)
+        found = store.predictions(run_id, item_id)
         if found is not None and found[1].asked.issuperset(captions):
             opened = Opened(found[0], earlier=found[1])
             _write(store, run_id, [settle(opened, None, ontology, config)])

@@ -1,11 +1,11 @@
-"""Decodes pictures ahead of the models, in threads, and finds out what each of them needs.
+"""Decodes images ahead of the models, in threads, and finds out what each of them needs.
 
-    for batch in opened_batches(...):        # of pictures that may still be on their way
-        for picture in batch:
-            picture.size.result()            # bytes that it will take, known before it is decoded
-            picture.opened.result()          # when there was room for it
+    for batch in opened_batches(...):        # of images that may still be on their way
+        for image in batch:
+            image.size.result()            # bytes that it will take, known before it is decoded
+            image.opened.result()          # when there was room for it
 
-A picture needs nothing when all is settled; a decision when the models said all that is wanted and
+An image needs nothing when all is settled; a decision when the models said all that is wanted and
 only what is made of it has changed; answers when the models are to be asked, for all captions or
 for those that are new. Batches are cut from the stable order of the source before anything is left
 out, so that a run which was interrupted forms the same batches as one that was not.
@@ -24,24 +24,24 @@ from pathlib import Path
 
 from grounded_sam2.config import Config, ImageConfig
 from grounded_sam2.engine.batched_inference import reason
-from grounded_sam2.engine.memory_budget import Budget
+from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.stages import Occupancy
 from grounded_sam2.errors import SourceError
-from grounded_sam2.results import Findings, Image
+from grounded_sam2.results import Image, RawPredictions
 from grounded_sam2.sources.fingerprint import file_hash
 from grounded_sam2.sources.image import load_frame, pixels_of
-from grounded_sam2.sources.refs import ImageRef, PictureSource
+from grounded_sam2.sources.refs import ImageRef, ImageSource
 from grounded_sam2.store import Item, KnownItem, LabelStore
 
 __all__ = ["Opened", "Opening", "opened_batches"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What every later picture that must be fetched would meet as well."""
+"""What every later image that must be fetched would meet as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A picture and what it needs.
+    """An image and what it needs.
 
     With `error`: to be recorded as failed. With `image`: the models are to be asked for
     `captions`. With neither, but with `earlier` findings: a decision. Otherwise nothing.
@@ -50,8 +50,8 @@ class Opened:
     item: Item
     image: Image | None = None
     captions: Sequence[str] = ()
-    earlier: Findings | None = None
-    """What the models said of this very picture before."""
+    earlier: RawPredictions | None = None
+    """What the models said of this very image before."""
     error: str | None = None
     was_touched: bool = False
     """Nothing is needed, but the file has another time or place than the store has noted."""
@@ -59,26 +59,26 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A picture that may still be on its way."""
+    """An image that may still be on its way."""
 
     size: Future[int]
-    """Bytes of the budget that it takes, to be given back by whoever has seen it; 0 for pictures
+    """Bytes of the budget that it takes, to be given back by whoever has seen it; 0 for images
     that are not decoded."""
     opened: Future[Opened]
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the store has of a picture."""
+    """What the store has of an image."""
 
     state: KnownItem
     item: Item | None = None
-    findings: Findings | None = None
+    predictions: RawPredictions | None = None
     """Read ahead only where a decision is pending."""
 
 
 def opened_batches(
-    source: PictureSource,
+    source: ImageSource,
     store: LabelStore,
     run_id: int,
     config: Config,
@@ -86,7 +86,7 @@ def opened_batches(
     *,
     batch_size: int,
     retry_failed: bool,
-    budget: Budget,
+    budget: MemoryBudget,
     occupancy: Occupancy,
 ) -> Generator[list[Opening], None, None]:
     """Batches in the order of the source.
@@ -100,14 +100,14 @@ def opened_batches(
     try:
         while batch := list(islice(refs, batch_size)):
             known = _known(store, run_id, [ref.item_id for ref in batch])
-            pictures = []
+            images = []
             for ref in batch:
                 size: Future[int] = Future()
                 ticket = budget.ticket()
                 opened = pool.submit(open_one, ref, known.get(ref.item_id), ticket, size)
                 opened.add_done_callback(partial(_without_size, size))
-                pictures.append(Opening(size, opened))
-            yield pictures
+                images.append(Opening(size, opened))
+            yield images
     except BaseException:  # nobody will ask for what is left
         budget.close()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -126,30 +126,30 @@ def _known(store: LabelStore, run_id: int, item_ids: Sequence[str]) -> dict[str,
     for item_id, state in store.known(run_id, item_ids).items():
         found = None
         if state.status == "pending" and state.asked is not None:
-            found = store.findings(run_id, item_id)
+            found = store.predictions(run_id, item_id)
         known[item_id] = _Known(state) if found is None else _Known(state, *found)
     return known
 
 
 @dataclass(frozen=True, slots=True)
 class _ToDecode:
-    """A picture whose file is here, and what to ask of it."""
+    """An image whose file is here, and what to ask of it."""
 
     item: Item
     path: Path
     captions: Sequence[str]
-    earlier: Findings | None
+    earlier: RawPredictions | None
     hash_before: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Opener:
-    """Looks at one picture; called in threads."""
+    """Looks at one image; called in threads."""
 
     captions: Sequence[str]
     limits: ImageConfig
     retry_failed: bool
-    budget: Budget
+    budget: MemoryBudget
     occupancy: Occupancy
 
     def __call__(
@@ -161,7 +161,7 @@ class _Opener:
                 seen = self._look(ref, known)
         finally:
             if not isinstance(seen, _ToDecode):
-                self.budget.pass_by(ticket)
+                self.budget.skip(ticket)
         if isinstance(seen, Opened):
             return seen
         needed = 3 * pixels_of(seen.path)
@@ -171,16 +171,16 @@ class _Opener:
             return self._decode(seen)
 
     def _look(self, ref: ImageRef, known: _Known | None) -> Opened | _ToDecode:
-        """What a picture needs, if that is not to be decoded."""
+        """What an image needs, if that is not to be decoded."""
         item = Item(ref.item_id, ref.path)
         with suppress(Exception):  # what is wrong with it shows when it is opened
             # Before the bytes: a change while they are read shows next time.
             item = replace(item, file_stamp=ref.stamp())
-        earlier: Findings | None = None
+        earlier: RawPredictions | None = None
         if known is not None and _unchanged(ref, item.file_stamp, known.state):
             if self._is_settled(known.state):
                 return Opened(item, was_touched=item.file_stamp != known.state.file_stamp)
-            earlier = known.findings
+            earlier = known.predictions
         captions = self.captions
         if known is not None and known.item is not None and earlier is not None:
             captions = [caption for caption in captions if caption not in earlier.asked]
@@ -188,7 +188,7 @@ class _Opener:
                 return Opened(replace(known.item, file_stamp=item.file_stamp), earlier=earlier)
         try:
             path = ref.bring()
-        except Exception as error:  # whatever it is, the run goes on without this picture
+        except Exception as error:  # whatever it is, the run goes on without this image
             if isinstance(error, OSError) and error.errno in _FULL:
                 raise SourceError(
                     f"picture '{ref.item_id}' cannot be kept in the output folder: "
@@ -219,7 +219,7 @@ class _Opener:
 
 
 def _unchanged(ref: ImageRef, stamp: str | None, state: KnownItem) -> bool:
-    """Whether this is the picture that the store has labels, answers or a failure of."""
+    """Whether this is the image that the store has labels, answers or a failure of."""
     if state.status == "pending" and state.asked is None:
         return False  # the store has nothing of it
     if stamp is None:

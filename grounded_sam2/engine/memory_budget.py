@@ -1,6 +1,6 @@
-"""How many bytes of decoded pictures may be in memory, whatever their size.
+"""How many bytes of decoded images may be in memory, whatever their size.
 
-Pictures ask for room in a fixed order, and get it in that order: a later one can never take the
+Images ask for room in a fixed order, and get it in that order: a later one can never take the
 room that an earlier one, which everybody waits for, still needs.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["Budget", "BudgetClosed"]
+__all__ = ["MemoryBudget", "MemoryBudgetClosed"]
 
 
-class BudgetClosed(Exception):  # noqa: N818  (no error: nobody waits for the picture any more)
+class MemoryBudgetClosed(Exception):  # noqa: N818  (no error: nobody waits for the image any more)
     """The run has ended before there was room."""
 
 
-class Budget:
+class MemoryBudget:
     """Room for so many bytes; used from any thread.
 
     Args:
@@ -32,7 +32,7 @@ class Budget:
         self._changed = threading.Condition()
 
     def ticket(self) -> int:
-        """A place in the line. Whoever draws one must `take` or `pass_by`."""
+        """A place in the line. Whoever draws one must `take` or `skip`."""
         with self._changed:
             self._tickets += 1
             return self._tickets - 1
@@ -41,21 +41,21 @@ class Budget:
         """Wait for the turn and for room.
 
         Raises:
-            BudgetClosed: it was closed meanwhile.
+            MemoryBudgetClosed: it was closed meanwhile.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._has_room(ticket, size))
             if self._closed:
-                raise BudgetClosed
+                raise MemoryBudgetClosed
             self._used += size
             self._next(ticket)
 
-    def pass_by(self, ticket: int) -> None:
+    def skip(self, ticket: int) -> None:
         """Leave the line without taking anything."""
         with self._changed:
             self._next(ticket)
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Make room again."""
         with self._changed:
             self._used -= size

@@ -8,9 +8,9 @@ from typing import Any
 
 from grounded_sam2.config import Config
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.store import Pairs, Recipe
+from grounded_sam2.store import Pairs, RunConfig
 
-__all__ = ["OntologyChange", "least_confidence", "recipe_of", "tracking_recipe_of"]
+__all__ = ["OntologyChange", "least_confidence", "run_config_of", "tracking_run_config_of"]
 
 _ONLY_SPEED = {
     ("detector", "batch_size"),
@@ -24,13 +24,13 @@ _DECISIONS = {("detector", "min_confidence"), ("segmenter", "min_mask_quality")}
 """Options that, like all of ``cleanup``, change what is made of what the models say."""
 
 
-def recipe_of(
+def run_config_of(
     config: Config,
     ontology: CaptionOntology | None,
     *,
     models: Mapping[str, str] | None = None,
     source: str | None = None,
-) -> Recipe:
+) -> RunConfig:
     """What determines the labels besides the ontology: models, and the options that change results.
 
     Args:
@@ -38,7 +38,7 @@ def recipe_of(
         ontology: read only for ``phrase_grounding``, where all captions are asked together and
             another caption changes the answers to the rest.
         models: model ids by role; the configuration's checkpoints if ``None``.
-        source: where the pictures are, as `LabelStore.relative` writes it.
+        source: where the images are, as `LabelStore.relative` writes it.
     """
     said: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "tiling": {}}
     decided: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "cleanup": {}}
@@ -57,21 +57,21 @@ def recipe_of(
         "detector": config.detector.checkpoint,
         "segmenter": config.segmenter.checkpoint,
     }
-    return Recipe(
+    return RunConfig(
         models=dict(checkpoints if models is None else models),
-        config=said,
-        decisions=decided,
+        inference=said,
+        postprocess=decided,
         source=source,
     )
 
 
-def tracking_recipe_of(
+def tracking_run_config_of(
     config: Config,
     ontology: CaptionOntology | None,
     *,
     models: Mapping[str, str],
     frames: Mapping[str, Any],
-) -> Recipe:
+) -> RunConfig:
     """What determines the labels of videos. What is found on one frame changes what becomes of the
     next, so that captions, thresholds and clean-up belong to it.
 
@@ -95,7 +95,7 @@ def tracking_recipe_of(
     decisive["detector"]["captions"] = (
         None if ontology is None else [list(pair) for pair in ontology.to_dict().items()]
     )
-    return Recipe(models=dict(models), config=decisive | {"frames": dict(frames)})
+    return RunConfig(models=dict(models), inference=decisive | {"frames": dict(frames)})
 
 
 def least_confidence(config: Config) -> float:

@@ -1,4 +1,4 @@
-"""From pictures that were opened to what the store will say of them: asks, then decides.
+"""From images that were opened to what the store will say of them: asks, then decides.
 
 The two steps run at the same time, in threads of their own: see `grounded_sam2.engine.stages`.
 """
@@ -12,12 +12,12 @@ from typing import TypeAlias
 from grounded_sam2.config import Config
 from grounded_sam2.engine.batched_inference import Answer, Asking, reason
 from grounded_sam2.engine.loader import Opened, Opening
-from grounded_sam2.engine.memory_budget import Budget
+from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.stages import Occupancy
-from grounded_sam2.inference.postprocess import decide
+from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.results import Findings
-from grounded_sam2.store import Item, ItemResult
+from grounded_sam2.results import RawPredictions
+from grounded_sam2.store import Item, ItemOutcome
 
 __all__ = ["Asked", "Settled", "ask", "settle", "settle_all"]
 
@@ -27,35 +27,35 @@ Asked: TypeAlias = list[tuple[Opened, Answer | None]]
 
 
 def ask(
-    batch: list[Opening], asking: Asking, budget: Budget, occupancy: Occupancy
+    batch: list[Opening], asking: Asking, budget: MemoryBudget, occupancy: Occupancy
 ) -> Callable[[], Asked]:
-    """Ask the models about the pictures of a batch as they come.
+    """Ask the models about the images of a batch as they come.
 
     Those that fit into half of the budget are asked together, so that the other half can be
     decoded meanwhile; what they took is given back when what is returned was called. Of a batch of
-    larger pictures, all parts but the last are brought to their end here, to make room. The list
-    is emptied, since whoever holds on to it would hold on to the pictures.
+    larger images, all parts but the last are brought to their end here, to make room. The list
+    is emptied, since whoever holds on to it would hold on to the images.
     """
     asked: Asked = []
     part: list[Opened] = []
     held = 0
     while batch:
-        picture = batch.pop(0)
-        size = picture.size.result()
+        image = batch.pop(0)
+        size = image.size.result()
         if part and 2 * (held + size) > budget.limit:
             with occupancy.at_work("models"):
                 asked += _ask(part, asking)()
-            budget.give_back(held)
+            budget.release(held)
             part, held = [], 0
-        part.append(picture.opened.result())
+        part.append(image.opened.result())
         held += size
-        del picture
+        del image
     with occupancy.at_work("models"):
         finish = _ask(part, asking)
 
     def finished() -> Asked:
         answers = finish()
-        budget.give_back(held)
+        budget.release(held)
         return asked + answers
 
     return finished
@@ -65,7 +65,7 @@ def _ask(part: Sequence[Opened], asking: Asking) -> Callable[[], Asked]:
     images = [each.image for each in part if each.image is not None]
     finish = asking.start(images, [each.captions for each in part if each.image is not None])
     needs_answer = [each.image is not None for each in part]
-    seen = [replace(each, image=None) for each in part]  # the pictures have been seen
+    seen = [replace(each, image=None) for each in part]  # the images have been seen
 
     def answers() -> Asked:
         given = iter(finish())
@@ -79,10 +79,10 @@ def _ask(part: Sequence[Opened], asking: Asking) -> Callable[[], Asked]:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a picture; without `result` it was settled before."""
+    """What became of an image; without `result` it was settled before."""
 
     item: Item
-    result: ItemResult | None = None
+    result: ItemOutcome | None = None
     took_model: bool = False
     was_touched: bool = False
 
@@ -93,7 +93,7 @@ def settle_all(
     config: Config,
     occupancy: Occupancy,
 ) -> list[Settled]:
-    """Bring to its end what `ask` began, and decide."""
+    """Bring to its end what `ask` began, and postprocess."""
     with occupancy.at_work("masks"):
         return [settle(opened, answer, ontology, config) for opened, answer in finish()]
 
@@ -101,21 +101,21 @@ def settle_all(
 def settle(
     opened: Opened, answer: Answer | None, ontology: CaptionOntology | None, config: Config
 ) -> Settled:
-    """Decide about one picture, if it needs a decision."""
+    """Decide about one image, if it needs a decision."""
     item, earlier = opened.item, opened.earlier
     error = answer if isinstance(answer, str) else opened.error
     if error is not None:
-        return Settled(item, ItemResult(item, None, error), took_model=True)
+        return Settled(item, ItemOutcome(item, None, error), took_model=True)
     if isinstance(answer, str) or (answer is None and earlier is None):
         return Settled(item, was_touched=opened.was_touched)
-    before = earlier or Findings(frozenset(), ())
-    findings = Findings(
+    before = earlier or RawPredictions(frozenset(), ())
+    predictions = RawPredictions(
         before.asked | frozenset(opened.captions), before.candidates + (answer or ())
     )
-    assert item.size_hw is not None, "a picture that was opened has a size"
+    assert item.size_hw is not None, "an image that was opened has a size"
     try:
-        decision = decide(findings.candidates, item.size_hw, ontology, config)
-    except Exception as failure:  # a mask that a model made badly costs its picture, not the run
-        return Settled(item, ItemResult(item, None, reason(failure)), took_model=True)
-    result = ItemResult(item, decision.labels, findings=findings, verdicts=decision.verdicts)
+        decision = postprocess(predictions.candidates, item.size_hw, ontology, config)
+    except Exception as failure:  # a mask that a model made badly costs its image, not the run
+        return Settled(item, ItemOutcome(item, None, reason(failure)), took_model=True)
+    result = ItemOutcome(item, decision.labels, predictions=predictions, statuses=decision.statuses)
     return Settled(item, result, took_model=answer is not None)

@@ -68,7 +68,7 @@ class Occupancy:
 class Stages(Generic[In, Out]):
     """A chain of functions, each in its own thread.
 
-        with Stages({"models": ask, "masks": decide}, in_flight=4) as stages:
+        with Stages({"models": ask, "masks": postprocess}, in_flight=4) as stages:
             for result in stages.run(batches):
                 ...
 

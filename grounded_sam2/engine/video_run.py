@@ -25,12 +25,12 @@ from grounded_sam2.errors import SourceError
 from grounded_sam2.inference.detect_and_segment import captions_of
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.sources.video.finding import GivenVideo
+from grounded_sam2.sources.video.finding import FoundVideo
 from grounded_sam2.store import (
     Item,
-    ItemResult,
+    ItemOutcome,
     LabelStore,
-    Recipe,
+    RunConfig,
     StoredVideo,
 )
 
@@ -42,14 +42,14 @@ full size, so that writing it after each frame would cost more than tracking."""
 
 
 def track_videos(
-    videos: Sequence[GivenVideo],
+    videos: Sequence[FoundVideo],
     store: LabelStore,
     detector: Detector,
     tracker: AnyTracker,
     ontology: CaptionOntology | None,
     config: Config,
     *,
-    recipe: Recipe,
+    run_config: RunConfig,
     new_run: bool = False,
     progress: VideoProgress | None = None,
     commit_seconds: float | None = None,
@@ -66,7 +66,7 @@ def track_videos(
         tracker: carries them to the others.
         ontology: captions and classes; ``None`` for tasks without captions.
         config: see `grounded_sam2.config.TrackingConfig`.
-        recipe: see `grounded_sam2.engine.run_config.tracking_recipe_of`.
+        recipe: see `grounded_sam2.engine.run_config.tracking_run_config_of`.
         new_run: allow a recipe that the store does not know beside those that it does.
         progress: told how it comes along.
         commit_seconds: at least so long is between two batches. What is labeled does not depend
@@ -84,7 +84,7 @@ def track_videos(
     began = time.perf_counter()
     captions_of(ontology, config)
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
-    run = store.begin_run(recipe, ontology=pairs, settings=config.to_dict(), new_run=new_run)
+    run = store.begin_run(run_config, ontology=pairs, settings=config.to_dict(), new_run=new_run)
     wait = _COMMIT_SECONDS if commit_seconds is None else commit_seconds
     work = VideoWork(store, run.id, detector, tracker, ontology, config, wait)
     done: list[VideoSummary] = []
@@ -96,14 +96,14 @@ def track_videos(
                 raise VideosInterrupted(
                     given.name,
                     done[-1].frames,
-                    can_continue=stored is None or stored.record.is_recognisable,
+                    can_continue=stored is None or stored.record.is_recognizable,
                 )
     return TrackSummary(run.id, tuple(done), time.perf_counter() - began)
 
 
 def _label(
     work: VideoWork,
-    given: GivenVideo,
+    given: FoundVideo,
     stop: StopRequest,
     progress: VideoProgress | None,
     *,
@@ -149,7 +149,7 @@ def _label(
 
 
 def _note_failure(store: LabelStore, run_id: int, name: str, reason: str) -> None:
-    if store.video(run_id, name) is None:  # it never began: an item that failed, like a picture
-        store.write_batch(run_id, [ItemResult(Item(name, None), None, reason)])
+    if store.video(run_id, name) is None:  # it never began: an item that failed, like an image
+        store.write_batch(run_id, [ItemOutcome(Item(name, None), None, reason)])
     else:
         store.fail_video(run_id, name, reason)

@@ -103,7 +103,7 @@ class VideoWork:
                 batch.broken, batch.told = reading.broken, reading.told
                 del reading  # before the next is waited for
                 if stop.requested:
-                    if not known.record.is_recognisable:
+                    if not known.record.is_recognizable:
                         break  # nothing will go on with it: what still waits is labeled as well
                     commit()
                     return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from grounded_sam2.evaluation.matching import PicturePairs, check_two_runs, pair_labels
+from grounded_sam2.evaluation.matching import ImagePairs, check_two_runs, pair_labels
 from grounded_sam2.store import LabelStore
 
 __all__ = ["ClassComparison", "Comparison", "compare_runs"]
@@ -28,7 +28,7 @@ class ClassComparison:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How far two runs agree. Objects are compared in the pictures that both have."""
+    """How far two runs agree. Objects are compared in the images that both have."""
 
     first: int
     second: int
@@ -44,9 +44,9 @@ class Comparison:
 
 
 def compare_runs(store: LabelStore, first: int, second: int, *, min_iou: float = 0.5) -> Comparison:
-    """Compare two runs, picture by picture.
+    """Compare two runs, image by image.
 
-    Pictures are the same if the content of their files is, whatever their names. Objects are the
+    Images are the same if the content of their files is, whatever their names. Objects are the
     same if they are of one class and overlap; see `grounded_sam2.evaluation.matching.pair_labels`.
 
     Args:
@@ -60,7 +60,7 @@ def compare_runs(store: LabelStore, first: int, second: int, *, min_iou: float =
     """
     with store.snapshot():
         check_two_runs(store, first, second, min_iou)
-        pairs = PicturePairs(store, first, second)
+        pairs = ImagePairs(store, first, second)
         names = dict.fromkeys([*store.classes(first), *store.classes(second)])
         tallies = {name: _Tally() for name in names}
         only_first = 0
@@ -92,7 +92,7 @@ def compare_runs(store: LabelStore, first: int, second: int, *, min_iou: float =
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts of one class while the pictures go by."""
+    """Counts of one class while the images go by."""
 
     first: int = 0
     second: int = 0

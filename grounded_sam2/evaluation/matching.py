@@ -1,4 +1,4 @@
-"""What belongs together in two runs: pictures of one content, objects of one class in one place."""
+"""What belongs together in two runs: images of one content, objects of one class in one place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label
 from grounded_sam2.store.reader import StoreReader
 
-__all__ = ["PairOfLabels", "PicturePairs", "check_two_runs", "pair_labels"]
+__all__ = ["ImagePairs", "PairOfLabels", "check_two_runs", "pair_labels"]
 
 
 class PairOfLabels(NamedTuple):
@@ -23,11 +23,11 @@ class PairOfLabels(NamedTuple):
     iou: float
 
 
-class PicturePairs:
-    """Which picture of one run is which of another, by the content of their files.
+class ImagePairs:
+    """Which image of one run is which of another, by the content of their files.
 
-    Their names may differ: a dataset calls its pictures as it likes. Pictures that never were files
-    are known by their ids. One line per picture of the second run is in memory.
+    Their names may differ: a dataset calls its images as it likes. Images that never were files
+    are known by their ids. One line per image of the second run is in memory.
     """
 
     def __init__(self, store: StoreReader, first: int, second: int) -> None:
@@ -37,7 +37,7 @@ class PicturePairs:
         self._second_of: dict[str, str] = {}
         for item in store.done_items(first):
             same = self._ids.get(item.content)
-            if same:  # the same picture may be there under several names
+            if same:  # the same image may be there under several names
                 other = item.item_id if item.item_id in same else same[0]
                 same.remove(other)
                 self._second_of[item.item_id] = other
@@ -46,18 +46,18 @@ class PicturePairs:
         return len(self._second_of)
 
     def second_of(self, item_id: str) -> str | None:
-        """The id in the second run of a picture of the first; ``None`` if it is not there."""
+        """The id in the second run of an image of the first; ``None`` if it is not there."""
         return self._second_of.get(item_id)
 
     def only_in_second(self) -> set[str]:
-        """Ids of the pictures that the first run has not."""
+        """Ids of the images that the first run has not."""
         return {item_id for same in self._ids.values() for item_id in same}
 
 
 def pair_labels(
     first: Sequence[Label], second: Sequence[Label], min_iou: float
 ) -> list[PairOfLabels]:
-    """Pair objects of one picture, each at most once, so that the sum of IoUs is the highest.
+    """Pair objects of one image, each at most once, so that the sum of IoUs is the highest.
 
     Only objects of one class are paired. The IoU is that of masks, and of boxes where one of the
     two has no mask.

@@ -1,7 +1,7 @@
 """Both of two runs in one, each thing once.
 
 The merged run stands beside the two it is made of, under a recipe that names them: merging the same
-runs again brings it to what they say now. What only one run has, picture or object, is taken over
+runs again brings it to what they say now. What only one run has, image or object, is taken over
 as it is. Of two labels that mean one thing, the one that a person made is taken; of two by people,
 or two by models, that of the first run.
 """
@@ -16,14 +16,14 @@ from pathlib import Path
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.evaluation.matching import (
+    ImagePairs,
     PairOfLabels,
-    PicturePairs,
     check_two_runs,
     pair_labels,
 )
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.names import UniqueIds
-from grounded_sam2.store import ItemResult, LabelStore, Pairs, Recipe, StoreSummary
+from grounded_sam2.store import ItemOutcome, LabelStore, Pairs, RunConfig, StoreSummary
 
 __all__ = ["merge_runs", "merged_labels"]
 
@@ -35,7 +35,7 @@ def merge_runs(
 ) -> StoreSummary:
     """Write a run that holds what either of two runs holds. It becomes the current run.
 
-    Pictures are the same if the content of their files is, whatever their names; the first run's
+    Images are the same if the content of their files is, whatever their names; the first run's
     name is taken. Objects are the same if they are of one class and overlap; see
     `grounded_sam2.evaluation.matching.pair_labels`.
 
@@ -61,12 +61,12 @@ def merge_runs(
                     f"run {run_id} holds videos: the tracks of two runs cannot be merged; compare "
                     "the runs, or export each"
                 )
-        pairs = PicturePairs(before, first, second)
+        pairs = ImagePairs(before, first, second)
         runs = [before.run(run_id) for run_id in (first, second)]
         run = store.begin_run(
-            Recipe(
+            RunConfig(
                 models={"merge of runs": f"{first}, {second}"},
-                config={"runs": [each.recipe.key for each in runs], "min_iou": min_iou},
+                inference={"runs": [each.config.key for each in runs], "min_iou": min_iou},
             ),
             ontology=_ontology(runs[0].ontology or (), runs[1].ontology or ()),
             versions={"grounded-sam2": version("grounded-sam2")},
@@ -84,7 +84,7 @@ def merge_runs(
 def merged_labels(
     first: Sequence[Label], second: Sequence[Label], pairs: Sequence[PairOfLabels]
 ) -> tuple[Label, ...]:
-    """The labels of one picture: those of the first, then those that only the second has."""
+    """The labels of one image: those of the first, then those that only the second has."""
     merged = list(first)
     for pair in pairs:
         if second[pair.second].origin == "human" and first[pair.first].origin != "human":
@@ -97,24 +97,24 @@ def _results(
     store: LabelStore,
     first: int,
     second: int,
-    pairs: PicturePairs,
+    pairs: ImagePairs,
     new_ids: dict[str, str],
     min_iou: float,
-) -> Iterator[ItemResult]:
+) -> Iterator[ItemOutcome]:
     for item, labels in store.labels(first):
         partner = pairs.second_of(item.item_id)
         others = None if partner is None else store.labels_of(second, partner)
         if others is not None:
             same = pair_labels(labels.objects, others.objects, min_iou)
             labels = Labels(labels.size_hw, merged_labels(labels.objects, others.objects, same))
-        yield ItemResult(item, labels)
+        yield ItemOutcome(item, labels)
     for item, labels in store.labels(second):
         if item.item_id in new_ids:
-            yield ItemResult(replace(item, item_id=new_ids[item.item_id]), labels)
+            yield ItemOutcome(replace(item, item_id=new_ids[item.item_id]), labels)
 
 
-def _new_ids(store: LabelStore, first: int, second: int, pairs: PicturePairs) -> dict[str, str]:
-    """Ids in the merged run of the pictures that only the second has, by their ids there."""
+def _new_ids(store: LabelStore, first: int, second: int, pairs: ImagePairs) -> dict[str, str]:
+    """Ids in the merged run of the images that only the second has, by their ids there."""
     taken = UniqueIds()
     for item in store.done_items(first):
         taken.claim(item.item_id, otherwise="")

@@ -3,7 +3,7 @@
     with LabelStore.open("labeled") as store:
         summary = export("yolo", store, "labeled/yolo", ExportOptions(seed=1))
 
-An export is a pure function of the store and the pictures: it needs no model, holds one picture's
+An export is a pure function of the store and the images: it needs no model, holds one image's
 labels in memory at a time, and gives the same bytes whenever it is repeated.
 """
 
@@ -81,17 +81,17 @@ EXPORTERS: Mapping[str, Exporter] = {
 
 
 VIDEO_FORMATS = frozenset({"youtube-vis", "mots", "davis"})
-"""Those that are made of videos. All others take frames of videos as pictures."""
+"""Those that are made of videos. All others take frames of videos as images."""
 
 
-def check_format(name: str, *, of_pictures: bool = False) -> None:
+def check_format(name: str, *, of_images: bool = False) -> None:
     """Raise `ExportError` unless there is a format of this name; names those that there are.
 
     Args:
         name: of the format.
-        of_pictures: refuse those that are made of videos.
+        of_images: refuse those that are made of videos.
     """
-    known = [each for each in EXPORTERS if not (of_pictures and each in VIDEO_FORMATS)]
+    known = [each for each in EXPORTERS if not (of_images and each in VIDEO_FORMATS)]
     if name not in known:
         problem = "is made of videos" if name in EXPORTERS else "is not known"
         raise ExportError(f"format '{name}' {problem}; choose from {', '.join(known)}")

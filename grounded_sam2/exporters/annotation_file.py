@@ -2,7 +2,7 @@
 
     {"info": …, "licenses": [], "images": […], "annotations": […], "categories": […]}
 
-Pictures or videos, here *entries*, and annotations come in turns, and each stand in a list of
+Images or videos, here *entries*, and annotations come in turns, and each stand in a list of
 their own: entries go in at once, annotations wait on disk until the last entry is there.
 """
 

@@ -1,6 +1,6 @@
-"""What a picture's file holds, whatever its ending says: its readers go by that.
+"""What an image's file holds, whatever its ending says: its readers go by that.
 
-Phones call HEIF pictures ``.jpg``, downloads call GIFs ``.png``, and under ``.tif`` there is
+Phones call HEIF images ``.jpg``, downloads call GIFs ``.png``, and under ``.tif`` there is
 anything. The first bytes tell them apart; only a TIFF has to be opened, since it may hold floats,
 which OpenCV refuses and Pillow turns black, or kinds of samples that Pillow does not know.
 """
@@ -30,7 +30,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 
 def content_of(path: Path) -> Content:
-    """What kind of picture a file holds.
+    """What kind of image a file holds.
 
     Raises:
         OSError: it cannot be read.
@@ -59,7 +59,7 @@ def content_of(path: Path) -> Content:
 
 def _content_of_tiff(path: Path) -> Content:
     try:
-        with TiffImageFile(path) as picture:  # PIL.Image.open would refuse large ones
-            return "deep TIFF" if picture.mode in ("F", "I") else "TIFF"
+        with TiffImageFile(path) as image:  # PIL.Image.open would refuse large ones
+            return "deep TIFF" if image.mode in ("F", "I") else "TIFF"
     except Exception:  # Pillow's readers say in many ways that a header is not theirs
         return "rare TIFF"

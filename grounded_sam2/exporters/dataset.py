@@ -1,7 +1,7 @@
 """What all formats have in common: a consistent view of the store, a folder to build in, counts.
 
 with new_dataset("jsonl", store, folder, options, entries=("images", "labels.jsonl")) as data:
-    for picture in data.pictures(rules=NameRules()):
+    for image in data.images(rules=NameRules()):
         ...  # write into data.new, count in data.tally
     return data.summary()
 """
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from grounded_sam2.exporters.files import PlacedPicture, place_pictures, read_pictures
+from grounded_sam2.exporters.files import PlacedImage, place_images, read_images
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
 from grounded_sam2.exporters.staging import staged
@@ -46,16 +46,16 @@ class NewDataset:
     options: ExportOptions
     tally: Tally
 
-    def pictures(
+    def images(
         self,
         images: str = "images",
         *,
         rules: NameRules,
         min_side: int = 1,
         split_folders: bool = True,
-    ) -> Iterator[PlacedPicture]:
-        """Put the pictures into the folder `images` and give their labels. See `place_pictures`."""
-        return place_pictures(
+    ) -> Iterator[PlacedImage]:
+        """Put the images into the folder `images` and give their labels. See `place_images`."""
+        return place_images(
             self.store,
             self.new / images,
             self.options,
@@ -65,15 +65,15 @@ class NewDataset:
             split_folders=split_folders,
         )
 
-    def picture_bytes(self, *, rules: NameRules) -> Iterator[tuple[PlacedPicture, bytes]]:
-        """The bytes of the pictures, put nowhere, and their labels. See `read_pictures`."""
-        return read_pictures(self.store, self.options, self.tally, rules=rules)
+    def image_bytes(self, *, rules: NameRules) -> Iterator[tuple[PlacedImage, bytes]]:
+        """The bytes of the images, put nowhere, and their labels. See `read_images`."""
+        return read_images(self.store, self.options, self.tally, rules=rules)
 
     def summary(self, notes: Sequence[str] = ()) -> ExportSummary:
         """The counts so far.
 
         Raises:
-            ExportError: not one picture was exported.
+            ExportError: not one image was exported.
         """
         run = self.store.run(self.options.run_id)
         asked = self.options.min_confidence
@@ -114,7 +114,7 @@ def new_dataset(
             depends_on = (*depends_on, *_OF_FRAMES)
         description = {
             "format": format_name,
-            "run": run.recipe.key,
+            "run": run.config.key,
             "split": dict(options.split),
             "split_by": options.split_by,
             "seed": options.seed,
@@ -130,7 +130,7 @@ def new_dataset(
                 folder,
                 new,
                 run.id,
-                run.recipe.key,
+                run.config.key,
                 tuple(classes),
                 has_frames,
                 store,

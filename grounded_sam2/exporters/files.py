@@ -1,4 +1,4 @@
-"""The pictures of a dataset, put in place one after the other, with their labels.
+"""The images of a dataset, put in place one after the other, with their labels.
 
 See `grounded_sam2.exporters.originals` for where they come from, and in which form they go in.
 """
@@ -20,7 +20,7 @@ from grounded_sam2.exporters.thresholds import chosen_labels
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["Folders", "PlacedPicture", "place_frames", "place_pictures", "read_pictures"]
+__all__ = ["Folders", "PlacedImage", "place_frames", "place_images", "read_images"]
 
 _T = TypeVar("_T")
 
@@ -29,21 +29,21 @@ _FOLDERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedPicture:
-    """A picture that is in the dataset, and its labels."""
+class PlacedImage:
+    """An image that is in the dataset, and its labels."""
 
     labels: Labels
     split: str
     name: PurePosixPath
     """Path below the folder of its split."""
     video: str | None = None
-    """Name of the video that it is a frame of; ``None`` for a picture of its own."""
+    """Name of the video that it is a frame of; ``None`` for an image of its own."""
     frame_index: int | None = None
     time: float | None = None
     """Number of the frame in its video, and seconds from the first."""
 
 
-def place_pictures(
+def place_images(
     store: LabelStore,
     images: Path,
     options: ExportOptions,
@@ -52,24 +52,24 @@ def place_pictures(
     rules: NameRules,
     min_side: int = 1,
     split_folders: bool = True,
-) -> Iterator[PlacedPicture]:
-    """Put the labeled pictures of a run into ``images/<split>/``, in the order of their ids.
+) -> Iterator[PlacedImage]:
+    """Put the labeled images of a run into ``images/<split>/``, in the order of their ids.
 
-    Left out, and counted as such, are pictures that are gone, that are not what was labeled any
+    Left out, and counted as such, are images that are gone, that are not what was labeled any
     more, or that have a side of fewer than `min_side` pixels; and objects below the thresholds.
 
     Args:
-        store: labels and places of the pictures.
+        store: labels and places of the images.
         images: the folder of all splits; made as needed.
         options: splits, how to place, where to look.
-        tally: counts pictures and what is left out.
+        tally: counts images and what is left out.
         rules: what the format asks of names.
         min_side: smallest side that the format's readers take, in pixels.
         split_folders: whether each split has a folder; if not, all go into `images` itself.
     """
 
     put = _putting(
-        lambda picture: (images / picture.split if split_folders else images) / picture.name,
+        lambda image: (images / image.split if split_folders else images) / image.name,
         options,
         tally,
     )
@@ -82,8 +82,8 @@ def place_pictures(
             return names.claim(item.item_id, suffix, split=split if split_folders else None)
 
         chosen = chosen_labels(store, options)
-        for picture, _ in _each(chosen, originals, options, tally, min_side, name, put):
-            yield picture
+        for image, _ in _each(chosen, originals, options, tally, min_side, name, put):
+            yield image
 
 
 def place_frames(
@@ -94,8 +94,8 @@ def place_frames(
     tally: Tally,
     *,
     rules: NameRules,
-) -> Iterator[PlacedPicture]:
-    """As `place_pictures`, for formats of videos: the frames of one of them.
+) -> Iterator[PlacedImage]:
+    """As `place_images`, for formats of videos: the frames of one of them.
 
     Args:
         store: labels and places of the frames.
@@ -107,7 +107,7 @@ def place_frames(
         rules: what the format asks of endings.
 
     Yields:
-        Pictures whose names are those of their files.
+        Images whose names are those of their files.
     """
     placed = 0
 
@@ -116,20 +116,20 @@ def place_frames(
         return PurePosixPath(target(placed, item.frame_index, suffix))
 
     frames = store.frames(store.run(options.run_id).id, video)
-    put = _putting(lambda picture: Path(picture.name), options, tally)
+    put = _putting(lambda image: Path(image.name), options, tally)
     with closing(Originals(store, options, rules)) as originals:
-        for picture, _ in _each(frames, originals, options, tally, 1, name, put):
+        for image, _ in _each(frames, originals, options, tally, 1, name, put):
             placed += 1
-            yield replace(picture, name=PurePosixPath(picture.name.name))
+            yield replace(image, name=PurePosixPath(image.name.name))
 
 
-def read_pictures(
+def read_images(
     store: LabelStore, options: ExportOptions, tally: Tally, *, rules: NameRules
-) -> Iterator[tuple[PlacedPicture, bytes]]:
-    """As `place_pictures`, for formats that hold pictures in their own files.
+) -> Iterator[tuple[PlacedImage, bytes]]:
+    """As `place_images`, for formats that hold images in their own files.
 
     Yields:
-        Each picture and the bytes of its file, upright.
+        Each image and the bytes of its file, upright.
     """
 
     with (
@@ -157,19 +157,19 @@ class Folders:
         """Make a folder and those above it, if they are not there."""
         if folder not in self._made:
             folder.mkdir(parents=True, exist_ok=True)
-            if len(self._made) >= _FOLDERS:  # there may be as many as pictures
+            if len(self._made) >= _FOLDERS:  # there may be as many as images
                 self._made.clear()
             self._made.add(folder)
 
 
 def _putting(
-    target_of: Callable[[PlacedPicture], Path], options: ExportOptions, tally: Tally
-) -> Callable[[PlacedPicture, Original], None]:
-    """What puts a picture where it shall be."""
+    target_of: Callable[[PlacedImage], Path], options: ExportOptions, tally: Tally
+) -> Callable[[PlacedImage, Original], None]:
+    """What puts an image where it shall be."""
     folders = Folders()
 
-    def put(picture: PlacedPicture, original: Original) -> None:
-        target = target_of(picture)
+    def put(image: PlacedImage, original: Original) -> None:
+        target = target_of(image)
         folders.make(target.parent)
         remark = original.put(target, options.images)
         if remark is not None:
@@ -185,9 +185,9 @@ def _each(
     tally: Tally,
     min_side: int,
     name: Callable[[Item, str, str], PurePosixPath],
-    take: Callable[[PlacedPicture, Original], _T],
-) -> Iterator[tuple[PlacedPicture, _T]]:
-    """The pictures of an export, and what is made of their originals."""
+    take: Callable[[PlacedImage, Original], _T],
+) -> Iterator[tuple[PlacedImage, _T]]:
+    """The images of an export, and what is made of their originals."""
     for item, labels in every_nth_frame(labeled, options.frame_stride):
         original = None
         try:
@@ -198,7 +198,7 @@ def _each(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
             objects = tuple(label for label in labels.objects if options.takes(label))
-            picture = PlacedPicture(
+            image = PlacedImage(
                 labels=replace(labels, objects=objects),
                 split=split,
                 name=name(item, split, original.suffix),
@@ -206,18 +206,18 @@ def _each(
                 frame_index=item.frame_index,
                 time=item.time,
             )
-            taken = take(picture, original)
+            taken = take(image, original)
         except LeftOut as reason:
             tally.skip(item.item_id, str(reason))
             continue
         except OSError:
             if original is not None and _can_be_read(original.path):
-                raise  # what cannot be written is not the picture's fault
+                raise  # what cannot be written is not the image's fault
             tally.skip(item.item_id, "cannot be read any more")
             continue
         tally.images[split] += 1
         tally.remark("objects below the thresholds, left out", len(labels) - len(objects))
-        yield picture, taken
+        yield image, taken
 
 
 def _can_be_read(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The pictures of labeled frames, read from their videos in order: no frame is decoded twice.
+"""The images of labeled frames, read from their videos in order: no frame is decoded twice.
 
 One video is open at a time, and few of its frames in memory: while one is written, the next are
 decoded.
@@ -26,13 +26,13 @@ _AHEAD = 2
 
 
 class LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
-    """Why pictures cannot be used, as what follows their number."""
+    """Why images cannot be used, as what follows their number."""
 
 
 def every_nth_frame(
     labels: Iterable[tuple[Item, Labels]], stride: int
 ) -> Iterator[tuple[Item, Labels]]:
-    """The first, and then every so many, of the labeled frames of each video; and all pictures.
+    """The first, and then every so many, of the labeled frames of each video; and all images.
 
     Args:
         labels: items in the store's order.
@@ -55,19 +55,19 @@ class FrameReader:
 
     Args:
         videos: of the run.
-        pictures_from: folder that the videos are in now; ``None`` for where they were.
+        images_from: folder that the videos are in now; ``None`` for where they were.
         only: indices of the frames that will be asked for, by the name of the video, where that is
-            known: of others, no picture is made.
+            known: of others, no image is made.
     """
 
     def __init__(
         self,
         videos: Sequence[StoredVideo],
-        pictures_from: Path | None,
+        images_from: Path | None,
         only: Mapping[str, AbstractSet[int]] | None = None,
     ) -> None:
         self._records = {video.record.name: video.record for video in videos}
-        self._pictures_from = pictures_from
+        self._images_from = images_from
         self._only = only or {}
         self._video: str | None = None
         self._source: VideoSource | str = ""
@@ -91,7 +91,7 @@ class FrameReader:
         return source.files[item.frame_index]
 
     def image(self, item: Item) -> Image:
-        """The picture of a frame: upright RGB ``(h, w, 3)`` ``uint8``.
+        """The image of a frame: upright RGB ``(h, w, 3)`` ``uint8``.
 
         Raises:
             LeftOut: as `file_of`, or it cannot be decoded any more.
@@ -140,14 +140,14 @@ class FrameReader:
         return self._source
 
     def _open(self, video: VideoRecord) -> VideoSource:
-        # FFmpeg takes a while to load, and most exports are of pictures.
+        # FFmpeg takes a while to load, and most exports are of images.
         from grounded_sam2.sources.video import open_video
 
         path = video.path
         if path is None:
             raise LeftOut("are of videos that were never files")
-        if self._pictures_from is not None:
-            path = self._pictures_from / PurePosixPath(video.name).parent / path.name
+        if self._images_from is not None:
+            path = self._images_from / PurePosixPath(video.name).parent / path.name
         height, width = video.size_hw
         limits = ImageConfig(max_pixels=max(height * width, ImageConfig().max_pixels))
         try:
@@ -157,7 +157,7 @@ class FrameReader:
             )
         except (SourceError, OSError) as error:
             raise LeftOut(
-                "are of videos that are gone or broken; say where they are now (pictures_from)"
+                "are of videos that are gone or broken; say where they are now (images_from)"
             ) from error
         if not same:
             raise LeftOut("are of videos that have changed since they were labeled; label again")

@@ -1,4 +1,4 @@
-"""What a picture is called in a dataset: its id, unless something else would be hurt.
+"""What an image is called in a dataset: its id, unless something else would be hurt.
 
 Names are settled in the order of the ids, so that they do not depend on anything else: the first
 to claim a name keeps it, a later one is told apart by its old ending and then by a number
@@ -24,12 +24,12 @@ _SAME_FORMAT = {".jpe": ".jpg", ".jpeg": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"
 _LONGEST = 255
 """Bytes that a name may have on most file systems."""
 _LONGEST_SUFFIX = len(".jpeg")
-"""Of what is written beside a picture under the same name."""
+"""Of what is written beside an image under the same name."""
 
 
 @dataclass(frozen=True, slots=True)
 class NameRules:
-    """What a format asks of the names of its pictures."""
+    """What a format asks of the names of its images."""
 
     suffixes: frozenset[str] | None = None
     """Endings that its readers know, lower case with dot; ``None`` if they look inside."""
@@ -40,7 +40,7 @@ class NameRules:
     reserved_folder: str | None = None
     """A folder name that its readers give a meaning to."""
     substitute: str = ".png"
-    """Ending of the format that pictures in formats unknown to the readers are written in."""
+    """Ending of the format that images in formats unknown to the readers are written in."""
     lower_case_suffix: bool = False
     """Whether readers know an ending in lower case only."""
     forbidden: str = ""
@@ -48,12 +48,12 @@ class NameRules:
     does a backslash, which many readers take for a slash."""
 
     def suffix(self, suffix: str) -> tuple[str, bool]:
-        """The ending that a picture of this ending gets: its own where readers know it.
+        """The ending that an image of this ending gets: its own where readers know it.
 
         Another ending of the same format is a matter of the name only.
 
         Returns:
-            The ending, and whether the picture has to be written anew in that format.
+            The ending, and whether the image has to be written anew in that format.
         """
         lower = suffix.lower()
         if self.suffixes is None or lower in self.suffixes:
@@ -78,10 +78,10 @@ class UniqueNames:
         self._taken.close()
 
     def claim(self, item_id: str, suffix: str, *, split: str | None = None) -> PurePosixPath:
-        """A name for a picture, below the folder of its split.
+        """A name for an image, below the folder of its split.
 
         Args:
-            item_id: the picture's id. Whatever would lead out of the folder is dropped from it.
+            item_id: the image's id. Whatever would lead out of the folder is dropped from it.
             suffix: the ending to give it.
             split: the split, if it has a folder of its own: then names need not differ from those
                 of another, and an id that begins with its folder, as after an import, does not

@@ -37,11 +37,11 @@ def extent(label: Label, size_hw: tuple[int, int], measure: Measure | None) -> B
 
     Args:
         label: the object.
-        size_hw: height and width of its picture.
+        size_hw: height and width of its image.
         measure: of its mask; ``None`` if it has none.
 
     Returns:
-        xyxy in pixels, within the picture; ``None`` if nothing of it lies there.
+        xyxy in pixels, within the image; ``None`` if nothing of it lies there.
     """
     height, width = size_hw
     box = label.box_xyxy if measure is None else measure.box_xyxy
@@ -76,9 +76,9 @@ def paint(
     """One value per pixel.
 
     Args:
-        objects: of one picture.
+        objects: of one image.
         values: what to paint each with.
-        size_hw: height and width of the picture.
+        size_hw: height and width of the image.
         void: value of the box of an object without a mask, where no mask is: of these pixels
             nobody knows what they are.
 
@@ -112,7 +112,7 @@ def visible(
 
     Args:
         pixels: what `paint` made of the objects and values.
-        objects: of one picture.
+        objects: of one image.
         values: of each, all different.
 
     Returns:
@@ -132,9 +132,9 @@ def visible(
 
 
 def write_values(values: PIL.Image.Image, file: Path) -> None:
-    """Write a picture of few values as PNG, into a folder that is made as needed."""
+    """Write an image of few values as PNG, into a folder that is made as needed."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Equal neighbours are all there is to compress: smaller files in two thirds of the time.
+    # Equal neighbors are all there is to compress: smaller files in two thirds of the time.
     values.save(file, format="PNG", compress_type=zlib.Z_RLE)
 
 
@@ -142,7 +142,7 @@ def row_major_runs(masks: Sequence[Rle], *, within_box: bool = False) -> list[ND
     """Lengths of the runs of masks, row by row, background first.
 
     Args:
-        masks: of any pictures; may be empty.
+        masks: of any images; may be empty.
         within_box: count within the bounding box of each mask only.
 
     Returns:
@@ -152,7 +152,7 @@ def row_major_runs(masks: Sequence[Rle], *, within_box: bool = False) -> list[ND
     for _, crops in crops_in_groups(masks):
         # The rows of a mask are the columns of its mirror image.
         mirrored = [pixels.T for pixels in crops.pixels]
-        sizes = (crops.sizes_hw if within_box else crops.pictures_hw)[:, ::-1]
+        sizes = (crops.sizes_hw if within_box else crops.images_hw)[:, ::-1]
         origins = np.zeros_like(sizes) if within_box else crops.origins_xy[:, ::-1]
         runs, spans = runs_from_crops(mirrored, origins, sizes)
         nothing = within_box & (crops.areas == 0)

@@ -21,7 +21,7 @@ _FRAME_FORMATS = ("jpg", "png")
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How to export. The defaults give one training set that owns its pictures.
+    """How to export. The defaults give one training set that owns its images.
 
     Raises:
         ExportError: a value that makes no sense; names it.
@@ -32,12 +32,12 @@ class ExportOptions:
     split: Mapping[str, float] = field(default_factory=lambda: {"train": 1.0})
     """Names of the splits and their shares, which sum to 1."""
     split_by: Literal["content", "folder"] = "content"
-    """What is drawn: each picture by its content, or each folder as a whole, so that pictures of
+    """What is drawn: each image by its content, or each folder as a whole, so that images of
     one place or one day stay together. A folder that is called like a split is that split."""
     seed: int = 0
-    """Another seed draws other pictures into each split."""
+    """Another seed draws other images into each split."""
     images: Literal["copy", "link", "symlink"] = "copy"
-    """How pictures come into the dataset. Copies, because some trainers repair damaged pictures in
+    """How images come into the dataset. Copies, because some trainers repair damaged images in
     place, and through any kind of link that would be the original. Hard links (copies where the
     file system has none) and symbolic links cost no space."""
     segmentation: Literal["rle", "polygons"] = "rle"
@@ -57,11 +57,11 @@ class ExportOptions:
     is the first. Others are started for large exports only, and what is written is the same. As
     with all processes that Python starts, a script needs its ``if __name__ == "__main__":`` then.
     """
-    pictures_from: Path | None = None
-    """Folder to find the pictures in by their ids, when they were moved since they were labeled.
+    images_from: Path | None = None
+    """Folder to find the images in by their ids, when they were moved since they were labeled.
     Videos are found in it by their names."""
     frame_stride: int = 1
-    """Takes every so many of the labeled frames of a video: neighbours look much alike."""
+    """Takes every so many of the labeled frames of a video: neighbors look much alike."""
     frame_format: Literal["jpg", "png"] = "jpg"
     """How frames of videos are written, where the readers of a format take both: videos have been
     through a lossy codec before, so PNG is many times the bytes for little."""
@@ -148,7 +148,7 @@ class Tally:
             self._remarks[text] = self._remarks.get(text, 0) + count
 
     def skip(self, item_id: str, reason: str) -> None:
-        """Note that a picture is left out."""
+        """Note that an image is left out."""
         earlier = self._skipped.get(reason, Skipped(reason, 0, item_id))
         self._skipped[reason] = Skipped(reason, earlier.count + 1, earlier.example)
 
@@ -156,12 +156,12 @@ class Tally:
         """The counts as a value.
 
         Raises:
-            ExportError: not one picture was exported.
+            ExportError: not one image was exported.
         """
         if not any(self.images.values()):
             skipped = [f"{s.count} {s.reason} (such as '{s.example}')" for s in self.skipped]
             raise ExportError(
-                f"export to '{folder}': no pictures to export; "
+                f"export to '{folder}': no images to export; "
                 + (
                     "; ".join(skipped)
                     or "not one is labeled; label a folder first, or see what failed"

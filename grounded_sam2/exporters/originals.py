@@ -1,9 +1,9 @@
-"""Where a picture of a dataset comes from, and in which form it goes in.
+"""Where an image of a dataset comes from, and in which form it goes in.
 
-A file goes in without a change if that can be. A picture whose EXIF orientation is not 1 is the
+A file goes in without a change if that can be. An image whose EXIF orientation is not 1 is the
 exception: readers disagree on turning it, so it is written upright. JPEG stays JPEG, at quality 95
 without chroma subsampling: its blocks do not survive every turn, and this is where another
-generation can no longer be seen. All others are written without loss. Such a picture becomes what
+generation can no longer be seen. All others are written without loss. Such an image becomes what
 the models saw, 8-bit RGB, and loses its metadata. So does one that the format's readers cannot
 decode, whatever its ending says.
 
@@ -32,7 +32,7 @@ from grounded_sam2.sources.image import load_image, read_header
 from grounded_sam2.sources.pixels import to_pillow
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["Original", "Originals", "find_picture"]
+__all__ = ["Original", "Originals", "find_image"]
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"format": "TIFF"}
@@ -46,11 +46,11 @@ _WRITERS = {
     ".png": {"format": "PNG"},
     ".webp": {"format": "WEBP", "lossless": True},
 }
-"""How to write a picture upright, by the ending of its name; all others become PNG."""
+"""How to write an image upright, by the ending of its name; all others become PNG."""
 
 
 class Original(Protocol):
-    """A picture before it is in a dataset."""
+    """An image before it is in a dataset."""
 
     @property
     def suffix(self) -> str:
@@ -66,7 +66,7 @@ class Original(Protocol):
         """Put it where it shall be: ``copy``, ``link`` or ``symlink``.
 
         Returns:
-            What to tell the user, as what stands before a number of pictures; mostly nothing.
+            What to tell the user, as what stands before a number of images; mostly nothing.
 
         Raises:
             LeftOut: it cannot be decoded any more.
@@ -85,7 +85,7 @@ class Originals:
     def __init__(self, store: LabelStore, options: ExportOptions, rules: NameRules) -> None:
         self._options = options
         self._rules = rules
-        self._frames = FrameReader(store.videos(options.run_id), options.pictures_from)
+        self._frames = FrameReader(store.videos(options.run_id), options.images_from)
 
     def of(self, item: Item) -> Original:
         """The original of an item.
@@ -95,7 +95,7 @@ class Originals:
         """
         assert item.size_hw is not None, "a labeled item has a size"
         if item.frame_index is None:
-            path = find_picture(item, self._options.pictures_from)
+            path = find_image(item, self._options.images_from)
             return self._file(path, item.size_hw, item.exif_orientation)
         file = self._frames.file_of(item)
         if file is not None:
@@ -121,25 +121,25 @@ class Originals:
         return _File(path, suffix, rewrite, size_hw)
 
 
-def find_picture(item: Item, pictures_from: Path | None) -> Path:
-    """The file of a picture, which is still what was labeled.
+def find_image(item: Item, images_from: Path | None) -> Path:
+    """The file of an image, which is still what was labeled.
 
     Args:
-        item: the picture; no frame of a video.
-        pictures_from: folder to find it in by its id; ``None`` for where it was.
+        item: the image; no frame of a video.
+        images_from: folder to find it in by its id; ``None`` for where it was.
 
     Raises:
         LeftOut: it never was a file, is gone, or has changed.
     """
     if item.frame_index is not None:
         raise LeftOut("are frames of videos")
-    path = item.path if pictures_from is None else pictures_from / item.item_id
+    path = item.path if images_from is None else images_from / item.item_id
     if path is None:
         raise LeftOut("were never files")
     try:
         same = is_same_file(path, stamp=item.file_stamp, content_hash=item.content_hash)
     except (OSError, ValueError) as error:
-        raise LeftOut("are gone; say where they are now (pictures_from)") from error
+        raise LeftOut("are gone; say where they are now (images_from)") from error
     if not same:
         raise LeftOut("have changed since they were labeled; label again")
     return path
@@ -147,7 +147,7 @@ def find_picture(item: Item, pictures_from: Path | None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A picture that is a file, and whether it has to be written anew."""
+    """An image that is a file, and whether it has to be written anew."""
 
     path: Path
     suffix: str
@@ -176,7 +176,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A picture within the file of a video."""
+    """An image within the file of a video."""
 
     item: Item
     suffix: str

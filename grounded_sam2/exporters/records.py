@@ -3,7 +3,7 @@
 A record holds what the store says, in the words of the store. ``image`` is the path below the
 dataset's folder. Boxes are xyxy in pixels, half-open, around the mask where there is one; ``area``
 counts the mask's pixels. Masks are COCO's compressed RLE. What is not known is ``None``. Records of
-a run of videos also say which frame of which video a picture is (``video``, ``frame``, ``time`` in
+a run of videos also say which frame of which video an image is (``video``, ``frame``, ``time`` in
 seconds), and how a label came to its frame (``track_origin``).
 """
 
@@ -13,39 +13,39 @@ from collections.abc import Iterator
 from typing import Any
 
 from grounded_sam2.exporters.dataset import NewDataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.shapes import Measure, measures, with_shapes
 from grounded_sam2.results import Label
 
-__all__ = ["frame_fields", "picture_records"]
+__all__ = ["frame_fields", "image_records"]
 
 
-def frame_fields(picture: PlacedPicture) -> dict[str, Any]:
-    """Which frame of which video a picture is; all ``None`` for a picture of its own."""
-    return {"video": picture.video, "frame": picture.frame_index, "time": picture.time}
+def frame_fields(image: PlacedImage) -> dict[str, Any]:
+    """Which frame of which video an image is; all ``None`` for an image of its own."""
+    return {"video": image.video, "frame": image.frame_index, "time": image.time}
 
 
-def picture_records(
+def image_records(
     data: NewDataset,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """The pictures of a dataset are put into ``images/``, and their objects counted.
+    """The images of a dataset are put into ``images/``, and their objects counted.
 
     Yields:
-        The record of each picture, and those of its objects.
+        The record of each image, and those of its objects.
     """
-    for picture, shapes in with_shapes(data.pictures(rules=NameRules()), measures):
-        height, width = picture.labels.size_hw
+    for image, shapes in with_shapes(data.images(rules=NameRules()), measures):
+        height, width = image.labels.size_hw
         record = {
-            "image": f"images/{picture.split}/{picture.name}",
-            "split": picture.split,
+            "image": f"images/{image.split}/{image.name}",
+            "split": image.split,
             "width": width,
             "height": height,
         }
         if data.has_frames:
-            record |= frame_fields(picture)
+            record |= frame_fields(image)
         objects = []
-        for label, measure in zip(picture.labels.objects, shapes, strict=True):
+        for label, measure in zip(image.labels.objects, shapes, strict=True):
             data.tally.add(label)
             of_object = _object_record(label, measure)
             if data.has_frames:
@@ -55,7 +55,7 @@ def picture_records(
 
 
 def _object_record(label: Label, measure: Measure | None) -> dict[str, Any]:
-    """The record of an object, without its picture."""
+    """The record of an object, without its image."""
     return {
         "class": label.class_name,
         "caption": label.caption,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.dataset import NewDataset
-from grounded_sam2.exporters.files import PlacedPicture, place_frames
+from grounded_sam2.exporters.files import PlacedImage, place_frames
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.splits import split_of
 from grounded_sam2.store import Item, StoredTrack, VideoRecord, frame_id
@@ -48,7 +48,7 @@ class VideoSequence:
 
     def place(
         self, target: Callable[[int, int, str], Path], rules: NameRules
-    ) -> Iterator[PlacedPicture]:
+    ) -> Iterator[PlacedImage]:
         """Put the frames in place and give their labels. See `place_frames`."""
         data = self.data
         return place_frames(

@@ -1,7 +1,7 @@
 """What formats need to know of masks, found out for many of them at once.
 
 Geometry shares its calls into numpy among all masks that it is given, which costs a tenth of one
-mask after another. So pictures are taken in groups, whose masks are looked at together.
+mask after another. So images are taken in groups, whose masks are looked at together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.workers import each_in_order
 from grounded_sam2.geometry.rle import Rle, areas, bounding_boxes
 from grounded_sam2.results import Label
@@ -24,7 +24,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 """xyxy in pixels, half-open."""
 
 _MOST_MASKS = 256
-_MOST_PICTURES = 64
+_MOST_IMAGES = 64
 
 
 class Measure(NamedTuple):
@@ -37,7 +37,7 @@ class Measure(NamedTuple):
 
 
 def measures(masks: Sequence[Rle]) -> list[Measure]:
-    """Size and place of masks, of any pictures."""
+    """Size and place of masks, of any images."""
     boxes = map(tuple, bounding_boxes(masks).tolist())
     return [Measure(*each) for each in zip(boxes, areas(masks).tolist(), strict=True)]
 
@@ -51,33 +51,33 @@ def of_masks(
 
 
 def with_shapes(
-    pictures: Iterable[PlacedPicture],
+    images: Iterable[PlacedImage],
     shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
     *,
     workers: int = 1,
-) -> Iterator[tuple[PlacedPicture, list[_Shape | None]]]:
+) -> Iterator[tuple[PlacedImage, list[_Shape | None]]]:
     """Pictures in order, and something made of the masks of their objects.
 
     Args:
-        pictures: whose objects have masks or none.
+        images: whose objects have masks or none.
         shapes_of: makes one thing of each mask, of many masks at once.
         workers: processes that do it, where it takes long enough to be shared.
 
     Yields:
-        Each picture, and for each of its objects what was made of its mask; ``None`` without one.
+        Each image, and for each of its objects what was made of its mask; ``None`` without one.
     """
-    waiting: deque[list[PlacedPicture]] = deque()
+    waiting: deque[list[PlacedImage]] = deque()
 
     def masks_of_groups() -> Iterator[list[Rle]]:
-        for group in _in_groups(pictures):
+        for group in _in_groups(images):
             waiting.append(group)
-            yield _masks(label for picture in group for label in picture.labels.objects)
+            yield _masks(label for image in group for label in image.labels.objects)
 
     with closing(each_in_order(masks_of_groups(), shapes_of, workers)) as shapes_of_groups:
         for shapes in shapes_of_groups:
             remaining = iter(shapes)
-            for picture in waiting.popleft():
-                yield picture, _handed_out(picture.labels.objects, remaining)
+            for image in waiting.popleft():
+                yield image, _handed_out(image.labels.objects, remaining)
 
 
 def _masks(objects: Iterable[Label]) -> list[Rle]:
@@ -90,14 +90,14 @@ def _handed_out(objects: Iterable[Label], shapes: Iterable[_Shape]) -> list[_Sha
     return [None if label.mask is None else next(remaining) for label in objects]
 
 
-def _in_groups(pictures: Iterable[PlacedPicture]) -> Iterator[list[PlacedPicture]]:
-    """As many pictures at a time as have masks enough to share the calls."""
-    group: list[PlacedPicture] = []
+def _in_groups(images: Iterable[PlacedImage]) -> Iterator[list[PlacedImage]]:
+    """As many images at a time as have masks enough to share the calls."""
+    group: list[PlacedImage] = []
     objects = 0
-    for picture in pictures:
-        group.append(picture)
-        objects += len(picture.labels)
-        if objects >= _MOST_MASKS or len(group) >= _MOST_PICTURES:
+    for image in images:
+        group.append(image)
+        objects += len(image.labels)
+        if objects >= _MOST_MASKS or len(group) >= _MOST_IMAGES:
             yield group
             group, objects = [], 0
     if group:

@@ -1,8 +1,8 @@
-"""Which picture goes into which split: a matter of its content alone.
+"""Which image goes into which split: a matter of its content alone.
 
-The seeded hash of a picture's bytes is a point between 0 and 1, and the shares of the splits cut
-that line. So adding pictures moves none of the others, renaming one moves nothing, and the same
-picture under two names can never be trained on and tested with. Frames of one video share the
+The seeded hash of an image's bytes is a point between 0 and 1, and the shares of the splits cut
+that line. So adding images moves none of the others, renaming one moves nothing, and the same
+image under two names can never be trained on and tested with. Frames of one video share the
 hash of their group, and stay together. Where whole folders are drawn, the folder's name takes the
 place of the content.
 """
@@ -58,13 +58,13 @@ def check_split(split: Mapping[str, float]) -> None:
 
 
 def split_of(item: Item, split: Mapping[str, float], seed: int, *, by_folder: bool = False) -> str:
-    """The split of a picture.
+    """The split of an image.
 
     Args:
-        item: the picture; its group decides if it has one, else its content.
+        item: the image; its group decides if it has one, else its content.
         split: shares, which sum to 1.
         seed: another seed, another draw.
-        by_folder: let the folder that holds the picture decide instead. If it or one above it is
+        by_folder: let the folder that holds the image decide instead. If it or one above it is
             called like a split, that is the split; the topmost counts.
     """
     if by_folder:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from grounded_sam2.config import load_config
 from grounded_sam2.errors import ConfigError, ExportError
 from grounded_sam2.exporters.options import ExportOptions
-from grounded_sam2.inference.postprocess import decide
+from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore, Run
@@ -41,9 +41,9 @@ def chosen_labels(store: LabelStore, options: ExportOptions) -> Iterator[tuple[I
         ) from error
     ontology = None if run.ontology is None else CaptionOntology(dict(run.ontology))
     for item, labels in store.labels(run.id):
-        found = store.findings(run.id, item.item_id)
+        found = store.predictions(run.id, item.item_id)
         if found is not None:
-            decided = decide(found[1].candidates, labels.size_hw, ontology, config).labels
+            decided = postprocess(found[1].candidates, labels.size_hw, ontology, config).labels
             drawn = tuple(label for label in labels.objects if label.origin == "human")
             labels = replace(labels, objects=decided.objects + drawn)
         yield item, labels
@@ -51,7 +51,7 @@ def chosen_labels(store: LabelStore, options: ExportOptions) -> Iterator[tuple[I
 
 def least_confidence(run: Run) -> float:
     """Below this confidence, the store has forgotten what the models said."""
-    said: Mapping[str, float] = run.recipe.config.get("detector", {})
+    said: Mapping[str, float] = run.config.inference.get("detector", {})
     return said.get("candidate_confidence", _own(run, "detector", "min_confidence"))
 
 
@@ -69,4 +69,4 @@ def _lower_thresholds(run: Run, options: ExportOptions) -> dict[str, object]:
 
 def _own(run: Run, section: str, key: str) -> float:
     """A threshold that the run was made with; 0 where it had none, as an import."""
-    return float(run.recipe.decisions.get(section, {}).get(key, 0.0))
+    return float(run.config.postprocess.get(section, {}).get(key, 0.0))

@@ -1,4 +1,4 @@
-"""Boxes as arrays: ``xyxy`` in pixels, half-open, so that a whole picture is ``(0, 0, w, h)``.
+"""Boxes as arrays: ``xyxy`` in pixels, half-open, so that a whole image is ``(0, 0, w, h)``.
 
 All functions take ``(n, 4)`` of any number type and answer in ``float64``; no boxes are
 ``(0, 4)`` and give an empty answer.
@@ -70,13 +70,13 @@ def containment(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
 
 
 def clip(boxes_xyxy: ArrayLike, size_hw: tuple[int, int]) -> NDArray[np.float64]:
-    """The parts of boxes inside a picture: ``(n, 4)``; without area where a box lies outside."""
+    """The parts of boxes inside an image: ``(n, 4)``; without area where a box lies outside."""
     height, width = size_hw
     return np.clip(_as_boxes(boxes_xyxy), 0, (width, height, width, height))
 
 
 def scale(boxes_xyxy: ArrayLike, factor_xy: tuple[float, float]) -> NDArray[np.float64]:
-    """Boxes in a picture whose width and height are multiplied by `factor_xy`: ``(n, 4)``."""
+    """Boxes in an image whose width and height are multiplied by `factor_xy`: ``(n, 4)``."""
     return _as_boxes(boxes_xyxy) * (*factor_xy, *factor_xy)
 
 

@@ -1,7 +1,7 @@
-"""Between runs and pixels, in the part of the picture that a mask covers.
+"""Between runs and pixels, in the part of the image that a mask covers.
 
 Runs are lengths in column-major order, background first, those of many masks one behind another.
-Whatever is done here costs what the masks' bounding boxes cost, not what their pictures cost.
+Whatever is done here costs what the masks' bounding boxes cost, not what their images cost.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Crops:
     """``(n, 2)`` left and top of the boxes; 0 for an empty mask."""
     sizes_hw: NDArray[np.int64]
     """``(n, 2)`` of the boxes."""
-    pictures_hw: NDArray[np.int64]
-    """``(n, 2)`` heights and widths of the pictures."""
+    images_hw: NDArray[np.int64]
+    """``(n, 2)`` heights and widths of the images."""
     areas: NDArray[np.int64]
     """``(n,)`` set pixels."""
     rooms: Spans
@@ -62,7 +62,7 @@ def extents(runs: NDArray[np.int64], masks: Spans, heights: NDArray[np.int64]) -
     Args:
         runs: ``(n,)`` of all masks.
         masks: where the runs of each mask are.
-        heights: ``(len(masks),)`` of their pictures.
+        heights: ``(len(masks),)`` of their images.
 
     Returns:
         ``(len(masks), 4)`` left, top, right, bottom, half-open; zeros for an empty mask.
@@ -87,20 +87,20 @@ def extents(runs: NDArray[np.int64], masks: Spans, heights: NDArray[np.int64]) -
 def crop_all(
     runs: NDArray[np.int64],
     masks: Spans,
-    pictures_hw: NDArray[np.int64],
+    images_hw: NDArray[np.int64],
     boxes: NDArray[np.int64],
 ) -> Crops:
     """Masks within their bounding boxes.
 
     Args:
         runs, masks: as for `extents`.
-        pictures_hw: ``(len(masks), 2)`` heights and widths of their pictures.
+        images_hw: ``(len(masks), 2)`` heights and widths of their images.
         boxes: what `extents` says of them.
     """
     origins_xy, widths_heights = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     rooms = Spans(widths_heights.prod(axis=1))
     starts, lasts, sets = set_runs(runs, masks)
-    height, crop_height = sets.spread(pictures_hw[:, 0]), sets.spread(widths_heights[:, 1])
+    height, crop_height = sets.spread(images_hw[:, 0]), sets.spread(widths_heights[:, 1])
     left, top = sets.spread(origins_xy).T
     # Where each run begins and ends, if columns had only the rows of the box.
     changes = np.empty((len(starts), 2), np.int64)
@@ -119,7 +119,7 @@ def crop_all(
         pixels=pixels,
         origins_xy=origins_xy,
         sizes_hw=widths_heights[:, ::-1],
-        pictures_hw=pictures_hw,
+        images_hw=images_hw,
         areas=sets.sums(lasts + 1 - starts),
         rooms=rooms,
         changes=changes.ravel(),
@@ -153,16 +153,16 @@ def runs_from_crops(
     """The runs of masks of which only a part is given; the rest is background.
 
     Args:
-        crops: ``(h, w)`` ``bool`` each, within its picture; may be empty.
+        crops: ``(h, w)`` ``bool`` each, within its image; may be empty.
         origins_xy: ``(len(crops), 2)`` column and row of each crop's first pixel.
-        sizes_hw: ``(len(crops), 2)`` heights and widths of the pictures.
+        sizes_hw: ``(len(crops), 2)`` heights and widths of the images.
 
     Returns:
         ``(n,)`` ``int64`` runs of all masks, none empty but for a first one of background, and
         where each mask's are.
     """
     # A background pixel ends every column, and one is before the first, so that no run crosses
-    # from one to the next and a change between neighbours in memory is the begin or the end of a
+    # from one to the next and a change between neighbors in memory is the begin or the end of a
     # run.
     shapes = np.array([crop.shape for crop in crops], np.int64).reshape(-1, 2)
     heights, widths = shapes.T
@@ -197,10 +197,10 @@ def runs_between(
     """The shortest runs of masks that change between background and set pixels at these places.
 
     Args:
-        places: ``(n,)`` in order. Changes in one place cancel each other; at the end of a picture
+        places: ``(n,)`` in order. Changes in one place cancel each other; at the end of an image
             nothing changes.
         masks: where the places of each mask are.
-        totals: ``(len(masks),)`` pixels of the pictures.
+        totals: ``(len(masks),)`` pixels of the images.
     """
     new = np.empty(len(places), np.bool_)
     new[1:] = places[1:] != places[:-1]
@@ -210,7 +210,7 @@ def runs_between(
     owner = masks.owners()[first]
     kept = (times % 2 == 1) & (places[first] < totals[owner])
 
-    # Each mask's last run ends with its picture.
+    # Each mask's last run ends with its image.
     spans = Spans(np.bincount(owner[kept], minlength=len(masks)) + 1)
     ends = np.empty(spans.total, np.int64)
     last = spans.ends - 1

@@ -21,7 +21,7 @@ _MOST_PIXELS = 2**22
 
 
 def crops_in_groups(masks: Sequence[Rle]) -> Iterator[tuple[Sequence[Rle], Crops]]:
-    """Masks in order, whatever pictures they are of, and what is within their bounding boxes.
+    """Masks in order, whatever images they are of, and what is within their bounding boxes.
 
     Raises:
         GeometryError: a mask is damaged.

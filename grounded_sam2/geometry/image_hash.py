@@ -1,8 +1,8 @@
-"""Which pictures look alike, from 63 bits of each.
+"""Which images look alike, from 63 bits of each.
 
-A cosine hash keeps the signs of the lowest frequencies of a picture: the waves that it is made of,
-light or dark where. Another size, compression or exposure changes few of them; another picture
-changes half. Pictures are near when few bits differ.
+A cosine hash keeps the signs of the lowest frequencies of an image: the waves that it is made of,
+light or dark where. Another size, compression or exposure changes few of them; another image
+changes half. Images are near when few bits differ.
 
 To find the near ones among n hashes without comparing all pairs, the bits are dealt into one band
 more than the bits that may differ: two near hashes then agree in at least one band altogether, so
@@ -28,20 +28,20 @@ HASH_BITS = 63
 _FREQUENCIES = 8
 _NOTHING = 0.01
 """Size, in grey values, of a wave that is not there: more than rounding errors, less than any that
-can be seen. It makes pictures of one colour have one hash."""
+can be seen. It makes images of one color have one hash."""
 _WORD = 64
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 """Number of set bits of each byte."""
 
 
 def cosine_hashes(greys: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Hash pictures that were shrunk to a square of grey values.
+    """Hash images that were shrunk to a square of grey values.
 
     Args:
         greys: ``(n, s, s)`` ``uint8``; 24 to 32 a side is enough, 8 the least.
 
     Returns:
-        ``(n,)`` ``uint64`` with `HASH_BITS` low bits in use; ``(0,)`` for no pictures.
+        ``(n,)`` ``uint64`` with `HASH_BITS` low bits in use; ``(0,)`` for no images.
 
     Raises:
         GeometryError: not squares, or smaller ones.
@@ -99,7 +99,7 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.intp
 def _bands(count: int) -> list[np.uint64]:
     """Masks that deal the bits out, each bit to one band.
 
-    Neighbouring frequencies go to different bands: those that say nothing of the pictures of one
+    Neighboring frequencies go to different bands: those that say nothing of the images of one
     film, because a black bar decides them, would else fill a band that tells nothing apart.
     """
     return [np.uint64(sum(1 << bit for bit in range(band, _WORD, count))) for band in range(count)]

@@ -86,7 +86,7 @@ def without_overlaps(masks: Sequence[Rle]) -> list[Rle]:
     """Give each pixel to one mask: the first in order is on top, whole; others lose to it.
 
     Args:
-        masks: of one picture, most important first.
+        masks: of one image, most important first.
 
     Returns:
         As many masks in the same order, some perhaps empty; ``[]`` for none.
@@ -103,7 +103,7 @@ def without_overlaps(masks: Sequence[Rle]) -> list[Rle]:
         if mask.size_hw != size_hw:
             raise GeometryError(
                 f"masks of {size_hw[0]}×{size_hw[1]} and {mask.size_hw[0]}×{mask.size_hw[1]} "
-                "pixels together: give masks of one picture"
+                "pixels together: give masks of one image"
             )
         crop, (left, top) = mask.decode_crop()
         window = taken[top : top + crop.shape[0], left : left + crop.shape[1]]

@@ -1,7 +1,7 @@
 """Run-length encoded masks, in COCO's compressed form: what a mask is between two steps.
 
-Everything works on the runs or on the part of the picture that the mask covers, never on a stack
-of dense masks, so that a small object in a large picture costs what the object costs. The bytes
+Everything works on the runs or on the part of the image that the mask covers, never on a stack
+of dense masks, so that a small object in a large image costs what the object costs. The bytes
 equal pycocotools', which computes the IoU here and is what the tests compare with.
 
 Many masks are handled at once: the functions of this module cost a tenth, mask for mask, of the
@@ -153,7 +153,7 @@ def encode(masks: Mask) -> list[Rle]:
         One `Rle` per mask, in order; ``[]`` for ``n == 0``.
 
     Raises:
-        GeometryError: another dtype, number of axes or a picture without pixels.
+        GeometryError: another dtype, number of axes or an image without pixels.
     """
     stack = masks[None] if masks.ndim == 2 else masks
     if stack.ndim != 3:
@@ -176,11 +176,11 @@ def encode_crop(crop: Mask, origin_xy: tuple[int, int], size_hw: tuple[int, int]
 
     Args:
         crop: ``(ch, cw)`` ``bool``, any memory order; may be empty.
-        origin_xy: column and row of the crop's first pixel in the picture.
-        size_hw: height and width of the picture.
+        origin_xy: column and row of the crop's first pixel in the image.
+        size_hw: height and width of the image.
 
     Raises:
-        GeometryError: wrong dtype or axes, or the crop reaches outside the picture.
+        GeometryError: wrong dtype or axes, or the crop reaches outside the image.
     """
     return encode_crops([crop], [origin_xy], [size_hw])[0]
 
@@ -190,7 +190,7 @@ def encode_crops(
     origins_xy: Sequence[tuple[int, int]],
     sizes_hw: Sequence[tuple[int, int]],
 ) -> list[Rle]:
-    """`encode_crop` for many crops, of any pictures: ``[]`` for none."""
+    """`encode_crop` for many crops, of any images: ``[]`` for none."""
     for crop, origin_xy, size_hw in zip(crops, origins_xy, sizes_hw, strict=True):
         _check_mask(crop)
         _check_size(size_hw)
@@ -208,7 +208,7 @@ def rectangle(corners_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int])
     """The mask of all pixels of a box; half-open, so that no width or height is an empty mask.
 
     Raises:
-        GeometryError: the box reaches outside the picture, or is turned inside out.
+        GeometryError: the box reaches outside the image, or is turned inside out.
     """
     left, top, right, bottom = corners_xyxy
     _check_size(size_hw)
@@ -221,17 +221,17 @@ def rectangle(corners_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int])
 
 
 def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rle:
-    """Put the mask of a window into the picture that the window was cut from.
+    """Put the mask of a window into the image that the window was cut from.
 
-    Only run lengths are touched, so that the size of the picture costs nothing.
+    Only run lengths are touched, so that the size of the image costs nothing.
 
     Args:
         mask: of the window's size.
-        origin_xy: column and row of the window's first pixel in the picture.
-        size_hw: height and width of the picture; outside the window all is background.
+        origin_xy: column and row of the window's first pixel in the image.
+        size_hw: height and width of the image; outside the window all is background.
 
     Raises:
-        GeometryError: the window reaches outside the picture, or the mask is damaged.
+        GeometryError: the window reaches outside the image, or the mask is damaged.
     """
     _check_size(size_hw)
     _check_inside(mask.size_hw, origin_xy, size_hw)
@@ -240,7 +240,7 @@ def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rl
     ends = np.cumsum(runs)[1::2]
     begins = (ends - runs[1::2])[runs[1::2] > 0]
     ends = ends[runs[1::2] > 0]
-    # A run may go on in the next column of the window, which is elsewhere in the picture: one
+    # A run may go on in the next column of the window, which is elsewhere in the image: one
     # piece for each column that it touches.
     first = begins // window_height
     pieces = (ends - 1) // window_height - first + 1
@@ -254,7 +254,7 @@ def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rl
 
 
 def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask:
-    """Decode masks of one picture into a dense stack.
+    """Decode masks of one image into a dense stack.
 
     Args:
         masks: all of one size.
@@ -277,7 +277,7 @@ def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask
 
 
 def decode_crops(masks: Sequence[Rle]) -> Crops:
-    """The dense masks within their bounding boxes, whatever pictures they are of.
+    """The dense masks within their bounding boxes, whatever images they are of.
 
     Raises:
         GeometryError: a mask is damaged.
@@ -308,7 +308,7 @@ def runs_of(masks: Sequence[Rle]) -> tuple[NDArray[np.int64], Spans]:
 
 
 def sizes_of(masks: Sequence[Rle]) -> NDArray[np.int64]:
-    """Heights and widths of the masks' pictures: ``(n, 2)``."""
+    """Heights and widths of the masks' images: ``(n, 2)``."""
     return np.array([mask.size_hw for mask in masks], np.int64).reshape(-1, 2)
 
 
@@ -399,7 +399,7 @@ def _check_inside(
     if min(left, top) < 0 or left + window_hw[1] > width or top + window_hw[0] > height:
         raise GeometryError(
             f"crop of {window_hw[0]}×{window_hw[1]} at x={left}, y={top}: "
-            f"reaches outside the picture of {height}×{width}"
+            f"reaches outside the image of {height}×{width}"
         )
 
 
@@ -409,6 +409,6 @@ def _common_size(masks: Sequence[Rle], size_hw: tuple[int, int] | None) -> tuple
         if mask.size_hw != expected:
             raise GeometryError(
                 f"masks of {expected[0]}×{expected[1]} and {mask.size_hw[0]}×{mask.size_hw[1]} "
-                "pixels together: give masks of one picture"
+                "pixels together: give masks of one image"
             )
     return expected

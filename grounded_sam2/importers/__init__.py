@@ -3,7 +3,7 @@
     summary = import_labels("coco/", "labeled")
 
 An import is a run of its own beside those of models, so that labels of people and of models can be
-exported, compared and merged. It needs no model, and holds the labels of a few pictures in memory.
+exported, compared and merged. It needs no model, and holds the labels of a few images in memory.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ An import stands in the store beside what models have labeled, under the recipe 
 it can be looked at, exported, compared and merged as any other run. Importing the same dataset
 again is the same run, brought to what the dataset says now.
 
-Pictures are noted first and settled in batches, each one transaction, so that a run which was
-interrupted shows what it lacks, and the same call completes it. A picture that cannot be read is
+Images are noted first and settled in batches, each one transaction, so that a run which was
+interrupted shows what it lacks, and the same call completes it. An image that cannot be read is
 one row with the reason; an annotation that cannot is counted and named; the import goes on.
 """
 
@@ -26,13 +26,13 @@ from grounded_sam2.importers.formats.coco import open_coco
 from grounded_sam2.importers.formats.hugging_face import open_hugging_face
 from grounded_sam2.importers.formats.yolo import open_yolo
 from grounded_sam2.importers.labels import labels_of
-from grounded_sam2.importers.recognition import recognised_format
-from grounded_sam2.importers.records import Dataset, GivenPicture, ImportOptions
+from grounded_sam2.importers.recognition import recognized_format
+from grounded_sam2.importers.records import Dataset, GivenImage, ImportOptions
 from grounded_sam2.importers.summary import ImportSummary, Problems
 from grounded_sam2.results import Origin
 from grounded_sam2.sources.image import read_header
 from grounded_sam2.sources.names import reason_of
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
 __all__ = ["IMPORTERS", "Importer", "check_format", "import_labels"]
 
@@ -64,19 +64,19 @@ def import_labels(
 ) -> ImportSummary:
     """Read existing labels into the label store of a folder. No model is needed.
 
-    The import becomes the current run of the store. Pictures stay where they are, except those of a
+    The import becomes the current run of the store. Images stay where they are, except those of a
     Parquet file, which are copied into the output folder.
 
     Args:
         path: a COCO file or folder; a YOLO folder or its ``data.yaml``; a folder of Parquet files.
         output_folder: folder of the label store; made if it is not there.
-        format: ``coco``, ``yolo`` (outlines, boxes or both) or ``hf``; recognised if ``None``.
-        images: folder of the pictures, where they are not where the format has them.
+        format: ``coco``, ``yolo`` (outlines, boxes or both) or ``hf``; recognized if ``None``.
+        images: folder of the images, where they are not where the format has them.
         origin: who made the labels.
         name: tells apart imports of one dataset that should be runs of their own, such as two
             states of it. ``None``: every import of a dataset is the same run.
         crowds: take the regions that COCO marks as crowds for objects too.
-        config: limits for pictures; the defaults if ``None``.
+        config: limits for images; the defaults if ``None``.
         progress: told how it comes along.
 
     Returns:
@@ -89,11 +89,11 @@ def import_labels(
         RunInterrupted: Ctrl-C; whole batches are written, and the same call completes the rest.
     """
     path = Path(path)
-    format_name = check_format(format) if format is not None else recognised_format(path)
+    format_name = check_format(format) if format is not None else recognized_format(path)
     with LabelStore.create(output_folder) as store:
-        recipe = Recipe(
+        run_config = RunConfig(
             models={"import": format_name} | ({"name": name} if name is not None else {}),
-            config={
+            inference={
                 "images": None if images is None else store.relative(Path(images)),
                 "origin": origin,
                 "crowds": crowds,
@@ -103,14 +103,14 @@ def import_labels(
         options = ImportOptions(
             images=None if images is None else Path(images),
             crowds=crowds,
-            pictures_folder=store.folder / "pictures" / recipe.key[:12],
+            images_folder=store.folder / "pictures" / run_config.key[:12],
         )
         with IMPORTERS[format_name](path, options) as dataset:
             total = sum(1 for _ in dataset.item_ids())  # what is wrong with the whole shows here
             if not total:
-                raise DatasetError(f"'{path}' holds no pictures")
+                raise DatasetError(f"'{path}' holds no images")
             run = store.begin_run(
-                recipe,
+                run_config,
                 ontology=tuple((each, each) for each in dataset.classes),
                 versions={"grounded-sam2": version("grounded-sam2")},
                 new_run=True,
@@ -137,7 +137,7 @@ def check_format(name: str) -> str:
 def _write(
     store: LabelStore,
     run_id: int,
-    results: Generator[ItemResult, None, None],
+    results: Generator[ItemOutcome, None, None],
     total: int,
     progress: Progress | None,
 ) -> None:
@@ -157,14 +157,14 @@ def _write(
 
 def _results(
     dataset: Dataset, origin: Origin, config: ImageConfig, problems: Problems
-) -> Generator[ItemResult, None, None]:
-    for given in dataset.pictures():
+) -> Generator[ItemOutcome, None, None]:
+    for given in dataset.images():
         yield _result(given, origin, config, problems)
 
 
 def _result(
-    given: GivenPicture, origin: Origin, config: ImageConfig, problems: Problems
-) -> ItemResult:
+    given: GivenImage, origin: Origin, config: ImageConfig, problems: Problems
+) -> ItemOutcome:
     item_id, path, stamp = given.ref.item_id, given.ref.path, None
     with suppress(GroundedSAM2Error, OSError):  # what is wrong shows at once, in better words
         stamp = given.ref.stamp()  # before the bytes: a change while reading shows later
@@ -174,7 +174,7 @@ def _result(
         labels, troubles = labels_of(given, header.size_hw, header.exif_orientation, origin)
     except (GroundedSAM2Error, OSError) as error:
         problems.add(given.troubles, of=item_id)
-        return ItemResult(Item(item_id, path, file_stamp=stamp), None, reason_of(error))
+        return ItemOutcome(Item(item_id, path, file_stamp=stamp), None, reason_of(error))
     problems.add(troubles, of=item_id)
     item = Item(
         item_id=item_id,
@@ -184,4 +184,4 @@ def _result(
         exif_orientation=header.exif_orientation,
         file_stamp=stamp,
     )
-    return ItemResult(item, labels)
+    return ItemOutcome(item, labels)

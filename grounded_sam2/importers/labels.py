@@ -1,11 +1,11 @@
-"""From what a dataset says of a picture to the labels of the upright picture.
+"""From what a dataset says of an image to the labels of the upright image.
 
-Coordinates belong to a picture of some size, and whose they are shows by the size that the dataset
-declares. If it is that of the upright picture, they are taken as they are. If it is that of the
+Coordinates belong to an image of some size, and whose they are shows by the size that the dataset
+declares. If it is that of the upright image, they are taken as they are. If it is that of the
 file before its EXIF orientation is applied, they are turned with it. Where both are the same (no
-orientation, a mirrored or upside-down one, a square picture), or nothing is declared, they are
-taken to be for the upright picture, which is what people see when they draw. Any other size, and
-the labels are for another picture: nothing of it is taken.
+orientation, a mirrored or upside-down one, a square image), or nothing is declared, they are
+taken to be for the upright image, which is what people see when they draw. Any other size, and
+the labels are for another image: nothing of it is taken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from grounded_sam2.geometry.boxes import clip, rounded, valid
 from grounded_sam2.geometry.polygons.conversion import Ring, fill
 from grounded_sam2.geometry.rle import Rle, bounding_boxes
 from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
-from grounded_sam2.importers.records import Box, GivenObject, GivenPicture, Trouble
+from grounded_sam2.importers.records import Box, GivenImage, GivenObject, Trouble
 from grounded_sam2.results import Label, Labels, Origin
 
 __all__ = ["labels_of"]
@@ -28,21 +28,21 @@ __all__ = ["labels_of"]
 _SizeHw: TypeAlias = tuple[int, int]
 
 _EMPTY = (0.0, 0.0, 0.0, 0.0)
-_CUT_OFF = "reaches out of the picture; cut off"
+_CUT_OFF = "reaches out of the image; cut off"
 _SLACK = 0.01
 """Share of a side by which coordinates may lie outside by rounding; and one pixel anyway."""
 
 
 def labels_of(
-    given: GivenPicture, upright_hw: tuple[int, int], exif_orientation: int, origin: Origin
+    given: GivenImage, upright_hw: tuple[int, int], exif_orientation: int, origin: Origin
 ) -> tuple[Labels, list[Trouble]]:
-    """The labels of a picture.
+    """The labels of an image.
 
-    Masks are cut off at the edges of the picture; boxes are made tight around them.
+    Masks are cut off at the edges of the image; boxes are made tight around them.
 
     Args:
         given: what the dataset says.
-        upright_hw: height and width of the upright picture.
+        upright_hw: height and width of the upright image.
         exif_orientation: of its file, 1 to 8.
         origin: who made the labels.
 
@@ -50,7 +50,7 @@ def labels_of(
         The labels, and what could not be taken as it is.
 
     Raises:
-        DatasetError: the labels are for a picture of another size.
+        DatasetError: the labels are for an image of another size.
     """
     canvas = _canvas(given, upright_hw, exif_orientation)
     masks, troubles = [], list(given.troubles)
@@ -78,14 +78,14 @@ class _Canvas:
     """What coordinates are for."""
 
     size_hw: _SizeHw
-    normalised: bool
+    normalized: bool
     """Whether they are shares of the size."""
     orientation: int = 1
     """How to turn it upright."""
 
     def in_pixels(self, points: Ring) -> Ring:
         height, width = self.size_hw
-        return points * (width, height) if self.normalised else points
+        return points * (width, height) if self.normalized else points
 
     def is_left_by(self, points: Ring) -> bool:
         """Whether points, in pixels, lie further outside than rounding explains."""
@@ -94,22 +94,22 @@ class _Canvas:
         return bool(((points < -slack) | (points > side + slack)).any())
 
 
-def _canvas(given: GivenPicture, upright_hw: _SizeHw, orientation: int) -> _Canvas:
+def _canvas(given: GivenImage, upright_hw: _SizeHw, orientation: int) -> _Canvas:
     masks = [each.outline.size_hw for each in given.objects if isinstance(each.outline, Rle)]
     declared = given.declared_hw or (masks[0] if masks else upright_hw)
     if declared == upright_hw:
-        return _Canvas(upright_hw, given.normalised)
+        return _Canvas(upright_hw, given.normalized)
     if is_sideways(orientation) and declared == upright_hw[::-1]:
-        return _Canvas(declared, given.normalised, orientation)
+        return _Canvas(declared, given.normalized, orientation)
     (height, width), (has_height, has_width) = declared, upright_hw
     raise DatasetError(
-        f"its labels are for a picture of {width}×{height} pixels, but it has {has_width}×"
-        f"{has_height}; give the pictures that were labeled"
+        f"its labels are for an image of {width}×{height} pixels, but it has {has_width}×"
+        f"{has_height}; give the images that were labeled"
     )
 
 
 def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble]]:
-    """The mask on the upright picture, which may be empty; ``None`` if there is none."""
+    """The mask on the upright image, which may be empty; ``None`` if there is none."""
     outline, troubles = given.outline, []
     if outline is None:
         return None, []
@@ -117,7 +117,7 @@ def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble
         mask = outline
         if mask.size_hw != canvas.size_hw:
             kept = "kept as a box" if given.box_xyxy is not None else "left out"
-            reason = f"mask has another size than the picture; {kept}"
+            reason = f"mask has another size than the image; {kept}"
             detail = "{1}×{0} instead of {3}×{2}".format(*mask.size_hw, *canvas.size_hw)
             return None, [Trouble(reason, given.where, detail)]
     else:
@@ -129,7 +129,7 @@ def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble
 
 
 def _box(given: GivenObject, canvas: _Canvas) -> tuple[Box | None, list[Trouble]]:
-    """The box on the upright picture of an object without a mask, if any of it lies there."""
+    """The box on the upright image of an object without a mask, if any of it lies there."""
     if given.box_xyxy is not None:
         points = np.array(given.box_xyxy).reshape(2, 2)
     elif isinstance(given.outline, tuple):  # too thin for a mask
@@ -140,7 +140,7 @@ def _box(given: GivenObject, canvas: _Canvas) -> tuple[Box | None, list[Trouble]
     troubles = [Trouble(_CUT_OFF, given.where)] if canvas.is_left_by(points) else []
     inside = rounded(clip([[*points.min(axis=0), *points.max(axis=0)]], canvas.size_hw))
     if not valid(inside)[0]:
-        return None, [Trouble("holds nothing of the picture; left out", given.where)]
+        return None, [Trouble("holds nothing of the image; left out", given.where)]
     turned = turn_points(inside.reshape(2, 2), canvas.orientation, canvas.size_hw)
     left, top, right, bottom = rounded([[*turned.min(axis=0), *turned.max(axis=0)]])[0].tolist()
     return (left, top, right, bottom), troubles

@@ -1,4 +1,4 @@
-"""Labels of a picture as it is stored in its file, turned with it as its EXIF orientation says."""
+"""Labels of an image as it is stored in its file, turned with it as its EXIF orientation says."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _TURNS = {
 
 
 def is_sideways(orientation: int) -> bool:
-    """Whether the upright picture has the stored one's height as its width."""
+    """Whether the upright image has the stored one's height as its width."""
     return _TURNS[orientation][0]
 
 
 def turn_points(points: Ring, orientation: int, stored_hw: tuple[int, int]) -> Ring:
-    """Where points of the stored picture are in the upright one.
+    """Where points of the stored image are in the upright one.
 
     Args:
         points: ``(n, 2)`` x and y, pixels.
         orientation: EXIF, 1 to 8.
-        stored_hw: height and width of the stored picture.
+        stored_hw: height and width of the stored image.
 
     Returns:
         ``(n, 2)``.
@@ -49,7 +49,7 @@ def turn_points(points: Ring, orientation: int, stored_hw: tuple[int, int]) -> R
 
 
 def turn_mask(mask: Rle, orientation: int) -> Rle:
-    """The mask of a stored picture, for the upright one."""
+    """The mask of a stored image, for the upright one."""
     if orientation == 1:
         return mask
     exchange, mirror_x, mirror_y = _TURNS[orientation]

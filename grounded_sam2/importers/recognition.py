@@ -10,10 +10,10 @@ from grounded_sam2.importers.formats.hugging_face import find_shards
 from grounded_sam2.importers.formats.yolo_layout import find_yaml
 from grounded_sam2.sources.names import printable
 
-__all__ = ["recognised_format"]
+__all__ = ["recognized_format"]
 
 
-def recognised_format(path: Path) -> str:
+def recognized_format(path: Path) -> str:
     """The name of the format of a dataset.
 
     Args:

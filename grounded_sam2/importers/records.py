@@ -1,7 +1,7 @@
-"""What a dataset says, before the pictures are looked at: frozen values, the same for all formats.
+"""What a dataset says, before the images are looked at: frozen values, the same for all formats.
 
 A reader of a format gives these, and never stops at a broken annotation: it gives a `Trouble` in
-its place. What becomes of them once the picture's true size is known is a matter of
+its place. What becomes of them once the image's true size is known is a matter of
 `grounded_sam2.importers.labels`.
 """
 
@@ -16,7 +16,7 @@ from grounded_sam2.geometry.polygons.conversion import Ring
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.sources.refs import ImageRef
 
-__all__ = ["Box", "Dataset", "GivenObject", "GivenPicture", "ImportOptions", "Outline", "Trouble"]
+__all__ = ["Box", "Dataset", "GivenImage", "GivenObject", "ImportOptions", "Outline", "Trouble"]
 
 Box: TypeAlias = tuple[float, float, float, float]
 """xyxy, half-open."""
@@ -30,11 +30,11 @@ class ImportOptions:
     """How to read a dataset."""
 
     images: Path | None
-    """Folder of the pictures, where it is not found by the dataset's own layout."""
+    """Folder of the images, where it is not found by the dataset's own layout."""
     crowds: bool
     """Whether regions that are marked as crowds are objects."""
-    pictures_folder: Path
-    """Where to keep pictures that are no files in the dataset."""
+    images_folder: Path
+    """Where to keep images that are no files in the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +66,20 @@ class GivenObject:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenPicture:
-    """A picture and what a dataset says of it."""
+class GivenImage:
+    """An image and what a dataset says of it."""
 
     ref: ImageRef
     objects: tuple[GivenObject, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     declared_hw: tuple[int, int] | None = None
     """The size that the coordinates are meant for, if the dataset says so."""
-    normalised: bool = False
-    """Whether coordinates are shares of the upright picture's width and height, not pixels."""
+    normalized: bool = False
+    """Whether coordinates are shares of the upright image's width and height, not pixels."""
 
 
 class Dataset(Protocol):
-    """A dataset that is open. The order of its pictures never changes."""
+    """A dataset that is open. The order of its images never changes."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,13 +87,13 @@ class Dataset(Protocol):
         ...
 
     def item_ids(self) -> Iterator[str]:
-        """Ids of all pictures, each once, without reading what is said of them."""
+        """Ids of all images, each once, without reading what is said of them."""
         ...
 
-    def pictures(self) -> Iterator[GivenPicture]:
-        """All pictures, in the same order."""
+    def images(self) -> Iterator[GivenImage]:
+        """All images, in the same order."""
         ...
 
     def strays(self) -> Iterator[Trouble]:
-        """What belongs to no picture. Ask when all pictures have been read."""
+        """What belongs to no image. Ask when all images have been read."""
         ...

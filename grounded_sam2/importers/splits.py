@@ -1,7 +1,7 @@
 """What the splits of a dataset are called here: ``train``, ``val`` and ``test``, whoever wrote it.
 
-The id of a picture begins with its split, as the path of a picture in such a folder would. So
-``export --split 0.8/0.1/0.1 --split-by folder`` gives every picture back to the split that it came
+The id of an image begins with its split, as the path of an image in such a folder would. So
+``export --split 0.8/0.1/0.1 --split-by folder`` gives every image back to the split that it came
 from, and any other split ignores it.
 """
 
@@ -37,12 +37,12 @@ def split_named_in(name: str) -> str | None:
 
 
 def id_in_split(name: str, split: str | None) -> str:
-    """The id of a picture.
+    """The id of an image.
 
     Args:
         name: its path as the dataset writes it. What leads out of the dataset is dropped, and a
             first folder that names the same split is not repeated.
-        split: the split, or whatever else tells its pictures from others; ``None`` for neither.
+        split: the split, or whatever else tells its images from others; ``None`` for neither.
     """
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     if split is not None:

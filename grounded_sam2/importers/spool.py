@@ -1,8 +1,8 @@
-"""Annotations brought together with their pictures, on disk.
+"""Annotations brought together with their images, on disk.
 
-COCO lists pictures and annotations apart, in any order, and a large dataset does not fit into
-memory. Both go into a private temporary file while they are read, and come out picture by picture;
-what refers to a picture that is not listed is left over. The file takes as much space as the
+COCO lists images and annotations apart, in any order, and a large dataset does not fit into
+memory. Both go into a private temporary file while they are read, and come out image by image;
+what refers to an image that is not listed is left over. The file takes as much space as the
 annotations do.
 """
 
@@ -18,21 +18,21 @@ from pathlib import Path, PurePosixPath
 from grounded_sam2.errors import DatasetError
 from grounded_sam2.importers.records import Trouble
 
-__all__ = ["ListedPicture", "Spool"]
+__all__ = ["ListedImage", "Spool"]
 
 _TABLES = """
     PRAGMA journal_mode = OFF;
-    CREATE TABLE pictures (
+    CREATE TABLE images (
         file, id, item_id UNIQUE, name, path, height, width, UNIQUE (file, id)
     );
-    CREATE TABLE annotations (file, picture, text);
+    CREATE TABLE annotations (file, image, text);
     CREATE TABLE troubles (reason, place, detail);
 """
 
 
 @dataclass(frozen=True, slots=True)
-class ListedPicture:
-    """An entry of a list of pictures."""
+class ListedImage:
+    """An entry of a list of images."""
 
     file: int
     """Number of the file that lists it."""
@@ -66,33 +66,31 @@ class Spool:
                 "temporary files, or name another (SQLITE_TMPDIR)"
             ) from error
 
-    def add_picture(self, picture: ListedPicture) -> bool:
-        """Put in a picture.
+    def add_picture(self, image: ListedImage) -> bool:
+        """Put in an image.
 
         If another one has its item id, its own id is put before the ending: no labels are lost
-        where a dataset lists a picture twice.
+        where a dataset lists an image twice.
 
         Returns:
-            Whether it is in: false if the file has listed another picture with this id.
+            Whether it is in: false if the file has listed another image with this id.
         """
-        known = self._run(
-            "SELECT 1 FROM pictures WHERE file = ? AND id = ?", (picture.file, picture.id)
-        )
+        known = self._run("SELECT 1 FROM images WHERE file = ? AND id = ?", (image.file, image.id))
         if known.fetchone():
             return False
-        height, width = picture.declared_hw or (None, None)
-        path = None if picture.path is None else os.fsencode(picture.path)
-        name = PurePosixPath(picture.item_id)
-        told_apart = name.with_name(f"{name.stem}-{picture.file}-{picture.id}{name.suffix}")
-        for item_id in (picture.item_id, str(told_apart)):
-            row = (picture.file, picture.id, item_id, picture.name, path, height, width)
-            added = self._run("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        height, width = image.declared_hw or (None, None)
+        path = None if image.path is None else os.fsencode(image.path)
+        name = PurePosixPath(image.item_id)
+        told_apart = name.with_name(f"{name.stem}-{image.file}-{image.id}{name.suffix}")
+        for item_id in (image.item_id, str(told_apart)):
+            row = (image.file, image.id, item_id, image.name, path, height, width)
+            added = self._run("INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             if added.rowcount:
                 return True
         return False
 
     def add_annotation(self, file: int, picture_id: str, text: str) -> None:
-        """Put in what a file says of a picture, which may not be listed yet."""
+        """Put in what a file says of an image, which may not be listed yet."""
         self._run("INSERT INTO annotations VALUES (?, ?, ?)", (file, picture_id, text))
 
     def add_trouble(self, trouble: Trouble) -> None:
@@ -103,22 +101,22 @@ class Spool:
 
     def seal(self) -> None:
         """All is in."""
-        self._run("CREATE INDEX of_picture ON annotations (file, picture)")
+        self._run("CREATE INDEX of_image ON annotations (file, image)")
 
     def item_ids(self) -> Iterator[str]:
-        """Ids of the pictures, in the order that they came in."""
-        for (item_id,) in self._run("SELECT item_id FROM pictures ORDER BY rowid"):
+        """Ids of the images, in the order that they came in."""
+        for (item_id,) in self._run("SELECT item_id FROM images ORDER BY rowid"):
             yield item_id
 
-    def pictures(self) -> Iterator[tuple[ListedPicture, list[str]]]:
+    def images(self) -> Iterator[tuple[ListedImage, list[str]]]:
         """Pictures in the order that they came in, each with its annotations in theirs."""
         rows = self._run(
-            "SELECT p.*, a.text FROM pictures p LEFT JOIN annotations a "
-            "ON a.file = p.file AND a.picture = p.id ORDER BY p.rowid, a.rowid"
+            "SELECT p.*, a.text FROM images p LEFT JOIN annotations a "
+            "ON a.file = p.file AND a.image = p.id ORDER BY p.rowid, a.rowid"
         )
-        for columns, of_picture in groupby(rows, key=lambda row: row[:-1]):
+        for columns, of_image in groupby(rows, key=lambda row: row[:-1]):
             file, picture_id, item_id, name, path, height, width = columns
-            picture = ListedPicture(
+            image = ListedImage(
                 file=file,
                 id=picture_id,
                 item_id=item_id,
@@ -126,13 +124,13 @@ class Spool:
                 path=None if path is None else Path(os.fsdecode(path)),
                 declared_hw=None if height is None else (height, width),
             )
-            yield picture, [text for *_, text in of_picture if text is not None]
+            yield image, [text for *_, text in of_image if text is not None]
 
     def strays(self) -> Iterator[tuple[int, str, str]]:
-        """Annotations of pictures that are not listed: file, id of the picture, what they say."""
+        """Annotations of images that are not listed: file, id of the image, what they say."""
         yield from self._run(
-            "SELECT a.* FROM annotations a LEFT JOIN pictures p "
-            "ON a.file = p.file AND a.picture = p.id WHERE p.file IS NULL ORDER BY a.rowid"
+            "SELECT a.* FROM annotations a LEFT JOIN images p "
+            "ON a.file = p.file AND a.image = p.id WHERE p.file IS NULL ORDER BY a.rowid"
         )
 
     def troubles(self) -> Iterator[Trouble]:

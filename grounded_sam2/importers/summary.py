@@ -32,7 +32,7 @@ class ImportSummary:
     counts: StoreSummary
     """Of the run that the import is."""
     problems: tuple[Problem, ...]
-    """The most frequent first. Pictures that failed are not among them: the store has each with
+    """The most frequent first. Images that failed are not among them: the store has each with
     its reason (`grounded_sam2.store.LabelStore.failures`)."""
 
     @property
@@ -52,7 +52,7 @@ class Problems:
 
         Args:
             troubles: what is wrong.
-            of: the picture that they belong to.
+            of: the image that they belong to.
         """
         for trouble in troubles:
             known = self._by_reason.get(trouble.reason, Problem(trouble.reason, 0, ()))

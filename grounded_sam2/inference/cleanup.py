@@ -34,7 +34,7 @@ Objects: TypeAlias = dict[int, Label]
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What clean-up left of the objects of one picture."""
+    """What clean-up left of the objects of one image."""
 
     labels: Labels
     kept: tuple[int, ...]
@@ -42,7 +42,7 @@ class Cleaned:
 
 
 def clean_up(labels: Labels, config: CleanupConfig) -> Cleaned:
-    """Clean the objects of one picture.
+    """Clean the objects of one image.
 
     Masks are decoded one at a time and only within their bounding boxes.
 
@@ -54,7 +54,7 @@ def clean_up(labels: Labels, config: CleanupConfig) -> Cleaned:
         Fewer or as many objects, in the same order; none for no objects.
 
     Raises:
-        GeometryError: a mask is damaged or not of the size of the picture.
+        GeometryError: a mask is damaged or not of the size of the image.
     """
     objects = dict(enumerate(_with_tidy_mask(x, labels.size_hw, config) for x in labels.objects))
     objects = _without_empty(objects)
@@ -75,7 +75,7 @@ def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfi
     if label.mask.size_hw != size_hw:
         raise GeometryError(
             f"mask of {label.class_name!r}: {label.mask.size_hw[0]}×{label.mask.size_hw[1]} "
-            f"pixels in a picture of {size_hw[0]}×{size_hw[1]}; masks must have its size"
+            f"pixels in an image of {size_hw[0]}×{size_hw[1]}; masks must have its size"
         )
     crop, origin_xy = label.mask.decode_crop()
     crop = masks.remove_specks(crop, config.min_part_area)

@@ -1,8 +1,8 @@
-"""From pictures to labels: asks the models, and opens no file.
+"""From images to labels: asks the models, and opens no file.
 
-    captions ─ detector ─► boxes ─ segmenter ─► candidates ─ decide ─► labels
+    captions ─ detector ─► boxes ─ segmenter ─► candidates ─ postprocess ─► labels
 
-All captions are asked of all pictures in one call, and all boxes of all pictures are segmented in
+All captions are asked of all images in one call, and all boxes of all images are segmented in
 one call, so that a batch costs each model one pass. Whatever satisfies the Protocols of
 `grounded_sam2.models.protocols` can stand in for the models.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import ConfigError, OntologyError
-from grounded_sam2.inference.postprocess import decide
+from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.models.protocols import Detector, Segmenter, TwoStepSegmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, DetectedBoxes, Image, Labels, SegmentedMasks
@@ -26,9 +26,9 @@ __all__ = [
     "TASKS_WITH_CAPTIONS",
     "Candidates",
     "captions_of",
-    "find_candidates",
+    "detect_and_segment",
     "label_images",
-    "start_candidates",
+    "start_detect_and_segment",
 ]
 
 TASKS_WITH_CAPTIONS = ("open_vocabulary_detection", "phrase_grounding")
@@ -36,7 +36,7 @@ TASKS_WITH_CAPTIONS = ("open_vocabulary_detection", "phrase_grounding")
 themselves and name them in the model's own words."""
 
 Candidates: TypeAlias = list[tuple[Candidate, ...]]
-"""Of each picture, in the order that the detector said so."""
+"""Of each image, in the order that the detector said so."""
 
 
 def label_images(
@@ -46,25 +46,25 @@ def label_images(
     ontology: CaptionOntology | None,
     config: Config,
 ) -> list[Labels]:
-    """Label pictures.
+    """Label images.
 
     Args:
         images: upright RGB, ``(h, w, 3)`` ``uint8``; sizes may differ.
         detector: finds boxes.
-        segmenter: turns boxes into masks. Only pictures with boxes are given to it.
+        segmenter: turns boxes into masks. Only images with boxes are given to it.
         ontology: captions to ask for, and their classes; ``None`` for tasks without captions,
             where the class is what the model called the thing.
         config: thresholds and clean-up.
 
     Returns:
-        One `Labels` per picture, in order; ``[]`` for no pictures. What is left out, and the order
+        One `Labels` per image, in order; ``[]`` for no images. What is left out, and the order
         of the objects: see `grounded_sam2.inference.postprocess.decide`.
 
     Raises:
         ConfigError: the task needs an ontology and there is none, or the other way round.
     """
     captions = captions_of(ontology, config)
-    found = find_candidates(
+    found = detect_and_segment(
         images,
         [captions] * len(images),
         detector,
@@ -72,7 +72,7 @@ def label_images(
         min_confidence=config.detector.min_confidence,
     )
     return [
-        decide(candidates, image.shape[:2], ontology, config).labels
+        postprocess(candidates, image.shape[:2], ontology, config).labels
         for image, candidates in zip(images, found, strict=True)
     ]
 
@@ -97,7 +97,7 @@ def captions_of(ontology: CaptionOntology | None, config: Config) -> list[str]:
     return ontology.prompts() if ontology is not None else []
 
 
-def find_candidates(
+def detect_and_segment(
     images: Sequence[Image],
     captions: Sequence[Sequence[str]],
     detector: Detector,
@@ -109,27 +109,29 @@ def find_candidates(
 
     Boxes are rounded to hundredths of a pixel, confidence and mask quality to four decimals,
     before anything is decided by them: so that noise of the arithmetic, which differs with the
-    other pictures of a batch, cannot turn a decision.
+    other images of a batch, cannot turn a decision.
 
     Args:
         images: upright RGB, ``(h, w, 3)`` ``uint8``; sizes may differ.
-        captions: for each picture, the captions to ask of it; none for a task without captions.
+        captions: for each image, the captions to ask of it; none for a task without captions.
         detector: finds boxes.
-        segmenter: turns boxes into masks. Only pictures with boxes are given to it.
+        segmenter: turns boxes into masks. Only images with boxes are given to it.
         min_confidence: boxes below are forgotten before they cost a mask.
 
     Returns:
-        The candidates of each picture, in order; ``[]`` for no pictures. Boxes without a finite
-        extent inside the picture are none. Where the segmenter answered with the complement of
+        The candidates of each image, in order; ``[]`` for no images. Boxes without a finite
+        extent inside the image are none. Where the segmenter answered with the complement of
         what it was asked for, the candidate has a box and no mask.
 
     Raises:
         OntologyError: the detector answers with a caption that was not asked.
     """
-    return start_candidates(images, captions, detector, segmenter, min_confidence=min_confidence)()
+    return start_detect_and_segment(
+        images, captions, detector, segmenter, min_confidence=min_confidence
+    )()
 
 
-def start_candidates(
+def start_detect_and_segment(
     images: Sequence[Image],
     captions: Sequence[Sequence[str]],
     detector: Detector,
@@ -137,10 +139,10 @@ def start_candidates(
     *,
     min_confidence: float,
 ) -> Callable[[], Candidates]:
-    """The models' part of `find_candidates`; what is returned does the rest, in any thread.
+    """The models' part of `detect_and_segment`; what is returned does the rest, in any thread.
 
     The rest is making compact masks, where the segmenter can put that off (`TwoStepSegmenter`):
-    the models may go on with other pictures meanwhile. The pictures are not held.
+    the models may go on with other images meanwhile. The images are not held.
     """
     if not images:
         return list
@@ -182,7 +184,7 @@ def _check_captions(detected: DetectedBoxes, asked: Sequence[str]) -> None:
 def _usable(
     detected: DetectedBoxes, size_hw: tuple[int, ...], min_confidence: float
 ) -> DetectedBoxes:
-    """Boxes clipped to the picture, without those that are too unsure or lie outside it."""
+    """Boxes clipped to the image, without those that are too unsure or lie outside it."""
     height, width = size_hw
     boxes = np.asarray(detected.boxes_xyxy, np.float32).reshape(-1, 4)
     boxes = np.clip(boxes, 0, [width, height, width, height]).round(2)

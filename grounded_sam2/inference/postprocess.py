@@ -17,33 +17,33 @@ from grounded_sam2.config import Config
 from grounded_sam2.inference.cleanup import clean_up
 from grounded_sam2.inference.tiling import are_parts
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.results import Candidate, Label, Labels, Verdict
+from grounded_sam2.results import Candidate, CandidateStatus, Label, Labels
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Postprocessed", "postprocess"]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The labels of one picture, and why some candidates are none."""
+class Postprocessed:
+    """The labels of one image, and why some candidates are none."""
 
     labels: Labels
-    verdicts: tuple[Verdict, ...]
+    statuses: tuple[CandidateStatus, ...]
     """One per candidate."""
     chosen: tuple[int, ...]
     """Which of the candidates each label is."""
 
 
-def decide(
+def postprocess(
     candidates: Sequence[Candidate],
     size_hw: tuple[int, int],
     ontology: CaptionOntology | None,
     config: Config,
-) -> Decision:
-    """Choose the labels of one picture among the candidates.
+) -> Postprocessed:
+    """Choose the labels of one image among the candidates.
 
     Args:
         candidates: what the models said, in any order.
-        size_hw: height and width of the picture.
+        size_hw: height and width of the image.
         ontology: captions that are wanted, and their classes; ``None`` wants all, by the model's
             own words.
         config: thresholds and clean-up.
@@ -53,8 +53,8 @@ def decide(
         mask; none for no candidates.
     """
     classes = None if ontology is None else ontology.to_dict()
-    verdicts = [_verdict(candidate, classes, config) for candidate in candidates]
-    places = [place for place, verdict in enumerate(verdicts) if verdict == "label"]
+    statuses = [_status(candidate, classes, config) for candidate in candidates]
+    places = [place for place, status in enumerate(statuses) if status == "label"]
     if classes is not None:  # ties do not depend on which captions were asked first
         order = {caption: number for number, caption in enumerate(classes)}
         places.sort(key=lambda place: order[candidates[place].caption])
@@ -66,17 +66,19 @@ def decide(
     labels = sorted(
         zip(cleaned.labels.objects, kept, strict=True), key=lambda each: _order(each[0])
     )
-    return Decision(
+    return Postprocessed(
         Labels(size_hw, tuple(label for label, _ in labels)),
         tuple(
-            "cleaned_up" if verdict == "label" and place not in kept else verdict
-            for place, verdict in enumerate(verdicts)
+            "cleaned_up" if status == "label" and place not in kept else status
+            for place, status in enumerate(statuses)
         ),
         tuple(place for _, place in labels),
     )
 
 
-def _verdict(candidate: Candidate, classes: dict[str, str] | None, config: Config) -> Verdict:
+def _status(
+    candidate: Candidate, classes: dict[str, str] | None, config: Config
+) -> CandidateStatus:
     confidence, quality = candidate.confidence, candidate.mask_quality
     if classes is not None and candidate.caption not in classes:
         return "not_wanted"

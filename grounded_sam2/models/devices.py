@@ -72,8 +72,8 @@ def batch_size_for(device: torch.device) -> int:
     """Pictures per step that ``runtime.batch_size: auto`` means on a device.
 
     Returns:
-        8 on a CPU, whose cores one picture keeps busy. On a GPU one for each GiB that is free, as
-        a power of two from 4 to 64: the large checkpoints take less than that for one picture.
+        8 on a CPU, whose cores one image keeps busy. On a GPU one for each GiB that is free, as
+        a power of two from 4 to 64: the large checkpoints take less than that for one image.
     """
     if device.type != "cuda":
         return 8

@@ -40,11 +40,11 @@ class Detector(Protocol):
         """Find what the captions name.
 
         Args:
-            images: upright RGB pictures, ``(h, w, 3)`` ``uint8``, sizes may differ.
-            captions: for each picture, the captions to ask of it.
+            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
+            captions: for each image, the captions to ask of it.
 
         Returns:
-            One `DetectedBoxes` per picture, in order; empty where nothing was found.
+            One `DetectedBoxes` per image, in order; empty where nothing was found.
         """
         ...
 
@@ -59,18 +59,18 @@ class Segmenter(Protocol):
         """Segment what stands in each box.
 
         Args:
-            images: upright RGB pictures, ``(h, w, 3)`` ``uint8``, sizes may differ.
-            boxes_xyxy: for each picture ``(n_i, 4)`` in its pixels; numbers may differ, also be 0.
+            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
+            boxes_xyxy: for each image ``(n_i, 4)`` in its pixels; numbers may differ, also be 0.
 
         Returns:
-            One `SegmentedMasks` per picture, in order, with one mask per box.
+            One `SegmentedMasks` per image, in order, with one mask per box.
         """
         ...
 
 
 @runtime_checkable
 class TwoStepSegmenter(Segmenter, Protocol):
-    """A segmenter whose masks can be made compact while it goes on with other pictures."""
+    """A segmenter whose masks can be made compact while it goes on with other images."""
 
     def start_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
@@ -78,7 +78,7 @@ class TwoStepSegmenter(Segmenter, Protocol):
         """As `segment_boxes`, in two steps: the model's now, the rest when the result is called.
 
         What is returned may be called once, in any thread, also while this segmenter is at work in
-        another. It holds no picture.
+        another. It holds no image.
         """
         ...
 

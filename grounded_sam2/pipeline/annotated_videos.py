@@ -11,7 +11,7 @@ from grounded_sam2.engine.video_summaries import VideoProgress
 from grounded_sam2.errors import SourceError, StoreError, VideoError
 from grounded_sam2.sources.names import local_path
 from grounded_sam2.sources.video import VIDEO_EXTENSIONS
-from grounded_sam2.sources.video.finding import GivenVideo
+from grounded_sam2.sources.video.finding import FoundVideo
 from grounded_sam2.store import LabelStore
 from grounded_sam2.visualization.annotated_video import is_rendered, render
 from grounded_sam2.visualization.video_file import VIDEO_SUFFIXES, check_video_suffix
@@ -20,7 +20,7 @@ __all__ = ["Drawn", "annotated_places", "draw"]
 
 
 def annotated_places(
-    videos: Sequence[GivenVideo],
+    videos: Sequence[FoundVideo],
     annotated: str | os.PathLike[str] | None,
     folders: Sequence[Path] = (),
 ) -> dict[str, Path]:
@@ -54,7 +54,7 @@ def annotated_places(
     return places
 
 
-def _one_file(videos: Sequence[GivenVideo], file: Path) -> dict[str, Path]:
+def _one_file(videos: Sequence[FoundVideo], file: Path) -> dict[str, Path]:
     check_video_suffix(file)
     if len(videos) > 1:
         raise VideoError(
@@ -65,7 +65,7 @@ def _one_file(videos: Sequence[GivenVideo], file: Path) -> dict[str, Path]:
 
 
 def _in_folder(
-    videos: Sequence[GivenVideo], folder: Path, given_folders: Sequence[Path]
+    videos: Sequence[FoundVideo], folder: Path, given_folders: Sequence[Path]
 ) -> dict[str, Path]:
     if folder.resolve() in {given.resolve() for given in given_folders}:
         raise VideoError(
@@ -86,7 +86,7 @@ def _in_folder(
     return places
 
 
-def _check_nothing_is_replaced(videos: Sequence[GivenVideo], places: Mapping[str, Path]) -> None:
+def _check_nothing_is_replaced(videos: Sequence[FoundVideo], places: Mapping[str, Path]) -> None:
     given = [video.path for video in videos if video.path is not None]
     files = {key for path in given for key in _keys(path)}
     frames = {path.resolve() for path in given if path.is_dir()}
@@ -124,7 +124,7 @@ class Drawn:
 
 
 def draw(
-    videos: Sequence[GivenVideo],
+    videos: Sequence[FoundVideo],
     places: Mapping[str, Path],
     store: LabelStore,
     run_id: int,
@@ -153,7 +153,7 @@ def draw(
 
 
 def _draw_one(
-    video: GivenVideo,
+    video: FoundVideo,
     place: Path,
     store: LabelStore,
     run_id: int,

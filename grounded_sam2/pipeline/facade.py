@@ -39,7 +39,7 @@ from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded
 from grounded_sam2.pipeline.videos import VideoLabeling
 from grounded_sam2.results import Image, Labels, to_supervision
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
-from grounded_sam2.sources.image import ImageSource, load_image
+from grounded_sam2.sources.image import ImageInput, load_image
 from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.store import LabelStore, StoreSummary
 
@@ -60,7 +60,7 @@ class LabelResult:
     summary: StoreSummary
     """Counts of everything labeled so far."""
     exports: Mapping[str, ExportSummary]
-    """By format; none if not one picture could be labeled."""
+    """By format; none if not one image could be labeled."""
     seconds: float
 
 
@@ -133,9 +133,9 @@ class GroundedSAM2(VideoLabeling):
         return Sam2Tracker.sharing(self.segmenter, self.config.tracker)
 
     def predict(
-        self, image: ImageSource, prompt: str | Sequence[str] | None = None
+        self, image: ImageInput, prompt: str | Sequence[str] | None = None
     ) -> sv.Detections:
-        """Find and outline things in one picture.
+        """Find and outline things in one image.
 
         Args:
             image: path, URL, bytes, file, PIL image, or RGB ``uint8`` array ``(h, w, 3)`` (what
@@ -149,7 +149,7 @@ class GroundedSAM2(VideoLabeling):
             `grounded_sam2.results.to_supervision`.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
             PromptError: a caption cannot be asked.
             ConfigError: there is neither ontology nor prompt, and the task needs one.
             CheckpointError: a model cannot be loaded.
@@ -157,11 +157,11 @@ class GroundedSAM2(VideoLabeling):
         return self.predict_batch([image], prompt)[0]
 
     def predict_batch(
-        self, images: Iterable[ImageSource], prompt: str | Sequence[str] | None = None
+        self, images: Iterable[ImageInput], prompt: str | Sequence[str] | None = None
     ) -> list[sv.Detections]:
-        """Find and outline things in several pictures; as `predict`, and faster than one by one.
+        """Find and outline things in several images; as `predict`, and faster than one by one.
 
-        The pictures are held in memory together; to go through many, use `label`.
+        The images are held in memory together; to go through many, use `label`.
         """
         ontology = self.ontology if prompt is None else one_off(prompt)
         loaded = [load_image(image, config=self.config.images) for image in images]
@@ -189,31 +189,31 @@ class GroundedSAM2(VideoLabeling):
         prune: bool = False,
         progress: Progress | None = None,
     ) -> LabelResult:
-        """Label a folder of pictures and write it as datasets.
+        """Label a folder of images and write it as datasets.
 
         Running it again continues where it stopped, does only what has changed, and nothing when
-        all is done. A picture that cannot be read is recorded and left out.
+        all is done. An image that cannot be read is recorded and left out.
 
         Args:
-            input_folder: a folder, a file, a pattern, a list file, a table or dataset of pictures,
+            input_folder: a folder, a file, a pattern, a list file, a table or dataset of images,
                 an archive, an address (``s3://…``), or several files: see
-                `grounded_sam2.sources.opening`. Pictures that are no files on this machine are
+                `grounded_sam2.sources.opening`. Images that are no files on this machine are
                 kept in the output folder, in ``pictures/``.
-            extension: endings to take, in any case; all picture formats by default.
+            extension: endings to take, in any case; all image formats by default.
             output_folder: where the label store and the datasets go; ``<input_folder>_labeled``
-                beside the input by default. Pictures in it are not labeled, unless all are.
+                beside the input by default. Images in it are not labeled, unless all are.
             formats: dataset formats to write when all is labeled: see
                 `grounded_sam2.exporters.EXPORTERS`.
-            export_options: splits, placement of the pictures and so on.
+            export_options: splits, placement of the images and so on.
             recursive: go into sub-folders.
-            column: column of a table or list that holds the pictures, where it is not clear.
+            column: column of a table or list that holds the images, where it is not clear.
             new_run: label again with other settings in a folder that was labeled already.
-            retry_failed: try failed pictures again.
-            prune: drop the labels of pictures that are no longer there.
+            retry_failed: try failed images again.
+            prune: drop the labels of images that are no longer there.
             progress: told how it comes along.
 
         Raises:
-            SourceError: there are no pictures.
+            SourceError: there are no images.
             ExportError: an unknown format; a dataset cannot be written, then all is labeled.
             StoreError: the output folder is in use, or holds labels made with other settings.
             RunInterrupted: Ctrl-C; run it again to continue.
@@ -221,11 +221,11 @@ class GroundedSAM2(VideoLabeling):
         """
         began = time.monotonic()
         for name in formats:
-            check_format(name, of_pictures=True)
+            check_format(name, of_images=True)
         folder = Path(output_folder) if output_folder is not None else labeled_beside(input_folder)
         source = open_source(
             input_folder,
-            pictures_folder=folder / "pictures",
+            images_folder=folder / "pictures",
             extensions=extension,
             recursive=recursive,
             exclude=_written_by_us(folder, input_folder),
@@ -256,7 +256,7 @@ class GroundedSAM2(VideoLabeling):
                 }
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
-                    "all pictures are labeled; run the same command again to write the datasets"
+                    "all images are labeled; run the same command again to write the datasets"
                 ) from None
         return LabelResult(folder, run, summary, exports, time.monotonic() - began)
 
@@ -289,10 +289,10 @@ class GroundedSAM2(VideoLabeling):
 def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]) -> list[Path]:
     """What lies in the output folder and is no input.
 
-    All of it, if it is a folder among the pictures; if the pictures lie in it, earlier exports.
+    All of it, if it is a folder among the images; if the images lie in it, earlier exports.
     """
     if isinstance(input_folder, (str, Path)):
-        output, pictures = folder.resolve(), Path(input_folder).resolve()
-        if pictures == output or output in pictures.parents:
+        output, images = folder.resolve(), Path(input_folder).resolve()
+        if images == output or output in images.parents:
             return [folder / name for name in EXPORTERS if (folder / name / MARKER).exists()]
     return [folder]

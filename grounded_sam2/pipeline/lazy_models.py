@@ -43,7 +43,7 @@ class HasModels(Protocol):
 class ModelsWhenNeeded:
     """Both models of a pipeline, loaded when they are first asked: a finished run needs none.
 
-    Large pictures are shown to them in tiles, to those that were given as well.
+    Large images are shown to them in tiles, to those that were given as well.
     """
 
     models: HasModels

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config
-from grounded_sam2.engine.run_config import tracking_recipe_of
+from grounded_sam2.engine.run_config import tracking_run_config_of
 from grounded_sam2.engine.video_run import track_videos
 from grounded_sam2.engine.video_summaries import TrackSummary, VideoProgress
 from grounded_sam2.errors import ExportError, PromptError
@@ -23,12 +23,12 @@ from grounded_sam2.pipeline.annotated_videos import annotated_places, draw
 from grounded_sam2.pipeline.arguments import one_off
 from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded, TrackerWhenNeeded
 from grounded_sam2.results import to_supervision
-from grounded_sam2.sources.image import ImageSource
+from grounded_sam2.sources.image import ImageInput
 from grounded_sam2.sources.opening import labeled_beside
 from grounded_sam2.sources.video import open_video, path_of_video, prefetched, video_name
 from grounded_sam2.sources.video.finding import (
-    GivenVideo,
-    VideoGiven,
+    FoundVideo,
+    VideoInput,
     VideoOptions,
     find_videos,
     listed,
@@ -94,7 +94,7 @@ class VideoLabeling(ABC):
 
     def track(
         self,
-        video: str | Path | int | Iterable[ImageSource],
+        video: str | Path | int | Iterable[ImageInput],
         prompt: str | Sequence[str] | None = None,
         *,
         prompts: Mapping[int, Mapping[int, TrackPrompt]] | None = None,
@@ -110,7 +110,7 @@ class VideoLabeling(ABC):
         `grounded_sam2.config.TrackingConfig`.
 
         Args:
-            video: a file, a folder of frames, an address, a camera's number, or pictures.
+            video: a file, a folder of frames, an address, a camera's number, or images.
             prompt: caption or captions to ask for, instead of the ontology's; each is then its own
                 class. Words of the model's own are numbered as they come, the same in all frames.
             prompts: boxes, points or masks instead of captions, by frame and object: see
@@ -120,7 +120,7 @@ class VideoLabeling(ABC):
             stride: takes every so many frames.
             start: seconds at which to begin.
             end: seconds at which to stop.
-            fps: frames per second of folders and pictures, which do not say it.
+            fps: frames per second of folders and images, which do not say it.
 
         Yields:
             Every frame in order.
@@ -158,7 +158,7 @@ class VideoLabeling(ABC):
 
     def label_videos(
         self,
-        videos: VideoGiven | Sequence[VideoGiven],
+        videos: VideoInput | Sequence[VideoInput],
         output_folder: str | Path | None = None,
         *,
         formats: Sequence[str] = (),
@@ -213,7 +213,7 @@ class VideoLabeling(ABC):
         if formats:
             _check_can_be_exported(found)
         config = self._tracking_config(detect_every)
-        recipe = tracking_recipe_of(
+        run_config = tracking_run_config_of(
             config,
             self.ontology,
             models=self._model_names("tracker"),
@@ -227,7 +227,7 @@ class VideoLabeling(ABC):
                 TrackerWhenNeeded(self),
                 self.ontology,
                 config,
-                recipe=recipe,
+                run_config=run_config,
                 new_run=new_run,
                 progress=progress,
             )
@@ -260,7 +260,7 @@ class VideoLabeling(ABC):
         return self.config.with_options({"tracking.detect_every": detect_every})
 
 
-def _labeled_beside(videos: VideoGiven | Sequence[VideoGiven]) -> Path:
+def _labeled_beside(videos: VideoInput | Sequence[VideoInput]) -> Path:
     first = listed(videos)[0]
     if isinstance(first, int):
         return Path(f"{video_name(first)}_labeled")
@@ -269,8 +269,8 @@ def _labeled_beside(videos: VideoGiven | Sequence[VideoGiven]) -> Path:
     return labeled_beside([first])
 
 
-def _check_can_be_exported(videos: Sequence[GivenVideo]) -> None:
-    """Refuse what has no pictures any more when all is labeled."""
+def _check_can_be_exported(videos: Sequence[FoundVideo]) -> None:
+    """Refuse what has no images any more when all is labeled."""
     for video in videos:
         if video.path is None:
             raise ExportError(

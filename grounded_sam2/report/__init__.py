@@ -4,9 +4,9 @@
 
     summary = write_report("labeled")  # labeled/report.html
 
-A report is a pure function of the label store and the pictures; it needs no model. It goes through
+A report is a pure function of the label store and the images; it needs no model. It goes through
 the store twice: once to measure everything (`survey`), and, when it is clear what is doubtful
-(`doubts`) and what to show (`selection`), once more for the pictures that are shown (`views`).
+(`doubts`) and what to show (`selection`), once more for the images that are shown (`views`).
 """
 
 from grounded_sam2.report.issues import KINDS, Kind

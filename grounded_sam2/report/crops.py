@@ -1,4 +1,4 @@
-"""Labels that are worth a look, cut out of their pictures."""
+"""Labels that are worth a look, cut out of their images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grounded_sam2.report.images import Unreadable, data_url, shrink
 from grounded_sam2.report.issues import KIND_NAMES
 from grounded_sam2.report.messages import clock, reason
-from grounded_sam2.report.pictures import Unreadable, data_url, shrink
 from grounded_sam2.report.scan import Survey
 from grounded_sam2.report.selection import ShownLabel
 from grounded_sam2.report.shapes import box_path, path_of
@@ -36,15 +36,15 @@ class LabelView:
     shown: ShownLabel
     item_id: str
     time: str
-    """As of `grounded_sam2.report.views.PictureView`."""
+    """As of `grounded_sam2.report.views.ImageView`."""
     label: Label
     class_id: int
     embedded: bool
-    """Whether the page holds the whole picture."""
+    """Whether the page holds the whole image."""
     view_hw: tuple[int, int]
     """Pixels as shown. Paths are in tenths of them."""
     url: str
-    """A data URL; empty where the picture cannot be shown."""
+    """A data URL; empty where the image cannot be shown."""
     path: str
     other_path: str
     """The objects that it overlaps, if that is a doubt."""
@@ -66,10 +66,10 @@ def cut_out(
 
     Args:
         shown: which one, and why.
-        labels: of its picture.
-        image: its picture, which may have been shrunk.
+        labels: of its image.
+        image: its image, which may have been shrunk.
         survey: the run.
-        embedded: whether the page holds the whole picture.
+        embedded: whether the page holds the whole image.
     """
     label = labels.objects[shown.position]
     left, top, right, bottom = region = _region(label, labels.size_hw)
@@ -84,10 +84,10 @@ def cut_out(
     about_box = {"outside_box", "along_box"} & set(kinds)
     return LabelView(
         shown=shown,
-        item_id=survey.item_ids[shown.picture],
-        time=clock(survey.times[shown.picture]),
+        item_id=survey.item_ids[shown.image],
+        time=clock(survey.times[shown.image]),
         label=label,
-        class_id=int(survey.measured(shown.picture, shown.position)["class_id"]),
+        class_id=int(survey.measured(shown.image, shown.position)["class_id"]),
         embedded=embedded,
         view_hw=(max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))),
         url="" if isinstance(image, Unreadable) else _crop(image, region, labels.size_hw),
@@ -99,7 +99,7 @@ def cut_out(
 
 
 def needed_side(label: Label, size_hw: tuple[int, int]) -> int:
-    """Longer side that a picture needs, in pixels, for the crop of a label to be sharp."""
+    """Longer side that an image needs, in pixels, for the crop of a label to be sharp."""
     return int(np.ceil(max(size_hw) * _scale(_region(label, size_hw))))
 
 
@@ -116,7 +116,7 @@ def _scale(region: Region) -> float:
 
 
 def _region(label: Label, size_hw: tuple[int, int]) -> Region:
-    """The square around an object, moved into the picture as far as that goes."""
+    """The square around an object, moved into the image as far as that goes."""
     height, width = size_hw
     box = label.box_xyxy if label.mask is None else label.mask.bbox_xyxy
     longer = max(box[2] - box[0], box[3] - box[1])
@@ -126,7 +126,7 @@ def _region(label: Label, size_hw: tuple[int, int]) -> Region:
     return left, top, right, bottom
 
 
-def _interval(centre: float, length: float, end: int) -> tuple[int, int]:
-    low = min(max(centre - length / 2, 0), max(end - length, 0))
+def _interval(center: float, length: float, end: int) -> tuple[int, int]:
+    low = min(max(center - length / 2, 0), max(end - length, 0))
     begin = min(int(low), end - 1)
     return begin, max(min(round(low + length), end), begin + 1)

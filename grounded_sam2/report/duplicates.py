@@ -1,8 +1,8 @@
-"""Groups of pictures that look alike.
+"""Groups of images that look alike.
 
 Each group has a leader, the first of it in the order of the store, and all others are near to that
-leader. So a long film taken apart into pictures does not become one group by drifting: when its
-pictures are no longer like the leader, the next group begins. Frames that are known to be of one
+leader. So a long film taken apart into images does not become one group by drifting: when its
+images are no longer like the leader, the next group begins. Frames that are known to be of one
 video are not to be given at all but for one of them: they look alike by nature.
 """
 
@@ -21,73 +21,73 @@ from grounded_sam2.results import Image
 __all__ = ["Duplicates", "Impression", "find_duplicates", "impression"]
 
 _GREY_SIDE = 24
-_COLOUR_SIDE = 8
+_COLOR_SIDE = 8
 _LEAST_CONTRAST = 4.0
-"""Standard deviation, of 255, that a picture is taken to have at least: what a picture of one
-colour has is noise, and must not be blown up."""
+"""Standard deviation, of 255, that an image is taken to have at least: what an image of one
+color has is noise, and must not be blown up."""
 _ROUNDS = 8
-"""How often pictures that turned out not to be like their leader are looked at again. Each round
-finds the leaders among them; more than two or three are never needed but for made-up pictures."""
+"""How often images that turned out not to be like their leader are looked at again. Each round
+finds the leaders among them; more than two or three are never needed but for made-up images."""
 
 Duplicates = NDArray[np.void]
-"""``(k,)``, a structured array: `picture`, its `leader` (numbers of pictures), and the `bits` that
+"""``(k,)``, a structured array: `image`, its `leader` (numbers of images), and the `bits` that
 their hashes differ in; 0 bits do not mean the same file."""
 
-_ROW = np.dtype([("picture", np.int32), ("leader", np.int32), ("bits", np.int32)])
+_ROW = np.dtype([("image", np.int32), ("leader", np.int32), ("bits", np.int32)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Impression:
-    """What is kept of a picture, to tell which others look like it: 200 bytes."""
+    """What is kept of an image, to tell which others look like it: 200 bytes."""
 
     hash: np.uint64
-    colours: NDArray[np.uint8]
-    """``(8, 8, 3)``, the picture shrunk to that."""
+    colors: NDArray[np.uint8]
+    """``(8, 8, 3)``, the image shrunk to that."""
 
 
 def impression(image: Image) -> Impression:
-    """The impression of a picture, ``(h, w, 3)``; it may have been shrunk to 72 pixels before."""
+    """The impression of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels before."""
     grey = cv2.cvtColor(_means(image, _GREY_SIDE), cv2.COLOR_RGB2GRAY)
     return Impression(
-        cosine_hashes(np.asarray(grey, np.uint8)[None])[0], _means(image, _COLOUR_SIDE)
+        cosine_hashes(np.asarray(grey, np.uint8)[None])[0], _means(image, _COLOR_SIDE)
     )
 
 
 def find_duplicates(
     impressions: Sequence[Impression],
-    pictures: Sequence[int],
+    images: Sequence[int],
     *,
     max_bits: int,
     max_difference: float,
 ) -> Duplicates:
-    """Find pictures that look like an earlier one.
+    """Find images that look like an earlier one.
 
     Args:
-        impressions: of the pictures.
-        pictures: their numbers, rising.
+        impressions: of the images.
+        images: their numbers, rising.
         max_bits: how many bits of the hashes may differ.
-        max_difference: mean difference of the colours, in units of the pictures' own contrast.
+        max_difference: mean difference of the colors, in units of the images' own contrast.
 
     Returns:
-        A row for each picture that has an earlier one like it, in order; ``(0,)`` for none.
+        A row for each image that has an earlier one like it, in order; ``(0,)`` for none.
     """
     hashes = np.array([one.hash for one in impressions], np.uint64)
-    colours = np.array([one.colours for one in impressions], np.float32)
-    colours = _standardised(colours.reshape(-1, _COLOUR_SIDE, _COLOUR_SIDE, 3))
+    colors = np.array([one.colors for one in impressions], np.float32)
+    colors = _standardized(colors.reshape(-1, _COLOR_SIDE, _COLOR_SIDE, 3))
     leader_of = np.arange(len(hashes))
     open_ones = np.arange(len(hashes))
     for _ in range(_ROUNDS):
         leaders = open_ones[_leaders(hashes[open_ones], max_bits)]
-        difference = np.abs(colours[open_ones] - colours[leaders]).mean(axis=(1, 2, 3))
+        difference = np.abs(colors[open_ones] - colors[leaders]).mean(axis=(1, 2, 3))
         alike = difference <= max_difference
         leader_of[open_ones[alike]] = leaders[alike]
         open_ones = open_ones[~alike]
         if not open_ones.size:
             break
     found = np.flatnonzero(leader_of != np.arange(len(hashes)))
-    numbers = np.array(pictures, np.int32)
+    numbers = np.array(images, np.int32)
     rows = np.zeros(len(found), _ROW)
-    rows["picture"], rows["leader"] = numbers[found], numbers[leader_of[found]]
+    rows["image"], rows["leader"] = numbers[found], numbers[leader_of[found]]
     rows["bits"] = hamming(hashes[found], hashes[leader_of[found]])
     return rows
 
@@ -107,16 +107,16 @@ def _leaders(hashes: NDArray[np.uint64], max_bits: int) -> NDArray[np.intp]:
     return result
 
 
-def _standardised(colours: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colours without the picture's mean, in units of its contrast: an exposure changes nothing."""
-    colours = colours - colours.mean(axis=(1, 2), keepdims=True)
-    contrast = np.maximum(colours.std(axis=(1, 2, 3), keepdims=True), _LEAST_CONTRAST)
-    standardised: NDArray[np.float32] = colours / contrast
-    return standardised
+def _standardized(colors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colours without the image's mean, in units of its contrast: an exposure changes nothing."""
+    colors = colors - colors.mean(axis=(1, 2), keepdims=True)
+    contrast = np.maximum(colors.std(axis=(1, 2, 3), keepdims=True), _LEAST_CONTRAST)
+    standardized: NDArray[np.float32] = colors / contrast
+    return standardized
 
 
 def _means(image: Image, side: int) -> NDArray[np.uint8]:
-    """A picture shrunk to a square of means: ``(side, side, 3)``."""
+    """An image shrunk to a square of means: ``(side, side, 3)``."""
     # INTER_AREA takes means only when it shrinks: first make what is too small large enough.
     height, width = (-(-side // length) for length in image.shape[:2])
     large = image.repeat(height, axis=0).repeat(width, axis=1)

@@ -1,6 +1,6 @@
-"""What is doubtful about labels and pictures, and how much.
+"""What is doubtful about labels and images, and how much.
 
-A doubt is one reason to look at one label or picture. Its score is ``weight · (1 + t) / 2``: the
+A doubt is one reason to look at one label or image. Its score is ``weight · (1 + t) / 2``: the
 weight of its kind (`KINDS`), and t from 0 at the threshold to 1 at the worst value there is. A
 label with several doubts has the score ``1 - Π (1 - score)``, as if they were independent: more
 reasons, more worth a look. Whether a label is wrong, only looking can tell.
@@ -26,7 +26,7 @@ class Kind:
     weight: float
     """From 0 to 1: how likely a label is wrong for it, as a rule of thumb, at its worst."""
     look_for: str
-    """What to look for in the picture."""
+    """What to look for in the image."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -38,10 +38,10 @@ KINDS: Mapping[str, Kind] = {
     "disagreement": Kind(
         "confidence and quality disagree", 0.5, "the right thing badly outlined, or the reverse"
     ),
-    "along_border": Kind("runs along the picture's edge", 0.6, "background taken for a thing"),
+    "along_border": Kind("runs along the image's edge", 0.6, "background taken for a thing"),
     "size_outlier": Kind("unusual size", 0.5, "a part, a group, or another kind of thing"),
     "along_box": Kind("cut off at its box", 0.3, "a box that is too small for its thing"),
-    "near_duplicate": Kind("looks like an earlier picture", 0.8, "the same picture twice"),
+    "near_duplicate": Kind("looks like an earlier image", 0.8, "the same image twice"),
 }
 """Every kind by its name, those of most weight among labels first."""
 
@@ -53,9 +53,9 @@ KIND_IDS: Mapping[str, int] = {name: number for number, name in enumerate(KINDS)
 DOUBT = np.dtype(
     [
         ("kind", np.int8),  # number of the kind
-        ("picture", np.int32),
-        ("position", np.int32),  # of the object; -1: the picture as a whole
-        ("other", np.int32),  # position of the other object, or number of the other picture; or -1
+        ("image", np.int32),
+        ("position", np.int32),  # of the object; -1: the image as a whole
+        ("other", np.int32),  # position of the other object, or number of the other image; or -1
         ("value", np.float64),  # what was compared
         ("threshold", np.float64),  # with what
         ("score", np.float64),
@@ -86,13 +86,13 @@ def score(
 
 
 def label_scores(doubts: Doubts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The doubts of each label taken together; those of whole pictures are left out.
+    """The doubts of each label taken together; those of whole images are left out.
 
     Returns:
-        ``(k, 2)`` picture and position, and ``(k,)`` scores, the highest first.
+        ``(k, 2)`` image and position, and ``(k,)`` scores, the highest first.
     """
     of_labels = doubts[doubts["position"] >= 0]
-    keys = np.stack((of_labels["picture"], of_labels["position"]), axis=1).astype(np.int64)
+    keys = np.stack((of_labels["image"], of_labels["position"]), axis=1).astype(np.int64)
     labels, which = np.unique(keys, axis=0, return_inverse=True)
     remaining = np.ones(len(labels))
     np.multiply.at(remaining, which.reshape(-1), 1 - of_labels["score"])

@@ -20,22 +20,22 @@ __all__ = ["OBJECT", "Objects", "measure"]
 
 OBJECT = np.dtype(
     [
-        ("picture", np.int32),  # number of the picture, in the order of the store
-        ("position", np.int32),  # place in the list of the picture's objects
+        ("image", np.int32),  # number of the image, in the order of the store
+        ("position", np.int32),  # place in the list of the image's objects
         ("class_id", np.int32),
         ("track_id", np.int32),  # within its video; -1 for an object of no track
         ("has_mask", np.bool_),
         ("by_person", np.bool_),
         ("confidence", np.float64),
         ("quality", np.float64),
-        ("share", np.float64),  # of the picture's area
+        ("share", np.float64),  # of the image's area
         ("overlap_iou", np.float64),  # with the other object that it overlaps most
         ("overlap_with", np.int32),  # position of that object; -1 if it overlaps none
         ("overlap_inside", np.float64),  # share of the smaller of two of one class in the larger
         ("inside_with", np.int32),
         ("outside_box", np.float64),  # share of the mask outside the detector's box
         ("along_box", np.float64),  # share of a side of that box that the mask reaches, the most
-        ("along_border", np.float64),  # share of the picture's outline that the mask covers
+        ("along_border", np.float64),  # share of the image's outline that the mask covers
     ]
 )
 Objects = NDArray[np.void]
@@ -45,12 +45,12 @@ _REACH = 1
 """Pixels from a side of a box within which a mask reaches it: boxes are not exact."""
 
 
-def measure(labels: Labels, picture: int, class_ids: Mapping[str, int]) -> Objects:
-    """Measure the objects of one picture.
+def measure(labels: Labels, image: int, class_ids: Mapping[str, int]) -> Objects:
+    """Measure the objects of one image.
 
     Args:
-        labels: of the picture.
-        picture: number to note in each row.
+        labels: of the image.
+        image: number to note in each row.
         class_ids: number of each class.
 
     Returns:
@@ -61,7 +61,7 @@ def measure(labels: Labels, picture: int, class_ids: Mapping[str, int]) -> Objec
     if not objects:
         return rows
     height, width = labels.size_hw
-    rows["picture"] = picture
+    rows["image"] = image
     rows["position"] = np.arange(len(objects))
     rows["class_id"] = [class_ids[label.class_name] for label in objects]
     rows["track_id"] = [-1 if label.track_id is None else label.track_id for label in objects]
@@ -113,7 +113,7 @@ def _measure_overlaps(rows: Objects, objects: Sequence[Label], areas: NDArray[np
 def _along_border(
     crop: NDArray[np.bool_], origin_xy: tuple[int, int], size_hw: tuple[int, int]
 ) -> float:
-    """Share of the outermost pixels of a picture that belong to the mask; 0 for an empty mask."""
+    """Share of the outermost pixels of an image that belong to the mask; 0 for an empty mask."""
     if not crop.size:
         return 0.0
     (left, top), (height, width) = origin_xy, size_hw
@@ -153,7 +153,7 @@ def _along_box(
 ) -> float:
     """The most that the mask reaches of one side of a box, as a share of that side.
 
-    Sides on the picture's border do not count: nobody knows how things go on there.
+    Sides on the image's border do not count: nobody knows how things go on there.
     """
     height, width = size_hw
     x_min, y_min, x_max, y_max = np.rint(local_xyxy).astype(int)

@@ -43,13 +43,13 @@ def rule(kind: str, limits: Thresholds) -> str:
         "low_confidence": f"confidence below {limits.low_confidence:g}",
         "low_quality": f"mask quality below {limits.low_quality:g}",
         "disagreement": f"confidence and mask quality {limits.disagreement:g} or more apart",
-        "along_border": f"covers {percent(limits.along_border)} or more of the picture's outline",
+        "along_border": f"covers {percent(limits.along_border)} or more of the image's outline",
         "size_outlier": f"robust z-score of the size within its class of {limits.size_outlier:g} "
         f"or more, and twice the median or half of it; classes of {limits.enough} objects or more",
         "along_box": f"runs along {percent(limits.along_box)} or more of a side of the detector's "
         "box, as at most 1 in 100 of its class do",
         "near_duplicate": f"{limits.duplicate_bits} or fewer of {HASH_BITS} bits of their cosine "
-        f"hashes differ, and their colours by at most {limits.duplicate_difference:g} of their "
+        f"hashes differ, and their colors by at most {limits.duplicate_difference:g} of their "
         "contrast; of a video, its first frame with objects is compared",
     }[kind]
 
@@ -60,18 +60,18 @@ def reason(doubt: np.void, survey: Survey, *, brief: bool = False) -> str:
     Args:
         doubt: a row of `Doubts`.
         survey: the run.
-        brief: leave out the name of the other picture, where it is to be seen beside it.
+        brief: leave out the name of the other image, where it is to be seen beside it.
     """
     kind, value, other = KIND_NAMES[doubt["kind"]], float(doubt["value"]), int(doubt["other"])
     if kind == "near_duplicate":
         return _alike(doubt, survey, brief=brief)
-    row = survey.measured(int(doubt["picture"]), int(doubt["position"]))
+    row = survey.measured(int(doubt["image"]), int(doubt["position"]))
     if kind in ("low_confidence", "low_quality"):
         return f"{value:.2f}"
     if kind == "disagreement":
         return f"{row['confidence']:.2f} and {row['quality']:.2f}"
     if kind in ("overlap", "inside"):
-        class_id = survey.measured(int(doubt["picture"]), other)["class_id"]
+        class_id = survey.measured(int(doubt["image"]), other)["class_id"]
         which = f"“{survey.classes[class_id]}”"
         if kind == "overlap":
             return f"{which}, IoU {value:.2f}"
@@ -88,19 +88,19 @@ def reason(doubt: np.void, survey: Survey, *, brief: bool = False) -> str:
 def doubt_record(doubt: np.void, survey: Survey) -> dict[str, Any]:
     """A doubt as a record of plain values.
 
-    ``object`` and ``other_object`` count from 0 in the order of the picture's objects in the store;
-    ``None`` where the picture as a whole is meant. ``track`` and ``time``, in seconds, are those of
+    ``object`` and ``other_object`` count from 0 in the order of the image's objects in the store;
+    ``None`` where the image as a whole is meant. ``track`` and ``time``, in seconds, are those of
     a frame of a video; else ``None``.
     """
-    picture, position, other = (int(doubt[name]) for name in ("picture", "position", "other"))
+    image, position, other = (int(doubt[name]) for name in ("image", "position", "other"))
     kind = KIND_NAMES[doubt["kind"]]
     of_label = position >= 0
-    row = survey.measured(picture, position) if of_label else None
-    time = float(survey.times[picture])
+    row = survey.measured(image, position) if of_label else None
+    time = float(survey.times[image])
     return {
         "kind": kind,
         "score": round(float(doubt["score"]), 4),
-        "item": survey.item_ids[picture],
+        "item": survey.item_ids[image],
         "object": position if of_label else None,
         "class": None if row is None else survey.classes[row["class_id"]],
         "track": None if row is None or row["track_id"] < 0 else int(row["track_id"]),
@@ -114,9 +114,9 @@ def doubt_record(doubt: np.void, survey: Survey) -> dict[str, Any]:
 
 
 def _alike(doubt: np.void, survey: Survey, *, brief: bool) -> str:
-    picture, leader = int(doubt["picture"]), int(doubt["other"])
-    here, there = (survey.splits[survey.split_ids[number]] for number in (picture, leader))
-    if survey.contents[picture] and survey.contents[picture] == survey.contents[leader]:
+    image, leader = int(doubt["image"]), int(doubt["other"])
+    here, there = (survey.splits[survey.split_ids[number]] for number in (image, leader))
+    if survey.contents[image] and survey.contents[image] == survey.contents[leader]:
         text = "the same file" if brief else f"the same file as {survey.item_ids[leader]}"
     else:
         bits = f"{int(doubt['value'])} of {HASH_BITS} bits differ"

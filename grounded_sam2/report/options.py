@@ -45,7 +45,7 @@ class Thresholds(CheckedSection):
     """Share of a side of the detector's box that the mask runs along, as if cut off there. Only
     where at most 1 in 100 of its class do: doors and screens do so by nature."""
     along_border: Fraction = 0.25
-    """Share of the picture's outline that the mask covers: a whole side of a square picture. Things
+    """Share of the image's outline that the mask covers: a whole side of a square image. Things
     that the frame cuts off cover less; what covers more is often the background."""
     size_outlier: Annotated[float, Range(0.001)] = 3.5
     """Robust z-score of the size within the class, on a logarithmic scale: the value that Iglewicz
@@ -53,11 +53,11 @@ class Thresholds(CheckedSection):
     enough: PositiveInt = 20
     """Objects of a class below which nothing is called unusual for it."""
     duplicate_bits: Annotated[int, Range(0, 16)] = 6
-    """Bits of 63 in which the cosine hashes of pictures that look alike may differ. Of the demo's
+    """Bits of 63 in which the cosine hashes of images that look alike may differ. Of the demo's
     scenes, compression, half the size, noise or another exposure change at most 6 in 98 of 100
-    pictures, a crop of 2 % in 91."""
+    images, a crop of 2 % in 91."""
     duplicate_difference: Annotated[float, Range(0)] = 0.25
-    """Mean difference of the colours of such pictures, shrunk to 8×8, as a share of their contrast.
+    """Mean difference of the colors of such images, shrunk to 8×8, as a share of their contrast.
     The changes above make 0.17 or less, the crop 0.23, and of 76 000 pairs of different scenes the
     closest has 0.37."""
 
@@ -86,28 +86,28 @@ class ReportOptions(CheckedSection):
 
     section: ClassVar[str] = "report"
 
-    pictures: CountInt = 200
+    images: CountInt = 200
     """Pictures that the page shows: first those with the labels most worth a look, then those that
     look alike, then a sample. At most 60 kB of the page each, so 12 MB with the default."""
     labels: CountInt = 150
     """Labels worth a look that the page shows; all are counted, and all are in the JSON."""
     seed: CountInt = 0
-    """Draws the splits, as at export, and the sample of pictures."""
+    """Draws the splits, as at export, and the sample of images."""
     split_by: Literal["content", "folder"] = "content"
     """As at export."""
     threads: PositiveInt = 4
-    """Threads that read pictures. Changes no byte of the report."""
+    """Threads that read images. Changes no byte of the report."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     split: Mapping[str, float] = field(default_factory=lambda: {"train": 1.0})
     """Names of the splits and their shares, as at export."""
-    pictures_from: Path | None = None
-    """Folder to find the pictures in by their ids, when they were moved since they were labeled."""
+    images_from: Path | None = None
+    """Folder to find the images in by their ids, when they were moved since they were labeled."""
 
     @classmethod
     @cache
     def hints(cls) -> dict[str, Any]:
         """Annotations of the plain values; the others check themselves."""
-        others = ("thresholds", "split", "pictures_from")
+        others = ("thresholds", "split", "images_from")
         return {name: hint for name, hint in super().hints().items() if name not in others}
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """The page itself: one HTML file that needs nothing else, filled by Jinja from `template/`.
 
 It carries its own rules for what a browser may do with it: a Content-Security-Policy that allows
-this style, this script and embedded pictures, and no network. So a file name that holds markup is
+this style, this script and embedded images, and no network. So a file name that holds markup is
 text twice over: the template escapes it, and the policy would not run it.
 """
 
@@ -20,9 +20,9 @@ from markupsafe import Markup
 from grounded_sam2 import __version__
 from grounded_sam2.report.messages import percent
 from grounded_sam2.report.shapes import UNITS
-from grounded_sam2.report.views import PictureView
+from grounded_sam2.report.views import ImageView
 
-__all__ = ["picture_card", "write_page"]
+__all__ = ["image_card", "write_page"]
 
 _PALETTE = 12
 """Colours of the style sheet, which classes take in turn."""
@@ -36,7 +36,7 @@ def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> No
     Args:
         file: to write to.
         contents: what the template is told; see `grounded_sam2.report.page_contents`.
-        cards: what `picture_card` gave for the pictures shown, one after another.
+        cards: what `image_card` gave for the images shown, one after another.
     """
     style, script = _asset("report.css"), _asset("report.js")
     page = _templates().get_template("report.html")
@@ -53,8 +53,8 @@ def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> No
     )
 
 
-def picture_card(view: PictureView) -> str:
-    """The HTML of one embedded picture."""
+def image_card(view: ImageView) -> str:
+    """The HTML of one embedded image."""
     objects = [
         [
             found.class_id,
@@ -80,7 +80,7 @@ def picture_card(view: PictureView) -> str:
         "objects": objects,
     }
     doubtful = sum(bool(found.reasons) for found in view.objects)
-    card = _templates().get_template("picture.html")
+    card = _templates().get_template("image.html")
     return card.render(view=view, doubtful=doubtful, data=data)
 
 

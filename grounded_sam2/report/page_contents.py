@@ -40,7 +40,7 @@ class Overview:
     run_count: int
     pending: int
     failures: tuple[tuple[str, str], ...]
-    """Names of pictures and videos, and reasons; the first ones."""
+    """Names of images and videos, and reasons; the first ones."""
     failed_count: int
 
 
@@ -52,7 +52,7 @@ def page_contents(
     labels: Sequence[LabelView],
     limits: Thresholds,
 ) -> dict[str, Any]:
-    """Everything but the pictures.
+    """Everything but the images.
 
     Args:
         overview: the run.
@@ -73,7 +73,7 @@ def page_contents(
         "label_classes": sorted({view.class_id for view in labels}),
         "rows": class_rows(survey, doubts),
         "videos": video_rows(survey, doubts)[:_LISTED_VIDEOS],
-        "shown_pictures": len(selection.pictures),
+        "shown_images": len(selection.images),
         "groups": [_group(group, survey) for group in selection.groups],
         "group_count": len(np.unique(survey.duplicates["leader"])),
         "data": {
@@ -127,20 +127,20 @@ def _counts(survey: Survey, doubts: Doubts) -> dict[str, Any]:
         "boxes_only": int((~objects["has_mask"]).sum()),
         "by_people": int(objects["by_person"].sum()),
         "known_boxes": int((~np.isnan(objects["outside_box"])).sum()),
-        "per_picture": f"{len(objects) / max(len(survey.item_ids), 1):.1f}",
+        "per_image": f"{len(objects) / max(len(survey.item_ids), 1):.1f}",
         "empty_classes": int((of_class == 0).sum()),
         "most_objects": int(of_class.max(initial=1)),
-        "objects_per_split": per_split(survey.split_ids[objects["picture"]]),
-        "pictures_per_split": per_split(survey.split_ids),
+        "objects_per_split": per_split(survey.split_ids[objects["image"]]),
+        "images_per_split": per_split(survey.split_ids),
         "background_per_split": per_split(survey.split_ids[background]),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One of the pictures that look alike."""
+    """One of the images that look alike."""
 
-    picture: int
+    image: int
     item_id: str
     note: str
     leak: bool
@@ -154,7 +154,7 @@ def _group(group: Doubts, survey: Survey) -> list[_Member]:
     note = f"in {split}" if len(survey.splits) > 1 else "the first"
     members = [_Member(leader, survey.item_ids[leader], note, leak=False)]
     for doubt in group:
-        number = int(doubt["picture"])
+        number = int(doubt["image"])
         leak = bool(survey.split_ids[number] != survey.split_ids[leader])
         note = reason(doubt, survey, brief=True)
         members.append(_Member(number, survey.item_ids[number], note, leak))
@@ -169,7 +169,7 @@ def _chart(chart: Histogram) -> dict[str, Any]:
         used = np.flatnonzero(np.sum(counts, axis=0)) if counts else np.zeros(0, np.intp)
         begin = int(used[0]) // decade * decade if used.size else 0
         edges, counts = edges[begin:], tuple(row[begin:] for row in counts)
-        # A phone has room for five numbers: each decade or every other, up to the whole picture.
+        # A phone has room for five numbers: each decade or every other, up to the whole image.
         step = decade if len(edges) <= 4 * decade + 1 else 2 * decade
         ticks = [(edge, f"{100 * edge:g} %") for edge in edges[::-step]]
     return {

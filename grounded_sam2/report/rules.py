@@ -23,7 +23,7 @@ _LEAST_FACTOR = 2.0
 """Sizes that differ less from the median of their class are never outliers, however alike the
 others are."""
 _SAME_SPLIT = 0.5
-"""Factor of the score of pictures that look alike, where it does not mix training and test."""
+"""Factor of the score of images that look alike, where it does not mix training and test."""
 _TINY = 1e-9
 """A threshold of 0 means any at all, not none."""
 
@@ -35,8 +35,8 @@ def find_doubts(
 
     Args:
         objects: all objects of a run, in order.
-        duplicates: pictures that look like others.
-        split_ids: ``(pictures,)`` number of the split of each picture.
+        duplicates: images that look like others.
+        split_ids: ``(images,)`` number of the split of each image.
         limits: from where on there is a doubt.
 
     Returns:
@@ -55,7 +55,7 @@ def find_doubts(
         _alike(duplicates, split_ids, limits),
     ]
     doubts = np.concatenate(found)
-    order = np.lexsort((doubts["kind"], doubts["position"], doubts["picture"], -doubts["score"]))
+    order = np.lexsort((doubts["kind"], doubts["position"], doubts["image"], -doubts["score"]))
     return doubts[order]
 
 
@@ -72,7 +72,7 @@ def _rows(
     chosen, values = objects[where], value[where].astype(np.float64)
     rows = np.zeros(len(chosen), DOUBT)
     rows["kind"] = KIND_IDS[kind]
-    rows["picture"], rows["position"] = chosen["picture"], chosen["position"]
+    rows["image"], rows["position"] = chosen["image"], chosen["position"]
     rows["other"] = -1 if other is None else other[where]
     rows["value"], rows["threshold"] = values, threshold
     rows["score"] = score(kind, np.abs(values), threshold, worst)
@@ -116,7 +116,7 @@ def _is_overlap(objects: Objects, limits: Thresholds) -> NDArray[np.bool_]:
 
 
 def _other(objects: Objects, column: str) -> NDArray[np.intp]:
-    """Index of the other object of each: rows of one picture stand together, in order."""
+    """Index of the other object of each: rows of one image stand together, in order."""
     here = np.arange(len(objects))
     return np.where(objects[column] >= 0, here - objects["position"] + objects[column], here)
 
@@ -187,11 +187,11 @@ def _per_class(
 def _alike(duplicates: Duplicates, split_ids: NDArray[np.int32], limits: Thresholds) -> Doubts:
     rows = np.zeros(len(duplicates), DOUBT)
     rows["kind"] = KIND_IDS["near_duplicate"]
-    rows["picture"], rows["position"] = duplicates["picture"], -1
+    rows["image"], rows["position"] = duplicates["image"], -1
     rows["other"] = duplicates["leader"]
     rows["value"], rows["threshold"] = duplicates["bits"], limits.duplicate_bits
     # Fewer bits are worse, and 0 is the worst.
     alike = score("near_duplicate", rows["value"], limits.duplicate_bits, worst=0)
-    same = split_ids[duplicates["picture"]] == split_ids[duplicates["leader"]]
+    same = split_ids[duplicates["image"]] == split_ids[duplicates["leader"]]
     rows["score"] = np.where(same, _SAME_SPLIT, 1) * alike
     return rows

@@ -1,6 +1,6 @@
-"""The first look at a run: every label measured, every picture shrunk to an impression.
+"""The first look at a run: every label measured, every image shrunk to an impression.
 
-What is kept of a picture are some hundred bytes, its name and its objects' numbers, so that tens
+What is kept of an image are some hundred bytes, its name and its objects' numbers, so that tens
 of thousands fit into memory with room to spare; masks and pixels are let go at once.
 
 A video is not decoded for that. Its frames look alike by nature, so one of them stands for it: the
@@ -26,23 +26,23 @@ from grounded_sam2.report.duplicates import (
     find_duplicates,
     impression,
 )
+from grounded_sam2.report.images import ImageReader, Unreadable, ahead
 from grounded_sam2.report.measures import OBJECT, Objects, measure
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore, StoredVideo
 
 __all__ = ["Survey", "look_at"]
 
 _SIDE = 72
-"""Pixels that a picture is decoded to at least, before it becomes an impression of 24 a side."""
+"""Pixels that an image is decoded to at least, before it becomes an impression of 24 a side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survey:
-    """All pictures and objects of a run as numbers. A picture's number is its place in here.
+    """All images and objects of a run as numbers. An image's number is its place in here.
 
-    Frames of videos are pictures too.
+    Frames of videos are images too.
     """
 
     classes: tuple[str, ...]
@@ -50,37 +50,37 @@ class Survey:
     item_ids: tuple[str, ...]
     videos: tuple[StoredVideo, ...]
     video_ids: NDArray[np.int32]
-    """``(pictures,)`` number of the video; -1 for a picture of its own."""
+    """``(images,)`` number of the video; -1 for an image of its own."""
     frame_indices: NDArray[np.int64]
-    """``(pictures,)`` as of `grounded_sam2.results.VideoFrame`; -1 for a picture of its own."""
+    """``(images,)`` as of `grounded_sam2.results.VideoFrame`; -1 for an image of its own."""
     times: NDArray[np.float64]
-    """``(pictures,)`` seconds from the first frame of the video; NaN for a picture of its own."""
+    """``(images,)`` seconds from the first frame of the video; NaN for an image of its own."""
     split_ids: NDArray[np.int32]
-    """``(pictures,)`` number of the split."""
+    """``(images,)`` number of the split."""
     object_counts: NDArray[np.int64]
-    """``(pictures,)``; 0 is background."""
+    """``(images,)``; 0 is background."""
     starts: NDArray[np.int64]
-    """``(pictures,)`` place of the first object of a picture in `objects`, where the others follow.
+    """``(images,)`` place of the first object of an image in `objects`, where the others follow.
     """
     contents: NDArray[np.uint64]
-    """``(pictures,)`` equal where the files are equal, byte by byte; 0 where that is not known."""
+    """``(images,)`` equal where the files are equal, byte by byte; 0 where that is not known."""
     lots: NDArray[np.uint64]
-    """``(pictures,)`` what the sample is drawn by: a seeded hash of the file's content."""
+    """``(images,)`` what the sample is drawn by: a seeded hash of the file's content."""
     objects: Objects
-    """``(objects,)`` in the order of the pictures."""
+    """``(objects,)`` in the order of the images."""
     duplicates: Duplicates
     unreadable: Counter[str]
     """Pictures that cannot be shown, by reason."""
 
-    def measured(self, picture: int, position: int) -> np.void:
+    def measured(self, image: int, position: int) -> np.void:
         """The row of `OBJECT` of one object."""
-        row: np.void = self.objects[self.starts[picture] + position]
+        row: np.void = self.objects[self.starts[image] + position]
         return row
 
-    def frames_of(self, pictures: Iterable[int]) -> dict[str, set[int]]:
-        """Indices of those of some pictures that are frames, by the name of their video."""
+    def frames_of(self, images: Iterable[int]) -> dict[str, set[int]]:
+        """Indices of those of some images that are frames, by the name of their video."""
         indices: dict[str, set[int]] = {}
-        for number in pictures:
+        for number in images:
             if (video := self.video_ids[number]) >= 0:
                 name = self.videos[video].record.name
                 indices.setdefault(name, set()).add(int(self.frame_indices[number]))
@@ -89,7 +89,7 @@ class Survey:
     def tracks(self) -> NDArray[np.int64]:
         """``(objects,)`` a number for each track of the run, those of one video together: that of
         the video in the upper 32 bits. -1 for an object of no track."""
-        videos = self.video_ids[self.objects["picture"]].astype(np.int64)
+        videos = self.video_ids[self.objects["image"]].astype(np.int64)
         track_ids = self.objects["track_id"].astype(np.int64)
         return np.where((videos >= 0) & (track_ids >= 0), videos << 32 | track_ids, -1)
 
@@ -100,13 +100,13 @@ def look_at(
     options: ReportOptions,
     advance: Callable[[], None] = lambda: None,
 ) -> Survey:
-    """Go through all labeled pictures of a run once.
+    """Go through all labeled images of a run once.
 
     Args:
         store: the labels.
         run_id: the run.
-        options: splits, thresholds, where the pictures are.
-        advance: called when a picture is done.
+        options: splits, thresholds, where the images are.
+        advance: called when an image is done.
     """
     classes = store.classes(run_id)
     class_ids = {name: number for number, name in enumerate(classes)}
@@ -125,7 +125,7 @@ def look_at(
     seen: list[int] = []
     unreadable: Counter[str] = Counter()
 
-    reader = PictureReader(videos, options.pictures_from)
+    reader = ImageReader(videos, options.images_from)
     stood_for: set[str | None] = set()
 
     def look(given: tuple[Item, Labels]) -> Impression | Unreadable | None:
@@ -163,7 +163,7 @@ def look_at(
                 seen.append(number)
             advance()
     objects = np.frombuffer(measured, OBJECT)
-    object_counts = np.bincount(objects["picture"], minlength=len(item_ids))
+    object_counts = np.bincount(objects["image"], minlength=len(item_ids))
     return Survey(
         classes=tuple(classes),
         splits=splits,

@@ -1,6 +1,6 @@
-"""Which labels and pictures a page shows, of all that there are.
+"""Which labels and images a page shows, of all that there are.
 
-All numbers of a report are of all pictures; only what is looked at has to be chosen. The worst of
+All numbers of a report are of all images; only what is looked at has to be chosen. The worst of
 each kind of doubt come first, so that no kind crowds out another, then the worst of all. What is
 doubtful in one frame of a video mostly is in the next ones too: of a track, only the worst label of
 each kind is shown, and of the frames of one second, one before there is a second one.
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 _EACH_KIND = 12
 """Labels of each kind of doubt that are shown whatever their score: a row or two of the page."""
 _GROUPS = 24
-"""Groups of pictures that look alike, at most."""
+"""Groups of images that look alike, at most."""
 _GROUP_SIZE = 6
 """Pictures of one such group, at most."""
 
@@ -36,7 +36,7 @@ _GROUP_SIZE = 6
 class ShownLabel:
     """A label that is worth a look."""
 
-    picture: int
+    image: int
     position: int
     score: float
     doubts: Doubts
@@ -51,8 +51,8 @@ class Selection:
     """Those most worth a look first."""
     groups: tuple[Doubts, ...]
     """Pictures that look alike, by their leader; those of the highest score first."""
-    pictures: frozenset[int]
-    """Numbers of the pictures that are embedded."""
+    images: frozenset[int]
+    """Numbers of the images that are embedded."""
 
 
 def choose(survey: Survey, doubts: Doubts, options: ReportOptions) -> Selection:
@@ -66,11 +66,11 @@ def choose(survey: Survey, doubts: Doubts, options: ReportOptions) -> Selection:
     labels = _labels(doubts, survey, options.labels)
     groups = _groups(doubts)
     wanted = chain(
-        (label.picture for label in labels),
-        chain.from_iterable((int(g["other"][0]), *g["picture"].tolist()) for g in groups),
+        (label.image for label in labels),
+        chain.from_iterable((int(g["other"][0]), *g["image"].tolist()) for g in groups),
         _sample(survey),
     )
-    return Selection(labels, groups, _first(wanted, options.pictures))
+    return Selection(labels, groups, _first(wanted, options.images))
 
 
 def _labels(doubts: Doubts, survey: Survey, most: int) -> tuple[ShownLabel, ...]:
@@ -79,14 +79,14 @@ def _labels(doubts: Doubts, survey: Survey, most: int) -> tuple[ShownLabel, ...]
     of_labels = doubts[doubts["position"] >= 0]
     leading = of_labels[_leading(of_labels, survey)]
     worst_of_each = [
-        leading[leading["kind"] == kind][["picture", "position"]][:_EACH_KIND].tolist()
+        leading[leading["kind"] == kind][["image", "position"]][:_EACH_KIND].tolist()
         for kind in np.unique(leading["kind"])
     ]
     in_turn = (key for keys in zip_longest(*worst_of_each) for key in keys if key is not None)
-    may_be_shown = set(leading[["picture", "position"]].tolist())
+    may_be_shown = set(leading[["image", "position"]].tolist())
     chosen = _first(chain(in_turn, (key for key in score_of if key in may_be_shown)), most)
     rows: dict[tuple[int, int], list[int]] = {key: [] for key in chosen}
-    for row, key in enumerate(of_labels[["picture", "position"]].tolist()):
+    for row, key in enumerate(of_labels[["image", "position"]].tolist()):
         if key in rows:
             rows[key].append(row)
     order = sorted(chosen, key=lambda key: (-score_of[key], key))
@@ -95,7 +95,7 @@ def _labels(doubts: Doubts, survey: Survey, most: int) -> tuple[ShownLabel, ...]
 
 def _leading(of_labels: Doubts, survey: Survey) -> NDArray[np.bool_]:
     """``(n,)`` whether a doubt is the worst of its kind about its track; or about no track."""
-    tracks = survey.tracks()[survey.starts[of_labels["picture"]] + of_labels["position"]]
+    tracks = survey.tracks()[survey.starts[of_labels["image"]] + of_labels["position"]]
     leading: NDArray[np.bool_] = tracks < 0
     kinds_of_tracks = np.stack((tracks, of_labels["kind"].astype(np.int64)), axis=1)
     _, first = np.unique(kinds_of_tracks, axis=0, return_index=True)  # the worst come first
@@ -104,7 +104,7 @@ def _leading(of_labels: Doubts, survey: Survey) -> NDArray[np.bool_]:
 
 
 def _sample(survey: Survey) -> list[int]:
-    """All pictures in the order that they are drawn in: first one of each second of a video."""
+    """All images in the order that they are drawn in: first one of each second of a video."""
     seconds = np.floor(np.nan_to_num(survey.times)).astype(np.int64)
     order = np.lexsort((survey.lots, seconds, survey.video_ids))
     place = np.arange(len(order))

@@ -1,6 +1,6 @@
 """Objects as paths of SVG, with no more points than can be seen.
 
-Coordinates are whole tenths of a pixel of the picture as shown, and relative to the point before,
+Coordinates are whole tenths of a pixel of the image as shown, and relative to the point before,
 which makes them short.
 """
 
@@ -14,12 +14,12 @@ from grounded_sam2.geometry.polygons.simplification import simplify
 from grounded_sam2.geometry.polygons.tracing import rings
 from grounded_sam2.results import Label
 
-__all__ = ["UNITS", "box_path", "centre_of", "path_of"]
+__all__ = ["UNITS", "box_path", "center_of", "path_of"]
 
 UNITS = 10
-"""Units of a path in one pixel of the picture as shown."""
+"""Units of a path in one pixel of the image as shown."""
 _TOLERANCE = 1.0
-"""Pixels, of the picture as shown or of the mask, whichever are larger: smooths the steps of both.
+"""Pixels, of the image as shown or of the mask, whichever are larger: smooths the steps of both.
 """
 _ROUGHEST = 0.03
 """The same as a share of the mask's size, so that small discs, shown large, stay round."""
@@ -32,8 +32,8 @@ def path_of(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0))
 
     Args:
         label: its mask, or its box if it has none.
-        scale: pixels as shown per pixel of the picture.
-        origin_xy: point of the picture that is shown at 0, 0.
+        scale: pixels as shown per pixel of the image.
+        origin_xy: point of the image that is shown at 0, 0.
 
     Returns:
         The ``d`` of a ``path``; empty for an empty mask.
@@ -65,7 +65,7 @@ def box_path(
     return _path((corners - origin_xy) * scale)
 
 
-def centre_of(label: Label, scale: float) -> tuple[int, int]:
+def center_of(label: Label, scale: float) -> tuple[int, int]:
     """The middle of an object, x and y in the units of a path.
 
     Args:

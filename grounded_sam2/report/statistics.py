@@ -15,7 +15,7 @@ from grounded_sam2.report.scan import Survey
 __all__ = ["ClassRow", "Histogram", "class_rows", "doubtful_objects", "histograms"]
 
 _SMALLEST_DECADE = -6
-"""Sizes begin at a millionth of a picture: a pixel of a megapixel."""
+"""Sizes begin at a millionth of an image: a pixel of a megapixel."""
 _BINS_PER_DECADE = 10
 _SCORE_BINS = 20
 
@@ -28,15 +28,15 @@ class ClassRow:
     class_id: int
     objects: int
     objects_per_split: tuple[int, ...]
-    pictures: int
-    pictures_per_split: tuple[int, ...]
+    images: int
+    images_per_split: tuple[int, ...]
     tracks: int
     """Tracks that it is the class of, in any frame."""
     boxes_only: int
     """Objects without a mask."""
     by_people: int
     median_share: float | None
-    """Of the picture's area; ``None`` where there are no objects."""
+    """Of the image's area; ``None`` where there are no objects."""
     median_confidence: float | None
     median_quality: float | None
     doubtful: int
@@ -65,20 +65,20 @@ class Histogram:
 def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
     """A row for each class, in the order of the classes, those without objects included."""
     objects = survey.objects
-    splits = survey.split_ids[objects["picture"]]
+    splits = survey.split_ids[objects["image"]]
     doubtful, tracks = doubtful_objects(survey, doubts), survey.tracks()
     rows = []
     for class_id, name in enumerate(survey.classes):
         here = objects["class_id"] == class_id
-        pictures = np.unique(objects["picture"][here])
+        images = np.unique(objects["image"][here])
         rows.append(
             ClassRow(
                 name=name,
                 class_id=class_id,
                 objects=int(here.sum()),
                 objects_per_split=_per_split(splits[here], survey.splits),
-                pictures=len(pictures),
-                pictures_per_split=_per_split(survey.split_ids[pictures], survey.splits),
+                images=len(images),
+                images_per_split=_per_split(survey.split_ids[images], survey.splits),
                 tracks=len(np.unique(tracks[here & (tracks >= 0)])),
                 boxes_only=int((here & ~objects["has_mask"]).sum()),
                 by_people=int((here & objects["by_person"]).sum()),
@@ -95,12 +95,12 @@ def doubtful_objects(survey: Survey, doubts: Doubts) -> NDArray[np.bool_]:
     """``(objects,)`` whether there is a doubt about an object."""
     doubtful = np.zeros(len(survey.objects), np.bool_)
     of_labels = doubts[doubts["position"] >= 0]
-    doubtful[survey.starts[of_labels["picture"]] + of_labels["position"]] = True
+    doubtful[survey.starts[of_labels["image"]] + of_labels["position"]] = True
     return doubtful
 
 
 def histograms(survey: Survey, limits: Thresholds) -> list[Histogram]:
-    """Of size (share of the picture, logarithmic), confidence and mask quality."""
+    """Of size (share of the image, logarithmic), confidence and mask quality."""
     objects, classes = survey.objects, len(survey.classes)
     decades = np.linspace(_SMALLEST_DECADE, 0, -_SMALLEST_DECADE * _BINS_PER_DECADE + 1)
     shares = np.where(objects["share"] > 0, objects["share"], np.nan)

@@ -40,7 +40,7 @@ class VideoRow:
 def video_rows(survey: Survey, doubts: Doubts) -> list[VideoRow]:
     """A row for each video, by name, those without labeled frames included."""
     count = len(survey.videos)
-    of_object = survey.video_ids[survey.objects["picture"]]
+    of_object = survey.video_ids[survey.objects["image"]]
     doubtful, tracks = doubtful_objects(survey, doubts), survey.tracks()
     ids, lengths = np.unique(tracks[tracks >= 0], return_counts=True)
     videos_of_tracks = ids >> 32

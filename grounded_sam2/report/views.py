@@ -1,4 +1,4 @@
-"""The second look: pictures as the page shows them, of those that were chosen."""
+"""The second look: images as the page shows them, of those that were chosen."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from grounded_sam2.report.crops import LabelView, cut_out, needed_side
+from grounded_sam2.report.images import ImageReader, Unreadable, ahead, data_url, shrink
 from grounded_sam2.report.issues import KIND_NAMES, KINDS, Doubts
 from grounded_sam2.report.messages import clock, reason
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead, data_url, shrink
 from grounded_sam2.report.scan import Survey
 from grounded_sam2.report.selection import Selection, ShownLabel
-from grounded_sam2.report.shapes import box_path, centre_of, path_of
+from grounded_sam2.report.shapes import box_path, center_of, path_of
 from grounded_sam2.results import Image, Label, Labels
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["ObjectView", "PictureView", "ShownPicture", "look_again"]
+__all__ = ["ImageView", "ObjectView", "ShownImage", "look_again"]
 
 _SIDE = 720
-"""Pixels of an enlarged picture: what a laptop's window has room for beside the list of objects."""
+"""Pixels of an enlarged image: what a laptop's window has room for beside the list of objects."""
 _BYTES = 45_000
-"""Of a picture in the page, before base 64: an ordinary photograph at medium quality."""
+"""Of an image in the page, before base 64: an ordinary photograph at medium quality."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectView:
-    """One object of an embedded picture."""
+    """One object of an embedded image."""
 
     label: Label
     class_id: int
     share: float
-    """Of the picture's area."""
+    """Of the image's area."""
     path: str
-    centre_xy: tuple[int, int]
+    center_xy: tuple[int, int]
     """In the units of paths: where its track is written."""
     detected_path: str
     """The detector's box; empty where nothing is doubtful, or it is not known."""
@@ -44,29 +44,29 @@ class ObjectView:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureView:
-    """An embedded picture."""
+class ImageView:
+    """An embedded image."""
 
     number: int
     item_id: str
     time: str
-    """Of a frame, from the beginning of its video; empty for a picture of its own."""
+    """Of a frame, from the beginning of its video; empty for an image of its own."""
     split: str
     size_hw: tuple[int, int]
     view_hw: tuple[int, int]
     """Pixels as embedded. Paths are in tenths of them."""
     url: str
-    """A data URL; empty where the picture cannot be shown."""
+    """A data URL; empty where the image cannot be shown."""
     missing: str
     """Why it cannot be."""
     objects: tuple[ObjectView, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPicture:
-    """What the page shows of one picture: itself, labels cut out of it, or both."""
+class ShownImage:
+    """What the page shows of one image: itself, labels cut out of it, or both."""
 
-    picture: PictureView | None
+    image: ImageView | None
     labels: tuple[LabelView, ...]
 
 
@@ -77,8 +77,8 @@ def look_again(
     doubts: Doubts,
     selection: Selection,
     options: ReportOptions,
-) -> Iterator[ShownPicture]:
-    """Go through the labels of a run a second time, and open the pictures that were chosen.
+) -> Iterator[ShownImage]:
+    """Go through the labels of a run a second time, and open the images that were chosen.
 
     Args:
         store: the labels.
@@ -86,34 +86,34 @@ def look_again(
         survey: what was seen the first time.
         doubts: all of them.
         selection: what to show.
-        options: where the pictures are.
+        options: where the images are.
 
     Yields:
-        In the order of the store, a few pictures in memory at a time.
+        In the order of the store, a few images in memory at a time.
     """
     crops: dict[int, list[ShownLabel]] = {}
     for shown in selection.labels:
-        crops.setdefault(shown.picture, []).append(shown)
-    about: dict[int, list[np.void]] = {number: [] for number in selection.pictures}
+        crops.setdefault(shown.image, []).append(shown)
+    about: dict[int, list[np.void]] = {number: [] for number in selection.images}
     for doubt in doubts[doubts["position"] >= 0]:
-        if int(doubt["picture"]) in about:
-            about[int(doubt["picture"])].append(doubt)
+        if int(doubt["image"]) in about:
+            about[int(doubt["image"])].append(doubt)
 
     only = survey.frames_of({*about, *crops})
-    reader = PictureReader(survey.videos, options.pictures_from, only)
+    reader = ImageReader(survey.videos, options.images_from, only)
 
     def chosen() -> Iterator[tuple[int, Item, Labels]]:
         for number, (item, labels) in enumerate(store.labels(run_id)):
             if number in about or number in crops:
                 yield number, item, labels
 
-    def open_one(given: tuple[int, Item, Labels]) -> ShownPicture:
+    def open_one(given: tuple[int, Item, Labels]) -> ShownImage:
         number, item, labels = given
         cut = crops.get(number, [])
         sides = [needed_side(labels.objects[shown.position], labels.size_hw) for shown in cut]
         image = reader.read(item, max([_SIDE, *sides]))
         embedded = number in about
-        return ShownPicture(
+        return ShownImage(
             _view(number, labels, image, about[number], survey) if embedded else None,
             tuple(cut_out(shown, labels, image, survey, embedded=embedded) for shown in cut),
         )
@@ -134,7 +134,7 @@ def _view(
     image: Image | Unreadable,
     doubts: Sequence[np.void],
     survey: Survey,
-) -> PictureView:
+) -> ImageView:
     height, width = labels.size_hw
     scale = min(1.0, _SIDE / max(height, width))
     reasons: dict[int, list[str]] = {}
@@ -151,12 +151,12 @@ def _view(
                 class_id=int(measured["class_id"]),
                 share=float(measured["share"]),
                 path=path_of(label, scale),
-                centre_xy=centre_of(label, scale),
+                center_xy=center_of(label, scale),
                 detected_path=box_path(label.detected_box_xyxy, scale) if doubtful else "",
                 reasons=tuple(reasons.get(position, ())),
             )
         )
-    return PictureView(
+    return ImageView(
         number=number,
         item_id=survey.item_ids[number],
         time=clock(survey.times[number]),

@@ -18,7 +18,7 @@ from grounded_sam2.report.crops import LabelView
 from grounded_sam2.report.issues import KINDS, Doubts, label_scores
 from grounded_sam2.report.messages import doubt_record
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.page import picture_card, write_page
+from grounded_sam2.report.page import image_card, write_page
 from grounded_sam2.report.page_contents import Overview, page_contents
 from grounded_sam2.report.rules import find_doubts
 from grounded_sam2.report.scan import Survey, look_at
@@ -39,7 +39,7 @@ class Progress(Protocol):
     """Told how a report comes along, as a labeling run tells it."""
 
     def start(self, total: int) -> None:
-        """The report begins; so many pictures will be looked at, those shown a second time."""
+        """The report begins; so many images will be looked at, those shown a second time."""
         ...
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
@@ -55,7 +55,7 @@ class ReportSummary:
     json: Path | None
     run_id: int
     images: int
-    """Labeled pictures."""
+    """Labeled images."""
     objects: int
     shown_images: int
     """Pictures that the page holds."""
@@ -79,14 +79,14 @@ def write_report(
 ) -> ReportSummary:
     """Write one page of HTML that shows what was labeled, and what is worth a look.
 
-    The page needs no network and no other file. The same store and pictures give the same bytes.
+    The page needs no network and no other file. The same store and images give the same bytes.
 
     Args:
         store_folder: output folder of a labeling run.
         out: where the page goes; ``report.html`` in the store's folder if ``None``. What is there
             is replaced once the new page is whole.
         run_id: which run; the current one if ``None``.
-        options: how much to show, what is doubtful, where the pictures are now.
+        options: how much to show, what is doubtful, where the images are now.
         json_out: write all doubts here as well, a row each, for scripts.
         progress: told how it comes along.
 
@@ -106,7 +106,7 @@ def write_report(
                 progress.advance(labeled=1, failed=0, skipped=0)
 
         if progress is not None:
-            progress.start(counts.images + min(options.pictures, counts.images))
+            progress.start(counts.images + min(options.images, counts.images))
         survey = look_at(store, run.id, options, advance)
         doubts = find_doubts(
             survey.objects, survey.duplicates, survey.split_ids, options.thresholds
@@ -129,12 +129,12 @@ def write_report(
         ):
             labels: dict[tuple[int, int], LabelView] = {}
             for look in look_again(store, run.id, survey, doubts, selection, options):
-                if look.picture is not None:
-                    cards.write(picture_card(look.picture))
+                if look.image is not None:
+                    cards.write(image_card(look.image))
                     advance()
                 for view in look.labels:
-                    labels[view.shown.picture, view.shown.position] = view
-            in_order = [labels[shown.picture, shown.position] for shown in selection.labels]
+                    labels[view.shown.image, view.shown.position] = view
+            in_order = [labels[shown.image, shown.position] for shown in selection.labels]
             contents = page_contents(
                 overview, survey, doubts, selection, in_order, options.thresholds
             )
@@ -149,7 +149,7 @@ def write_report(
         run_id=run.id,
         images=len(survey.item_ids),
         objects=len(survey.objects),
-        shown_images=len(selection.pictures),
+        shown_images=len(selection.images),
         unreadable=survey.unreadable.total(),
         doubtful=len(label_scores(doubts)[0]),
         doubts=dict(zip(KINDS, kinds, strict=True)),

@@ -1,4 +1,4 @@
-"""Fetch one picture from the web: within a time, within a size, and from nowhere but the web."""
+"""Fetch one image from the web: within a time, within a size, and from nowhere but the web."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Pictures that are not files yet, brought byte for byte into the output folder.
 
 Exports then need neither the network nor the dataset, and say tomorrow what they say today. A
-picture is written under another name and renamed, so that what is there is whole, and is flushed to
-the disk first: labels that survive a power cut must find their picture.
+image is written under another name and renamed, so that what is there is whole, and is flushed to
+the disk first: labels that survive a power cut must find their image.
 
-Beside the pictures lies ``.fetched/<name>.json``: the stamp of the original that was brought, and
+Beside the images lies ``.fetched/<name>.json``: the stamp of the original that was brought, and
 that of the file that came of it. While both stand, nothing is fetched again.
 """
 
@@ -29,7 +29,7 @@ _NOTES = ".fetched"
 
 @dataclass(frozen=True, slots=True)
 class FetchedRef(ImageRef, ABC):
-    """A picture somewhere else; `path` is where its copy is kept. Subclasses say how to get it."""
+    """An image somewhere else; `path` is where its copy is kept. Subclasses say how to get it."""
 
     def is_here(self) -> bool:
         """Whether there is a copy, current or not."""
@@ -62,7 +62,7 @@ class FetchedRef(ImageRef, ABC):
 
     @abstractmethod
     def _write(self, file: IO[bytes]) -> None:
-        """Write the bytes of the picture."""
+        """Write the bytes of the image."""
 
     def _note_path(self) -> Path:
         return self.path.parent / _NOTES / f"{self.path.name}.json"
@@ -81,7 +81,7 @@ class FetchedRef(ImageRef, ABC):
 
 
 def too_large(item: str, max_bytes: int) -> ImageError:
-    """The error for a file that nobody would take for a picture."""
+    """The error for a file that nobody would take for an image."""
     return ImageError(
         f"image {item!r}: is larger than {max_bytes} bytes; raise images.url_max_bytes to allow it"
     )

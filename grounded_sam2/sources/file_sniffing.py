@@ -1,4 +1,4 @@
-"""Files that are called pictures and cannot be read as one: what they are, and what helps."""
+"""Files that are called images and cannot be read as one: what they are, and what helps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS = (
 )
 _BRANDS = {
     (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1"): (
-        "a HEIF picture, which needs pillow-heif; convert it to JPEG"
+        "a HEIF image, which needs pillow-heif; convert it to JPEG"
     ),
     (b"isom", b"iso2", b"mp41", b"mp42", b"m4v ", b"avc1", b"qt  "): (
         "a video; label it with 'grounded-sam2 track'"

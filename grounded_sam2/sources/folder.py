@@ -19,7 +19,7 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "FolderSource",
     "endings_of",
-    "has_pictures",
+    "has_images",
     "nothing_found",
     "refs_of",
 ]
@@ -44,14 +44,14 @@ def endings_of(extensions: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def refs_of(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterator[ImageRef]:
-    """What a walk came upon, as pictures to be.
+    """What a walk came upon, as images to be.
 
     Args:
         files: from `grounded_sam2.sources.walk.walk`.
         taken: whether a file of this name (relative to the root) is wanted.
 
     Raises:
-        SourceError: the root itself cannot be listed. To go on would be to say that every picture
+        SourceError: the root itself cannot be listed. To go on would be to say that every image
             is gone.
     """
     for found in files:
@@ -64,13 +64,13 @@ def refs_of(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterato
             yield ImageRef(item_name(found.name), Path(found.path))
 
 
-def has_pictures(refs: Iterable[ImageRef]) -> bool:
+def has_images(refs: Iterable[ImageRef]) -> bool:
     """Whether there is one at least; stops at the first."""
     return any(not isinstance(ref, UnreadableRef) for ref in refs)
 
 
 def nothing_found(where: str, looked_for: str, files: Iterable[FoundFile]) -> SourceError:
-    """The error for a place without pictures: says what is there instead."""
+    """The error for a place without images: says what is there instead."""
     endings: Counter[str] = Counter()
     failures = []
     for found in files:
@@ -80,7 +80,7 @@ def nothing_found(where: str, looked_for: str, files: Iterable[FoundFile]) -> So
             failures.append(_unlisted(found))
     counted = ", ".join(f"{end or 'none'} ({n})" for end, n in endings.most_common(8))
     return SourceError(
-        f"source: no pictures in {where}; looked for {looked_for}; "
+        f"source: no images in {where}; looked for {looked_for}; "
         + "; ".join([f"found {printable(counted) or 'no files'}", *failures[:3]])
     )
 
@@ -90,14 +90,14 @@ def _unlisted(found: FoundFile) -> str:
 
 
 class FolderSource:
-    """The pictures of a folder, a file, or a list of files.
+    """The images of a folder, a file, or a list of files.
 
-    Iterating yields an `ImageRef` for each picture, and may be done again; `len` counts them by
+    Iterating yields an `ImageRef` for each image, and may be done again; `len` counts them by
     walking the folder once more. Nothing is opened: decode with
     `grounded_sam2.sources.image.load_frame`.
 
     Hidden files and folders (``.name``) are left out. Links are followed; a link to a folder that
-    it lies in is not. A broken link counts as a picture, to be reported when it is opened; so does
+    it lies in is not. A broken link counts as an image, to be reported when it is opened; so does
     a folder below the root that cannot be listed.
 
     Args:
@@ -108,7 +108,7 @@ class FolderSource:
         exclude: folders to leave out, such as the output of an earlier run inside `root`.
 
     Raises:
-        SourceError: `root` does not exist or cannot be listed, or there is no picture in it; names
+        SourceError: `root` does not exist or cannot be listed, or there is no image in it; names
             the extensions tried and those found.
     """
 
@@ -126,7 +126,7 @@ class FolderSource:
         if isinstance(root, (str, os.PathLike)) and Path(root).is_dir():
             self.root = Path(root)
             self._files: tuple[Path, ...] | None = None
-            if not has_pictures(self):
+            if not has_images(self):
                 without = "" if recursive else " (without its folders)"
                 raise nothing_found(
                     f"{printable(self.root)!r}{without}", ", ".join(self.extensions), self._walk()

@@ -1,10 +1,10 @@
-"""The one image loader of the package: anything that is a picture, as upright RGB ``uint8``.
+"""The one image loader of the package: anything that is an image, as upright RGB ``uint8``.
 
 A path, bytes, an open file, an ``http(s)`` URL, a PIL image or an array go in; out comes a
 C-contiguous ``(h, w, 3)`` array, turned as the EXIF orientation says. How samples of other depths
-and colour models become RGB is told in `grounded_sam2.sources.pixels`.
+and color models become RGB is told in `grounded_sam2.sources.pixels`.
 
-Whatever is wrong with a picture is an `ImageError` that says which picture and why, so that a run
+Whatever is wrong with an image is an `ImageError` that says which image and why, so that a run
 can write it down and go on. The size is read from the header and compared with the limit before
 anything is decoded; Pillow's global limits are neither used nor touched.
 """
@@ -45,14 +45,14 @@ from grounded_sam2.sources.pixels import (
 __all__ = [
     "FORMATS",
     "Header",
-    "ImageSource",
+    "ImageInput",
     "load_frame",
     "load_image",
     "pixels_of",
     "read_header",
 ]
 
-ImageSource: TypeAlias = (
+ImageInput: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
     " | PIL.Image.Image | NDArray[Any]"
 )
@@ -61,7 +61,7 @@ FORMATS = (
     *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "QOI"),
     "HEIF",  # where the user has registered pillow-heif
 )
-"""What pictures are kept in. Pillow opens more, but some of it is no picture (EPS runs
+"""What images are kept in. Pillow opens more, but some of it is no image (EPS runs
 Ghostscript), and some has no signature, so that any file could be taken for it (TGA)."""
 
 _ENDINGS = {
@@ -74,9 +74,9 @@ _AGAIN = "copy or download it again"
 
 
 def load_image(
-    source: ImageSource, *, config: ImageConfig = _DEFAULTS, longer_side: int | None = None
+    source: ImageInput, *, config: ImageConfig = _DEFAULTS, longer_side: int | None = None
 ) -> Image:
-    """Load one picture.
+    """Load one image.
 
     Args:
         source: a path; an ``http://`` or ``https://`` URL; the bytes of a file; a file opened in
@@ -93,7 +93,7 @@ def load_image(
         returned as it is, without a copy.
 
     Raises:
-        ImageError: missing, a folder, empty, truncated, not a picture, more pixels than
+        ImageError: missing, a folder, empty, truncated, not an image, more pixels than
             ``config.max_pixels``, a failed download, or an array of the wrong form.
     """
     if isinstance(source, np.ndarray):
@@ -147,10 +147,10 @@ def load_frame(path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULT
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture's file says before it is decoded."""
+    """What an image's file says before it is decoded."""
 
     size_hw: tuple[int, int]
-    """Height and width of the upright picture."""
+    """Height and width of the upright image."""
     exif_orientation: int
     content_hash: str
     """SHA-256 of the file's bytes, hexadecimal."""
@@ -187,22 +187,22 @@ def pixels_of(path: Path) -> int:
         if not path.is_file():  # opening a pipe could wait for ever
             return 0
         with path.open("rb") as file:
-            picture = _open(file)
-            return 0 if picture is None else picture.width * picture.height
+            image = _open(file)
+            return 0 if image is None else image.width * image.height
     except Exception:  # what is wrong with it shows when it is loaded
         return 0
 
 
 def ending_of(data: bytes) -> str:
-    """The usual ending of a file with these bytes, with dot; ``""`` if they are no picture."""
+    """The usual ending of a file with these bytes, with dot; ``""`` if they are no image."""
     try:
-        picture = _open(io.BytesIO(data))
+        image = _open(io.BytesIO(data))
     except Exception:  # decoders raise anything on a damaged file
         return ""
-    if picture is None:
+    if image is None:
         return ".tif"
-    with picture:
-        return _ENDINGS.get(picture.format or "", "")
+    with image:
+        return _ENDINGS.get(image.format or "", "")
 
 
 def _read(path: Path) -> bytes:
@@ -226,18 +226,18 @@ def _read(path: Path) -> bytes:
 def _decode(
     data: bytes, name: str, config: ImageConfig, longer_side: int | None = None
 ) -> tuple[Image, int]:
-    """Upright picture, and the orientation that its file had."""
+    """Upright image, and the orientation that its file had."""
     with _named(name):
-        picture = _open(io.BytesIO(data))
-        if picture is None:
+        image = _open(io.BytesIO(data))
+        if image is None:
             return read_rare_tiff(data, max_pixels=config.max_pixels)
-        with picture:
-            return _finish(picture, config, longer_side)
+        with image:
+            return _finish(image, config, longer_side)
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Put the picture's name before what is wrong with it."""
+    """Put the image's name before what is wrong with it."""
     try:
         yield
     except ImageError as error:
@@ -253,7 +253,7 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     """Read the header only; ``None`` for a TIFF of a kind that Pillow does not know.
 
     This walks Pillow's registry of formats as `PIL.Image.open` does. That function refuses, or
-    warns of, pictures above a process-wide number of pixels, which is not ours to change.
+    warns of, images above a process-wide number of pixels, which is not ours to change.
     """
     beginning = file.read(BEGINNING_BYTES)
     if not beginning:
@@ -275,20 +275,20 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     if damage is not None:
         raise ImageError(f"is damaged: {reason_of(damage)}; {_AGAIN}") from damage
     if (instead := what_it_is(beginning)) is not None:
-        raise ImageError(f"is not a picture, but {instead}")
-    raise ImageError(f"is not a picture in a known format ({', '.join(FORMATS)})")
+        raise ImageError(f"is not an image, but {instead}")
+    raise ImageError(f"is not an image in a known format ({', '.join(FORMATS)})")
 
 
 def _finish(
-    picture: PIL.Image.Image, config: ImageConfig, longer_side: int | None = None
+    image: PIL.Image.Image, config: ImageConfig, longer_side: int | None = None
 ) -> tuple[Image, int]:
-    check_size(*picture.size, max_pixels=config.max_pixels)
-    orientation = exif_orientation(picture)  # before decoding, which turns TIFFs
+    check_size(*image.size, max_pixels=config.max_pixels)
+    orientation = exif_orientation(image)  # before decoding, which turns TIFFs
     if longer_side is not None:
-        scale = min(1.0, longer_side / max(picture.size))
+        scale = min(1.0, longer_side / max(image.size))
         # Rounded up, since draft() never goes below what it is asked for.
-        picture.draft(None, (ceil(picture.width * scale), ceil(picture.height * scale)))
-    return upright_rgb(picture), orientation
+        image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
+    return upright_rgb(image), orientation
 
 
 def _from_array(array: NDArray[Any]) -> Image:

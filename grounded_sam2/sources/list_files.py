@@ -1,4 +1,4 @@
-"""Files that list pictures: one path or address each.
+"""Files that list images: one path or address each.
 
 - ``.txt``, and whatever is none of the others: one per line. Lines that begin with ``#`` are left
   out.
@@ -81,7 +81,7 @@ def _csv_entries(file: IO[str], name: str, column: str | None) -> Iterator[str]:
     if number is None:
         raise SourceError(
             f"{name}: has no column called {' or '.join(wanted)}; it has "
-            f"{', '.join(names) or 'none'}; say which holds the pictures (column), or write a .txt"
+            f"{', '.join(names) or 'none'}; say which holds the images (column), or write a .txt"
         )
     for row in csv.reader(file, delimiter=delimiter):
         if len(row) > number:
@@ -102,6 +102,6 @@ def _json_entries(file: IO[str], name: str, column: str | None) -> Iterator[str]
         if not isinstance(value, str):
             raise SourceError(
                 f"{name}: line {number} has no text called {' or '.join(wanted)}; say what holds "
-                "the picture (column)"
+                "the image (column)"
             )
         yield value

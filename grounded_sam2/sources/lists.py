@@ -1,6 +1,6 @@
-"""Lists of pictures: paths and addresses, in the order that they are given in.
+"""Lists of images: paths and addresses, in the order that they are given in.
 
-What is named twice comes once. A picture that is not there fails alone. An id is the path below the
+What is named twice comes once. An image that is not there fails alone. An id is the path below the
 list's folder; of anything else, the whole path or address (``data/a.jpg`` for ``/data/a.jpg``,
 ``host/a.jpg`` for ``https://host/a.jpg``), so that it does not depend on what else is in the list.
 """
@@ -43,10 +43,10 @@ def is_address(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WebRef(FetchedRef):
-    """A picture on the web.
+    """An image on the web.
 
     It is fetched once: that a page has changed since cannot be known without asking for each
-    picture in each run. Remove the copy to have it fetched again.
+    image in each run. Remove the copy to have it fetched again.
     """
 
     url: str
@@ -70,7 +70,7 @@ class ListSource:
         name: what they are called in messages.
         folder: what relative paths are relative to.
         root: what ids are relative to: a folder, or an address if there are only addresses.
-        pictures_folder: where copies of what is no local file are kept.
+        images_folder: where copies of what is no local file are kept.
         limits: of downloads.
 
     Raises:
@@ -84,14 +84,14 @@ class ListSource:
         name: str,
         folder: Path,
         root: Path | str,
-        pictures_folder: Path,
+        images_folder: Path,
         limits: ImageConfig,
     ) -> None:
         self.root = root
         self._entries = entries
         self._name = name
         self._folder = os.path.abspath(folder)  # noqa: PTH100  (links keep their own names)
-        self._copies = pictures_folder
+        self._copies = images_folder
         self._limits = limits
         self._check()
 
@@ -121,7 +121,7 @@ class ListSource:
             return UnreadableRef(item_id, copy, str(error))
 
     def _check(self) -> None:
-        """Refuse what is no list of pictures, before thousands of them fail one by one."""
+        """Refuse what is no list of images, before thousands of them fail one by one."""
         protocols: set[str] = set()
         found = False
         first, entries = "", 0
@@ -135,7 +135,7 @@ class ListSource:
             else:
                 found = found or os.path.lexists(place)
         if not entries:
-            raise SourceError(f"{self._name}: names no picture; write one path or address a line")
+            raise SourceError(f"{self._name}: names no image; write one path or address a line")
         if not found:
             raise SourceError(
                 f"{self._name}: none of its {entries} files exists; the first is "
@@ -157,7 +157,7 @@ def _is_web(place: str) -> bool:
 
 
 def _id_of(place: str, base: str) -> str:
-    """What a picture is called: see the module."""
+    """What an image is called: see the module."""
     if not is_address(place):
         below = place.removeprefix(os.path.join(base, ""))  # noqa: PTH118
         return item_name(Path(below).as_posix().lstrip("/"))

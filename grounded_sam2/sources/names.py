@@ -1,4 +1,4 @@
-"""Names of pictures: as text for the store, and as files that are safe to write.
+"""Names of images: as text for the store, and as files that are safe to write.
 
 File names are bytes on most systems, and keys of an object store or names in an archive are
 whatever somebody wrote. Two different names stay different in both forms.
@@ -72,7 +72,7 @@ def public_address(address: str) -> str:
 
 
 def local_path(folder: Path, item_id: str) -> Path:
-    """Where the picture of an id is kept below a folder, whoever chose the id.
+    """Where the image of an id is kept below a folder, whoever chose the id.
 
     The path is the id wherever every file system takes it. Parts that lead out of the folder, that
     are hidden, reserved or too long, or that hold control characters or ``<>:"\\|?*``, are
@@ -81,21 +81,21 @@ def local_path(folder: Path, item_id: str) -> Path:
     return folder.joinpath(*(_safe(part) for part in item_id.split("/")))
 
 
-def copies_folder(pictures_folder: Path, root: Path | str) -> Path:
-    """Where copies from one place are kept: two places may call different pictures the same.
+def copies_folder(images_folder: Path, root: Path | str) -> Path:
+    """Where copies from one place are kept: two places may call different images the same.
 
     Args:
-        pictures_folder: where those of all places are.
+        images_folder: where those of all places are.
         root: the place, on this machine (a path, which keeps its meaning where both are moved
             together) or an address.
     """
     if isinstance(root, Path):
         name = Path(os.path.abspath(root)).name  # noqa: PTH100
-        place = Path(os.path.relpath(root, pictures_folder)).as_posix()
+        place = Path(os.path.relpath(root, images_folder)).as_posix()
     else:
         name = next((part for part in reversed(re.split("[/:]+", root)) if part), "")
         place = root
-    return local_path(pictures_folder, f"{item_name(name) or 'place'}-{digest_of(place)[:8]}")
+    return local_path(images_folder, f"{item_name(name) or 'place'}-{digest_of(place)[:8]}")
 
 
 class UniqueIds:

@@ -1,16 +1,16 @@
-"""Whatever may hold pictures, opened as a source of them.
+"""Whatever may hold images, opened as a source of them.
 
     folder, file, several files      as they are
     ``images/**/*.jpg``              files that match a pattern
     ``pictures.txt``, CSV, JSONL     a list of paths and addresses
     ``cats.parquet``, ``.arrow``     rows of a dataset; a folder or pattern of Parquet files;
                                      a folder that ``datasets`` has saved to disk
-    ``pictures.zip``                 the pictures in an archive
+    ``pictures.zip``                 the images in an archive
     ``s3://…``, ``hf://…`` …         any of these behind an address that fsspec knows
-    ``https://host/a.jpg``           one picture on the web
+    ``https://host/a.jpg``           one image on the web
 
-A folder of pictures that are described by a table beside them (``datasets`` calls that an
-imagefolder) is a folder of pictures.
+A folder of images that are described by a table beside them (``datasets`` calls that an
+imagefolder) is a folder of images.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from urllib.request import url2pathname
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, endings_of, has_pictures
+from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, endings_of, has_images
 from grounded_sam2.sources.list_files import LIST_SUFFIXES, read_list
 from grounded_sam2.sources.lists import ListSource, is_address
 from grounded_sam2.sources.names import copies_folder, printable, public_address
 from grounded_sam2.sources.patterns import GlobSource, Pattern, is_pattern
-from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.sources.refs import ImageSource
 from grounded_sam2.sources.remote import Listing, RemoteSource
 from grounded_sam2.sources.table_files import SHARD_SUFFIXES, Shard, saved_shards
 from grounded_sam2.sources.table_source import RowSource, column_of, texts_of
@@ -43,34 +43,34 @@ __all__ = ["labeled_beside", "open_source"]
 def open_source(
     given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    pictures_folder: Path,
+    images_folder: Path,
     extensions: str | Iterable[str] = IMAGE_EXTENSIONS,
     recursive: bool = True,
     exclude: Iterable[str | os.PathLike[str]] = (),
     column: str | None = None,
     limits: ImageConfig = ImageConfig(),  # noqa: B008  (frozen)
-) -> PictureSource:
-    """Find out what holds the pictures. None of them is opened.
+) -> ImageSource:
+    """Find out what holds the images. None of them is opened.
 
     Args:
-        given: a path, a pattern or an address; or several paths and addresses of pictures.
-        pictures_folder: where copies of pictures are kept that are no files on this machine, each
+        given: a path, a pattern or an address; or several paths and addresses of images.
+        images_folder: where copies of images are kept that are no files on this machine, each
             place that they come from in a folder of its own. Made when the first is brought.
         extensions: endings to take from folders and archives, and where a pattern names none. Any
             of ``.parquet`` and ``.arrow`` alone asks for tables.
         recursive: go into folders.
-        exclude: folders to leave out, such as the output of an earlier run among the pictures.
-        column: column of a table or list that holds the pictures, their paths or addresses; found
+        exclude: folders to leave out, such as the output of an earlier run among the images.
+        column: column of a table or list that holds the images, their paths or addresses; found
             by its type, in lists by its name, if ``None``.
         limits: of downloads.
 
     Raises:
-        SourceError: it does not exist or cannot be opened, holds no pictures, or holds both
-            pictures and tables of pictures. Names what was looked for, and the way out.
+        SourceError: it does not exist or cannot be opened, holds no images, or holds both
+            images and tables of images. Names what was looked for, and the way out.
     """
     items = [given] if isinstance(given, (str, os.PathLike)) else list(given)
     opening = _Opening(
-        pictures_folder=Path(pictures_folder),
+        images_folder=Path(images_folder),
         endings=endings_of(extensions),
         recursive=recursive,
         exclude=tuple(Path(path) for path in exclude),
@@ -110,14 +110,14 @@ def labeled_beside(given: str | os.PathLike[str] | Sequence[str | os.PathLike[st
 class _Opening:
     """The options of `open_source`."""
 
-    pictures_folder: Path
+    images_folder: Path
     endings: tuple[str, ...]
     recursive: bool
     exclude: tuple[Path, ...]
     column: str | None
     limits: ImageConfig
 
-    def one(self, given: str) -> PictureSource:
+    def one(self, given: str) -> ImageSource:
         if is_address(given):
             return self._address(given)
         path = Path(given)
@@ -126,30 +126,30 @@ class _Opening:
         if given and os.path.lexists(path):
             return self._file(path)
         if is_pattern(given):
-            pictures = GlobSource(given, extensions=self.endings, exclude=self.exclude)
+            images = GlobSource(given, extensions=self.endings, exclude=self.exclude)
             if path.suffix.lower() in SHARD_SUFFIXES:
-                shards = [Shard(ref.item_id, ref.path) for ref in pictures]
-                return self._rows(shards, pictures.root, given)
-            return self._without_columns(pictures, given)
+                shards = [Shard(ref.item_id, ref.path) for ref in images]
+                return self._rows(shards, images.root, given)
+            return self._without_columns(images, given)
         raise SourceError(f"source: {printable(given)!r} does not exist; {_way_out(given)}")
 
-    def several(self, items: Sequence[str]) -> PictureSource:
+    def several(self, items: Sequence[str]) -> ImageSource:
         local = [item for item in items if not is_address(item)]
         for item in local:
             is_more = Path(item).suffix.lower() in (*LIST_SUFFIXES, *SHARD_SUFFIXES, ".zip")
             if is_more or (is_pattern(item) and not os.path.lexists(item)):
                 raise SourceError(
                     f"source: {printable(item)!r} among several: a pattern, list, table or archive "
-                    "must be given alone; write the names of all pictures into one list"
+                    "must be given alone; write the names of all images into one list"
                 )
         if len(local) == len(items):
             return self._without_columns(FolderSource(items), "a list of files")
         return self._addresses(items)
 
-    def _folder(self, path: Path) -> PictureSource:
+    def _folder(self, path: Path) -> ImageSource:
         if (saved := saved_shards(path)) is not None:
             return self._rows(saved, path, str(path))
-        pictures = partial(
+        images = partial(
             FolderSource,
             path,
             extensions=self.endings,
@@ -162,9 +162,9 @@ class _Opening:
             for found in walk(path, enter=lambda name: self.recursive, excluded=excluded)
             if found.failure is None and found.name.lower().endswith(self._tables)
         ]
-        return self._either(shards, pictures, path, str(path))
+        return self._either(shards, images, path, str(path))
 
-    def _file(self, path: Path) -> PictureSource:
+    def _file(self, path: Path) -> ImageSource:
         suffix = path.suffix.lower()
         if suffix in LIST_SUFFIXES:
             entries = partial(read_list, path, column=self.column)
@@ -175,7 +175,7 @@ class _Opening:
             return self._address(f"zip://::{os.path.abspath(path)}")  # noqa: PTH100
         return self._without_columns(FolderSource(path), str(path))
 
-    def _address(self, address: str) -> PictureSource:
+    def _address(self, address: str) -> ImageSource:
         protocol = address.split("://")[0].lower()
         if protocol == "file":
             return self.one(url2pathname(urlsplit(address).path))
@@ -188,10 +188,10 @@ class _Opening:
             )
         if listing.is_file and listing.suffix == ".zip":
             return self._address(f"zip://::{address}")
-        pictures = partial(
+        images = partial(
             RemoteSource,
             listing,
-            pictures_folder=copies_folder(self.pictures_folder, listing.root),
+            images_folder=copies_folder(self.images_folder, listing.root),
             endings=self.endings,
             max_bytes=self.limits.url_max_bytes,
         )
@@ -199,48 +199,48 @@ class _Opening:
             shards = [Shard(name, file) for name, file in listing.files(SHARD_SUFFIXES)]
             return self._rows(shards, listing.root, listing.address)
         if listing.suffix or listing.pattern is not None:
-            return self._without_columns(pictures(), listing.address)
+            return self._without_columns(images(), listing.address)
         shards = [Shard(name, file) for name, file in listing.files(self._tables)]
-        return self._either(shards, pictures, listing.root, listing.address)
+        return self._either(shards, images, listing.root, listing.address)
 
-    def _addresses(self, items: Sequence[str]) -> PictureSource:
+    def _addresses(self, items: Sequence[str]) -> ImageSource:
         """Pictures by their addresses, and by their paths between them."""
         if self.column is not None:
             raise self._no_table("a list of addresses")
         local = [os.path.abspath(item) for item in items if not is_address(item)]  # noqa: PTH100
         if local:
             folder = Path(os.path.commonpath([Path(path).parent for path in local]))
-            return self._list(lambda: items, "list of pictures", Path(), root=folder)
+            return self._list(lambda: items, "list of images", Path(), root=folder)
         shared = os.path.commonprefix([public_address(item) for item in items])  # noqa: RUF071
-        return self._list(lambda: items, "list of pictures", Path(), root=shared.rpartition("/")[0])
+        return self._list(lambda: items, "list of images", Path(), root=shared.rpartition("/")[0])
 
     def _either(
         self,
         shards: Sequence[Shard],
-        pictures: Callable[[], PictureSource],
+        images: Callable[[], ImageSource],
         root: Path | str,
         where: str,
-    ) -> PictureSource:
-        """The rows of tables, or the pictures beside which they lie; never some of both."""
+    ) -> ImageSource:
+        """The rows of tables, or the images beside which they lie; never some of both."""
         if self.column is not None or set(self.endings) <= set(SHARD_SUFFIXES):
             if not shards:
                 raise self._no_table(where)
             return self._rows(shards, root, where)
         try:
-            found = pictures()
+            found = images()
         except SourceError:
             if not shards:
                 raise
             return self._rows(shards, root, where)
-        if shards and _hold_pictures(shards):
+        if shards and _hold_images(shards):
             raise SourceError(
-                f"source: {printable(where)!r} holds pictures and also tables with pictures in "
+                f"source: {printable(where)!r} holds images and also tables with images in "
                 f"their rows, such as {printable(shards[0].name)!r}; ask for one of them by its "
                 "extension (.jpg …, or .parquet), or give the folder of one"
             )
         return found
 
-    def _rows(self, shards: Sequence[Shard], root: Path | str, where: str) -> PictureSource:
+    def _rows(self, shards: Sequence[Shard], root: Path | str, where: str) -> ImageSource:
         try:
             column = column_of(shards, self.column)
         except SourceError as error:
@@ -252,9 +252,9 @@ class _Opening:
                 return self._list(entries, name, Path(), root=root)
             return self._list(entries, name, root.parent if root.is_file() else root)
         rows = RowSource(
-            shards, column, root=root, pictures_folder=copies_folder(self.pictures_folder, root)
+            shards, column, root=root, images_folder=copies_folder(self.images_folder, root)
         )
-        if not has_pictures(rows):
+        if not has_images(rows):
             raise SourceError(f"source: {printable(where)!r}: its tables have no rows")
         return rows
 
@@ -265,21 +265,21 @@ class _Opening:
         folder: Path,
         *,
         root: Path | str | None = None,
-    ) -> PictureSource:
+    ) -> ImageSource:
         root = folder if root is None else root
         return ListSource(
             entries,
             name=name,
             folder=folder,
             root=root,
-            pictures_folder=copies_folder(self.pictures_folder, root),
+            images_folder=copies_folder(self.images_folder, root),
             limits=self.limits,
         )
 
-    def _without_columns(self, pictures: PictureSource, where: str) -> PictureSource:
+    def _without_columns(self, images: ImageSource, where: str) -> ImageSource:
         if self.column is not None:
             raise self._no_table(where)
-        return pictures
+        return images
 
     def _no_table(self, where: str) -> SourceError:
         asked = "tables were" if self.column is None else f"column {self.column!r} was"
@@ -295,10 +295,10 @@ class _Opening:
         return (".parquet",) if is_default or self.column is not None else ()
 
 
-def _hold_pictures(shards: Sequence[Shard]) -> bool:
+def _hold_images(shards: Sequence[Shard]) -> bool:
     try:
         column_of(shards)
-    except SourceError:  # descriptions of the pictures beside them
+    except SourceError:  # descriptions of the images beside them
         return False
     return True
 

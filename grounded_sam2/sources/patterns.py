@@ -20,7 +20,7 @@ from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.folder import (
     IMAGE_EXTENSIONS,
     endings_of,
-    has_pictures,
+    has_images,
     nothing_found,
     refs_of,
 )
@@ -130,7 +130,7 @@ class GlobSource:
         self._endings = endings_of(extensions)
         self._excluded = frozenset(Path(path).resolve() for path in exclude)
         self.root = Path(self._pattern.root)
-        if not has_pictures(self):
+        if not has_images(self):
             raise nothing_found(
                 repr(printable(self.root)), self._pattern.wants(self._endings), self._walk()
             )

@@ -1,4 +1,4 @@
-"""How pictures of any depth and colour model become upright RGB ``uint8``.
+"""How images of any depth and color model become upright RGB ``uint8``.
 
 Every rule is fixed: the same file gives the same pixels, whatever else is in it, and nothing is
 stretched to fill the range.
@@ -7,15 +7,15 @@ stretched to fill the range.
   arbitrary, mostly black.
 - **16 bits** keep their upper 8 (``v >> 8``). Wider integers are read as 16 bits, and refused when
   they do not fit; 12-bit TIFFs keep their upper 8 of 12.
-- **Floats** from 0 to 1 mean black to white. A picture with a value above 1 is read as 0 to 255.
+- **Floats** from 0 to 1 mean black to white. An image with a value above 1 is read as 0 to 255.
   Below 0, above 255 or not finite is refused.
-- **CMYK** is converted without a profile, ``(255 - c) · (255 - k) / 255``; other colour profiles
-  are not applied either, as in the pictures that the models were trained on.
+- **CMYK** is converted without a profile, ``(255 - c) · (255 - k) / 255``; other color profiles
+  are not applied either, as in the images that the models were trained on.
 - **Animations** show their first frame; a PIL image the frame it stands at.
 - **EXIF orientation** 1 to 8 is applied; anything else is none.
 
-Pillow keeps four bytes for each pixel of colour. All that follows decoding is done band by band
-into the array that is returned, so that a large picture never exists a third time.
+Pillow keeps four bytes for each pixel of color. All that follows decoding is done band by band
+into the array that is returned, so that a large image never exists a third time.
 """
 
 from __future__ import annotations
@@ -48,37 +48,37 @@ _TURNS = {
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
     5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,  # the camera was turned left: turn the picture right
+    6: Transpose.ROTATE_270,  # the camera was turned left: turn the image right
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
 _FROM_THE_END = (3, 4, 6, 7)
-"""Orientations in which the file's first row is the last row or column of the upright picture."""
+"""Orientations in which the file's first row is the last row or column of the upright image."""
 _BAND_PIXELS = 2**22
-"""Pixels converted at a time: 16 MiB as Pillow keeps them, more than most pictures have."""
+"""Pixels converted at a time: 16 MiB as Pillow keeps them, more than most images have."""
 _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _PHOTOMETRIC_TAG = 256, 257, 258, 262
 _WHITE_IS_ZERO = 0
 
 
-def exif_orientation(picture: PIL.Image.Image) -> int:
+def exif_orientation(image: PIL.Image.Image) -> int:
     """Orientation tag, 1 to 8; 1 where there is none or it makes no sense."""
     try:
-        value = picture.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # damaged metadata must not cost the picture
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged metadata must not cost the image
         return 1
     return int(value) if value in _TURNS else 1
 
 
-def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
-    """Height and width that `upright_rgb` will give, of a picture that is not decoded yet."""
+def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
+    """Height and width that `upright_rgb` will give, of an image that is not decoded yet."""
     # A TIFF turns itself: its size is that before or after, depending on Pillow's version.
-    tags = getattr(picture, "tag_v2", None)
-    width, height = picture.size if tags is None else (tags[_WIDTH_TAG], tags[_HEIGHT_TAG])
-    return (width, height) if exif_orientation(picture) > 4 else (height, width)
+    tags = getattr(image, "tag_v2", None)
+    width, height = image.size if tags is None else (tags[_WIDTH_TAG], tags[_HEIGHT_TAG])
+    return (width, height) if exif_orientation(image) > 4 else (height, width)
 
 
 def upright_rgb(picture: PIL.Image.Image) -> Image:
-    """Decode a picture to ``(h, w, 3)`` RGB ``uint8``, C-contiguous and writable.
+    """Decode an image to ``(h, w, 3)`` RGB ``uint8``, C-contiguous and writable.
 
     Raises:
         ValueError: samples that no rule covers.
@@ -101,7 +101,7 @@ def upright_rgb(picture: PIL.Image.Image) -> Image:
 
 
 def to_pillow(image: Image) -> PIL.Image.Image:
-    """A picture as Pillow keeps it, to be written to a file.
+    """An image as Pillow keeps it, to be written to a file.
 
     As `PIL.Image.fromarray`, which makes yet another copy of the whole on the way.
 
@@ -117,7 +117,7 @@ def to_pillow(image: Image) -> PIL.Image.Image:
 
 
 def check_size(width: int, height: int, *, max_pixels: int) -> None:
-    """Refuse a picture by its header, before it is decoded.
+    """Refuse an image by its header, before it is decoded.
 
     Raises:
         ImageError: no pixels, or more than `max_pixels`.
@@ -127,7 +127,7 @@ def check_size(width: int, height: int, *, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"has {width} × {height} pixels; the limit images.max_pixels is {max_pixels}, "
-            "raise it if the picture can be trusted"
+            "raise it if the image can be trusted"
         )
 
 
@@ -153,31 +153,31 @@ def read_rare_tiff(data: bytes, *, max_pixels: int) -> tuple[Image, int]:
         raise ValueError("neither Pillow nor OpenCV knows this kind of TIFF")
     if samples.ndim == 3:  # OpenCV's blue comes first
         samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
-    picture = PIL.Image.fromarray(
+    image = PIL.Image.fromarray(
         np.ascontiguousarray(_eight_bits(samples, samples.min(), samples.max()))
     )
     orientation = tags.get(_ORIENTATION_TAG, 1)
-    return upright_rgb(picture), int(orientation) if orientation in _TURNS else 1
+    return upright_rgb(image), int(orientation) if orientation in _TURNS else 1
 
 
-def _bands(picture: PIL.Image.Image) -> Iterator[tuple[int, PIL.Image.Image]]:
-    """A decoded picture cut into bands of whole rows: the first row of each, and the band."""
-    width, height = picture.size
+def _bands(image: PIL.Image.Image) -> Iterator[tuple[int, PIL.Image.Image]]:
+    """A decoded image cut into bands of whole rows: the first row of each, and the band."""
+    width, height = image.size
     rows = max(1, _BAND_PIXELS // width)
     if rows >= height:
-        yield 0, picture
+        yield 0, image
         return
     for top in range(0, height, rows):
-        yield top, picture.crop((0, top, width, min(top + rows, height)))
+        yield top, image.crop((0, top, width, min(top + rows, height)))
 
 
-def _converter(picture: PIL.Image.Image) -> Callable[[PIL.Image.Image], PIL.Image.Image]:
-    """What turns the bands of a decoded picture into RGB."""
-    if not picture.mode.startswith(("I", "F")):
+def _converter(image: PIL.Image.Image) -> Callable[[PIL.Image.Image], PIL.Image.Image]:
+    """What turns the bands of a decoded image into RGB."""
+    if not image.mode.startswith(("I", "F")):
         return _rgb
-    tags = getattr(picture, "tag_v2", {})  # which the bands lack
+    tags = getattr(image, "tag_v2", {})  # which the bands lack
     extremes = []
-    for _, band in _bands(picture):
+    for _, band in _bands(image):
         samples = _deep_samples(band, tags)
         extremes += [samples.min(), samples.max()]
     low, high = np.min(extremes), np.max(extremes)
@@ -189,27 +189,27 @@ def _converter(picture: PIL.Image.Image) -> Callable[[PIL.Image.Image], PIL.Imag
     return deep
 
 
-def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    if picture.has_transparency_data:
-        page = PIL.Image.new("RGBA", picture.size, "white")
-        return PIL.Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.has_transparency_data:
+        page = PIL.Image.new("RGBA", image.size, "white")
+        return PIL.Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _deep_samples(picture: PIL.Image.Image, tags: Mapping[int, Any]) -> NDArray[Any]:
-    """Samples ``(h, w)`` of a picture of one deep channel, 0 meaning black."""
-    samples = np.asarray(picture)
+def _deep_samples(image: PIL.Image.Image, tags: Mapping[int, Any]) -> NDArray[Any]:
+    """Samples ``(h, w)`` of an image of one deep channel, 0 meaning black."""
+    samples = np.asarray(image)
     # Pillow hands out these two kinds of TIFF as they lie in the file
     bits = tags.get(_BITS_TAG, (16,))[0]
-    if picture.mode.startswith("I;16") and bits < 16:
+    if image.mode.startswith("I;16") and bits < 16:
         samples = samples << (16 - bits)
-    if picture.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
+    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
         samples = 65535 - samples
     return samples
 
 
 def _eight_bits(samples: NDArray[Any], low: Any, high: Any) -> NDArray[np.uint8]:
-    """Samples of a picture whose lowest and highest are given."""
+    """Samples of an image whose lowest and highest are given."""
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype.kind == "f":

@@ -1,7 +1,7 @@
 """Pictures by name: what a source yields before anything is opened.
 
-A reference costs a name. Two questions are asked of it, both from threads that load pictures: is
-this still the picture that was labeled (`ImageRef.stamp`, without its bytes), and where is its file
+A reference costs a name. Two questions are asked of it, both from threads that load images: is
+this still the image that was labeled (`ImageRef.stamp`, without its bytes), and where is its file
 (`ImageRef.bring`, which fetches what is not a file yet). A local file is where it is.
 """
 
@@ -16,12 +16,12 @@ from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.fingerprint import file_stamp
 from grounded_sam2.sources.names import printable
 
-__all__ = ["ImageRef", "PictureSource", "UnreadableRef"]
+__all__ = ["ImageRef", "ImageSource", "UnreadableRef"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A picture that has not been opened yet; this one is a file on this machine."""
+    """An image that has not been opened yet; this one is a file on this machine."""
 
     item_id: str
     """POSIX path relative to the source's root; what is not UTF-8 in it is written ``\\xff``."""
@@ -29,7 +29,7 @@ class ImageRef:
     """Where its file is, or will be once it was brought."""
 
     def stamp(self) -> str:
-        """What tells this state of the picture from others, without reading its bytes.
+        """What tells this state of the image from others, without reading its bytes.
 
         Raises:
             OSError: it cannot be looked at.
@@ -46,7 +46,7 @@ class ImageRef:
         return True
 
     def bring(self) -> Path:
-        """The file of the picture, present and current.
+        """The file of the image, present and current.
 
         Raises:
             OSError, ImageError, SourceError: it cannot be had. The message says why.
@@ -56,7 +56,7 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRef(ImageRef):
-    """A folder or file of pictures that cannot be read, in their place.
+    """A folder or file of images that cannot be read, in their place.
 
     One unreadable folder should not cost a night's run, and should not go unnoticed either: it
     becomes an item that fails with its reason. It is gone from the source when it can be read.
@@ -78,8 +78,8 @@ class UnreadableRef(ImageRef):
         raise SourceError(self.reason)
 
 
-class PictureSource(Protocol):
-    """What can be labeled: pictures in an order that never changes."""
+class ImageSource(Protocol):
+    """What can be labeled: images in an order that never changes."""
 
     @property
     def root(self) -> Path | str:
@@ -87,5 +87,5 @@ class PictureSource(Protocol):
         ...
 
     def __iter__(self) -> Iterator[ImageRef]:
-        """All pictures; may be asked again, and answers the same."""
+        """All images; may be asked again, and answers the same."""
         ...

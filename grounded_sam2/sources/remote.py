@@ -62,7 +62,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRef(FetchedRef):
-    """A picture behind an address."""
+    """An image behind an address."""
 
     file: RemoteFile
     max_bytes: int
@@ -159,29 +159,29 @@ class Listing:
 
 
 class RemoteSource:
-    """The pictures of a listing.
+    """The images of a listing.
 
     Args:
         listing: from `Listing.of`.
-        pictures_folder: where copies are kept.
-        endings: of pictures, lower case with dot.
+        images_folder: where copies are kept.
+        endings: of images, lower case with dot.
         max_bytes: files that are larger are refused when they are fetched.
 
     Raises:
-        SourceError: no picture is in it.
+        SourceError: no image is in it.
     """
 
     def __init__(
         self,
         listing: Listing,
         *,
-        pictures_folder: Path,
+        images_folder: Path,
         endings: tuple[str, ...],
         max_bytes: int,
     ) -> None:
         self.root = listing.root
         self._listing = listing
-        self._folder = pictures_folder
+        self._folder = images_folder
         self._endings = endings
         self._max_bytes = max_bytes
         if next(iter(self), None) is None:

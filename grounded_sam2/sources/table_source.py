@@ -1,10 +1,10 @@
 """Pictures in the rows of a dataset: Parquet and Arrow, on this machine or behind an address.
 
 The order is that of the shards by name, then of the rows. An id is the split and what the row calls
-its picture (``train/000000000139.jpg``), or else its number in the split; the split is the name of
+its image (``train/000000000139.jpg``), or else its number in the split; the split is the name of
 the shard without its number, so that ids survive another division into shards.
 
-Going through the names reads no picture. Each picture is copied, byte for byte, when it is asked
+Going through the names reads no image. Each image is copied, byte for byte, when it is asked
 for. A shard that cannot be read is one item that fails.
 """
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.download_cache import FetchedRef
 from grounded_sam2.sources.image import ending_of
-from grounded_sam2.sources.image_column import PictureColumn, find_column, picture_bytes
+from grounded_sam2.sources.image_column import ImageColumn, find_column, image_bytes
 from grounded_sam2.sources.names import UniqueIds, item_name, local_path, reason_of
 from grounded_sam2.sources.refs import ImageRef, UnreadableRef
 from grounded_sam2.sources.table_files import Shard
@@ -38,11 +38,11 @@ _NO_SPLIT = ("", ".", "..", "data")
 """Parts of shard names that say nothing."""
 _CHUNK_ROWS = 8
 _CHUNKS_KEPT = 4
-"""Threads ask for neighbouring rows, not quite in order: this many are in memory."""
+"""Threads ask for neighboring rows, not quite in order: this many are in memory."""
 
 
 class RowReader:
-    """Reads the pictures of rows, fastest when asked nearly in order. May be shared by threads."""
+    """Reads the images of rows, fastest when asked nearly in order. May be shared by threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,8 +56,8 @@ class RowReader:
         """Another process opens its own files."""
         return RowReader, ()
 
-    def picture(self, shard: Shard, column: PictureColumn, row: int) -> bytes:
-        """The file of the picture in a row.
+    def image(self, shard: Shard, column: ImageColumn, row: int) -> bytes:
+        """The file of the image in a row.
 
         Raises:
             ImageError: there is none.
@@ -66,9 +66,9 @@ class RowReader:
         with self._lock:
             cell = self._cell(shard, column, row)
         folder = shard.file.parent if isinstance(shard.file, Path) else None
-        return picture_bytes(cell, column.kind, folder=folder)
+        return image_bytes(cell, column.kind, folder=folder)
 
-    def _cell(self, shard: Shard, column: PictureColumn, row: int) -> Any:
+    def _cell(self, shard: Shard, column: ImageColumn, row: int) -> Any:
         for kept, first, batch in self._chunks:
             if kept is shard and first <= row < first + batch.num_rows:
                 return batch.column(column.name)[row - first]
@@ -93,44 +93,44 @@ class RowReader:
 
 @dataclass(frozen=True, slots=True)
 class RowRef(FetchedRef):
-    """The picture of a row."""
+    """The image of a row."""
 
     shard: Shard
     shard_stamp: str
     row: int
-    column: PictureColumn
+    column: ImageColumn
     reader: RowReader = field(repr=False, compare=False)
 
     def stamp(self) -> str:
-        """The stamp of the shard when it was listed, and where in it the picture is."""
+        """The stamp of the shard when it was listed, and where in it the image is."""
         return f"{self.shard_stamp}#{self.column.name}[{self.row}]"
 
     def _write(self, file: IO[bytes]) -> None:
-        file.write(self.reader.picture(self.shard, self.column, self.row))
+        file.write(self.reader.image(self.shard, self.column, self.row))
 
 
 class RowSource:
-    """The pictures of a dataset.
+    """The images of a dataset.
 
     Args:
         shards: its files, in order.
         column: from `column_of`.
         root: the place that the names of shards are relative to.
-        pictures_folder: where copies are kept.
+        images_folder: where copies are kept.
     """
 
     def __init__(
         self,
         shards: Sequence[Shard],
-        column: PictureColumn,
+        column: ImageColumn,
         *,
         root: Path | str,
-        pictures_folder: Path,
+        images_folder: Path,
     ) -> None:
         self.root = root
         self._shards = tuple(shards)
         self._column = column
-        self._folder = pictures_folder
+        self._folder = images_folder
 
     def __iter__(self) -> Iterator[ImageRef]:
         ids = UniqueIds()
@@ -162,8 +162,8 @@ class RowSource:
         return f"RowSource({str(self.root)!r})"
 
 
-def column_of(shards: Iterable[Shard], wanted: str | None = None) -> PictureColumn:
-    """The column with pictures, or with paths and addresses, of the first shard that has one.
+def column_of(shards: Iterable[Shard], wanted: str | None = None) -> ImageColumn:
+    """The column with images, or with paths and addresses, of the first shard that has one.
 
     Raises:
         SourceError: none has one. Says what is there instead.
@@ -175,7 +175,7 @@ def column_of(shards: Iterable[Shard], wanted: str | None = None) -> PictureColu
             if (column := find_column(schema, wanted)) is not None:
                 return column
             failure = SourceError(
-                f"no column with pictures among {', '.join(schema.names[:20])}; say which holds "
+                f"no column with images among {', '.join(schema.names[:20])}; say which holds "
                 "them, or their paths (column)"
             )
         except _BROKEN as error:
@@ -184,7 +184,7 @@ def column_of(shards: Iterable[Shard], wanted: str | None = None) -> PictureColu
     raise failure
 
 
-def texts_of(shards: Iterable[Shard], column: PictureColumn) -> Iterator[str]:
+def texts_of(shards: Iterable[Shard], column: ImageColumn) -> Iterator[str]:
     """The texts in a column, such as paths and addresses; null and empty ones are left out.
 
     Raises:
@@ -198,8 +198,8 @@ def texts_of(shards: Iterable[Shard], column: PictureColumn) -> Iterator[str]:
             raise SourceError(f"shard {shard.name!r} cannot be read: {reason_of(error)}") from error
 
 
-def _names(shard: Shard, column: PictureColumn) -> Iterator[str]:
-    """What each row calls its picture; ``""`` where it does not say."""
+def _names(shard: Shard, column: ImageColumn) -> Iterator[str]:
+    """What each row calls its image; ``""`` where it does not say."""
     named_by = column.named_by
     for _, batch in shard.batches([] if named_by is None else [named_by]):
         if named_by is None:
@@ -219,15 +219,15 @@ def _name_in(path: str | None) -> str:
     return "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
-def _ending(shard: Shard, column: PictureColumn) -> str:
-    """The ending for pictures without: that of the first, since few datasets mix formats."""
+def _ending(shard: Shard, column: ImageColumn) -> str:
+    """The ending for images without: that of the first, since few datasets mix formats."""
     if column.kind == "samples":
         return ".png"
     for row, batch in shard.batches([column.name], rows=1):
         try:
             folder = shard.file.parent if isinstance(shard.file, Path) else None
             cell = batch.column(column.name)[0]
-            return ending_of(picture_bytes(cell, column.kind, folder=folder))
+            return ending_of(image_bytes(cell, column.kind, folder=folder))
         except (ImageError, OSError):
             if row >= _CHUNK_ROWS:
                 break

@@ -7,25 +7,25 @@
 from grounded_sam2.store.label_store import LabelStore
 from grounded_sam2.store.records import (
     Item,
-    ItemResult,
+    ItemOutcome,
     KnownItem,
     Pairs,
-    Recipe,
     Registered,
     Run,
+    RunConfig,
     StoreSummary,
 )
 from grounded_sam2.store.video_records import StoredTrack, StoredVideo, VideoRecord, frame_id
 
 __all__ = [
     "Item",
-    "ItemResult",
+    "ItemOutcome",
     "KnownItem",
     "LabelStore",
     "Pairs",
-    "Recipe",
     "Registered",
     "Run",
+    "RunConfig",
     "StoreSummary",
     "StoredTrack",
     "StoredVideo",

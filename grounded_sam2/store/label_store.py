@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store.records import Item, ItemResult, Pairs, Recipe, Registered, Run
+from grounded_sam2.store.records import Item, ItemOutcome, Pairs, Registered, Run, RunConfig
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
     ITEM_COLUMNS,
@@ -99,7 +99,7 @@ class LabelStore(VideoWriter):
 
     def begin_run(
         self,
-        recipe: Recipe,
+        run_config: RunConfig,
         *,
         ontology: Pairs | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -112,7 +112,7 @@ class LabelStore(VideoWriter):
         of them stays, and they are finished again by deciding anew. With videos that cannot be: a
         run of videos has its ontology in the recipe's ``config`` as well. A new run takes over
         what the models said from an earlier one, if they would say the same
-        (`Recipe.says_the_same`).
+        (`RunConfig.says_the_same`).
 
         Args:
             recipe: what determines the labels.
@@ -130,12 +130,12 @@ class LabelStore(VideoWriter):
                 ontology has changed.
         """
         runs = self.runs()
-        known = self.run_of(recipe)
+        known = self.run_of(run_config)
         # Imports and merged runs are no earlier labeling that this one might be meant to continue.
-        same_roles = [run for run in runs if run.recipe.models.keys() == recipe.models.keys()]
+        same_roles = [run for run in runs if run.config.models.keys() == run_config.models.keys()]
         alike = [run for run in same_roles if self._has_results(run)]
         if alike and known is None and not new_run:
-            changes = "; ".join(alike[-1].recipe.differences(recipe))
+            changes = "; ".join(alike[-1].config.differences(run_config))
             raise StoreError(
                 f"label store '{self.path}' was made with other settings ({changes}); label into "
                 "another folder, or begin a new run in this one (new_run=True, --new-run), which "
@@ -151,8 +151,8 @@ class LabelStore(VideoWriter):
                     "INSERT INTO runs (key, recipe, ontology, settings, versions, created_at, "
                     "last_begun) VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
                     (
-                        recipe.key,
-                        recipe.to_json(),
+                        run_config.key,
+                        run_config.to_json(),
                         _json_or_null(ontology),
                         json.dumps(dict(settings or {})),
                         json.dumps(dict(versions or {})),
@@ -160,7 +160,7 @@ class LabelStore(VideoWriter):
                     ),
                 ).fetchall()
                 for run in reversed(runs):
-                    if run.recipe.says_the_same(recipe):
+                    if run.config.says_the_same(run_config):
                         self._take_over(run.id, run_id)
                         break
             else:
@@ -217,7 +217,7 @@ class LabelStore(VideoWriter):
 
         Args:
             run_id: the run.
-            items: item id and file of every picture of the source, in the source's order. Items
+            items: item id and file of every image of the source, in the source's order. Items
                 that the run has stay as they are.
             prune: drop items that the source no longer holds, with their labels. Without it, only
                 those are forgotten that have none: what failed, and what was not come to.
@@ -250,27 +250,27 @@ class LabelStore(VideoWriter):
             run("DROP TABLE present")
         return Registered(total, removed, tuple(item_id for (item_id,) in examples))
 
-    def write_batch(self, run_id: int, results: Sequence[ItemResult]) -> None:
+    def write_batch(self, run_id: int, results: Sequence[ItemOutcome]) -> None:
         """Write what became of a batch of items, all or nothing. Earlier results are replaced.
 
         Boxes are rounded to hundredths of a pixel, confidence and mask quality to four decimals.
 
         Raises:
-            StoreError: a mask has another size than its picture.
+            StoreError: a mask has another size than its image.
         """
         with self._transaction():
             for result in results:
                 self._write(run_id, result)
 
     def restamp(self, run_id: int, items: Sequence[Item]) -> None:
-        """Note new file stamps of items whose pictures are the same."""
+        """Note new file stamps of items whose images are the same."""
         with self._transaction():
             self._connection.executemany(
                 "UPDATE items SET file_stamp = ? WHERE run_id = ? AND item_id = ?",
                 [(item.file_stamp, run_id, storable(item.item_id)) for item in items],
             )
 
-    def _write(self, run_id: int, result: ItemResult) -> None:
+    def _write(self, run_id: int, result: ItemOutcome) -> None:
         item, labels = result.item, result.labels
         height, width = labels.size_hw if labels is not None else item.size_hw or (None, None)
         row = {
@@ -281,7 +281,9 @@ class LabelStore(VideoWriter):
             "width": width,
             "exif_orientation": item.exif_orientation,
             "group_id": item.group,
-            "asked": None if result.findings is None else self._caption_set(result.findings.asked),
+            "asked": None
+            if result.predictions is None
+            else self._caption_set(result.predictions.asked),
             "status": "failed" if labels is None else "done",
             "error": None if result.error is None else storable(result.error),
         }
@@ -295,15 +297,15 @@ class LabelStore(VideoWriter):
         self._write_objects(key, item.item_id, labels)
         if labels is None:
             return
-        candidates = () if result.findings is None else result.findings.candidates
+        candidates = () if result.predictions is None else result.predictions.candidates
         check_masks(item.item_id, labels.size_hw, [found.mask for found in candidates])
         self._connection.executemany(
             f"INSERT INTO candidates (item_key, position, verdict, {', '.join(CANDIDATE_COLUMNS)}) "
             f"VALUES (?, ?, ?{', ?' * len(CANDIDATE_COLUMNS)})",
             [
-                (key, position, verdict, *candidate_to_row(candidate))
-                for position, (candidate, verdict) in enumerate(
-                    zip(candidates, result.verdicts, strict=True)
+                (key, position, status, *candidate_to_row(candidate))
+                for position, (candidate, status) in enumerate(
+                    zip(candidates, result.statuses, strict=True)
                 )
             ],
         )

@@ -37,7 +37,7 @@ STEPS = (
     CREATE TABLE objects (
         key          INTEGER PRIMARY KEY,
         item_key     INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
-        position     INTEGER NOT NULL,      -- order within the picture
+        position     INTEGER NOT NULL,      -- order within the image
         class_name   TEXT NOT NULL,
         caption      TEXT,                  -- what the detector was asked
         x_min        REAL NOT NULL,

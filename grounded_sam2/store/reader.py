@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from grounded_sam2.results import Findings, Labels
+from grounded_sam2.results import Labels, RawPredictions
 from grounded_sam2.store.records import Item, KnownItem, StoreSummary
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
@@ -53,7 +53,7 @@ class StoreReader(VideoReader):
             for item_id, status, content_hash, stamp, asked in rows
         }
 
-    def findings(self, run_id: int, item_id: str) -> tuple[Item, Findings] | None:
+    def predictions(self, run_id: int, item_id: str) -> tuple[Item, RawPredictions] | None:
         """What the models said of an item; ``None`` if they were not asked."""
         found = next(
             self._rows(
@@ -75,7 +75,7 @@ class StoreReader(VideoReader):
             key,
         )
         candidates = tuple(candidate_from_row(row, item.size_hw) for row in rows)
-        return item, Findings(self._captions(asked) or frozenset(), candidates)
+        return item, RawPredictions(self._captions(asked) or frozenset(), candidates)
 
     def undecided(self, run_id: int) -> list[str]:
         """Items that models were asked about and that have no labels, in order."""

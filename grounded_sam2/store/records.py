@@ -12,22 +12,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, Literal, TypeAlias
 
-from grounded_sam2.results import Findings, Labels, Verdict
+from grounded_sam2.config.renames import with_current_keys
+from grounded_sam2.results import CandidateStatus, Labels, RawPredictions
 
 __all__ = [
     "Item",
-    "ItemResult",
+    "ItemOutcome",
     "ItemStatus",
     "KnownItem",
     "Pairs",
-    "Recipe",
     "Registered",
     "Run",
+    "RunConfig",
     "StoreSummary",
 ]
 
@@ -41,7 +42,7 @@ _brief.maxstring = _brief.maxother = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RunConfig:
     """What determines the labels of a run besides its ontology. All values are what JSON can hold.
 
     Runs that differ in ``decisions`` only share what the models said.
@@ -49,32 +50,44 @@ class Recipe:
 
     models: Mapping[str, str]
     """Model ids by role, ``{"detector": "florence-community/Florence-2-base", …}``."""
-    config: Mapping[str, Any]
-    """The parts of the configuration that change what the models say."""
-    decisions: Mapping[str, Any] = field(default_factory=dict)
-    """The parts that change what is made of it: thresholds and clean-up."""
+    inference: Mapping[str, Any]
+    """Options that change the raw predictions, by section."""
+    postprocess: Mapping[str, Any] = field(default_factory=dict)
+    """Options of post-processing, by section: thresholds and clean-up."""
     source: str | None = None
-    """Where the pictures are, relative to the store's folder; ``None`` where there is no place."""
+    """Where the images are, relative to the store's folder; ``None`` where there is no place."""
 
     @property
     def key(self) -> str:
         """SHA-256 of the recipe's canonical JSON, hexadecimal: the identity of a run."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def says_the_same(self, other: Recipe) -> bool:
+    def says_the_same(self, other: RunConfig) -> bool:
         """Whether the models say the same under both recipes."""
-        return replace(self, decisions={}) == replace(other, decisions={})
+        return replace(self, postprocess={}) == replace(other, postprocess={})
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no spaces. The keys are those of the first stores."""
+        values = {
+            "models": self.models,
+            "config": self.inference,
+            "decisions": self.postprocess,
+            "source": self.source,
+        }
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Recipe:
+    def from_json(cls, text: str) -> RunConfig:
         """Inverse of `to_json`."""
-        return cls(**json.loads(text))
+        values = with_current_keys(json.loads(text))
+        return cls(
+            models=values["models"],
+            inference=values["config"],
+            postprocess=values.get("decisions", {}),
+            source=values.get("source"),
+        )
 
-    def differences(self, other: Recipe) -> list[str]:
+    def differences(self, other: RunConfig) -> list[str]:
         """Say what changed from this recipe to ``other``, one readable line per key."""
         before, after = (r._options() for r in (self, other))
         return [
@@ -85,7 +98,7 @@ class Recipe:
 
     def _options(self) -> dict[str, Any]:
         """All values by the names that users know: ``detector.min_confidence``."""
-        values = json.loads(self.to_json())
+        values = json.loads(self.to_json())  # as JSON holds them: a tuple is a list there
         named = {"models": values["models"], "source": values["source"]}
         return dict(
             option
@@ -111,7 +124,7 @@ class Run:
     """One recipe applied to one source, and the circumstances of its beginning."""
 
     id: int
-    recipe: Recipe
+    config: RunConfig
     ontology: Pairs | None
     """``(caption, class)`` in the ontology's order; ``None`` for a task without captions."""
     settings: Mapping[str, Any]
@@ -124,31 +137,31 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture as the store knows it."""
+    """One image as the store knows it."""
 
     item_id: str
     """Name within its source: a POSIX path relative to the source's root."""
     path: Path | None
-    """The picture's file; ``None`` for pictures that were never files. For a frame of a video, the
+    """The image's file; ``None`` for images that were never files. For a frame of a video, the
     file of the video, or the folder of its frames."""
     content_hash: str | None = None
     """SHA-256 of the file's bytes; ``None`` where the file could not be read."""
     size_hw: tuple[int, int] | None = None
-    """Height and width of the upright picture; ``None`` where it could not be decoded."""
+    """Height and width of the upright image; ``None`` where it could not be decoded."""
     exif_orientation: int = 1
     group: str | None = None
     """Items of one group (frames of one video) stay together in a split."""
     file_stamp: str | None = None
     """Size and modification time of the file: while they stand, its bytes need no hashing."""
     frame_index: int | None = None
-    """Its number in the video, as of `grounded_sam2.results.VideoFrame`; ``None`` for a picture of
+    """Its number in the video, as of `grounded_sam2.results.VideoFrame`; ``None`` for an image of
     its own."""
     time: float | None = None
     """Seconds from the first frame of the video."""
 
     @property
     def content(self) -> str:
-        """What two items share that are the same picture, whatever they are called."""
+        """What two items share that are the same image, whatever they are called."""
         if self.content_hash is None:
             return f"item {self.item_id}"
         if self.frame_index is None:
@@ -157,21 +170,21 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemResult:
+class ItemOutcome:
     """What became of one item: its labels, or the reason why there are none."""
 
     item: Item
     labels: Labels | None
     error: str | None = None
-    findings: Findings | None = None
+    predictions: RawPredictions | None = None
     """What the models said; ``None`` where no model was asked."""
-    verdicts: tuple[Verdict, ...] = ()
+    statuses: tuple[CandidateStatus, ...] = ()
     """What became of each candidate of the findings."""
 
     def __post_init__(self) -> None:
         assert (self.labels is None) != (self.error is None), "an item is labeled or failed"
-        candidates = self.findings.candidates if self.findings is not None else ()
-        assert len(self.verdicts) == len(candidates), "every candidate has its verdict"
+        candidates = self.predictions.candidates if self.predictions is not None else ()
+        assert len(self.statuses) == len(candidates), "every candidate has its status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +216,15 @@ class StoreSummary:
 
     run_id: int
     images: int
-    """Labeled pictures, those without objects included."""
+    """Labeled images, those without objects included."""
     background: int
-    """Labeled pictures without objects."""
+    """Labeled images without objects."""
     failed: int
     pending: int
     """Pictures of the source that the run has not come to."""
     objects_per_class: Mapping[str, int] = field(default_factory=dict)
     """In the order of the classes, those without objects included."""
-    set_aside: Mapping[Verdict, int] = field(default_factory=dict)
+    set_aside: Mapping[CandidateStatus, int] = field(default_factory=dict)
     """Candidates that are no labels, by what became of them."""
 
     @property

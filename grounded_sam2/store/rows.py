@@ -85,7 +85,7 @@ def item_from_row(row: Sequence[Any], root: Path) -> Item:
 
 
 def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
-    """The label of a row of `LABEL_COLUMNS`, on a picture of this size."""
+    """The label of a row of `LABEL_COLUMNS`, on an image of this size."""
     class_name, caption, x_min, y_min, x_max, y_max, counts, *rest = row
     confidence, mask_quality, track_id, origin, *detected, track_origin = rest
     return Label(
@@ -124,7 +124,7 @@ def label_to_row(label: Label) -> tuple[Any, ...]:
 
 
 def candidate_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Candidate:
-    """The candidate of a row of `CANDIDATE_COLUMNS`, on a picture of this size."""
+    """The candidate of a row of `CANDIDATE_COLUMNS`, on an image of this size."""
     caption, x_min, y_min, x_max, y_max, counts, confidence, mask_quality = row
     return Candidate(
         caption=caption,
@@ -157,7 +157,7 @@ def _score(value: float | None) -> float | None:
 def relative_path(path: Path, root: Path) -> str:
     """A path as POSIX text relative to ``root``, the resolved folder of the store.
 
-    Pictures and labels that lie side by side can be moved together. Links in the path are kept,
+    Images and labels that lie side by side can be moved together. Links in the path are kept,
     since their names are what users know. A path on another drive stays absolute.
     """
     absolute = os.path.abspath(path)  # noqa: PTH100  (resolve() would follow links)

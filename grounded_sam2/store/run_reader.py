@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store.records import Recipe, Run
+from grounded_sam2.store.records import Run, RunConfig
 from grounded_sam2.store.rows import relative_path, storable
 from grounded_sam2.store.schema import store_errors
 
@@ -35,7 +35,7 @@ class RunReader:
         return self.path.parent
 
     def relative(self, place: Path | str) -> str:
-        """A path as text that means the same after pictures and labels were moved together.
+        """A path as text that means the same after images and labels were moved together.
 
         An address (text) is what it is.
         """
@@ -58,9 +58,9 @@ class RunReader:
         ids = ", ".join(str(run.id) for run in runs)
         raise StoreError(f"label store '{self.path}' has no run {run_id}; it has {ids}")
 
-    def run_of(self, recipe: Recipe) -> Run | None:
+    def run_of(self, run_config: RunConfig) -> Run | None:
         """The run of a recipe, if there is one."""
-        return next((run for run in self.runs() if run.recipe.key == recipe.key), None)
+        return next((run for run in self.runs() if run.config.key == run_config.key), None)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -87,10 +87,10 @@ _SELECT_RUNS = "SELECT id, recipe, ontology, settings, versions, created_at FROM
 
 
 def _run(row: Sequence[Any]) -> Run:
-    run_id, recipe, ontology, settings, versions, created_at = row
+    run_id, run_config, ontology, settings, versions, created_at = row
     return Run(
         id=run_id,
-        recipe=Recipe.from_json(recipe),
+        config=RunConfig.from_json(run_config),
         ontology=None if ontology is None else tuple((c, n) for c, n in json.loads(ontology)),
         settings=json.loads(settings),
         versions=json.loads(versions),

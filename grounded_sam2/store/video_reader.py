@@ -35,7 +35,7 @@ class VideoReader(RunReader):
     """The videos of a run. See `grounded_sam2.store.reader.StoreReader`."""
 
     def videos(self, run_id: int | None = None) -> list[StoredVideo]:
-        """All videos of a run, by name; ``[]`` for a run of pictures."""
+        """All videos of a run, by name; ``[]`` for a run of images."""
         return [video for _, video in self._videos("TRUE", self.run(run_id).id)]
 
     def video(self, run_id: int, name: str) -> StoredVideo | None:

@@ -1,7 +1,7 @@
 """Videos as the label store knows them.
 
 A video is named within its run, and each frame of it that was labeled is an item of its own, called
-`frame_id` and grouped by the name of its video. The frames need no files: their pictures are in the
+`frame_id` and grouped by the name of its video. The frames need no files: their images are in the
 video.
 """
 
@@ -43,14 +43,14 @@ class VideoRecord:
     """Size and modification time of the file: while they stand, its bytes need no hashing."""
 
     @property
-    def is_recognisable(self) -> bool:
+    def is_recognizable(self) -> bool:
         """Whether a later run can tell that it is given the same: not of an address or a camera."""
         return self.file_stamp is not None or self.content_hash is not None
 
     def continues(self, earlier: VideoRecord) -> bool:
         """Whether this is the same video in the same steps, so that work on it can go on.
 
-        One that is not recognisable is never the same.
+        One that is not recognizable is never the same.
         """
         same_stamp = self.file_stamp is not None and self.file_stamp == earlier.file_stamp
         same_hash = self.content_hash is not None and self.content_hash == earlier.content_hash

@@ -58,10 +58,10 @@ class StoreWriter(StoreReader):
 
 
 def check_masks(item_id: str, size_hw: tuple[int, int], masks: Sequence[Rle | None]) -> None:
-    """Raise `StoreError` unless all masks have the size of their picture."""
+    """Raise `StoreError` unless all masks have the size of their image."""
     for mask in masks:
         if mask is not None and mask.size_hw != size_hw:
             raise StoreError(
-                f"item '{item_id}': a mask has size {mask.size_hw}, its picture {size_hw}; masks "
-                "must have the size of the upright picture"
+                f"item '{item_id}': a mask has size {mask.size_hw}, its image {size_hw}; masks "
+                "must have the size of the upright image"
             )

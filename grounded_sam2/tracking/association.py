@@ -25,7 +25,7 @@ from grounded_sam2.tracking.reidentification import heirs
 from grounded_sam2.tracking.tracks import Track
 from grounded_sam2.tracking.window import Window
 
-__all__ = ["Past", "Verdict", "new_track", "past_of", "verdict_on"]
+__all__ = ["CandidateStatus", "Past", "new_track", "past_of", "verdict_on"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class CandidateStatus:
     """What each detection is."""
 
     sighted: dict[int, Sighting]
@@ -120,7 +120,7 @@ def verdict_on(
     state: State,
     window: Window,
     now: Now,
-) -> Verdict:
+) -> CandidateStatus:
     """Decide what each detection is, and ask the tracker again where that makes a difference.
 
     Args:
@@ -161,7 +161,7 @@ def verdict_on(
         if not _is_part(things[place], unquestioned, carried.seen, past, window, now.config)
     ]
     numbers = {thing.number for thing in begin}
-    return Verdict(
+    return CandidateStatus(
         sighted,
         known,
         corrected,
@@ -194,7 +194,7 @@ def _is_part(
     ]
     if not trail:
         return bool(around)
-    return config.tracking.min_likeness > 0 and any(
+    return config.tracking.min_similarity > 0 and any(
         track.likeness(thing.appearance, config.tracking) > 0 and _lay_in(trail, track, window)
         for track in around
     )

@@ -47,7 +47,7 @@ def track_frames(
         detector: finds boxes on some of them.
         tracker: turns boxes into masks, and carries them to the other frames.
         ontology: captions to ask for, and their classes; ``None`` for tasks without captions.
-        config: see `TrackingConfig`; thresholds and clean-up are those of pictures.
+        config: see `TrackingConfig`; thresholds and clean-up are those of images.
         resume: where to go on; `frames` then begin at `Checkpoint.feed_from`.
 
     Yields:
@@ -72,7 +72,7 @@ class ClipTracker:
         detector: finds boxes.
         tracker: turns boxes into masks, and carries them to other frames.
         ontology: captions to ask for, and their classes; ``None`` for tasks without captions.
-        config: see `TrackingConfig`; thresholds and clean-up are those of pictures.
+        config: see `TrackingConfig`; thresholds and clean-up are those of images.
         resume: where to go on.
 
     Raises:

@@ -1,12 +1,12 @@
-"""What a thing looks like: its colours, by which it is known among others of its class.
+"""What a thing looks like: its colors, by which it is known among others of its class.
 
 Where things cross, masks tell little about which is which, and a thing that was away is not where
-it was. Its colours are still its own. They are counted by the shares of red and green in the light,
+it was. Its colors are still its own. They are counted by the shares of red and green in the light,
 which stay the same in the shadow, and by brightness in three coarse steps, and shared between
-neighbouring bins; of a large mask, some pixels stand for all.
+neighboring bins; of a large mask, some pixels stand for all.
 
 How often does a thing of the embedded clips look more like itself, 15 or 30 frames later, than
-another one of the same named colour? In 999 of 1 000 cases; by a histogram in CIELAB in 987, to
+another one of the same named color? In 999 of 1 000 cases; by a histogram in CIELAB in 987, to
 which a thing in half the light is another one (likeness 0.03, here 0.8); with SAM 2's object
 pointers in 720, with the mean of its features in 810 (cosine).
 """
@@ -29,7 +29,7 @@ _BINS = np.array([3, 16, 16])
 """Brightness, red, green."""
 _STEPS = np.array([_BINS[1] * _BINS[2], _BINS[2], 1])
 _REACH = 1 / 3
-"""The bins span so much to both sides of grey, which is a third of each colour; what is beyond
+"""The bins span so much to both sides of grey, which is a third of each color; what is beyond
 counts as the nearest."""
 _NOISE = 10.0
 """Added to every channel: the shares of what is nearly black mean nothing."""
@@ -38,10 +38,10 @@ _MOST_PIXELS = 256
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How often each colour occurs in a mask."""
+    """How often each color occurs in a mask."""
 
     roots: bytes
-    """Square roots of the shares of 3 × 16 × 16 colours, in units of 1/255, ``uint8``."""
+    """Square roots of the shares of 3 × 16 × 16 colors, in units of 1/255, ``uint8``."""
 
     @classmethod
     def of(cls, image: Image, mask: Rle) -> Appearance:
@@ -69,7 +69,7 @@ class Appearance:
         return cls(np.round(np.sqrt(shares) * 255).astype(np.uint8).tobytes())
 
     def likeness(self, other: Appearance) -> float:
-        """Bhattacharyya coefficient: 1 for the same colours, 0 where none is common."""
+        """Bhattacharyya coefficient: 1 for the same colors, 0 where none is common."""
         mine, others = self._as_numbers(), other._as_numbers()
         return float(mine @ others / np.sqrt((mine @ mine) * (others @ others)))
 

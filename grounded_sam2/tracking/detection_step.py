@@ -15,7 +15,7 @@ from itertools import compress
 from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.models.protocols import Answers, State
-from grounded_sam2.tracking.association import Verdict, new_track, past_of, verdict_on
+from grounded_sam2.tracking.association import CandidateStatus, new_track, past_of, verdict_on
 from grounded_sam2.tracking.backward_propagation import Trail
 from grounded_sam2.tracking.color_histogram import Appearance
 from grounded_sam2.tracking.detections import Sight, Sighting, Sightings, sights
@@ -114,7 +114,7 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
 def _displaced(
     tracks: Sequence[Track],
     doubts: Doubts,
-    verdict: Verdict,
+    verdict: CandidateStatus,
     seen: Mapping[int, Sight],
     config: Config,
 ) -> list[Track]:
@@ -143,14 +143,16 @@ def _begun(thing: Sighting, inherited: Mapping[int, Track], config: Config) -> T
 
 def _showing(track: Track, sight: Sight | None, now: Now, *, is_known: bool) -> Track:
     """A track after the frame has shown what it looks like, if it has: by the mask that is
-    followed. What the detection's box asked for may have been more, a neighbour's part too."""
-    if sight is None or not now.config.tracking.min_likeness:
+    followed. What the detection's box asked for may have been more, a neighbor's part too."""
+    if sight is None or not now.config.tracking.min_similarity:
         return track
     looks = Appearance.of(now.image, sight.mask)
     return track.looking(looks) if is_known else replace(track, appearance=looks)
 
 
-def _together(found: Sightings, carried: Answers, verdict: Verdict, ended: set[int]) -> Answers:
+def _together(
+    found: Sightings, carried: Answers, verdict: CandidateStatus, ended: set[int]
+) -> Answers:
     """What the tracker says of all that go on or begin."""
     gone_on = [n for n in carried.ids if n not in verdict.corrected and n not in ended]
     parts = [carried.only(gone_on)]

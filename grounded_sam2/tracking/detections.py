@@ -1,8 +1,8 @@
-"""What the detector finds on a frame, with the tracker's masks, as clean as labels of pictures.
+"""What the detector finds on a frame, with the tracker's masks, as clean as labels of images.
 
-    captions ─ detector ─► boxes ─ tracker.prompt ─► candidates ─ decide ─► sightings
+    captions ─ detector ─► boxes ─ tracker.prompt ─► candidates ─ postprocess ─► sightings
 
-The tracker stands in for the segmenter of pictures, so that everything else is done by the same
+The tracker stands in for the segmenter of images, so that everything else is done by the same
 functions, and what it said is kept: an object that is new is remembered without being asked again.
 """
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.inference.detect_and_segment import captions_of, find_candidates
-from grounded_sam2.inference.postprocess import decide
+from grounded_sam2.inference.detect_and_segment import captions_of, detect_and_segment
+from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.models.protocols import Answers, TrackPrompt
 from grounded_sam2.results import Image, Label, SegmentedMasks
 from grounded_sam2.tracking.color_histogram import Appearance
@@ -74,7 +74,7 @@ def find(now: Now, *, first_number: int) -> Sightings:
         OntologyError: the detector answers with a caption that was not asked.
     """
     config, asking = now.config, _Asking(now, first_number)
-    [candidates] = find_candidates(
+    [candidates] = detect_and_segment(
         [now.image],
         [captions_of(now.ontology, config)],
         now.detector,
@@ -83,7 +83,7 @@ def find(now: Now, *, first_number: int) -> Sightings:
     )
     if asking.answers is None:
         return Sightings((), None, 0)
-    decision = decide(candidates, now.encoded.size_hw, now.ontology, config)
+    decision = postprocess(candidates, now.encoded.size_hw, now.ontology, config)
     seen = asking.seen
     things = [
         Sighting(number, label, seen[number], Appearance.of(now.image, seen[number].mask))
@@ -110,7 +110,7 @@ def _sights(answers: Answers, masks: Sequence[Rle]) -> dict[int, Sight]:
 
 
 class _Asking:
-    """The tracker as a segmenter of the one picture that it has encoded."""
+    """The tracker as a segmenter of the one image that it has encoded."""
 
     def __init__(self, now: Now, first_number: int) -> None:
         self._now = now

@@ -1,6 +1,6 @@
 """Which masks of tracks do the detections of a frame call into question?
 
-A detection says where a thing is, but its mask, from a box alone, may spill over a neighbour; the
+A detection says where a thing is, but its mask, from a box alone, may spill over a neighbor; the
 mask of the track knows the thing, but may have spilled as well, or frayed. Where the two disagree,
 or do not look alike, and the detection is sure, the track is in doubt.
 """

@@ -5,7 +5,7 @@ whose worth has the highest sum (the Hungarian method):
 
 1. *same*: one class, and the masks agree.
 2. *drifted*: one class, and the masks agree a little. Not if the two look clearly different: then
-   the track has spilled over a neighbour, and the detection is that.
+   the track has spilled over a neighbor, and the detection is that.
 3. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
    Under `CleanupConfig.across_classes`, whatever class it is given. Not if it lies beside the
    detection that the track was paired with: then the track has spilled over both.
@@ -87,9 +87,9 @@ def match(
                 known[place] = here[nearest].number
                 left.things.remove(place)
     returned: dict[int, int] = {}
-    if options.revive_by == "place":
+    if options.reid_by == "place":
         lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
-        nearness = _nearness(things, lost, options.revive_distance)
+        nearness = _nearness(things, lost, options.reid_distance)
         nearness *= _likeness(things, lost, options)
         returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
         if config.cleanup.across_classes:
@@ -151,7 +151,7 @@ def _are_alike(
     things: Sequence[Sighting], tracks: Sequence[Track], options: TrackingConfig
 ) -> NDArray[np.bool_]:
     """``(n, m)``: whether they do not look clearly different."""
-    least = options.min_likeness * _CLEARLY_DIFFERENT
+    least = options.min_similarity * _CLEARLY_DIFFERENT
     if not least:
         return np.ones((len(things), len(tracks)), np.bool_)
     return _of_pairs(things, tracks, lambda a, b: b.appearance.likeness(a.appearance)) >= least
@@ -172,7 +172,7 @@ def _nearness(
     found = np.array([thing.sight.box_xyxy for thing in things], np.float64).reshape(-1, 4)
     places = np.array([track.place_xyxy for track in lost], np.float64).reshape(-1, 4)
     sizes = np.array([track.size for track in lost], np.float64)
-    offset = _centres(found)[:, None] - _centres(places)[None]
+    offset = _centers(found)[:, None] - _centers(places)[None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
     reach = farthest * sizes
     nearness = np.maximum(1 - distance / np.where(reach > 0, reach, np.inf), 0) * (reach > 0)
@@ -181,5 +181,5 @@ def _nearness(
     return result
 
 
-def _centres(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centers(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     return (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2

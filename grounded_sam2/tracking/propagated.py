@@ -20,10 +20,10 @@ from grounded_sam2.tracking.tracks import Track
 __all__ = ["Carried", "apart", "kind_of", "owner_of"]
 
 _DISPUTED = 0.05
-"""Share of a mask. Less of it may be another's as well without a look at the colours: masks of
-neighbours overlap a little along their border."""
+"""Share of a mask. Less of it may be another's as well without a look at the colors: masks of
+neighbors overlap a little along their border."""
 _FEWEST_PIXELS = 20
-"""Fewer have no colour to speak of."""
+"""Fewer have no color to speak of."""
 _CLEARLY = 0.2
 """By how much more a part must look like one track than like another to be the first one's."""
 
@@ -51,7 +51,7 @@ class Carried:
         """
         claimed = claimed.absent(_intruders(claimed, tracks, now))
         carried = cls(tracks, claimed, apart(claimed, tracks, now))
-        if not now.config.tracking.min_likeness:
+        if not now.config.tracking.min_similarity:
             return carried
         strange = {
             track.number
@@ -89,7 +89,7 @@ def apart(
     gone = {track.number for track in tracks if track.gone and track.number not in sighted}
     kinds = list(groups.values())
     parted: Answers = answers.exclusive(kinds, gone)
-    if parted is answers or not now.config.tracking.min_likeness:
+    if parted is answers or not now.config.tracking.min_similarity:
         return parted  # on most frames nothing overlaps
     owners = _owners(answers, tracks, now)
     return answers.exclusive(kinds, gone, owners) if owners else parted
@@ -104,7 +104,7 @@ def kind_of(track: Track, config: Config) -> str:
 
 def owner_of(part: Rle, a: Track, b: Track, now: Now) -> Track | None:
     """The one of two tracks that a part of the frame clearly looks like, if it does."""
-    if part.area < _FEWEST_PIXELS or not now.config.tracking.min_likeness:
+    if part.area < _FEWEST_PIXELS or not now.config.tracking.min_similarity:
         return None
     looks = Appearance.of(now.image, part)
     lead = a.appearance.likeness(looks) - b.appearance.likeness(looks)

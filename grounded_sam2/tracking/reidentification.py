@@ -1,6 +1,6 @@
 """Which track is it? Where the frame at hand leaves that open, the frames before tell.
 
-A track that has spilled over a neighbour agrees with both, one that has shrunk to a crumb agrees
+A track that has spilled over a neighbor agrees with both, one that has shrunk to a crumb agrees
 with neither, and one that was lost is not there. The things that the detector finds are followed
 back, and each is the track that was on it for longest.
 """

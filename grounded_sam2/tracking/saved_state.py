@@ -1,7 +1,7 @@
 """All that tracking a video knows between two frames, as bytes: to be stored, and to go on from.
 
 What the tracker remembers is there exactly, as it writes it itself (`Tracker.save`); the rest is
-JSON. Pictures are not: the last few frames are to be given again.
+JSON. Images are not: the last few frames are to be given again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Scene cuts: where the colours of a video change from one frame to the next.
+"""Scene cuts: where the colors of a video change from one frame to the next.
 
-A frame is made small and its colours are counted; things that move leave the counts as they are,
-another scene does not. Counts are shared between neighbouring bins, so that a plain background that
+A frame is made small and its colors are counted; things that move leave the counts as they are,
+another scene does not. Counts are shared between neighboring bins, so that a plain background that
 becomes a little brighter does not jump from one bin to the next.
 """
 
@@ -23,14 +23,14 @@ Thumbnail = NDArray[np.uint8]
 
 
 def thumbnail(image: Image) -> Thumbnail:
-    """A picture made small: ``(32, 32, 3)`` ``uint8``, whatever its shape."""
+    """An image made small: ``(32, 32, 3)`` ``uint8``, whatever its shape."""
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     small: Thumbnail = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return small
 
 
 def difference(before: Thumbnail, after: Thumbnail) -> float:
-    """Share of the picture whose colours are not those of the other, in [0, 1]."""
+    """Share of the image whose colors are not those of the other, in [0, 1]."""
     return float(np.abs(_counts(before) - _counts(after)).sum() / 6)
 
 

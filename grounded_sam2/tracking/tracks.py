@@ -47,7 +47,7 @@ class Track:
     """Where it was last, in this scene."""
     size: float = 0.0
     """Side of a square like its box at its largest, in this scene: what goes behind something or
-    out of the picture is a sliver when it is seen last."""
+    out of the image is a sliver when it is seen last."""
 
     @classmethod
     def begun(
@@ -116,10 +116,10 @@ class Track:
 
     def likeness(self, appearance: Appearance, config: TrackingConfig) -> float:
         """How much something looks like it: 0 for too little, 1 where no likeness is asked for."""
-        if not config.min_likeness:
+        if not config.min_similarity:
             return 1.0
         likeness = self.appearance.likeness(appearance)
-        return likeness if likeness >= config.min_likeness else 0.0
+        return likeness if likeness >= config.min_similarity else 0.0
 
     def may_look(self, appearance: Appearance, config: TrackingConfig) -> bool:
         """Whether what the tracker takes for it looks enough like it.
@@ -127,7 +127,7 @@ class Track:
         Less is asked of what was there a frame before than of what comes back: on the edge, it
         would come and go.
         """
-        least = config.min_likeness * (1 if self.gone else _STAYING)
+        least = config.min_similarity * (1 if self.gone else _STAYING)
         return not least or self.appearance.likeness(appearance) >= least
 
     def looking(self, appearance: Appearance) -> Track:
@@ -150,7 +150,7 @@ class Track:
 def is_sure(confidence: float | None, config: TrackingConfig) -> bool:
     """Whether a detection is believed alone. One without a confidence is: nothing speaks against
     it."""
-    return confidence is None or confidence >= config.sure_confidence
+    return confidence is None or confidence >= config.high_confidence
 
 
 def _weight(confidence: float | None) -> float:

@@ -74,7 +74,7 @@ class Window:
         return {identity_of(label): label.mask for label in labels if label.mask is not None}
 
     def lacking(self) -> list[int]:
-        """Places of the frames whose pictures are needed again, oldest first."""
+        """Places of the frames whose images are needed again, oldest first."""
         first = max(len(self.waiting) - self._encoded, 0)
         return [
             place
@@ -132,7 +132,7 @@ class Window:
 
 
 def finished(frame: Waiting, config: CleanupConfig, track_id: Callable[[int], int]) -> TrackedFrame:
-    """A frame as it is given away: cleaned up as pictures are, objects by track id.
+    """A frame as it is given away: cleaned up as images are, objects by track id.
 
     Args:
         frame: as it waited.

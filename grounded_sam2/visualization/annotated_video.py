@@ -30,7 +30,7 @@ def render(
     run_id: int | None = None,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> int:
-    """Write an annotated video: masks, boxes, classes and ids, a colour per track.
+    """Write an annotated video: masks, boxes, classes and ids, a color per track.
 
     Args:
         path: where to; its ending says how: see `grounded_sam2.visualization.video_file.VideoFile`.

@@ -1,7 +1,7 @@
-"""Pictures of results: one annotated picture or frame of a video, and a sheet of many.
+"""Pictures of results: one annotated image or frame of a video, and a sheet of many.
 
 supervision's annotators do the drawing, but for the inside of masks. They take OpenCV's BGR,
-everything here is RGB: the channels are turned on the way in and out, so that colours are
+everything here is RGB: the channels are turned on the way in and out, so that colors are
 supervision's own.
 """
 
@@ -22,21 +22,21 @@ from grounded_sam2.results import Image
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["annotate", "contact_sheet", "picture_format", "save_picture"]
+__all__ = ["annotate", "contact_sheet", "image_format", "save_image"]
 
 _PAPER = 255
 _GAP = 6
 _MASK_OPACITY = 0.3  # the thing can still be seen; the outline says where the mask ends
 _SMALLEST_TEXT = 0.35  # OpenCV's stroke font is not readable below
 _PIXELS_PER_LINE = 540  # lines of 1 pixel to 720p, 2 in Full HD, 4 in 4K
-_FAR = 8  # of 21 colours, and without a common divisor
+_FAR = 8  # of 21 colors, and without a common divisor
 _BRIGHT = 140
 
 
 def annotate(image: Image, detections: sv.Detections) -> Image:
-    """Draw masks, outlines, boxes, class names and confidences, one colour per class.
+    """Draw masks, outlines, boxes, class names and confidences, one color per class.
 
-    Frames of videos have one colour per track instead, which follows from its id alone and so is
+    Frames of videos have one color per track instead, which follows from its id alone and so is
     the same in all frames, and ids before the names.
 
     Args:
@@ -45,7 +45,7 @@ def annotate(image: Image, detections: sv.Detections) -> Image:
             With ``tracker_id`` they are those of a frame.
 
     Returns:
-        A new picture of the same size; a plain copy where there are no detections.
+        A new image of the same size; a plain copy where there are no detections.
     """
     import supervision as sv
 
@@ -58,54 +58,54 @@ def annotate(image: Image, detections: sv.Detections) -> Image:
         str(name) if confidence is None else f"{name} {confidence[i]:.2f}"
         for i, name in enumerate(names)
     ]
-    colours = {"color": sv.ColorPalette.DEFAULT, "color_lookup": sv.ColorLookup.CLASS}
+    colors = {"color": sv.ColorPalette.DEFAULT, "color_lookup": sv.ColorLookup.CLASS}
     text = sv.Color.WHITE
     if detections.tracker_id is not None:
         labels = [f"#{i} {x}" for i, x in zip(detections.tracker_id, labels, strict=True)]
-        colours = {"color": _track_colours(), "color_lookup": sv.ColorLookup.TRACK}
-        text = _text_on(_track_colours())
+        colors = {"color": _track_colors(), "color_lookup": sv.ColorLookup.TRACK}
+        text = _text_on(_track_colors())
     canvas = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    canvas = _tinted(canvas, detections, **colours)
-    canvas = sv.PolygonAnnotator(**colours, thickness=thickness).annotate(canvas, detections)
-    canvas = sv.BoxAnnotator(**colours, thickness=thickness).annotate(canvas, detections)
+    canvas = _tinted(canvas, detections, **colors)
+    canvas = sv.PolygonAnnotator(**colors, thickness=thickness).annotate(canvas, detections)
+    canvas = sv.BoxAnnotator(**colors, thickness=thickness).annotate(canvas, detections)
     canvas = sv.LabelAnnotator(
-        **colours,
+        **colors,
         text_color=text,
         text_scale=scale,
         text_padding=round(8 * scale),
         text_thickness=max(1, thickness // 2),
-        smart_position=True,  # inside the picture, and not on one another
+        smart_position=True,  # inside the image, and not on one another
     ).annotate(canvas, detections, labels=labels)
     return cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
 
 
-def contact_sheet(pictures: Iterable[Image], *, columns: int = 6, cell: int = 256) -> Image:
-    """Arrange pictures in rows on white paper.
+def contact_sheet(images: Iterable[Image], *, columns: int = 6, cell: int = 256) -> Image:
+    """Arrange images in rows on white paper.
 
     Args:
-        pictures: RGB, ``(h, w, 3)`` ``uint8``, sizes may differ. Each is brought to the side of
-            its cell, keeping its proportions, and centred.
-        columns: pictures in a row.
+        images: RGB, ``(h, w, 3)`` ``uint8``, sizes may differ. Each is brought to the side of
+            its cell, keeping its proportions, and centerd.
+        columns: images in a row.
         cell: side of a cell in pixels.
 
     Returns:
-        RGB ``uint8``; one empty cell for no pictures.
+        RGB ``uint8``; one empty cell for no images.
     """
-    cells = [_fitted(picture, cell) for picture in pictures]
+    cells = [_fitted(image, cell) for image in images]
     columns = max(1, min(columns, len(cells)))
     rows = max(1, ceil(len(cells) / columns))
     pitch = cell + _GAP
     sheet = np.full((rows * pitch + _GAP, columns * pitch + _GAP, 3), _PAPER, np.uint8)
-    for index, picture in enumerate(cells):
+    for index, image in enumerate(cells):
         row, column = divmod(index, columns)
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         top = _GAP + row * pitch + (cell - height) // 2
         left = _GAP + column * pitch + (cell - width) // 2
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     return sheet
 
 
-def picture_format(path: str | Path) -> str:
+def image_format(path: str | Path) -> str:
     """Pillow's name of the format that a path's ending stands for (``PNG``, ``JPEG`` …).
 
     Raises:
@@ -116,18 +116,18 @@ def picture_format(path: str | Path) -> str:
     name = PIL.Image.registered_extensions().get(suffix, "")
     if name not in PIL.Image.SAVE:
         raise ImageError(
-            f"image {str(path)!r}: cannot write a picture with ending {suffix!r}; use .png or .jpg"
+            f"image {str(path)!r}: cannot write an image with ending {suffix!r}; use .png or .jpg"
         )
     return name
 
 
-def save_picture(image: Image, path: str | Path) -> None:
-    """Write an RGB picture in the format that its path's ending stands for; makes the folder.
+def save_image(image: Image, path: str | Path) -> None:
+    """Write an RGB image in the format that its path's ending stands for; makes the folder.
 
     Raises:
-        ImageError: see `picture_format`; or the file cannot be written.
+        ImageError: see `image_format`; or the file cannot be written.
     """
-    name = picture_format(path)
+    name = image_format(path)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(image).save(path, format=name)
@@ -160,27 +160,27 @@ def _tinted(
     return cv2.addWeighted(tinted, _MASK_OPACITY, canvas, 1 - _MASK_OPACITY, 0)
 
 
-def _track_colours() -> sv.ColorPalette:
-    """supervision's colours, in an order in which those of things that came together differ."""
+def _track_colors() -> sv.ColorPalette:
+    """supervision's colors, in an order in which those of things that came together differ."""
     import supervision as sv
 
-    colours = sv.ColorPalette.DEFAULT.colors  # in the order of the rainbow
-    return sv.ColorPalette([colours[_FAR * i % len(colours)] for i in range(len(colours))])
+    colors = sv.ColorPalette.DEFAULT.colors  # in the order of the rainbow
+    return sv.ColorPalette([colors[_FAR * i % len(colors)] for i in range(len(colors))])
 
 
 def _text_on(palette: sv.ColorPalette) -> sv.ColorPalette:
-    """Black or white for each colour, whichever can be read on it."""
+    """Black or white for each color, whichever can be read on it."""
     import supervision as sv
 
-    brightness = [0.3 * colour.r + 0.6 * colour.g + 0.1 * colour.b for colour in palette.colors]
+    brightness = [0.3 * color.r + 0.6 * color.g + 0.1 * color.b for color in palette.colors]
     return sv.ColorPalette(
         [sv.Color.BLACK if value > _BRIGHT else sv.Color.WHITE for value in brightness]
     )
 
 
-def _fitted(picture: Image, cell: int) -> Image:
-    height, width = picture.shape[:2]
+def _fitted(image: Image, cell: int) -> Image:
+    height, width = image.shape[:2]
     scale = cell / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, size_wh, interpolation=method), np.uint8)
+    return np.asarray(cv2.resize(image, size_wh, interpolation=method), np.uint8)

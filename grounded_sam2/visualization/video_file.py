@@ -60,7 +60,7 @@ _TICK = Fraction(1, 60_000)
 """Precision of times: frames of most rates are a whole number of these apart, and MPEG-4 takes no
 finer one than 1/65535."""
 _BT709, _LIMITED = 1, 1
-"""How FFmpeg numbers the colours that players expect."""
+"""How FFmpeg numbers the colors that players expect."""
 
 
 def check_video_suffix(path: str | os.PathLike[str]) -> None:
@@ -77,7 +77,7 @@ def check_video_suffix(path: str | os.PathLike[str]) -> None:
 
 
 def video_comment(path: str | os.PathLike[str]) -> str | None:
-    """What was written into a video beside its pictures; ``None`` for nothing, or no video."""
+    """What was written into a video beside its images; ``None`` for nothing, or no video."""
     try:
         with av.open(os.fspath(path)) as container:
             known = {name.lower(): value for name, value in container.metadata.items()}
@@ -91,11 +91,11 @@ class VideoFile:
 
     Args:
         path: the file, which is replaced. Folders above it are made.
-        size_hw: height and width of all pictures. One row or column is repeated where they are
-            odd, since the colours of H.264 come in pairs.
+        size_hw: height and width of all images. One row or column is repeated where they are
+            odd, since the colors of H.264 come in pairs.
         fps: about how many frames there are in a second: the duration of the last, and of all
             where no times are given.
-        comment: any text, kept beside the pictures: see `video_comment`.
+        comment: any text, kept beside the images: see `video_comment`.
 
     Raises:
         VideoError: an unknown ending, a place that cannot be written to, or numbers out of range.
@@ -146,11 +146,11 @@ class VideoFile:
         self._stream = _stream(self._container, available[0], size_hw, fps)
 
     def write(self, image: Image, time: float | None = None) -> None:
-        """Add a picture.
+        """Add an image.
 
         Args:
             image: RGB, ``(h, w, 3)`` ``uint8``; may be changed afterwards.
-            time: seconds at which it is shown, counted from any point; the first picture is shown
+            time: seconds at which it is shown, counted from any point; the first image is shown
                 at once. ``None`` for one frame duration after the one before.
 
         Raises:
@@ -159,7 +159,7 @@ class VideoFile:
         if image.shape != (*self._size_hw, 3) or image.dtype != np.uint8:
             height, width = self._size_hw
             raise VideoError(
-                f"{self._shown}: a picture is {image.shape} {image.dtype}; "
+                f"{self._shown}: an image is {image.shape} {image.dtype}; "
                 f"all must be ({height}, {width}, 3) uint8"
             )
         frame = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
@@ -189,7 +189,7 @@ class VideoFile:
         """Put the file in place; after an error, leave what was there before.
 
         Raises:
-            VideoError: there was no picture, or no space left for the rest.
+            VideoError: there was no image, or no space left for the rest.
         """
         try:
             if kind is None:
@@ -201,7 +201,7 @@ class VideoFile:
 
     def _finish(self) -> None:
         if self._last is None:
-            raise VideoError(f"{self._shown}: there was no picture to write")
+            raise VideoError(f"{self._shown}: there was no image to write")
         try:
             self._container.mux(self._stream.encode())
             self._container.close()
@@ -218,7 +218,7 @@ class VideoFile:
         else:
             if time <= self._last_time:
                 raise VideoError(
-                    f"{self._shown}: the picture at {time:g} s comes after that at "
+                    f"{self._shown}: the image at {time:g} s comes after that at "
                     f"{self._last_time:g} s; give rising times"
                 )
             # Two times may be nearer than a tick, and ticks must rise as well.

@@ -50,15 +50,15 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Two pictures of boxes, one of nothing, one in a sub-folder, one that is none."""
+def images(tmp_path: Path) -> Path:
+    """Two images of boxes, one of nothing, one in a sub-folder, one that is none."""
     folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
     draw(folder / "red.png", "red")
     draw(folder / "both.png", "red", "blue")
     draw(folder / "empty.png")
     draw(folder / "more" / "blue.bmp", "blue")
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     return folder
 
 
@@ -69,10 +69,10 @@ def ontology(tmp_path: Path) -> Path:
     return path
 
 
-def draw(path: Path, *colours: str) -> None:
+def draw(path: Path, *colors: str) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
-    for index, colour in enumerate(colours):
-        image[10:30, 5 + 30 * index : 25 + 30 * index] = COLORS[colour]
+    for index, color in enumerate(colors):
+        image[10:30, 5 + 30 * index : 25 + 30 * index] = COLORS[color]
     PIL.Image.fromarray(image).save(path)
 
 
@@ -179,67 +179,67 @@ class TestWrongUse:
         assert says in ran.err
         assert ran.out == ""
 
-    def test_no_captions(self, cli: Cli, fakes: None, pictures: Path) -> None:
-        ran = cli("predict", pictures / "red.png", "--config", "demo")
+    def test_no_captions(self, cli: Cli, fakes: None, images: Path) -> None:
+        ran = cli("predict", images / "red.png", "--config", "demo")
         assert ran.code == 2
         assert one_line(ran.err)
         assert "captions" in ran.err
 
-    def test_a_broken_ontology(self, cli: Cli, pictures: Path, tmp_path: Path) -> None:
+    def test_a_broken_ontology(self, cli: Cli, images: Path, tmp_path: Path) -> None:
         path = tmp_path / "broken.yaml"
         path.write_text("van: []\n")
-        ran = cli("label", pictures, "--ontology", path)
+        ran = cli("label", images, "--ontology", path)
         assert ran.code == 2
         assert one_line(ran.err)
         assert "'van'" in ran.err
 
     def test_an_unknown_format_is_noticed_before_anything_is_labeled(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
         args = ("--ontology", ontology, "--out", out, "--format", "yolo", "--format", "vok")
-        assert cli("label", pictures, *args).code == 2
+        assert cli("label", images, *args).code == 2
         assert not out.exists()
 
 
 class TestPredict:
-    def test_prints_a_table(self, cli: Cli, fakes: None, pictures: Path) -> None:
+    def test_prints_a_table(self, cli: Cli, fakes: None, images: Path) -> None:
         args = ("--prompt", "red box", "--prompt", "blue box", "--config", "demo")
-        ran = cli("predict", pictures / "both.png", *args)
+        ran = cli("predict", images / "both.png", *args)
         assert ran.code == 0
         for text in ("red box", "blue box", "0.900", "0.800", "5.0 10.0 25.0 30.0"):
             assert text in ran.out
         assert ran.err == ""
 
-    def test_takes_an_ontology(self, cli: Cli, fakes: None, pictures: Path, ontology: Path) -> None:
-        ran = cli("predict", pictures / "red.png", "--ontology", ontology)
+    def test_takes_an_ontology(self, cli: Cli, fakes: None, images: Path, ontology: Path) -> None:
+        ran = cli("predict", images / "red.png", "--ontology", ontology)
         assert "warm" in ran.out
         assert "red box" in ran.out
 
-    def test_says_when_nothing_was_found(self, cli: Cli, fakes: None, pictures: Path) -> None:
-        ran = cli("predict", pictures / "empty.png", "--prompt", "red box")
+    def test_says_when_nothing_was_found(self, cli: Cli, fakes: None, images: Path) -> None:
+        ran = cli("predict", images / "empty.png", "--prompt", "red box")
         assert (ran.code, ran.out) == (0, "nothing found\n")
 
-    def test_drops_what_is_too_unsure(self, cli: Cli, fakes: None, pictures: Path) -> None:
+    def test_drops_what_is_too_unsure(self, cli: Cli, fakes: None, images: Path) -> None:
         args = ("--prompt", "red box", "--min-confidence", "0.95")
-        assert cli("predict", pictures / "red.png", *args).out == "nothing found\n"
+        assert cli("predict", images / "red.png", *args).out == "nothing found\n"
 
-    def test_writes_the_annotated_picture(
-        self, cli: Cli, fakes: None, pictures: Path, tmp_path: Path
+    def test_writes_the_annotated_image(
+        self, cli: Cli, fakes: None, images: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "new" / "annotated.png"
-        ran = cli("predict", pictures / "red.png", "--prompt", "red box", "--out", out)
+        ran = cli("predict", images / "red.png", "--prompt", "red box", "--out", out)
         assert str(out) in ran.out
-        before = np.asarray(PIL.Image.open(pictures / "red.png"))
+        before = np.asarray(PIL.Image.open(images / "red.png"))
         after = np.asarray(PIL.Image.open(out))
         assert after.shape == before.shape
         assert (after[12:28, 8:22] != before[12:28, 8:22]).any(), "the mask is drawn"
 
     def test_prints_json_that_other_programs_read(
-        self, cli: Cli, fakes: None, pictures: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, tmp_path: Path
     ) -> None:
         args = ("--prompt", "red box", "--json", "--out", tmp_path / "a.png")
-        (found,) = json.loads(cli("predict", pictures / "red.png", *args).out)["objects"]
+        (found,) = json.loads(cli("predict", images / "red.png", *args).out)["objects"]
         mask = found.pop("segmentation")
         assert mask["size"] == [48, 64]
         assert found == {
@@ -250,32 +250,32 @@ class TestPredict:
             "box_xyxy": [5.0, 10.0, 25.0, 30.0],
         }
 
-    def test_json_without_objects(self, cli: Cli, fakes: None, pictures: Path) -> None:
-        ran = cli("predict", pictures / "empty.png", "--prompt", "red box", "--json")
+    def test_json_without_objects(self, cli: Cli, fakes: None, images: Path) -> None:
+        ran = cli("predict", images / "empty.png", "--prompt", "red box", "--json")
         assert json.loads(ran.out) == {"objects": []}
 
     @pytest.mark.parametrize(("name", "code"), [("broken.png", 1), ("absent.png", 2), ("more", 2)])
-    def test_a_picture_that_cannot_be_read(
-        self, cli: Cli, fakes: None, pictures: Path, name: str, code: int
+    def test_an_image_that_cannot_be_read(
+        self, cli: Cli, fakes: None, images: Path, name: str, code: int
     ) -> None:
-        ran = cli("predict", pictures / name, "--prompt", "red box")
+        ran = cli("predict", images / name, "--prompt", "red box")
         assert ran.code == code
         assert one_line(ran.err)
         assert name in ran.err
 
     def test_an_output_that_cannot_be_written_is_noticed_before_the_models_load(
-        self, cli: Cli, pictures: Path
+        self, cli: Cli, images: Path
     ) -> None:
-        ran = cli("predict", pictures / "red.png", "--prompt", "red box", "--out", "a.mp4")
+        ran = cli("predict", images / "red.png", "--prompt", "red box", "--out", "a.mp4")
         assert ran.code == 2
         assert one_line(ran.err)
         assert "'.mp4'" in ran.err
 
-    def test_missing_weights_are_one_line_with_the_ways_out(self, cli: Cli, pictures: Path) -> None:
+    def test_missing_weights_are_one_line_with_the_ways_out(self, cli: Cli, images: Path) -> None:
         args = ("--prompt", "a", "--set", "runtime.local_files_only=true")
         checkpoint = "nobody-we-know/no-such-model"
         ran = cli(
-            "predict", pictures / "red.png", *args, "--set", f"detector.checkpoint={checkpoint}"
+            "predict", images / "red.png", *args, "--set", f"detector.checkpoint={checkpoint}"
         )
         assert ran.code == 1
         assert one_line(ran.err)
@@ -284,14 +284,14 @@ class TestPredict:
 
 
 class TestLabel:
-    def label(self, cli: Cli, pictures: Path, ontology: Path, out: Path, *args: object) -> Any:
-        return cli("label", pictures, "--ontology", ontology, "--out", out, *args)
+    def label(self, cli: Cli, images: Path, ontology: Path, out: Path, *args: object) -> Any:
+        return cli("label", images, "--ontology", ontology, "--out", out, *args)
 
     def test_ends_with_a_summary(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
-        ran = self.label(cli, pictures, ontology, out, "--format", "yolo", "--format", "coco")
+        ran = self.label(cli, images, ontology, out, "--format", "yolo", "--format", "coco")
         assert ran.code == 0
         rows = dict(row_of(line) for line in ran.out.splitlines() if line.startswith("│"))
         assert rows == {
@@ -306,26 +306,26 @@ class TestLabel:
             assert str(text) in ran.out
 
     def test_writes_the_datasets(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
-        self.label(cli, pictures, ontology, out, "--format", "yolo", "--format", "coco")
+        self.label(cli, images, ontology, out, "--format", "yolo", "--format", "coco")
         assert yaml.safe_load((out / "yolo" / "data.yaml").read_text())["names"] == ["warm", "cold"]
         coco = COCO(out / "coco" / "annotations" / "instances_train.json")
         assert len(coco.imgs) == 4
         assert len(coco.anns) == 4
 
-    def test_writes_yolo_beside_the_pictures_by_default(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path
+    def test_writes_yolo_beside_the_images_by_default(
+        self, cli: Cli, fakes: None, images: Path, ontology: Path
     ) -> None:
-        assert cli("label", pictures, "--ontology", ontology).code == 0
-        assert (pictures.parent / "images_labeled" / "yolo" / "data.yaml").is_file()
+        assert cli("label", images, "--ontology", ontology).code == 0
+        assert (images.parent / "images_labeled" / "yolo" / "data.yaml").is_file()
 
     def test_splits(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
         args = ("--split", "0/1/0", "--format", "coco", "--seed", "3")
-        self.label(cli, pictures, ontology, tmp_path / "out", *args)
+        self.label(cli, images, ontology, tmp_path / "out", *args)
         folder = tmp_path / "out" / "coco" / "images" / "val"
         assert len([path for path in folder.rglob("*") if path.is_file()]) == 4
 
@@ -334,44 +334,44 @@ class TestLabel:
         [(("--extension", ".bmp"), 1), (("--no-recursive",), 3), ((), 4)],
         ids=["extension", "no-recursive", "all"],
     )
-    def test_takes_the_pictures_asked_for(
+    def test_takes_the_images_asked_for(
         self,
         cli: Cli,
         fakes: None,
-        pictures: Path,
+        images: Path,
         ontology: Path,
         tmp_path: Path,
         args: tuple[str, ...],
         labeled: int,
     ) -> None:
-        ran = self.label(cli, pictures, ontology, tmp_path / "out", *args)
+        ran = self.label(cli, images, ontology, tmp_path / "out", *args)
         rows = dict(row_of(line) for line in ran.out.splitlines() if line.startswith("│"))
         assert rows["images labeled"] == str(labeled)
 
     def test_does_nothing_when_all_is_done(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
-        first, second = (self.label(cli, pictures, ontology, tmp_path / "out") for _ in range(2))
+        first, second = (self.label(cli, images, ontology, tmp_path / "out") for _ in range(2))
         assert "nothing to do" not in first.out
         assert "nothing to do: all 5 images" in second.out
 
-    def test_tries_failed_pictures_again_when_asked(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+    def test_tries_failed_images_again_when_asked(
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
-        self.label(cli, pictures, ontology, tmp_path / "out")
-        again = self.label(cli, pictures, ontology, tmp_path / "out", "--retry-failed")
+        self.label(cli, images, ontology, tmp_path / "out")
+        again = self.label(cli, images, ontology, tmp_path / "out", "--retry-failed")
         assert "4 settled before" in again.out
 
     def test_other_settings_need_a_new_run(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
-        self.label(cli, pictures, ontology, tmp_path / "out")
+        self.label(cli, images, ontology, tmp_path / "out")
         other = ("--min-confidence", "0.95")
-        refused = self.label(cli, pictures, ontology, tmp_path / "out", *other)
+        refused = self.label(cli, images, ontology, tmp_path / "out", *other)
         assert refused.code == 1
         assert one_line(refused.err)
         assert "--new-run" in refused.err
-        renewed = self.label(cli, pictures, ontology, tmp_path / "out", *other, "--new-run")
+        renewed = self.label(cli, images, ontology, tmp_path / "out", *other, "--new-run")
         assert renewed.code == 0
         assert "run 2" in renewed.out
 
@@ -380,41 +380,41 @@ class TestLabel:
         assert ran.code == 2
         assert one_line(ran.err)
 
-    def test_when_not_one_picture_can_be_labeled_the_reasons_are_shown(
+    def test_when_not_one_image_can_be_labeled_the_reasons_are_shown(
         self, cli: Cli, fakes: None, ontology: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "in").mkdir()
-        (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+        (tmp_path / "in" / "broken.png").write_bytes(b"no image")
         ran = self.label(cli, tmp_path / "in", ontology, tmp_path / "out")
         assert ran.code == 1
         assert "failed: broken.png: " in ran.out
         assert one_line(ran.err)
-        assert "not one picture" in ran.err
+        assert "not one image" in ran.err
 
     def test_ctrl_c_says_how_to_continue_and_the_same_command_does(
         self,
         cli: Cli,
         fakes: None,
         monkeypatch: pytest.MonkeyPatch,
-        pictures: Path,
+        images: Path,
         ontology: Path,
         tmp_path: Path,
     ) -> None:
         one_by_one = ("--set", "runtime.batch_size=1")
         with monkeypatch.context() as during:
             during.setattr(GroundedSAM2, "detector", PressesCtrlC())
-            ran = self.label(cli, pictures, ontology, tmp_path / "out", *one_by_one)
+            ran = self.label(cli, images, ontology, tmp_path / "out", *one_by_one)
         assert ran.code == 130
         assert one_line(ran.err)
         assert "run the same command again" in ran.err
-        again = self.label(cli, pictures, ontology, tmp_path / "out", *one_by_one)
+        again = self.label(cli, images, ontology, tmp_path / "out", *one_by_one)
         assert again.code == 0
         rows = dict(row_of(line) for line in again.out.splitlines() if line.startswith("│"))
         assert rows["images labeled"] == "4"
 
 
 class PressesCtrlC(FakeDetector):
-    """A user who loses patience while the first picture is looked at."""
+    """A user who loses patience while the first image is looked at."""
 
     def detect(self, images: Any, captions: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
@@ -423,11 +423,9 @@ class PressesCtrlC(FakeDetector):
 
 class TestExportAndInfo:
     @pytest.fixture
-    def labeled(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
-    ) -> Path:
+    def labeled(self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path) -> Path:
         out = tmp_path / "labeled"
-        assert cli("label", pictures, "--ontology", ontology, "--out", out).code == 0
+        assert cli("label", images, "--ontology", ontology, "--out", out).code == 0
         return out
 
     def test_info_loads_nothing_that_makes_labels_or_datasets(self, labeled: Path) -> None:
@@ -451,10 +449,10 @@ class TestExportAndInfo:
         assert cli("export", labeled, "--format", "yolo", "--out", out, "--run", 1).code == 0
         assert (out / "yolo" / "data.yaml").is_file()
 
-    def test_export_finds_pictures_that_were_moved(
-        self, cli: Cli, labeled: Path, pictures: Path, tmp_path: Path
+    def test_export_finds_images_that_were_moved(
+        self, cli: Cli, labeled: Path, images: Path, tmp_path: Path
     ) -> None:
-        moved = pictures.rename(tmp_path / "elsewhere")
+        moved = images.rename(tmp_path / "elsewhere")
         lost = cli("export", labeled, "--format", "coco")
         assert lost.code == 1
         assert one_line(lost.err)
@@ -474,36 +472,36 @@ class TestExportAndInfo:
             "warm: red box",
             "cold: blue box, white box",
             "images labeled",
-            "failed: broken.png: is not a picture",
+            "failed: broken.png: is not an image",
         ):
             assert text in ran.out
 
     def test_info_shows_the_first_failures_and_how_to_see_all(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
         for number in range(7):
-            (pictures / f"it's {number}.png").write_bytes(b"")
+            (images / f"it's {number}.png").write_bytes(b"")
         out = tmp_path / "la beled"
-        cli("label", pictures, "--ontology", ontology, "--out", out)
+        cli("label", images, "--ontology", ontology, "--out", out)
         said = cli("info", out).out.splitlines()
         assert sum(line.startswith("failed: ") for line in said) == 5
         assert said[-1].startswith("… and 3 more failed; all of them: grounded-sam2 info ")
         shown = cli(*shlex.split(said[-1].partition(": grounded-sam2 ")[2]))
         first, *others = shown.out.splitlines()
-        assert first.startswith("broken.png: is not a picture")
+        assert first.startswith("broken.png: is not an image")
         assert others == [f"it's {number}.png: is empty (0 bytes)" for number in range(7)]
 
     def test_info_of_the_failures_of_a_run_without_any(
-        self, cli: Cli, labeled: Path, pictures: Path, ontology: Path
+        self, cli: Cli, labeled: Path, images: Path, ontology: Path
     ) -> None:
-        (pictures / "broken.png").unlink()
+        (images / "broken.png").unlink()
         other = ("--new-run", "--min-confidence", "0.95")
-        cli("label", pictures, "--ontology", ontology, "--out", labeled, *other)
+        cli("label", images, "--ontology", ontology, "--out", labeled, *other)
         assert cli("info", labeled, "--failures").out == "nothing failed\n"
         assert cli("info", labeled, "--failures", "--run", 1).out.startswith("broken.png: is not")
 
     def test_info_lists_videos_that_failed(self, cli: Cli, tracked: Any) -> None:
-        tracked.add(tracked.pictures("good", 2), {0: []})
+        tracked.add(tracked.images("good", 2), {0: []})
         for name, error in (("cut", "video 'clips/cut.mp4': has no frame"), ("late", "is gone")):
             tracked.store.begin_video(tracked.run.id, VideoRecord(name, None, tracked.size_hw))
             tracked.store.fail_video(tracked.run.id, name, error)
@@ -511,11 +509,11 @@ class TestExportAndInfo:
         assert ran.out.splitlines() == ["cut: has no frame", "late: is gone"]
 
     def test_info_names_the_run_whose_failures_are_not_all_shown(
-        self, cli: Cli, fakes: None, pictures: Path, ontology: Path, tmp_path: Path
+        self, cli: Cli, fakes: None, images: Path, ontology: Path, tmp_path: Path
     ) -> None:
         for number in range(7):
-            (pictures / f"{number}.png").touch()
-        label = ("label", pictures, "--ontology", ontology, "--out", tmp_path / "out")
+            (images / f"{number}.png").touch()
+        label = ("label", images, "--ontology", ontology, "--out", tmp_path / "out")
         cli(*label)
         cli(*label, "--new-run", "--min-confidence", "0.95")
         assert cli("info", tmp_path / "out", "--run", 1).out.endswith(" --failures --run 1\n")
@@ -570,22 +568,22 @@ class TestProgressBar:
 
 
 def test_an_interrupted_program_says_so(
-    cli: Cli, fakes: None, monkeypatch: pytest.MonkeyPatch, pictures: Path
+    cli: Cli, fakes: None, monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(GroundedSAM2, "predict", interrupted)
-    ran = cli("predict", pictures / "red.png", "--prompt", "red box")
+    ran = cli("predict", images / "red.png", "--prompt", "red box")
     assert (ran.code, ran.err) == (130, "grounded-sam2: stopped\n")
 
 
 def test_a_defect_shows_its_traceback(
-    cli: Cli, fakes: None, monkeypatch: pytest.MonkeyPatch, pictures: Path
+    cli: Cli, fakes: None, monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:
     monkeypatch.setattr(GroundedSAM2, "predict", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cli("predict", pictures / "red.png", "--prompt", "red box")
+        cli("predict", images / "red.png", "--prompt", "red box")
 
 
 def test_typer_has_the_class_of_usage_errors_where_we_look() -> None:

@@ -60,7 +60,7 @@ def test_wrong_values_are_wrong_use(rich, capsys, option, value, reason):
     assert reason in capsys.readouterr().err
 
 
-def test_pictures_are_not_labeled_for_a_format_of_videos(rich, capsys):
+def test_images_are_not_labeled_for_a_format_of_videos(rich, capsys):
     assert main(["label", str(rich.images), "--format", "mots"]) == 2
     assert "format 'mots' is made of videos; choose from yolo" in capsys.readouterr().err
 

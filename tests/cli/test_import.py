@@ -15,11 +15,11 @@ Cli = Callable[..., Any]
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, picture: Any) -> Path:
-    """Two pictures, one that is missing, a good annotation and six broken ones."""
+def dataset(tmp_path: Path, write_image: Any) -> Path:
+    """Two images, one that is missing, a good annotation and six broken ones."""
     data = tmp_path / "data"
     for name in ("a.png", "b.png"):
-        picture(data / name, (12, 16))
+        write_image(data / name, (12, 16))
     parts = {
         "images": [{"id": n, "file_name": f"{name}.png"} for n, name in enumerate("abc")],
         "annotations": [
@@ -59,16 +59,16 @@ def test_what_was_imported_is_shown_and_exported(cli: Cli, dataset: Path, tmp_pa
         ] == [{"human"}, {"model"}]
 
 
-def test_pictures_elsewhere_crowds_and_the_format(
-    cli: Cli, dataset: Path, tmp_path: Path, picture: Any
+def test_images_elsewhere_crowds_and_the_format(
+    cli: Cli, dataset: Path, tmp_path: Path, write_image: Any
 ) -> None:
-    picture(tmp_path / "pictures" / "c.png", (12, 16))
+    write_image(tmp_path / "pictures" / "c.png", (12, 16))
     options = ("--images", tmp_path / "pictures", "--crowds", "--format", "coco")
     ran = cli("import", dataset / "labels.json", "--out", tmp_path / "labeled", *options)
     assert ran.code == 0
     with LabelStore.open(tmp_path / "labeled") as store:
         assert [item.item_id for item in store.done_items()] == ["c.png"]
-        assert store.run().recipe.config["crowds"] is True
+        assert store.run().config.inference["crowds"] is True
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_wrong_use_is_one_line(
     assert ran.err.count("\n") == 1
 
 
-def test_not_one_picture(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+def test_not_one_image(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (dataset / name).unlink()
     ran = cli("import", dataset, "--out", tmp_path / "labeled")
     assert ran.code == 1
     assert "failed: a.png" in ran.out
-    assert "not one picture" in ran.err
+    assert "not one image" in ran.err

@@ -20,7 +20,7 @@ def rows(out: str) -> dict[str, list[str]]:
 
 def test_each_video_with_its_frames_tracks_and_state(tracked: Any, cli: Callable[..., Any]) -> None:
     square = tracked.square
-    tracked.add(tracked.pictures("a", 3), {0: [square(1, 5)], 1: [square(1, 6), square(4, 30)]})
+    tracked.add(tracked.images("a", 3), {0: [square(1, 5)], 1: [square(1, 6), square(4, 30)]})
     record = VideoRecord("b [x]", None, tracked.size_hw, frame_count=90)
     tracked.store.begin_video(tracked.run.id, record)
     window = [TrackedFrame(4, 0.0, Labels(tracked.size_hw))]
@@ -47,7 +47,7 @@ def test_failures_tell_the_broken_frames_of_videos(tracked: Any, cli: Callable[.
     assert last == "a: 5 more broken frames"
 
 
-def test_pictures_are_no_videos(labeled: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_no_videos(labeled: Any, capsys: pytest.CaptureFixture[str]) -> None:
     print_videos(labeled.store, labeled.run.id)
     assert capsys.readouterr().out == ""
 

@@ -16,7 +16,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package folder with nothing in it, in place of ours."""
     folder = tmp_path / "site" / "grounded_sam2"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(yaml_files, "__file__", str(folder / "yaml_files.py"))
+    monkeypatch.setattr(yaml_files, "__file__", str(folder / "config" / "yaml_files.py"))
     return folder
 
 

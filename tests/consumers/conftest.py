@@ -1,6 +1,6 @@
 """One store with everything awkward in it, and the exports that other programs read here.
 
-The pictures are drawn upright and saved in every way that cameras and people save them; the truth
+The images are drawn upright and saved in every way that cameras and people save them; the truth
 that exports are compared with is what was drawn and labeled, not what our own code reads back.
 """
 
@@ -21,7 +21,7 @@ from PIL.Image import Transpose
 from grounded_sam2.exporters import ExportOptions, ExportSummary, export
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
 CLASSES = (
     *("ball", "traffic light", "Katze ü", "日本語", "yes", "12"),
@@ -29,7 +29,7 @@ CLASSES = (
 )
 SIZE_HW = (72, 96)
 ORIENTATION_TAG = 0x0112
-TURNED = {  # how a camera held this way saves an upright picture
+TURNED = {  # how a camera held this way saves an upright image
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -42,7 +42,7 @@ LONG = "n" * 250
 
 
 class Names:
-    """What pictures are called where they cannot keep their names.
+    """What images are called where they cannot keep their names.
 
     They collide by case anywhere, and by their stems where labels are called by them; YOLO's
     readers find labels by the folder ``images``, pass over hidden files, and know few formats.
@@ -73,16 +73,16 @@ class Names:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it was drawn and labeled."""
+    """An image as it was drawn and labeled."""
 
     item_id: str
     size_hw: tuple[int, int]
     upright: NDArray[np.uint8]
-    """As drawn, in colour, whatever its file can hold."""
-    in_colour: bool
+    """As drawn, in color, whatever its file can hold."""
+    in_color: bool
     """Whether its file holds about that."""
     objects: tuple[Label, ...]
-    """Those that have an extent in the picture."""
+    """Those that have an extent in the image."""
 
 
 def disc(y: float = 36, x: float = 48, radius: float = 20, size_hw=SIZE_HW) -> NDArray[np.bool_]:
@@ -125,14 +125,14 @@ class Awkward:
     iou = staticmethod(iou)
 
     def __init__(self, root: Path) -> None:
-        self.pictures: dict[str, Picture] = {}
+        self.images: dict[str, Picture] = {}
         """By item id, in the order of the ids once all are there."""
         self._images = root / "images"
         self._exports = root / "exports"
         self._made: dict[str, tuple[Path, ExportSummary]] = {}
         self.store = LabelStore.create(root / "labeled")
         ontology = tuple((f"a {name}", name) for name in CLASSES)
-        self._run = self.store.begin_run(Recipe(models={}, config={}), ontology=ontology)
+        self._run = self.store.begin_run(RunConfig(models={}, inference={}), ontology=ontology)
 
     def add(
         self,
@@ -144,27 +144,27 @@ class Awkward:
         mode: str = "RGB",
         **saving: Any,
     ) -> None:
-        """Draw a picture, save it as said, and label it.
+        """Draw an image, save it as said, and label it.
 
         Args:
             item_id: its path.
             objects: what is in it.
-            nowhere: objects without extent in the picture.
-            size_hw: height and width of the upright picture.
+            nowhere: objects without extent in the image.
+            size_hw: height and width of the upright image.
             orientation: EXIF orientation to save it with.
             mode: of the file, as Pillow or numpy calls it.
             saving: arguments of Pillow.
         """
-        drawn = _noise(size_hw, seed=len(self.pictures))
-        picture = drawn.convert(mode) if mode in PIL.Image.MODES else _deep(drawn, mode)
+        drawn = _noise(size_hw, seed=len(self.images))
+        image = drawn.convert(mode) if mode in PIL.Image.MODES else _deep(drawn, mode)
         if orientation != 1:
-            picture = picture.transpose(TURNED[orientation])
+            image = image.transpose(TURNED[orientation])
             exif = PIL.Image.Exif()
             exif[ORIENTATION_TAG] = orientation
             saving["exif"] = exif
         path = self._images / item_id
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, **saving)
+        image.save(path, **saving)
         item = Item(
             item_id=item_id,
             path=path,
@@ -173,10 +173,8 @@ class Awkward:
             exif_orientation=orientation,
         )
         labels = Labels(size_hw, (*objects, *nowhere))
-        self.store.write_batch(self._run.id, [ItemResult(item, labels)])
-        self.pictures[item_id] = Picture(
-            item_id, size_hw, np.asarray(drawn), mode == "RGB", objects
-        )
+        self.store.write_batch(self._run.id, [ItemOutcome(item, labels)])
+        self.images[item_id] = Picture(item_id, size_hw, np.asarray(drawn), mode == "RGB", objects)
 
     def export(self, format_name: str, **options: Any) -> Path:
         """The folder of an export."""
@@ -195,16 +193,16 @@ class Awkward:
         return self._made[key]
 
     def called(self, names: dict[str, str], *, min_side: int = 1) -> dict[str, Picture]:
-        """The pictures by what they are called in an export, those with shorter sides left out."""
+        """The images by what they are called in an export, those with shorter sides left out."""
         return {
-            names.get(item_id, item_id): picture
-            for item_id, picture in self.pictures.items()
-            if min(picture.size_hw) >= min_side
+            names.get(item_id, item_id): image
+            for item_id, image in self.images.items()
+            if min(image.size_hw) >= min_side
         }
 
 
 def _noise(size_hw: tuple[int, int], seed: int) -> PIL.Image.Image:
-    """A picture like no other, smooth enough to survive JPEG."""
+    """An image like no other, smooth enough to survive JPEG."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return PIL.Image.fromarray(coarse).resize(size_hw[::-1], PIL.Image.Resampling.BICUBIC)
 
@@ -225,7 +223,7 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Awkward]:
         _names(awkward)
         _files(awkward)
         _sizes(awkward)
-        awkward.pictures = dict(sorted(awkward.pictures.items()))
+        awkward.images = dict(sorted(awkward.images.items()))
         yield awkward
 
 
@@ -258,7 +256,7 @@ def _shapes(awkward: Awkward) -> None:
     frame = label(~box(3, 3, 69, 93))
     awkward.add("shapes/borders.png", frame, *(label(box(*each), "yes") for each in edges))
     whole = np.ones(SIZE_HW, np.bool_)
-    awkward.add("shapes/whole picture.jpg", label(whole), label(whole, "yes", confidence=0.9))
+    awkward.add("shapes/whole image.jpg", label(whole), label(whole, "yes", confidence=0.9))
     spots = [
         box(4 * (i // 24), 4 * (i % 24), 4 * (i // 24) + 2, 4 * (i % 24) + 3) for i in range(300)
     ]

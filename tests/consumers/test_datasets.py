@@ -22,11 +22,11 @@ def loaded(awkward, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(loaded):
-    """Every row, by the name of its picture."""
+    """Every row, by the name of its image."""
     return {row["file_name"]: row for split in loaded.values() for row in split}
 
 
-def test_splits_and_pictures_are_all_there(loaded, rows, awkward):
+def test_splits_and_images_are_all_there(loaded, rows, awkward):
     images = awkward.summary("hf", split=SPLIT).images
     assert {name: len(split) for name, split in loaded.items()} == {
         "train": images["train"],
@@ -46,24 +46,24 @@ def test_features_say_what_values_mean(loaded, awkward):
     assert set(objects["segmentation"].feature) == {"size", "counts"}
 
 
-def test_pictures_are_decoded_upright(rows, awkward):
-    for name, picture in awkward.called(awkward.names.ANYWHERE).items():
+def test_images_are_decoded_upright(rows, awkward):
+    for name, truth in awkward.called(awkward.names.ANYWHERE).items():
         image = rows[name]["image"]
-        assert image.size[::-1] == (rows[name]["height"], rows[name]["width"]) == picture.size_hw
-        if picture.in_colour:
-            difference = np.asarray(image.convert("RGB")).astype(int) - picture.upright
+        assert image.size[::-1] == (rows[name]["height"], rows[name]["width"]) == truth.size_hw
+        if truth.in_color:
+            difference = np.asarray(image.convert("RGB")).astype(int) - truth.upright
             assert np.abs(difference).mean() < 8
 
 
 def test_objects_come_back_exactly(loaded, rows, awkward):
     category = loaded["train"].features["objects"]["category"].feature
-    for name, picture in awkward.called(awkward.names.ANYWHERE).items():
+    for name, image in awkward.called(awkward.names.ANYWHERE).items():
         objects = rows[name]["objects"]
-        assert category.int2str(objects["category"]) == [o.class_name for o in picture.objects]
-        assert objects["caption"] == [label.caption for label in picture.objects]
-        assert objects["confidence"] == [label.confidence for label in picture.objects]
+        assert category.int2str(objects["category"]) == [o.class_name for o in image.objects]
+        assert objects["caption"] == [label.caption for label in image.objects]
+        assert objects["confidence"] == [label.confidence for label in image.objects]
         for box, mask, label in zip(
-            objects["bbox"], objects["segmentation"], picture.objects, strict=True
+            objects["bbox"], objects["segmentation"], image.objects, strict=True
         ):
             left, top, right, bottom = label.box_xyxy
             assert box == pytest.approx([left, top, right - left, bottom - top])

@@ -18,27 +18,27 @@ def items(dataset) -> dict:
     return {item.id: item for item in dataset}
 
 
-def by_id(pictures: dict) -> dict:
+def by_id(images: dict) -> dict:
     """Pictures by what Datumaro calls them: their names without the ending."""
-    return {str(PurePosixPath(name).with_suffix("")): each for name, each in pictures.items()}
+    return {str(PurePosixPath(name).with_suffix("")): each for name, each in images.items()}
 
 
 def labels(dataset) -> list[str]:
     return [each.name for each in dataset.categories()[dm.AnnotationType.label]]
 
 
-def check_pictures(read: dict, pictures: dict) -> None:
-    assert set(read) == set(pictures)
-    for name, picture in pictures.items():
+def check_images(read: dict, images: dict) -> None:
+    assert set(read) == set(images)
+    for name, truth in images.items():
         image = read[name].media.data
-        assert image.shape[:2] == picture.size_hw
-        if picture.in_colour:  # blue comes first
-            assert np.abs(image[..., 2::-1].astype(int) - picture.upright).mean() < 8
+        assert image.shape[:2] == truth.size_hw
+        if truth.in_color:  # blue comes first
+            assert np.abs(image[..., 2::-1].astype(int) - truth.upright).mean() < 8
 
 
 @pytest.fixture(params=["rle", "polygons"])
 def cvat(request, awkward, tmp_path):
-    """Datumaro looks for ``images`` beside the file; CVAT itself has the pictures already."""
+    """Datumaro looks for ``images`` beside the file; CVAT itself has the images already."""
     folder = awkward.export("cvat", segmentation=request.param)
     (tmp_path / "images").symlink_to(folder / "images")
     shutil.copy(folder / "annotations" / "train.xml", tmp_path)
@@ -48,11 +48,11 @@ def cvat(request, awkward, tmp_path):
 def test_cvat_shapes_are_the_objects(cvat, awkward):
     segmentation, dataset = cvat
     assert tuple(labels(dataset)) == awkward.classes
-    read, pictures = items(dataset), by_id(awkward.called(awkward.names.BY_STEM))
-    check_pictures(read, pictures)
-    for name, picture in pictures.items():
+    read, images = items(dataset), by_id(awkward.called(awkward.names.BY_STEM))
+    check_images(read, images)
+    for name, image in images.items():
         shapes = groupby(read[name].annotations, key=lambda shape: shape.group or object())
-        for (_, group), label in zip(shapes, picture.objects, strict=True):
+        for (_, group), label in zip(shapes, image.objects, strict=True):
             own = list(group)
             assert {labels(dataset)[shape.label] for shape in own} == {label.class_name}
             assert {shape.attributes["caption"] for shape in own} == {label.caption}
@@ -65,22 +65,22 @@ def test_cvat_shapes_are_the_objects(cvat, awkward):
                 assert np.array_equal(mask.image > 0, label.mask.decode())
             else:
                 outlines = [shape.points for shape in own]
-                read_again = coco_mask.merge(coco_mask.frPyObjects(outlines, *picture.size_hw))
+                read_again = coco_mask.merge(coco_mask.frPyObjects(outlines, *image.size_hw))
                 mask = coco_mask.decode(read_again).astype(np.bool_)
                 assert awkward.iou(mask, label.mask.decode()) >= 0.98
 
 
 def test_coco_masks_are_the_objects(awkward):
     dataset = dm.Dataset.import_from(str(awkward.export("coco")), "coco_instances")
-    read, pictures = items(dataset), by_id(awkward.called(awkward.names.BY_STEM))
-    check_pictures(read, pictures)
-    for name, picture in pictures.items():
+    read, images = items(dataset), by_id(awkward.called(awkward.names.BY_STEM))
+    check_images(read, images)
+    for name, image in images.items():
         shapes = [each for each in read[name].annotations if each.type.name != "bbox"]
         shapes.sort(key=lambda shape: shape.id)
         assert [labels(dataset)[shape.label] for shape in shapes] == [
-            label.class_name for label in picture.objects
+            label.class_name for label in image.objects
         ]
-        for shape, label in zip(shapes, picture.objects, strict=True):
+        for shape, label in zip(shapes, image.objects, strict=True):
             if label.mask is not None:
                 assert np.array_equal(shape.image > 0, label.mask.decode())
 
@@ -91,14 +91,14 @@ def test_pascal_voc_boxes_and_masks_are_the_objects(awkward):
     called = [name.replace(":", "_") for name in awkward.classes]
     assert labels(dataset) == ["background", *called, "void"]
     read = items(dataset)
-    assert len(read) == len(awkward.pictures)
+    assert len(read) == len(awkward.images)
     names = (folder / "ImageSets" / "Main" / "train.txt").read_text(encoding="utf-8").splitlines()
-    for name, picture in zip(names, awkward.pictures.values(), strict=True):
+    for name, image in zip(names, awkward.images.values(), strict=True):
         boxes = [each for each in read[name].annotations if each.type.name == "bbox"]
         assert [labels(dataset)[box.label] for box in boxes] == [
-            label.class_name.replace(":", "_") for label in picture.objects
+            label.class_name.replace(":", "_") for label in image.objects
         ]
         masks = [each for each in read[name].annotations if each.type.name == "mask"]
-        if len(picture.objects) == 1 and picture.objects[0].mask is not None:
+        if len(image.objects) == 1 and image.objects[0].mask is not None:
             [mask] = masks
-            assert np.array_equal(mask.image > 0, picture.objects[0].mask.decode())
+            assert np.array_equal(mask.image > 0, image.objects[0].mask.decode())

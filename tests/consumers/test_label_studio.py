@@ -36,24 +36,24 @@ def test_every_region_fits_the_labeling_interface(folder, tasks, awkward):
             assert set(region["value"][region["type"]]) <= set(control["labels"])
 
 
-def test_every_picture_is_one_that_browsers_show(folder, tasks, awkward):
-    assert len(tasks) == len(awkward.pictures)
-    for task, picture in zip(tasks, awkward.pictures.values(), strict=True):
+def test_every_image_is_one_that_browsers_show(folder, tasks, awkward):
+    assert len(tasks) == len(awkward.images)
+    for task, truth in zip(tasks, awkward.images.values(), strict=True):
         path = unquote(task["data"]["image"].removeprefix("/data/local-files/?d="))
         with PIL.Image.open(folder / path) as image:
-            assert image.size[::-1] == picture.size_hw
+            assert image.size[::-1] == truth.size_hw
             assert image.format in {"JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF"}
 
 
 def test_regions_are_the_objects(tasks, awkward):
-    for task, picture in zip(tasks, awkward.pictures.values(), strict=True):
+    for task, image in zip(tasks, awkward.images.values(), strict=True):
         regions = task["predictions"][0]["result"]
-        assert len(regions) == len(picture.objects)
+        assert len(regions) == len(image.objects)
         for region in regions:
-            label = picture.objects[int(region["id"].removeprefix("object-")) - 1]
+            label = image.objects[int(region["id"].removeprefix("object-")) - 1]
             assert region["value"][region["type"]] == [label.class_name]
             size_hw = region["original_height"], region["original_width"]
-            assert size_hw == picture.size_hw
+            assert size_hw == image.size_hw
             if region["type"] == "brushlabels":
                 painted = brush.decode_rle(region["value"]["rle"]).reshape(*size_hw, 4)
                 assert np.array_equal(painted[..., 3] > 0, label.mask.decode())

@@ -12,28 +12,28 @@ pd = pytest.importorskip("pandas")
 
 def paths(awkward) -> dict:
     expected = awkward.called(awkward.names.ANYWHERE)
-    return {f"images/train/{name}": picture for name, picture in expected.items()}
+    return {f"images/train/{name}": image for name, image in expected.items()}
 
 
-def test_the_table_of_pictures(awkward):
+def test_the_table_of_images(awkward):
     folder = awkward.export("csv")
     images = pd.read_csv(folder / "images.csv").set_index("image")
     assert set(images.index) == set(paths(awkward))
-    for path, picture in paths(awkward).items():
+    for path, image in paths(awkward).items():
         row = images.loc[path]
-        assert (row["height"], row["width"]) == picture.size_hw
+        assert (row["height"], row["width"]) == image.size_hw
         assert (folder / path).is_file()
 
 
 def test_the_table_of_objects(awkward):
     objects = pd.read_csv(awkward.export("csv") / "objects.csv")
     objects = objects[objects["image"] != "images/train/objects/nowhere.jpg"]
-    for path, picture in paths(awkward).items():
+    for path, image in paths(awkward).items():
         rows = objects[objects["image"] == path]
-        if picture.item_id == "objects/nowhere.jpg":
+        if image.item_id == "objects/nowhere.jpg":
             continue
-        assert rows["class"].tolist() == [label.class_name for label in picture.objects]
-        for (_, row), label in zip(rows.iterrows(), picture.objects, strict=True):
+        assert rows["class"].tolist() == [label.class_name for label in image.objects]
+        for (_, row), label in zip(rows.iterrows(), image.objects, strict=True):
             box = [row[edge] for edge in ("x_min", "y_min", "x_max", "y_max")]
             assert box == pytest.approx(label.box_xyxy)
             assert pd.isna(row["confidence"]) == (label.confidence is None)
@@ -50,8 +50,8 @@ def test_the_table_of_objects(awkward):
 def test_lines(awkward):
     lines = pd.read_json(awkward.export("jsonl") / "labels.jsonl", lines=True).set_index("image")
     assert set(lines.index) == set(paths(awkward))
-    for path, picture in paths(awkward).items():
+    for path, image in paths(awkward).items():
         found = [each["class"] for each in lines.loc[path, "objects"]]
-        expected = [label.class_name for label in picture.objects]
+        expected = [label.class_name for label in image.objects]
         assert found[: len(expected)] == expected
-        assert len(found) == len(expected) + 2 * (picture.item_id == "objects/nowhere.jpg")
+        assert len(found) == len(expected) + 2 * (image.item_id == "objects/nowhere.jpg")

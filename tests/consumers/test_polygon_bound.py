@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from grounded_sam2.geometry.polygons.conversion import rasterise, rings
+from grounded_sam2.geometry.polygons.conversion import rasterize, rings
 
 pytestmark = pytest.mark.consumers
 
 SIZE_HW = (64, 80)
-PICTURES, OBJECTS = 40, 50
+IMAGES, OBJECTS = 40, 50
 
 
 def smooth(rng: np.random.Generator) -> np.ndarray:
@@ -31,9 +31,9 @@ def smooth(rng: np.random.Generator) -> np.ndarray:
 
 def ellipses(rng: np.random.Generator) -> np.ndarray:
     canvas = np.zeros(SIZE_HW, np.uint8)
-    for colour in (1, 1, 0):
+    for color in (1, 1, 0):
         center, axes = rng.integers(0, (80, 64)).tolist(), rng.integers(2, (30, 25)).tolist()
-        cv2.ellipse(canvas, center, axes, rng.uniform(0, 180), 0, 360, colour, -1)
+        cv2.ellipse(canvas, center, axes, rng.uniform(0, 180), 0, 360, color, -1)
     return canvas > 0
 
 
@@ -65,7 +65,7 @@ def masks(rng: np.random.Generator) -> Iterator[np.ndarray]:
 @pytest.fixture(scope="module")
 def labeled(empty):
     found = masks(np.random.default_rng(0))
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         objects = [empty.label(mask) for mask in itertools.islice(found, OBJECTS)]
         empty.add(f"{number:02}.png", *objects, size_hw=SIZE_HW)
     return empty
@@ -76,23 +76,23 @@ def test_of_coco_polygons_in_pycocotools(labeled, bound):
     folder = labeled.export("coco", segmentation="polygons", min_polygon_iou=bound)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(folder / "annotations" / "instances_train.json"))
-    expected = [label for picture in labeled.pictures.values() for label in picture.objects]
-    assert len(coco.anns) == len(expected) == PICTURES * OBJECTS
+    expected = [label for image in labeled.images.values() for label in image.objects]
+    assert len(coco.anns) == len(expected) == IMAGES * OBJECTS
     for each, label in zip(coco.anns.values(), expected, strict=True):
         assert labeled.iou(coco.annToMask(each) > 0, label.mask.decode()) >= bound
 
 
 @pytest.mark.parametrize("bound", [0.98, 0.995])
-def test_of_yolo_rows_by_pixel_centres_and_in_ultralytics(labeled, bound):
+def test_of_yolo_rows_by_pixel_centers_and_in_ultralytics(labeled, bound):
     folder = labeled.export("yolo", min_polygon_iou=bound)
     height, width = SIZE_HW
     whole = 0
-    for name, picture in labeled.pictures.items():
+    for name, image in labeled.images.items():
         rows = (folder / "labels" / "train" / name).with_suffix(".txt").read_text().splitlines()
-        for row, label in zip(rows, picture.objects, strict=True):
+        for row, label in zip(rows, image.objects, strict=True):
             outline = np.array(row.split()[1:], np.float32).reshape(-1, 2) * (width, height)
             mask = label.mask.decode()
-            assert labeled.iou(rasterise([outline], SIZE_HW), mask) >= bound
+            assert labeled.iou(rasterize([outline], SIZE_HW), mask) >= bound
             if len(rings(mask)) == 1:  # no bridge to be drawn
                 painted = np.zeros(SIZE_HW, np.uint8)
                 cv2.fillPoly(painted, [outline.astype(np.int32)], (1,))

@@ -28,12 +28,12 @@ def read(awkward, segmentation: str) -> COCO:
 def pairs(awkward, coco: COCO) -> Iterator[tuple[dict[str, Any], Label]]:
     """Every annotation, and the object that it is of."""
     numbers = {image["file_name"]: number for number, image in coco.imgs.items()}
-    for name, picture in awkward.called(awkward.names.BY_STEM).items():
-        yield from zip(coco.imgToAnns[numbers[name]], picture.objects, strict=True)
+    for name, truth in awkward.called(awkward.names.BY_STEM).items():
+        yield from zip(coco.imgToAnns[numbers[name]], truth.objects, strict=True)
 
 
 def truth(awkward, coco: COCO) -> COCO:
-    """What was labeled, with the ids of an export for pictures and classes."""
+    """What was labeled, with the ids of an export for images and classes."""
     category_ids = {category["name"]: number for number, category in coco.cats.items()}
     found = []
     for each, label in pairs(awkward, coco):
@@ -56,14 +56,14 @@ def truth(awkward, coco: COCO) -> COCO:
 
 
 @pytest.mark.parametrize("segmentation", FORMS)
-def test_every_picture_and_object_is_there(awkward, segmentation):
+def test_every_image_and_object_is_there(awkward, segmentation):
     coco = read(awkward, segmentation)
     expected = awkward.called(awkward.names.BY_STEM)
     assert {image["file_name"] for image in coco.imgs.values()} == set(expected)
     assert tuple(category["name"] for category in coco.cats.values()) == awkward.classes
     for each, label in pairs(awkward, coco):
         assert coco.cats[each["category_id"]]["name"] == label.class_name
-    assert len(coco.anns) == sum(len(picture.objects) for picture in expected.values())
+    assert len(coco.anns) == sum(len(truth.objects) for truth in expected.values())
 
 
 @pytest.mark.parametrize("segmentation", FORMS)

@@ -26,7 +26,7 @@ def class_names(dataset: sv.DetectionDataset, detections: sv.Detections) -> list
 
 
 def from_yolo(folder: Path, sub: str, **options: Any) -> sv.DetectionDataset:
-    """One folder of pictures: supervision does not look into sub-folders."""
+    """One folder of images: supervision does not look into sub-folders."""
     return sv.DetectionDataset.from_yolo(
         images_directory_path=str(folder / "images" / "train" / sub),
         annotations_directory_path=str(folder / "labels" / "train" / sub),
@@ -35,8 +35,8 @@ def from_yolo(folder: Path, sub: str, **options: Any) -> sv.DetectionDataset:
     )
 
 
-def in_folder(pictures: dict[str, Any], sub: str) -> dict[str, Any]:
-    return {name: each for name, each in pictures.items() if str(PurePosixPath(name).parent) == sub}
+def in_folder(images: dict[str, Any], sub: str) -> dict[str, Any]:
+    return {name: each for name, each in images.items() if str(PurePosixPath(name).parent) == sub}
 
 
 def test_coco_comes_back_exactly(awkward):
@@ -50,11 +50,11 @@ def test_coco_comes_back_exactly(awkward):
     read = by_name(dataset, folder / "images" / "train")
     expected = awkward.called(awkward.names.BY_STEM)
     assert set(read) == set(expected)
-    for name, picture in expected.items():
+    for name, truth in expected.items():
         image, detections = read[name]
-        assert image.shape[:2] == picture.size_hw
-        assert class_names(dataset, detections) == [each.class_name for each in picture.objects]
-        for index, label in enumerate(picture.objects):
+        assert image.shape[:2] == truth.size_hw
+        assert class_names(dataset, detections) == [each.class_name for each in truth.objects]
+        for index, label in enumerate(truth.objects):
             assert detections.xyxy[index] == pytest.approx(label.box_xyxy)
             if label.mask is not None:
                 assert np.array_equal(detections.mask[index], label.mask.decode())
@@ -68,11 +68,11 @@ def test_yolo_masks_come_back_a_pixel_larger_at_most(awkward, sub):
     read = by_name(dataset, folder / "images" / "train")
     expected = in_folder(awkward.called(awkward.names.YOLO, min_side=10), sub)
     assert set(read) == set(expected)
-    for name, picture in expected.items():
+    for name, truth in expected.items():
         image, detections = read[name]
-        assert image.shape[:2] == picture.size_hw
-        assert class_names(dataset, detections) == [each.class_name for each in picture.objects]
-        for index, label in enumerate(picture.objects):
+        assert image.shape[:2] == truth.size_hw
+        assert class_names(dataset, detections) == [each.class_name for each in truth.objects]
+        for index, label in enumerate(truth.objects):
             if label.mask is None or name == "shapes/large.jpg":
                 continue
             mask, truth = detections.mask[index].astype(np.bool_), label.mask.decode()
@@ -85,7 +85,7 @@ def test_yolo_masks_come_back_a_pixel_larger_at_most(awkward, sub):
 def test_a_large_yolo_mask_comes_back_nearly_exactly(awkward):
     dataset = from_yolo(awkward.export("yolo"), "shapes", force_masks=True)
     [masks] = [each.mask for path, _, each in dataset if path.endswith("large.jpg")]
-    truth = awkward.pictures["shapes/large.jpg"].objects[0].mask.decode()
+    truth = awkward.images["shapes/large.jpg"].objects[0].mask.decode()
     assert awkward.iou(masks[0].astype(np.bool_), truth) >= 0.98
 
 
@@ -96,10 +96,10 @@ def test_yolo_boxes_come_back(awkward, sub):
     read = by_name(dataset, folder / "images" / "train")
     expected = in_folder(awkward.called(awkward.names.YOLO, min_side=10), sub)
     assert set(read) == set(expected)
-    for name, picture in expected.items():
+    for name, image in expected.items():
         detections = read[name][1]
-        assert class_names(dataset, detections) == [each.class_name for each in picture.objects]
-        boxes = np.array([label.box_xyxy for label in picture.objects]).reshape(-1, 4)
+        assert class_names(dataset, detections) == [each.class_name for each in image.objects]
+        boxes = np.array([label.box_xyxy for label in image.objects]).reshape(-1, 4)
         assert detections.xyxy == pytest.approx(boxes, abs=0.01)
 
 
@@ -114,12 +114,12 @@ def test_pascal_voc_boxes_come_back(awkward, sub):
     read = {Path(path).stem: (image, found) for path, image, found in dataset}
     expected = in_folder(awkward.called(awkward.names.BY_STEM), sub)
     assert set(read) == {PurePosixPath(name).stem.replace(" ", "_") for name in expected}
-    for name, picture in expected.items():
+    for name, truth in expected.items():
         image, detections = read[PurePosixPath(name).stem.replace(" ", "_")]
-        assert image.shape[:2] == picture.size_hw
+        assert image.shape[:2] == truth.size_hw
         found = class_names(dataset, detections)
-        assert found == [called[label.class_name] for label in picture.objects]
-        for box, label in zip(detections.xyxy, picture.objects, strict=True):
+        assert found == [called[label.class_name] for label in truth.objects]
+        for box, label in zip(detections.xyxy, truth.objects, strict=True):
             left, top, right, bottom = label.box_xyxy  # in whole pixels there
             around = [np.floor(left), np.floor(top), np.ceil(right), np.ceil(bottom)]
             assert box.tolist() == around

@@ -35,54 +35,54 @@ def coco(request, awkward) -> CocoDetection:
         )
 
 
-def pictures(awkward, dataset: CocoDetection) -> list:
-    """The pictures of a dataset, in its order."""
+def images(awkward, dataset: CocoDetection) -> list:
+    """The images of a dataset, in its order."""
     expected = awkward.called(awkward.names.BY_STEM)
     return [expected[dataset.coco.imgs[number]["file_name"]] for number in dataset.ids]
 
 
-def test_coco_pictures_are_upright_and_their_objects_complete(coco, awkward):
-    assert len(coco) == len(awkward.pictures)
-    for (image, target), picture in zip(coco, pictures(awkward, coco), strict=True):
-        assert image.size[::-1] == picture.size_hw
-        assert len(target) == len(picture.objects)
-        if picture.in_colour:
-            assert np.abs(np.asarray(image).astype(int) - picture.upright).mean() < 8
+def test_coco_images_are_upright_and_their_objects_complete(coco, awkward):
+    assert len(coco) == len(awkward.images)
+    for (image, target), truth in zip(coco, images(awkward, coco), strict=True):
+        assert image.size[::-1] == truth.size_hw
+        assert len(target) == len(truth.objects)
+        if truth.in_color:
+            assert np.abs(np.asarray(image).astype(int) - truth.upright).mean() < 8
 
 
 def test_coco_targets_for_training_hold_boxes_labels_and_masks(coco, awkward):
     wrapped = wrap_dataset_for_transforms_v2(coco, target_keys=("boxes", "labels", "masks"))
-    for (_, target), picture in zip(wrapped, pictures(awkward, coco), strict=True):
-        if not picture.objects:
+    for (_, target), image in zip(wrapped, images(awkward, coco), strict=True):
+        if not image.objects:
             assert "boxes" not in target
             continue
-        boxes = np.array([label.box_xyxy for label in picture.objects])
+        boxes = np.array([label.box_xyxy for label in image.objects])
         assert target["boxes"].numpy() == pytest.approx(boxes, abs=1e-3)
         assert (target["boxes"][:, 2:] > target["boxes"][:, :2]).all()
         assert [awkward.classes[i - 1] for i in target["labels"]] == [
-            label.class_name for label in picture.objects
+            label.class_name for label in image.objects
         ]
-        for mask, label in zip(target["masks"].numpy(), picture.objects, strict=True):
+        for mask, label in zip(target["masks"].numpy(), image.objects, strict=True):
             if label.mask is not None:
                 assert awkward.iou(mask > 0, label.mask.decode()) >= 0.98
 
 
 def listed(awkward) -> Iterator:
-    """The pictures in the order of the lists in ``ImageSets``, which is that of their ids."""
-    yield from awkward.pictures.values()
+    """The images in the order of the lists in ``ImageSets``, which is that of their ids."""
+    yield from awkward.images.values()
 
 
 def test_voc_boxes(awkward):
     dataset = VOCDetection(str(awkward.export("voc")), year="2012", image_set="train")
     called = {name: name.replace(":", "_") for name in awkward.classes}  # as its label map must
-    assert len(dataset) == len(awkward.pictures)
-    for (image, target), picture in zip(dataset, listed(awkward), strict=True):
-        assert image.size[::-1] == picture.size_hw
+    assert len(dataset) == len(awkward.images)
+    for (image, target), truth in zip(dataset, listed(awkward), strict=True):
+        assert image.size[::-1] == truth.size_hw
         objects = target["annotation"].get("object", [])
         assert [each["name"] for each in objects] == [
-            called[label.class_name] for label in picture.objects
+            called[label.class_name] for label in truth.objects
         ]
-        for each, label in zip(objects, picture.objects, strict=True):
+        for each, label in zip(objects, truth.objects, strict=True):
             left, top, right, bottom = label.box_xyxy
             assert [int(each["bndbox"][edge]) for edge in ("xmin", "ymin", "xmax", "ymax")] == [
                 *(int(left) + 1, int(top) + 1, np.ceil(right), np.ceil(bottom)),
@@ -92,17 +92,17 @@ def test_voc_boxes(awkward):
 def test_voc_masks(awkward):
     dataset = VOCSegmentation(str(awkward.export("voc")), year="2012", image_set="train")
     wrapped = wrap_dataset_for_transforms_v2(dataset)
-    assert len(wrapped) == len(awkward.pictures)
-    for (image, mask), picture in zip(wrapped, listed(awkward), strict=True):
+    assert len(wrapped) == len(awkward.images)
+    for (image, mask), truth in zip(wrapped, listed(awkward), strict=True):
         [values] = mask.numpy()
-        assert values.shape == image.size[::-1] == picture.size_hw
-        covered = np.zeros(picture.size_hw, np.bool_)
-        for label in picture.objects:
+        assert values.shape == image.size[::-1] == truth.size_hw
+        covered = np.zeros(truth.size_hw, np.bool_)
+        for label in truth.objects:
             if label.mask is None:
                 continue
             own = label.mask.decode()
             covered |= own
-            if len(picture.objects) == 1:
+            if len(truth.objects) == 1:
                 value = awkward.classes.index(label.class_name) + 1
                 assert np.array_equal(values == value, own)
         assert np.array_equal((values > 0) & (values != VOID), covered)

@@ -46,7 +46,7 @@ def clips(tracked) -> Mapping[str, Mapping[int, list[Label]]]:
         labeled["one"][number] = one if number != 9 else []
         labeled["two"][number] = [square(1, 20, 2 * number, "box"), square(2, 22, 14, "box")]
     tracked.add(tracked.movie("one.mp4", 12), labeled["one"])
-    tracked.add(tracked.pictures("two", 12), labeled["two"])
+    tracked.add(tracked.images("two", 12), labeled["two"])
     return labeled
 
 

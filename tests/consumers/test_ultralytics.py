@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 FORMATS = {"yolo": "segment", "yolo-boxes": "detect"}
-MIN_SIDE = 10  # Ultralytics refuses smaller pictures
+MIN_SIDE = 10  # Ultralytics refuses smaller images
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +72,7 @@ def load(folder: Path, task: str) -> Any:
 
 
 def by_name(dataset: Any) -> dict[str, dict[str, Any]]:
-    """What was loaded for each picture, by its path below the folder of the split."""
+    """What was loaded for each image, by its path below the folder of the split."""
     root = Path(dataset.data["train"])
     return {Path(each["im_file"]).relative_to(root).as_posix(): each for each in dataset.labels}
 
@@ -84,18 +84,18 @@ def filled(segment: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return polygon2mask(size_hw, [points.ravel()]).astype(np.bool_)
 
 
-def test_no_picture_and_no_label_is_dropped(loaded, awkward):
+def test_no_image_and_no_label_is_dropped(loaded, awkward):
     expected = awkward.called(awkward.names.YOLO, min_side=MIN_SIDE)
     assert set(by_name(loaded)) == set(expected)
-    background = sum(not picture.objects for picture in expected.values())
+    background = sum(not image.objects for image in expected.values())
     assert (loaded.found, loaded.empty) == (len(expected), background)
     assert loaded.missing == loaded.corrupt == 0
     [message] = loaded.messages  # one thing labeled twice is learned once
     assert "objects/twice.png" in message
     assert "duplicate labels removed" in message
-    for name, picture in expected.items():
+    for name, image in expected.items():
         if name != "objects/twice.png":
-            classes = [awkward.classes.index(label.class_name) for label in picture.objects]
+            classes = [awkward.classes.index(label.class_name) for label in image.objects]
             assert by_name(loaded)[name]["cls"].ravel().tolist() == classes
 
 
@@ -103,24 +103,24 @@ def test_class_names_are_those_of_the_store(loaded, awkward):
     assert tuple(loaded.data["names"].values()) == awkward.classes
 
 
-def test_pictures_are_upright_and_in_colour(loaded, awkward):
+def test_images_are_upright_and_in_color(loaded, awkward):
     expected = awkward.called(awkward.names.YOLO, min_side=MIN_SIDE)
     for index, (name, each) in enumerate(by_name(loaded).items()):
         image = loaded.load_image(index, rect_mode=False)[0]
         assert each["shape"] == expected[name].size_hw
-        if expected[name].in_colour and expected[name].size_hw == (72, 96):
+        if expected[name].in_color and expected[name].size_hw == (72, 96):
             upright = loaded.load_image(index)[0][..., ::-1]  # blue comes first
             assert np.abs(upright.astype(int) - expected[name].upright).mean() < 8
         assert image.dtype == np.uint8
 
 
 def test_boxes_are_those_of_the_objects(loaded, awkward):
-    for name, picture in awkward.called(awkward.names.YOLO, min_side=MIN_SIDE).items():
+    for name, image in awkward.called(awkward.names.YOLO, min_side=MIN_SIDE).items():
         if name == "objects/twice.png":
             continue
-        height, width = picture.size_hw
+        height, width = image.size_hw
         center, side = np.split(by_name(loaded)[name]["bboxes"] * ([width, height] * 2), 2, axis=1)
-        expected = np.array([label.box_xyxy for label in picture.objects]).reshape(-1, 4)
+        expected = np.array([label.box_xyxy for label in image.objects]).reshape(-1, 4)
         read = np.concatenate((center - side / 2, center + side / 2), axis=1)
         slack = 1.1 if loaded.use_segments else 1e-3  # outlines may be simplified by a pixel
         assert np.abs(read - expected).max(initial=0) < slack
@@ -128,19 +128,19 @@ def test_boxes_are_those_of_the_objects(loaded, awkward):
 
 def test_outlines_fill_to_the_masks(awkward):
     segments = by_name(load(awkward.export("yolo"), "segment"))
-    for name, picture in awkward.called(awkward.names.YOLO, min_side=MIN_SIDE).items():
+    for name, image in awkward.called(awkward.names.YOLO, min_side=MIN_SIDE).items():
         if name in ("objects/twice.png", "shapes/large.jpg"):
             continue
         found = segments[name]["segments"]
-        for segment, label in zip(found, picture.objects, strict=True):
+        for segment, label in zip(found, image.objects, strict=True):
             if label.mask is not None:
-                mask = filled(segment, picture.size_hw)
+                mask = filled(segment, image.size_hw)
                 assert awkward.iou(mask, label.mask.decode()) >= 0.98, name
 
 
 def test_parts_far_apart_are_joined_by_a_line_one_pixel_wide(awkward):
     [ring, pair] = by_name(load(awkward.export("yolo"), "segment"))["shapes/large.jpg"]["segments"]
-    labels = awkward.pictures["shapes/large.jpg"].objects
+    labels = awkward.images["shapes/large.jpg"].objects
     assert awkward.iou(filled(ring, (600, 800)), labels[0].mask.decode()) >= 0.98
     mask, expected = filled(pair, (600, 800)), labels[1].mask.decode()
     assert len(rings(expected)) == 2

@@ -18,7 +18,7 @@ SMALL = (96, 120)
 
 def body(**changes) -> Body:
     still = Body(
-        centre_xy=(0.5, 0.5),
+        center_xy=(0.5, 0.5),
         velocity_xy=(0.0, 0.0),
         angle=0.0,
         spin=0.0,
@@ -34,8 +34,8 @@ def body(**changes) -> Body:
 
 
 def clip_of(*bodies: Body, shape: str = "square", camera: Camera | None = None, frames=5) -> Clip:
-    colours = list(COLOURS)
-    things = tuple(ClipObject(i + 1, colours[i], shape) for i in range(len(bodies)))
+    colors = list(COLOURS)
+    things = tuple(ClipObject(i + 1, colors[i], shape) for i in range(len(bodies)))
     still = Camera(pan=0.0, pace_xy=(0.0, 0.0), phase_xy=(0.0, 0.0), shake=0.0)
     return Clip(5, frames, (100, 100), things, bodies, camera or still)
 
@@ -104,11 +104,11 @@ def test_twins_share_their_name():
     assert len(set(names)) < 5
 
 
-def test_few_colours_are_shared():
-    things = make_clip(3, objects=7, colours=2).objects
-    assert len({thing.colour for thing in things}) == 2
+def test_few_colors_are_shared():
+    things = make_clip(3, objects=7, colors=2).objects
+    assert len({thing.color for thing in things}) == 2
     assert len({thing.name for thing in things}) == 7
-    chosen = {thing.colour for seed in range(20) for thing in make_clip(seed, colours=1).objects}
+    chosen = {thing.color for seed in range(20) for thing in make_clip(seed, colors=1).objects}
     assert len(chosen) > 2, "not always the same ones"
 
 
@@ -127,14 +127,14 @@ def test_everything_happens_sometimes():
 
 
 def test_what_moves_is_moved_by_as_much():
-    clip = clip_of(body(velocity_xy=(0.05, 0.0), speed=0.0, centre_xy=(0.3, 0.5)))
+    clip = clip_of(body(velocity_xy=(0.05, 0.0), speed=0.0, center_xy=(0.3, 0.5)))
     first = clip.bodies[0]
     moved = first.step(np.random.default_rng(0), (1.0, 1.0))
-    assert moved.centre_xy[0] > first.centre_xy[0]
+    assert moved.center_xy[0] > first.center_xy[0]
 
 
 def test_still_things_keep_their_pixels_and_their_paint():
-    frames = list(clip_of(body(), body(centre_xy=(0.6, 0.5)), frames=3))
+    frames = list(clip_of(body(), body(center_xy=(0.6, 0.5)), frames=3))
     for frame in frames[1:]:
         for number, mask in frame.masks.items():
             np.testing.assert_array_equal(mask, frames[0].masks[number])
@@ -151,7 +151,7 @@ def test_the_object_in_front_hides_the_other():
 
 
 def test_what_shows_a_pixel_or_two_is_not_seen():
-    frame = next(iter(clip_of(body(size=0.004), body(size=0.2, centre_xy=(0.2, 0.2)))))
+    frame = next(iter(clip_of(body(size=0.004), body(size=0.2, center_xy=(0.2, 0.2)))))
     assert not frame.masks[1].any()
     assert frame.masks[2].any()
 
@@ -160,15 +160,15 @@ def test_what_waits_outside_comes_in():
     rng = np.random.default_rng(1)
     for _ in range(30):
         first = Body.draw(rng, (1.2, 1.0), 0.15, waits=3)
-        x, y = first.centre_xy
+        x, y = first.center_xy
         assert not (0 <= x <= 1.2 and 0 <= y <= 1.0)
         now = first
         for _ in range(3):
             now = now.step(rng, (1.2, 1.0))
-        assert now.centre_xy == first.centre_xy, "it still waits"
+        assert now.center_xy == first.center_xy, "it still waits"
         for _ in range(120):
             now = now.step(rng, (1.2, 1.0))
-            if 0 <= now.centre_xy[0] <= 1.2 and 0 <= now.centre_xy[1] <= 1.0:
+            if 0 <= now.center_xy[0] <= 1.2 and 0 <= now.center_xy[1] <= 1.0:
                 break
         else:
             pytest.fail("it never came in")
@@ -180,8 +180,8 @@ def test_bodies_stay_where_they_may_be():
         now = Body.draw(rng, (1.25, 1.0), 0.2, waits=0)
         for _ in range(300):
             now = now.step(rng, (1.25, 1.0))
-            assert -now.margin - 1e-9 <= now.centre_xy[0] <= 1.25 + now.margin + 1e-9
-            assert -now.margin - 1e-9 <= now.centre_xy[1] <= 1.0 + now.margin + 1e-9
+            assert -now.margin - 1e-9 <= now.center_xy[0] <= 1.25 + now.margin + 1e-9
+            assert -now.margin - 1e-9 <= now.center_xy[1] <= 1.0 + now.margin + 1e-9
 
 
 def test_a_panning_camera_moves_the_world_the_other_way():
@@ -196,7 +196,7 @@ def test_a_panning_camera_moves_the_world_the_other_way():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("angle", [0.0, 0.7, 2.5])
 def test_paint_covers_the_whole_shape(shape, angle):
-    """Hue is measured under the light and noise of the finished picture, near every border."""
+    """Hue is measured under the light and noise of the finished image, near every border."""
     frame = next(iter(clip_of(body(angle=angle, size=0.35), shape=shape)))
     mask = frame.masks[1]
     pixels = frame.image[mask].astype(float) / 255

@@ -27,7 +27,7 @@ CONFIG = load_config("demo").with_options({"cleanup.min_part_area": 0, "cleanup.
 
 
 class Oracle:
-    """Both models: recognises a scene by its pixels and says what is in it."""
+    """Both models: recognizes a scene by its pixels and says what is in it."""
 
     def __init__(self, count: int) -> None:
         self.scenes = {scene.image.tobytes(): scene for scene in make_scenes(count, SEED)}
@@ -81,16 +81,16 @@ def test_again_there_is_nothing_to_do(folder: Path) -> None:
     assert result.boxes.ap == pytest.approx(1.0)
 
 
-def test_the_truth_is_a_coco_dataset_of_the_pictures(folder: Path) -> None:
+def test_the_truth_is_a_coco_dataset_of_the_images(folder: Path) -> None:
     coco = COCO(folder / "ground_truth.json")
     scenes = list(make_scenes(3, SEED))
     assert len(coco.anns) == sum(len(scene.objects) for scene in scenes)
-    for picture, scene in zip(coco.dataset["images"], scenes, strict=True):
-        file = folder / "images" / picture["file_name"]
+    for image, scene in zip(coco.dataset["images"], scenes, strict=True):
+        file = folder / "images" / image["file_name"]
         np.testing.assert_array_equal(np.asarray(PIL.Image.open(file)), scene.image)
 
 
-def test_the_exports_lie_beside_the_pictures(folder: Path) -> None:
+def test_the_exports_lie_beside_the_images(folder: Path) -> None:
     assert len(list((folder / "yolo" / "labels" / "train").iterdir())) == 3
     exported = json.loads((folder / "coco/annotations/instances_train.json").read_text())
     assert len(exported["images"]) == 3
@@ -107,13 +107,13 @@ def test_the_same_call_makes_the_same_files(folder: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("images", "seed"), [(2, SEED), (3, SEED + 1)])
 def test_another_demo_needs_another_folder(folder: Path, images: int, seed: int) -> None:
-    with pytest.raises(ExportError, match="other pictures"):
+    with pytest.raises(ExportError, match="other images"):
         run_demo(folder, images=images, seed=seed, model=oracle(images))
 
 
 def test_a_truth_that_is_not_ours_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "ground_truth.json").write_text("mine")
-    with pytest.raises(ExportError, match="other pictures"):
+    with pytest.raises(ExportError, match="other images"):
         run_demo(tmp_path, images=1, seed=SEED, model=oracle(1))
     assert (tmp_path / "ground_truth.json").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""Synthetic scenes: the same seed gives the same picture, and the truth is what is painted."""
+"""Synthetic scenes: the same seed gives the same image, and the truth is what is painted."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from grounded_sam2.demo.scenes import (
 SCENES = [make_scene(seed) for seed in range(25)]
 
 
-def sprite(shape: str, colour: str = "red", angle: float = 0.3) -> Sprite:
-    return Sprite(colour, shape, (60.0, 50.0), 30.0, angle)
+def sprite(shape: str, color: str = "red", angle: float = 0.3) -> Sprite:
+    return Sprite(color, shape, (60.0, 50.0), 30.0, angle)
 
 
 def test_same_seed_same_pixels():
@@ -32,7 +32,7 @@ def test_same_seed_same_pixels():
     assert [o.name for o in first.objects] == [o.name for o in second.objects]
 
 
-def test_other_seed_other_picture():
+def test_other_seed_other_image():
     small = (64, 64)
     assert (make_scene(1, small).image != make_scene(2, small).image).any()
 
@@ -63,7 +63,7 @@ def test_truth_is_consistent(scene):
 
 def test_everything_is_drawn_sometimes():
     things = [thing for scene in make_scenes(80, seed=5) for thing in scene.objects]
-    assert {thing.colour for thing in things} == set(COLOURS)
+    assert {thing.color for thing in things} == set(COLOURS)
     assert {thing.shape for thing in things} == set(SHAPES)
 
 
@@ -89,9 +89,9 @@ def test_no_shape_is_hidden_beyond_recognition():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pixels_have_the_hue_of_their_name(shape):
-    """Hue is measured under the light and noise of the finished picture."""
-    for colour, (hue, jitter) in COLOURS.items():
-        scene = render(np.random.default_rng(7), (100, 120), [sprite(shape, colour)])
+    """Hue is measured under the light and noise of the finished image."""
+    for color, (hue, jitter) in COLOURS.items():
+        scene = render(np.random.default_rng(7), (100, 120), [sprite(shape, color)])
         pixels = scene.image[scene.objects[0].mask].astype(float).mean(0) / 255
         measured = colorsys.rgb_to_hsv(*pixels)[0] * 360
         assert abs((measured - hue + 180) % 360 - 180) < jitter + 12

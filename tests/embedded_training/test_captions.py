@@ -34,11 +34,11 @@ def test_a_caption_is_answered_with_exactly_what_it_names(seed):
     question = ask_for_caption(np.random.default_rng(seed), THINGS)
     phrase = re.fullmatch(r"Locate (.*) in the image\.", question.prompt)[1]
     words = set(phrase.split())
-    colours, shapes = words & set(COLOURS), words & set(SHAPES)
+    colors, shapes = words & set(COLOURS), words & set(SHAPES)
     expected = [
         thing.bins
         for thing in THINGS
-        if colours <= {thing.colour} and shapes <= {thing.shape} and (colours or shapes)
+        if colors <= {thing.color} and shapes <= {thing.shape} and (colors or shapes)
     ]
     assert boxes_said(question.answer) == expected
     assert question.answer.count(phrase) == len(expected)
@@ -54,7 +54,7 @@ def test_nearly_half_of_the_captions_name_nothing():
 def test_questions_about_everything_only_say_what_is_there(seed):
     question = ask_about_everything(np.random.default_rng(seed), THINGS)
     assert set(boxes_said(question.answer)) <= {thing.bins for thing in THINGS}
-    names = {thing.colour for thing in THINGS} | {thing.shape for thing in THINGS}
+    names = {thing.color for thing in THINGS} | {thing.shape for thing in THINGS}
     said = set(re.sub(r"<loc_\d+>", " ", question.answer).split())
     assert said - {"a", "an", "and"} <= names
 
@@ -75,6 +75,6 @@ def test_bins_are_those_of_the_processor():
 
 def test_words_of_the_questions_are_single_tokens():
     tokenizer = build_processor().tokenizer
-    for colour in COLOURS:
+    for color in COLOURS:
         for shape in SHAPES:
-            assert len(tokenizer.tokenize(f"{colour} {shape}")) == 2
+            assert len(tokenizer.tokenize(f"{color} {shape}")) == 2

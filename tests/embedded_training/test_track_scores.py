@@ -131,8 +131,8 @@ def test_borders(truth, found, expected):
     assert border_agreement(truth, found) == pytest.approx(expected, abs=0.12)
 
 
-def test_a_mask_that_fills_the_picture_has_no_border():
-    """As in DAVIS: the picture's own edge is none."""
+def test_a_mask_that_fills_the_image_has_no_border():
+    """As in DAVIS: the image's own edge is none."""
     assert border_agreement(~NOTHING, ~NOTHING) == 1
     assert border_agreement(~NOTHING, disk(30)) == 0
 

@@ -51,7 +51,7 @@ def model():
 def test_a_pool_holds_clips(pool):
     assert len(pool) == 3
     assert pool.frames == 9
-    assert pool.pictures.shape == (3, 9, 256, 256, 3)
+    assert pool.images.shape == (3, 9, 256, 256, 3)
     assert pool.instances.shape == (3, 9, 256, 256)
     assert all(clip[0].max() >= 1 for clip in pool.instances)
 
@@ -59,7 +59,7 @@ def test_a_pool_holds_clips(pool):
 def test_another_pool_may_hold_the_clips_that_follow(pool, tmp_path):
     build_clip_pool(tmp_path, count=1, frames=9, processes=1, skip=2)
     more = ClipPool.open(tmp_path)
-    np.testing.assert_array_equal(more.pictures[0], pool.pictures[2])
+    np.testing.assert_array_equal(more.images[0], pool.images[2])
     np.testing.assert_array_equal(more.instances[0], pool.instances[2])
 
 
@@ -68,7 +68,7 @@ def test_half_of_the_clips_of_a_pool_are_crowded():
     crowded = [
         clip
         for clip in clips
-        if len(clip.objects) >= CROWD[0] and len({thing.colour for thing in clip.objects}) <= 2
+        if len(clip.objects) >= CROWD[0] and len({thing.color for thing in clip.objects}) <= 2
     ]
     assert len(crowded) == 15
 
@@ -96,8 +96,8 @@ def test_masks_lie_on_their_objects():
     for frame in range(6):
         instances[0, frame, 20:90, 10 + 9 * frame : 120 + 9 * frame] = 1
         instances[0, frame, 150 - 7 * frame : 230, 130:200] = 2
-    pictures = np.stack([100 * instances] * 3, -1)
-    sampler = EpisodeSampler(ClipPool(pictures, instances), PROCESSOR, SIDE)
+    images = np.stack([100 * instances] * 3, -1)
+    sampler = EpisodeSampler(ClipPool(images, instances), PROCESSOR, SIDE)
     shown = set()
     for seed in range(12):
         episode = sampler.draw(np.random.default_rng(seed), clips=1, frames=3, objects=2)
@@ -219,7 +219,7 @@ def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask, corrected):
     tracker = Sam2Tracker(model, _Given(build_processor().image_processor))
     state = tracker.empty()
     for frame, pixels in enumerate(episode.pixels):
-        encoded = tracker.encode(_Given.picture(pixels))
+        encoded = tracker.encode(_Given.image(pixels))
         if frame == 0:
             prompts = {
                 row + 1: TrackPrompt(mask=encode(episode.masks[0, row].numpy()[None])[0])
@@ -256,7 +256,7 @@ class _Given:
         self.real = real
 
     @staticmethod
-    def picture(pixels: torch.Tensor) -> np.ndarray:
+    def image(pixels: torch.Tensor) -> np.ndarray:
         _Given.pixels = pixels[:1]
         return np.zeros((SIDE, SIDE, 3), np.uint8)
 

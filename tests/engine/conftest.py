@@ -1,4 +1,4 @@
-"""Processes that label one folder of small pictures, and what an undisturbed one makes of it."""
+"""Processes that label one folder of small images, and what an undisturbed one makes of it."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ class Result:
 
 
 class Place:
-    """A folder of pictures, and output folders beside it, which all see it at the same place."""
+    """A folder of images, and output folders beside it, which all see it at the same place."""
 
-    pictures = 40
+    images = 40
     batch = 3
     """Pictures per transaction."""
 
@@ -158,11 +158,11 @@ class Place:
         self.driver = driver
         self.images = root / "images"
         self.ontology = root / "ontology.yaml"
-        make_pictures(self.images, self.pictures)
+        make_images(self.images, self.images)
         self.ontology.write_text("warm: [red thing, yellow thing]\ncold: [blue thing]\n")
 
     def label(self, out: str, *more: object, formats: tuple[str, ...] = FORMATS) -> list[object]:
-        """The command that labels all pictures into a folder."""
+        """The command that labels all images into a folder."""
         return [
             *("label", self.images, "--ontology", self.ontology, "--out", self.root / out),
             *("--split", "0.7/0.3/0", "--set", f"runtime.batch_size={self.batch}"),
@@ -171,11 +171,11 @@ class Place:
         ]
 
     def start(self, out: str, **faults: Any) -> Process:
-        """Begin to label all pictures into a folder."""
+        """Begin to label all images into a folder."""
         return self.driver.start(*self.label(out), **faults)
 
     def run(self, out: str, **faults: Any) -> Process:
-        """Label all pictures into a folder, to the end."""
+        """Label all images into a folder, to the end."""
         process = self.start(out, **faults)
         process.wait()
         return process
@@ -190,7 +190,7 @@ class Place:
         return Result.of(self.root / out)
 
     def settled(self, out: str) -> int:
-        """Number of pictures that a run has labeled or failed on."""
+        """Number of images that a run has labeled or failed on."""
         with LabelStore.open(self.root / out) as store:
             counts = store.summary()
         return counts.images + counts.failed
@@ -205,8 +205,8 @@ class Place:
         return folder / "labels.db"
 
 
-def make_pictures(folder: Path, count: int) -> None:
-    """Blocks of colour, some with holes or on top of others; turned, empty and broken files."""
+def make_images(folder: Path, count: int) -> None:
+    """Blocks of color, some with holes or on top of others; turned, empty and broken files."""
     (folder / "more").mkdir(parents=True)
     for number in range(count - 2):
         rng = np.random.default_rng(number)

@@ -10,19 +10,19 @@ one goes out:
 
 Until its end was told, the number of a process means no other.
 
-Faults are the accidents, each at a place of the test's choice. Steps of a process are the pictures
-that its detector is given (``picture``) and whatever is done to a file (``file``):
+Faults are the accidents, each at a place of the test's choice. Steps of a process are the images
+that its detector is given (``image``) and whatever is done to a file (``file``):
 
 - ``trace``: a file that gets a byte with each step, ``p`` or ``f``.
 - ``gate``: ``[step, n, pipe]``: at the n-th such step, or at the end if it never comes so far, the
   process waits until somebody opens the pipe for writing.
-- ``signal``: ``[n, numbers]``: with its n-th picture, the process gets these signals.
-- ``impatient``: with its n-th picture, the process gets Ctrl-C, and again when it has heard the
+- ``signal``: ``[n, numbers]``: with its n-th image, the process gets these signals.
+- ``impatient``: with its n-th image, the process gets Ctrl-C, and again when it has heard the
   first; its models never come to an end. It is run, and ended, as the installed command is.
 - ``on_open``: ``[pattern, n, command]``: a shell command to run just before a file whose path fits
   is opened for the n-th time.
 - ``die``: the process kills itself at this call of a function, counted over all its threads.
-- ``calls``: a file to write three numbers of such calls into: before the first picture, up to the
+- ``calls``: a file to write three numbers of such calls into: before the first image, up to the
   last, in all.
 - ``pragmas``: SQL to execute on every connection to the label store.
 - ``copies``: ``[n, folder]``: before every n-th SQL statement on a label store, it is copied into
@@ -73,7 +73,7 @@ Step = Callable[[str], None]
 
 
 class Detector(FakeDetector):
-    """As sure of a thing as its place says; tells of each picture that it is given."""
+    """As sure of a thing as its place says; tells of each image that it is given."""
 
     def __init__(self, step: Step) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Detector(FakeDetector):
 
     def detect(self, images: Sequence[Any], captions: Sequence[Any]) -> list[DetectedBoxes]:
         for _ in images:
-            self.step("picture")
+            self.step("image")
         return [
             DetectedBoxes(
                 found.boxes_xyxy,
@@ -114,11 +114,11 @@ def waiting(at: str, number: int, pipe: str) -> Step:
 
 
 def signalling(number: int, signals: Sequence[int]) -> Step:
-    """Send signals to this process with its n-th picture."""
+    """Send signals to this process with its n-th image."""
     countdown = itertools.count(number, -1)
 
     def count(step: str) -> None:
-        if step == "picture" and next(countdown) == 1:
+        if step == "image" and next(countdown) == 1:
             for each in signals:
                 os.kill(os.getpid(), each)
 
@@ -126,11 +126,11 @@ def signalling(number: int, signals: Sequence[int]) -> Step:
 
 
 def twice_interrupting(number: int) -> Step:
-    """Send Ctrl-C with the n-th picture, and another when the first was heard; then do nothing."""
+    """Send Ctrl-C with the n-th image, and another when the first was heard; then do nothing."""
     countdown = itertools.count(number, -1)
 
     def count(step: str) -> None:
-        if step == "picture" and next(countdown) == 1:
+        if step == "image" and next(countdown) == 1:
             os.kill(os.getpid(), signal.SIGINT)
             while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
                 os.sched_yield()
@@ -143,18 +143,18 @@ def twice_interrupting(number: int) -> Step:
 def counting_calls(die: int | None, report: str | None) -> Step:
     """Count calls of functions, Python's and others, in this thread and those to come."""
     calls = itertools.count(1)
-    at_pictures: list[int] = []
+    at_images: list[int] = []
 
     def called(frame: Any, event: str, argument: Any) -> None:
         if event in ("call", "c_call") and next(calls) == die:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def count(step: str) -> None:
-        if step == "picture":
-            at_pictures.append(next(calls))
+        if step == "image":
+            at_images.append(next(calls))
         elif step == "end" and report is not None:
             sys.setprofile(None)
-            Path(report).write_text(json.dumps([at_pictures[0], at_pictures[-1], next(calls)]))
+            Path(report).write_text(json.dumps([at_images[0], at_images[-1], next(calls)]))
 
     threading.setprofile(called)
     sys.setprofile(called)

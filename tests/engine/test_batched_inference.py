@@ -1,4 +1,4 @@
-"""Asking: a failure costs its picture, want of memory costs speed, and neither costs the run."""
+"""Asking: a failure costs its image, want of memory costs speed, and neither costs the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 CAPTION = ["red thing"]
 
 
-def picture(number: int, height: int = 20) -> np.ndarray:
+def draw_image(number: int, height: int = 20) -> np.ndarray:
     image = np.zeros((height, 30, 3), np.uint8)
     image[5:10, number : number + 5] = COLORS["red"]
     return image
@@ -23,12 +23,12 @@ def ask(asking: Asking, images: list) -> list:
 
 
 def lefts(answers: list) -> list[float]:
-    """Where the one thing of each picture begins."""
+    """Where the one thing of each image begins."""
     return [candidates[0].box_xyxy[0] for candidates in answers]
 
 
 class Small(FakeDetector):
-    """Has memory for so many pictures."""
+    """Has memory for so many images."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Small(FakeDetector):
 
 
 class LateSegmenter(FakeSegmenter):
-    """Runs out of memory in its second step, for more pictures than it has room for."""
+    """Runs out of memory in its second step, for more images than it has room for."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class LateSegmenter(FakeSegmenter):
 def test_a_batch_that_is_too_large_is_halved_and_the_next_is_asked_in_such_parts():
     detector = Small(room=2)
     asking = Asking(detector, FakeSegmenter(), min_confidence=0.1)
-    images = [picture(n) for n in range(7)]
+    images = [draw_image(n) for n in range(7)]
     assert lefts(ask(asking, images)) == list(range(7))
     assert detector.calls == [7, 4, 2, 2, 3, 2, 1]
     assert asking.most_at_once == 2
@@ -73,13 +73,13 @@ def test_a_batch_that_is_too_large_is_halved_and_the_next_is_asked_in_such_parts
 
 def test_a_second_step_that_is_too_large_is_halved_as_well():
     asking = Asking(FakeDetector(), LateSegmenter(room=1), min_confidence=0.1)
-    assert lefts(ask(asking, [picture(n) for n in range(4)])) == [0, 1, 2, 3]
+    assert lefts(ask(asking, [draw_image(n) for n in range(4)])) == [0, 1, 2, 3]
     assert asking.most_at_once == 1
 
 
-def test_one_picture_that_is_too_large_by_itself_fails_with_the_reason():
+def test_one_image_that_is_too_large_by_itself_fails_with_the_reason():
     asking = Asking(Small(room=0), FakeSegmenter(), min_confidence=0.1)
-    assert ask(asking, [picture(0)]) == ["detector: not enough GPU memory"]
+    assert ask(asking, [draw_image(0)]) == ["detector: not enough GPU memory"]
 
 
 def test_only_the_culprit_fails():
@@ -90,7 +90,7 @@ def test_only_the_culprit_fails():
             return super().detect(images, captions)
 
     asking = Asking(Picky(), FakeSegmenter(), min_confidence=0.1)
-    first, culprit, last = ask(asking, [picture(1), picture(2, height=99), picture(3)])
+    first, culprit, last = ask(asking, [draw_image(1), draw_image(2, height=99), draw_image(3)])
     assert lefts([first, last]) == [1, 3]
     assert culprit == "RuntimeError: index 7 is out of bounds"
     assert asking.most_at_once is None
@@ -103,10 +103,10 @@ def test_fatal_errors_are_raised():
 
     asking = Asking(Broken(), FakeSegmenter(), min_confidence=0.1, fatal=(CheckpointError,))
     with pytest.raises(CheckpointError):
-        asking.start([picture(0)], [CAPTION])
+        asking.start([draw_image(0)], [CAPTION])
 
 
-def test_no_pictures_ask_nothing():
+def test_no_images_ask_nothing():
     detector = Small(room=9)
     asking = Asking(detector, FakeSegmenter(), min_confidence=0.1)
     assert asking.start([], [])() == []

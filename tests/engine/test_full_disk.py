@@ -90,7 +90,7 @@ def exported(place: Any, whole: Any) -> Path:
 def test_an_export_that_does_not_fit_leaves_the_earlier_one(
     place: Any, whole: Any, exported: Path, name: str
 ) -> None:
-    """The size allowed is enough for the index of an open store, and too little for one picture."""
+    """The size allowed is enough for the index of an open store, and too little for one image."""
     before = type(whole).of(exported)
     command = ("export", exported, "--format", name, "--split", "0.3/0.3/0.4")
     process = place.driver.start(*command, file_size=40_000)

@@ -1,4 +1,4 @@
-"""Running: every picture is settled once, however often and however rudely the run is stopped."""
+"""Running: every image is settled once, however often and however rudely the run is stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from grounded_sam2.config import Config
 from grounded_sam2.engine.image_run import RunInterrupted, label_source
-from grounded_sam2.engine.run_config import OntologyChange, recipe_of
+from grounded_sam2.engine.run_config import OntologyChange, run_config_of
 from grounded_sam2.errors import CheckpointError, PromptError, SourceError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.ontology import CaptionOntology
@@ -31,7 +31,7 @@ ONTOLOGY = CaptionOntology({"red thing": "ball", "blue thing": "box"})
 CONFIG = Config().with_options({"runtime.batch_size": 3})
 
 
-def write_picture(path: Path, seed: int, size_hw: tuple[int, int] = (24, 32)) -> None:
+def write_image(path: Path, seed: int, size_hw: tuple[int, int] = (24, 32)) -> None:
     rng = np.random.default_rng(seed)
     image = np.zeros((*size_hw, 3), np.uint8)
     for color in ("red", "blue"):
@@ -45,12 +45,12 @@ def write_picture(path: Path, seed: int, size_hw: tuple[int, int] = (24, 32)) ->
 def images(tmp_path):
     folder = tmp_path / "images"
     for i in range(8):
-        write_picture(folder / ("sub" if i % 3 == 0 else "") / f"{i}.png", i)
+        write_image(folder / ("sub" if i % 3 == 0 else "") / f"{i}.png", i)
     return folder
 
 
 class Watched(FakeDetector):
-    """Counts the pictures of each call, and fails on those of a given height."""
+    """Counts the images of each call, and fails on those of a given height."""
 
     def __init__(self, failing_height: int | None = None, error: type = RuntimeError) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def touch(path: Path) -> None:
 # A whole run
 
 
-def test_every_picture_is_labeled_and_described(images, tmp_path):
+def test_every_image_is_labeled_and_described(images, tmp_path):
     summary = run(images, tmp_path / "labeled")
     assert (summary.total, summary.labeled, summary.failed, summary.skipped) == (8, 8, 0, 0)
     assert not summary.nothing_to_do
@@ -147,7 +147,7 @@ def test_threads_prefetch_and_batch_size_change_nothing(images, tmp_path, option
     assert content(tmp_path / "one") == content(tmp_path / "other")
 
 
-def test_pictures_are_opened_only_so_far_ahead(images, tmp_path):
+def test_images_are_opened_only_so_far_ahead(images, tmp_path):
     asked: list[str] = []
     ahead: list[int] = []
 
@@ -170,10 +170,10 @@ def test_pictures_are_opened_only_so_far_ahead(images, tmp_path):
     assert all(asked_for <= place + 4 for place, asked_for in enumerate(ahead))
 
 
-def test_large_pictures_are_asked_in_parts_that_fit_into_the_budget(tmp_path):
+def test_large_images_are_asked_in_parts_that_fit_into_the_budget(tmp_path):
     for number in range(7):
         size_hw = (700, 500) if number != 3 else (24, 32)  # a mebibyte holds one of them
-        write_picture(tmp_path / "images" / f"{number}.png", number, size_hw)
+        write_image(tmp_path / "images" / f"{number}.png", number, size_hw)
     small = CONFIG.with_options({"runtime.decoded_megabytes": 1, "runtime.loader_threads": 4})
     detector = Watched()
     run(tmp_path / "images", tmp_path / "small", config=small, detector=detector)
@@ -182,22 +182,22 @@ def test_large_pictures_are_asked_in_parts_that_fit_into_the_budget(tmp_path):
     assert content(tmp_path / "small") == content(tmp_path / "large")
 
 
-def test_an_error_ends_a_run_whose_pictures_wait_for_room(tmp_path):
+def test_an_error_ends_a_run_whose_images_wait_for_room(tmp_path):
     for number in range(9):
-        write_picture(tmp_path / "images" / f"{number}.png", number, (700, 500))
+        write_image(tmp_path / "images" / f"{number}.png", number, (700, 500))
     small = CONFIG.with_options({"runtime.decoded_megabytes": 1, "runtime.loader_threads": 4})
     detector = Watched(failing_height=700, error=CheckpointError)
     with pytest.raises(CheckpointError):
         run(tmp_path / "images", tmp_path / "labeled", config=small, detector=detector)
 
 
-# Bad pictures
+# Bad images
 
 
 def test_a_bad_file_is_one_row_and_the_run_goes_on(images, tmp_path):
     (images / "0_truncated.png").write_bytes((images / "1.png").read_bytes()[:60])
     (images / "1_empty.png").write_bytes(b"")
-    (images / "2_text.png").write_text("no picture")
+    (images / "2_text.png").write_text("no image")
     (images / "3_gone.png").symlink_to("nowhere.png")
     summary = run(images, tmp_path / "labeled")
     assert (summary.total, summary.labeled, summary.failed) == (12, 8, 4)
@@ -209,7 +209,7 @@ def test_a_bad_file_is_one_row_and_the_run_goes_on(images, tmp_path):
 
 
 def test_when_a_model_fails_on_a_batch_only_the_culprit_fails(images, tmp_path):
-    write_picture(images / "4b.png", 99, size_hw=(50, 32))
+    write_image(images / "4b.png", 99, size_hw=(50, 32))
     detector = Watched(failing_height=50)
     summary = run(images, tmp_path / "labeled", detector=detector)
     assert (summary.labeled, summary.failed) == (8, 1)
@@ -221,7 +221,7 @@ def test_when_a_model_fails_on_a_batch_only_the_culprit_fails(images, tmp_path):
 
 
 @pytest.mark.parametrize("error", [CheckpointError, PromptError])
-def test_what_the_next_picture_would_meet_as_well_ends_the_run(images, tmp_path, error):
+def test_what_the_next_image_would_meet_as_well_ends_the_run(images, tmp_path, error):
     detector = Watched(failing_height=24, error=error)
     with pytest.raises(error):
         run(images, tmp_path / "labeled", detector=detector)
@@ -244,19 +244,19 @@ def test_running_again_when_all_is_done_does_nothing_and_needs_no_model(images, 
     assert content(tmp_path / "labeled") == before
 
 
-def test_new_pictures_are_labeled_and_the_others_left(images, tmp_path):
+def test_new_images_are_labeled_and_the_others_left(images, tmp_path):
     run(images, tmp_path / "labeled")
-    write_picture(images / "new.png", 50)
+    write_image(images / "new.png", 50)
     detector = Watched()
     summary = run(images, tmp_path / "labeled", detector=detector)
     assert (summary.labeled, summary.skipped) == (1, 8)
     assert detector.calls == [1]
 
 
-def test_a_changed_picture_is_labeled_again_and_a_touched_one_is_not(images, tmp_path):
+def test_a_changed_image_is_labeled_again_and_a_touched_one_is_not(images, tmp_path):
     run(images, tmp_path / "labeled")
     before = dict(content(tmp_path / "labeled"))
-    write_picture(images / "1.png", 77)
+    write_image(images / "1.png", 77)
     touch(images / "1.png")
     touch(images / "2.png")
     detector = Watched()
@@ -270,7 +270,7 @@ def test_a_changed_picture_is_labeled_again_and_a_touched_one_is_not(images, tmp
     assert after[touched] in before.values()
 
 
-def test_labels_stay_when_their_picture_cannot_be_looked_at(images, tmp_path):
+def test_labels_stay_when_their_image_cannot_be_looked_at(images, tmp_path):
     run(images, tmp_path / "labeled")
     (images / "1.png").unlink()
     (images / "1.png").symlink_to("nowhere.png")
@@ -279,14 +279,14 @@ def test_labels_stay_when_their_picture_cannot_be_looked_at(images, tmp_path):
         assert store.summary().images == 8
 
 
-def test_failed_pictures_are_tried_again_when_they_change_or_when_asked(images, tmp_path):
-    (images / "bad.png").write_text("no picture")
-    write_picture(images / "tall.png", 99, size_hw=(50, 32))
+def test_failed_images_are_tried_again_when_they_change_or_when_asked(images, tmp_path):
+    (images / "bad.png").write_text("no image")
+    write_image(images / "tall.png", 99, size_hw=(50, 32))
     labeled = tmp_path / "labeled"
     assert run(images, labeled, detector=Watched(failing_height=50)).failed == 2
     assert run(images, labeled).nothing_to_do
 
-    write_picture(images / "bad.png", 51)
+    write_image(images / "bad.png", 51)
     summary = run(images, labeled)
     assert (summary.labeled, summary.skipped) == (1, 9)
 
@@ -331,14 +331,14 @@ def test_another_source_is_refused_by_name(images, tmp_path):
 
 
 def test_the_recipe_names_models_and_all_that_changes_labels():
-    recipe = recipe_of(Config(), ONTOLOGY)
-    assert recipe.models == {
+    run_config = run_config_of(Config(), ONTOLOGY)
+    assert run_config.models == {
         "detector": "florence-community/Florence-2-base",
         "segmenter": "facebook/sam2.1-hiera-tiny",
     }
-    assert set(recipe.config) == {"detector", "segmenter", "tiling"}
-    assert recipe.decisions["detector"] == {"min_confidence": 0.3}
-    assert "nms_iou" in recipe.decisions["cleanup"]
+    assert set(run_config.inference) == {"detector", "segmenter", "tiling"}
+    assert run_config.postprocess["detector"] == {"min_confidence": 0.3}
+    assert "nms_iou" in run_config.postprocess["cleanup"]
     for option, value in [
         ("detector.checkpoint", "other"),
         ("detector.num_beams", 3),
@@ -347,35 +347,35 @@ def test_the_recipe_names_models_and_all_that_changes_labels():
         ("tiling.mode", "never"),
         ("detector.candidate_confidence", 0.2),
     ]:
-        other = recipe_of(Config().with_options({option: value}), ONTOLOGY)
-        assert not other.says_the_same(recipe), option
+        other = run_config_of(Config().with_options({option: value}), ONTOLOGY)
+        assert not other.says_the_same(run_config), option
     for option, value in [
         ("cleanup.nms_iou", 0.9),
         ("detector.min_confidence", 0.5),
         ("segmenter.min_mask_quality", 0.5),
     ]:
-        other = recipe_of(Config().with_options({option: value}), ONTOLOGY)
-        assert other.key != recipe.key
-        assert other.says_the_same(recipe), option
+        other = run_config_of(Config().with_options({option: value}), ONTOLOGY)
+        assert other.key != run_config.key
+        assert other.says_the_same(run_config), option
 
 
 def test_a_threshold_below_the_candidates_asks_for_more_of_them():
-    low = recipe_of(Config().with_options({"detector.min_confidence": 0.05}), ONTOLOGY)
-    assert low.config["detector"]["candidate_confidence"] == 0.05
+    low = run_config_of(Config().with_options({"detector.min_confidence": 0.05}), ONTOLOGY)
+    assert low.inference["detector"]["candidate_confidence"] == 0.05
 
 
 def test_captions_that_are_asked_together_belong_to_the_recipe():
     config = Config().with_options({"detector.task": "phrase_grounding"})
     more = CaptionOntology({**ONTOLOGY.to_dict(), "green thing": "pen"})
-    assert not recipe_of(config, more).says_the_same(recipe_of(config, ONTOLOGY))
-    assert recipe_of(Config(), more) == recipe_of(Config(), ONTOLOGY)
+    assert not run_config_of(config, more).says_the_same(run_config_of(config, ONTOLOGY))
+    assert run_config_of(Config(), more) == run_config_of(Config(), ONTOLOGY)
 
 
 # What changed is what is done
 
 
 class Asked(FakeDetector):
-    """Keeps the captions that it was asked, of each picture."""
+    """Keeps the captions that it was asked, of each image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -415,7 +415,7 @@ def test_only_a_new_caption_is_asked(images, tmp_path):
     assert run(images, tmp_path / "labeled", ontology=both).nothing_to_do
 
 
-def test_a_renamed_class_and_a_dropped_caption_need_no_model_and_no_picture(images, tmp_path):
+def test_a_renamed_class_and_a_dropped_caption_need_no_model_and_no_image(images, tmp_path):
     run(images, tmp_path / "labeled")
     moved = images.rename(tmp_path / "images away")
     other = CaptionOntology({"red thing": "sphere"})
@@ -444,15 +444,15 @@ def test_a_run_stopped_while_its_ontology_changes_continues(images, tmp_path):
     with pytest.raises(RunInterrupted):
         run(images, tmp_path / "labeled", ontology=both, detector=Interrupting())
     with LabelStore.open(tmp_path / "labeled") as store:
-        assert 0 < store.summary().images < 8  # no picture with an old answer among them
+        assert 0 < store.summary().images < 8  # no image with an old answer among them
     run(images, tmp_path / "labeled", ontology=both)
     run(images, tmp_path / "at once", ontology=both)
     assert labels_of(tmp_path / "labeled") == labels_of(tmp_path / "at once")
 
 
-def test_a_picture_that_changed_with_the_ontology_is_asked_everything(images, tmp_path):
+def test_an_image_that_changed_with_the_ontology_is_asked_everything(images, tmp_path):
     run(images, tmp_path / "labeled")
-    write_picture(images / "1.png", 77)
+    write_image(images / "1.png", 77)
     touch(images / "1.png")
     both = CaptionOntology({**ONTOLOGY.to_dict(), **GREEN})
     detector = Asked()
@@ -460,7 +460,7 @@ def test_a_picture_that_changed_with_the_ontology_is_asked_everything(images, tm
     assert sorted(detector.captions) == sorted([["green thing"]] * 7 + [both.prompts()])
 
 
-def test_a_removed_picture_is_reported_and_dropped_only_when_asked(images, tmp_path):
+def test_a_removed_image_is_reported_and_dropped_only_when_asked(images, tmp_path):
     run(images, tmp_path / "labeled")
     (images / "1.png").unlink()
     summary = run(images, tmp_path / "labeled")
@@ -502,7 +502,7 @@ def test_nothing_is_pruned_while_a_folder_cannot_be_read(images, tmp_path):
         assert (store.summary().images, store.summary().failed) == (8, 1)
 
 
-def test_a_full_disk_ends_the_run_instead_of_failing_every_picture(images, tmp_path):
+def test_a_full_disk_ends_the_run_instead_of_failing_every_image(images, tmp_path):
     class Full(ImageRef):
         def bring(self):
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -516,7 +516,7 @@ def test_a_full_disk_ends_the_run_instead_of_failing_every_picture(images, tmp_p
         assert (store.summary().images, store.summary().failed) == (3, 0)
 
 
-def test_a_picture_that_failed_and_is_not_here_is_not_fetched_again(images, tmp_path):
+def test_an_image_that_failed_and_is_not_here_is_not_fetched_again(images, tmp_path):
     class Away(ImageRef):
         def is_here(self):
             return False
@@ -532,9 +532,7 @@ def test_a_picture_that_failed_and_is_not_here_is_not_fetched_again(images, tmp_
     assert len(fetched) == 8
 
 
-def test_labels_of_a_removed_picture_follow_the_ontology_while_that_needs_no_picture(
-    images, tmp_path
-):
+def test_labels_of_a_removed_image_follow_the_ontology_while_that_needs_no_image(images, tmp_path):
     run(images, tmp_path / "labeled")
     (images / "1.png").unlink()
     renamed = CaptionOntology({"red thing": "sphere", "blue thing": "box"})
@@ -599,7 +597,7 @@ class Interrupting(Watched):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals between processes")
 def test_ctrl_c_writes_the_batch_in_flight_and_says_how_to_go_on(images, tmp_path):
     detector = Interrupting()
-    with pytest.raises(KeyboardInterrupt, match=r"6 of 8 pictures.*same command") as stopped:
+    with pytest.raises(KeyboardInterrupt, match=r"6 of 8 images.*same command") as stopped:
         run(images, tmp_path / "labeled", detector=detector)
     assert isinstance(stopped.value, RunInterrupted)
     assert stopped.value.summary.labeled == 6
@@ -660,7 +658,7 @@ def export_all(labeled: Path) -> dict[str, bytes]:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_killed_run_continues_to_the_same_bytes(images, tmp_path):
-    (images / "bad.png").write_text("no picture")
+    (images / "bad.png").write_text("no image")
     run(images, tmp_path / "whole")
 
     command = [sys.executable, "-c", PROGRAM, str(images), str(tmp_path / "killed")]
@@ -683,7 +681,7 @@ def test_a_killed_run_continues_to_the_same_bytes(images, tmp_path):
 def test_a_run_that_fails_when_all_is_under_way_leaves_nobody_waiting(tmp_path):
     """Threads that waited for room for ever would keep the interpreter from ending."""
     for number in range(6):
-        write_picture(tmp_path / "images" / f"{number}.png", number, (700, 700))
+        write_image(tmp_path / "images" / f"{number}.png", number, (700, 700))
     all_under_way = threading.Event()
 
     class Source(FolderSource):

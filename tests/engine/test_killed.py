@@ -58,7 +58,7 @@ def stage_of(place: Any, out: str) -> str:
 
 
 def test_killed_while_the_store_is_made(place: Any, whole: Any) -> None:
-    """At every single statement of the set-up, and at some of those that note the pictures."""
+    """At every single statement of the set-up, and at some of those that note the images."""
     stages: list[str] = []
     number = 1
     while "labeling" not in stages and place.run("begun", die_at_sql=number).code:

@@ -7,35 +7,35 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from grounded_sam2.engine.memory_budget import Budget, BudgetClosed
+from grounded_sam2.engine.memory_budget import MemoryBudget, MemoryBudgetClosed
 
 
 def test_room_is_taken_and_given_back():
-    budget = Budget(100)
+    budget = MemoryBudget(100)
     budget.take(budget.ticket(), 60)
     budget.take(budget.ticket(), 40)
     waiting = threading.Thread(target=budget.take, args=(budget.ticket(), 50))
     waiting.start()
-    budget.give_back(60)
+    budget.release(60)
     waiting.join(30)
     assert not waiting.is_alive()
 
 
 def test_something_larger_than_all_gets_room_when_there_is_nothing_else():
-    budget = Budget(100)
+    budget = MemoryBudget(100)
     budget.take(budget.ticket(), 1000)
-    budget.give_back(1000)
+    budget.release(1000)
     budget.take(budget.ticket(), 100)
 
 
 def test_the_order_of_the_tickets_is_kept_whoever_comes_first():
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     order: list[int] = []
 
     def take(ticket: int) -> None:
         budget.take(ticket, 10)
         order.append(ticket)
-        budget.give_back(10)
+        budget.release(10)
 
     tickets = [budget.ticket() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -44,21 +44,21 @@ def test_the_order_of_the_tickets_is_kept_whoever_comes_first():
 
 
 def test_who_needs_nothing_holds_nobody_up():
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     first, second, third = (budget.ticket() for _ in range(3))
-    budget.pass_by(second)
+    budget.skip(second)
     budget.take(first, 10)
-    budget.give_back(10)
+    budget.release(10)
     budget.take(third, 10)
 
 
 def test_closing_sends_everybody_away():
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     budget.take(budget.ticket(), 10)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(budget.take, budget.ticket(), 10)
         budget.close()
-        with pytest.raises(BudgetClosed):
+        with pytest.raises(MemoryBudgetClosed):
             waiting.result(30)
-    with pytest.raises(BudgetClosed):
+    with pytest.raises(MemoryBudgetClosed):
         budget.take(budget.ticket(), 0)

@@ -2,7 +2,7 @@
 
 Of the label store and its log, the disk has what the system was told to write, but for the end of
 the log, which may be cut short or torn at any byte: it is not waited for, as the store gives up the
-last pictures for speed. While the log is being put into the store, any of its pages may be there.
+last images for speed. While the log is being put into the store, any of its pages may be there.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def half_checkpoint(folder: Path, rng: np.random.Generator) -> None:
 
 @pytest.fixture(scope="module")
 def copies(place: Any, whole: Any) -> list[Path]:
-    """The store at many moments of one run, from when the first pictures were stored."""
+    """The store at many moments of one run, from when the first images were stored."""
     folder = place.root / "copies"
     assert place.run("copied", copies=(20, str(folder))).code == 0
     logs = [path for path in sorted(folder.glob("*/*-wal")) if path.stat().st_size > LOG_HEADER]
@@ -76,7 +76,7 @@ def copies(place: Any, whole: Any) -> list[Path]:
 
 @pytest.fixture
 def failed(place: Any) -> Iterator[Path]:
-    """A folder to put copies into, which sees the pictures where the run saw them."""
+    """A folder to put copies into, which sees the images where the run saw them."""
     folder = place.root / "power failed"
     yield folder
     shutil.rmtree(folder)
@@ -89,7 +89,7 @@ def put(copy: Path, folder: Path) -> None:
 
 
 def labels(folder: Path) -> dict[Any, Any] | None:
-    """What is labeled, by picture; ``None`` where no run has begun."""
+    """What is labeled, by image; ``None`` where no run has begun."""
     with closing(sqlite3.connect(folder / "labels.db")) as store:
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert store.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -100,7 +100,7 @@ def labels(folder: Path) -> dict[Any, Any] | None:
 
 
 @pytest.mark.parametrize("disk", [as_it_was, cut_log, torn_log, half_checkpoint])
-def test_every_picture_is_there_whole_or_not_at_all(
+def test_every_image_is_there_whole_or_not_at_all(
     place: Any, copies: list[Path], failed: Path, disk: Disk
 ) -> None:
     rng = np.random.default_rng(1)

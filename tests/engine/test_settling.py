@@ -1,4 +1,4 @@
-"""Settling: pictures are asked in parts that fit, and let go of as soon as they were seen."""
+"""Settling: images are asked in parts that fit, and let go of as soon as they were seen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from grounded_sam2.engine.batched_inference import Asking
 from grounded_sam2.engine.loader import Opened, Opening
-from grounded_sam2.engine.memory_budget import Budget
+from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.settling import ask
 from grounded_sam2.engine.stages import Occupancy
 from grounded_sam2.store import Item
@@ -19,7 +19,7 @@ from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 SIZE = 20 * 30 * 3
 
 
-def opening(number: int, budget: Budget) -> Opening:
+def opening(number: int, budget: MemoryBudget) -> Opening:
     image = np.zeros((20, 30, 3), np.uint8)
     image[5:10, number : number + 5] = COLORS["red"]
     item = Item(f"{number}.png", path=None, size_hw=(20, 30))
@@ -31,7 +31,7 @@ def opening(number: int, budget: Budget) -> Opening:
 
 
 class Watching(FakeDetector):
-    """Notes how many pictures of earlier calls are still in memory."""
+    """Notes how many images of earlier calls are still in memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,18 +46,18 @@ class Watching(FakeDetector):
 
 @pytest.mark.parametrize(("room", "parts"), [(100, [5]), (10, [5]), (8, [4, 1]), (2, [1] * 5)])
 def test_parts_are_what_fits_into_half_of_the_budget(room, parts):
-    budget = Budget(room * SIZE)
+    budget = MemoryBudget(room * SIZE)
     detector = Watching()
     asking = Asking(detector, FakeSegmenter(), min_confidence=0.1)
-    batch = [opening(number, Budget(10**9)) for number in range(5)]
+    batch = [opening(number, MemoryBudget(10**9)) for number in range(5)]
     answers = ask(batch, asking, budget, Occupancy({"models": 1}))()
     assert [opened.item.item_id for opened, _ in answers] == [f"{n}.png" for n in range(5)]
     assert [candidates[0].box_xyxy[0] for _, candidates in answers] == [0, 1, 2, 3, 4]
     assert len(detector.held) == len(parts)
 
 
-def test_pictures_that_were_seen_are_let_go():
-    budget = Budget(5 * SIZE)
+def test_images_that_were_seen_are_let_go():
+    budget = MemoryBudget(5 * SIZE)
     detector = Watching()
     asking = Asking(detector, FakeSegmenter(), min_confidence=0.1)
     batch = [opening(number, budget) for number in range(5)]

@@ -17,10 +17,10 @@ def test_ctrl_c_finishes_the_batch_and_says_how_to_continue(place: Any, whole: A
     process = place.run("stopped", signal=(20, [signal.SIGINT]))
     assert process.code == 130
     (said,) = process.text.splitlines()
-    counts = re.search(r"stopped after (\d+) of (\d+) pictures; run the same command again", said)
+    counts = re.search(r"stopped after (\d+) of (\d+) images; run the same command again", said)
     assert counts, said
-    settled, pictures = int(counts[1]), int(counts[2])
-    assert 20 <= settled < pictures == place.pictures
+    settled, images = int(counts[1]), int(counts[2])
+    assert 20 <= settled < images == place.images
     assert settled % place.batch == 0
     assert place.settled("stopped") == settled
     place.finish("stopped")
@@ -48,14 +48,14 @@ def test_a_shutdown_loses_nothing(place: Any, whole: Any, number: int) -> None:
 
 @pytest.fixture(scope="module")
 def while_exporting(place: Any, whole: Any) -> Any:
-    """A run that was stopped when it copied a picture into the second dataset."""
+    """A run that was stopped when it copied an image into the second dataset."""
     process = place.run("exporting", on_open=("*/coco/*/noise.png", 1, "kill -INT $PPID"))
     assert process.code == 130, process.text
     return process
 
 
 def test_ctrl_c_while_a_dataset_is_written(place: Any, whole: Any, while_exporting: Any) -> None:
-    assert place.settled("exporting") == place.pictures
+    assert place.settled("exporting") == place.images
     folder = place.root / "exporting"
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name for name in whole.files if name.startswith("yolo/")} < there

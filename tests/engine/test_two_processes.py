@@ -14,11 +14,11 @@ if os.name != "posix":
     pytest.skip("lets processes wait at named pipes", allow_module_level=True)
 
 
-@pytest.mark.parametrize("step", [("file", 60), ("picture", 1), ("picture", 20), ("file", 800)])
+@pytest.mark.parametrize("step", [("file", 60), ("image", 1), ("image", 20), ("file", 800)])
 def test_the_second_stops_and_the_first_goes_on(
     place: Any, whole: Any, step: tuple[str, int]
 ) -> None:
-    """Whether the first has just begun, looks at pictures or writes datasets."""
+    """Whether the first has just begun, looks at images or writes datasets."""
     out = f"two at {step}"
     first = place.start(out, gate=step)
     gate = first.wait_for_gate()
@@ -32,7 +32,7 @@ def test_the_second_stops_and_the_first_goes_on(
     assert place.result(out) == whole
 
 
-def test_readers_see_one_state_while_pictures_are_labeled(place: Any, whole: Any) -> None:
+def test_readers_see_one_state_while_images_are_labeled(place: Any, whole: Any) -> None:
     with LabelStore.open(place.root / "whole") as store:
         everything = dict(store.labels())
     writer = place.start("read")
@@ -56,8 +56,8 @@ def test_readers_see_one_state_while_pictures_are_labeled(place: Any, whole: Any
     assert place.result("read") == whole
 
 
-def test_commands_that_read_work_while_pictures_are_labeled(place: Any, whole: Any) -> None:
-    writer = place.start("being labeled", gate=("picture", 20))
+def test_commands_that_read_work_while_images_are_labeled(place: Any, whole: Any) -> None:
+    writer = place.start("being labeled", gate=("image", 20))
     gate = writer.wait_for_gate()
     info = place.driver.start("info", place.root / "being labeled")
     assert info.wait() == 0, info.text
@@ -78,7 +78,7 @@ def test_commands_that_read_work_while_pictures_are_labeled(place: Any, whole: A
 
 @pytest.mark.parametrize("step", [60, 120, 180, 240])
 def test_of_two_exports_one_stays(place: Any, whole: Any, step: int) -> None:
-    """Which overtakes the other while it collects pictures or puts them in place."""
+    """Which overtakes the other while it collects images or puts them in place."""
     out = f"exported twice, {step}"
     place.finish(out)
     command = ("export", place.root / out, "--format", "masks", "--split", "0.7/0.3/0")

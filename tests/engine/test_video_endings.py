@@ -36,7 +36,7 @@ def frames_folder(request, frames_folder) -> Path:
     """With all frames, or without two that a run meets before and after it is ended."""
     if request.param == "broken":
         (frames_folder / "2.png").write_bytes(b"")
-        (frames_folder / "8.png").write_bytes(b"no picture")
+        (frames_folder / "8.png").write_bytes(b"no image")
         (frames_folder / "20.png").unlink()
         (frames_folder / "20.png").symlink_to("nowhere.png")
     return frames_folder

@@ -19,11 +19,11 @@ from grounded_sam2.engine.video_summaries import TrackSummary, VideosInterrupted
 from grounded_sam2.errors import CheckpointError, SourceError, StoreError
 from grounded_sam2.sources.video import VideoSource, open_video
 from grounded_sam2.sources.video.frame_folder import FrameFolder
-from grounded_sam2.store import LabelStore, Recipe
+from grounded_sam2.store import LabelStore, RunConfig
 from grounded_sam2.testing import FakeDetector, FakeTracker
 from grounded_sam2.tracking import Checkpoint
 
-RECIPE = Recipe(models={"detector": "d", "tracker": "t"}, config={})
+RECIPE = RunConfig(models={"detector": "d", "tracker": "t"}, inference={})
 ONTOLOGY = CaptionOntology({"red box": "warm", "blue box": "cold"})
 CONFIG = Config().with_options({"tracking.detect_every": 4, "tracking.min_hits": 1})
 
@@ -53,7 +53,7 @@ def track(store: LabelStore, *videos: Given, tracker=None, **options) -> TrackSu
         tracker or FakeTracker(),
         ONTOLOGY,
         CONFIG,
-        recipe=RECIPE,
+        run_config=RECIPE,
         **options,
     )
 
@@ -65,13 +65,13 @@ def store(tmp_path) -> Iterator[LabelStore]:
 
 
 @pytest.fixture
-def pictures(frames_folder) -> list[np.ndarray]:
+def images(frames_folder) -> list[np.ndarray]:
     return [frame.image for frame in open_video(frames_folder)]
 
 
-def camera(pictures: list[np.ndarray], name: str = "camera-0") -> Given:
+def camera(images: list[np.ndarray], name: str = "camera-0") -> Given:
     """What has neither a file nor an end."""
-    return Given(name, name, lambda: open_video(iter(pictures), name=name))
+    return Given(name, name, lambda: open_video(iter(images), name=name))
 
 
 class Stopping(FakeTracker):
@@ -114,24 +114,24 @@ def test_a_video_is_finished_or_can_be_continued_after_every_transaction(tmp_pat
     assert unsafe == []
 
 
-def test_what_cannot_be_read_again_is_not_forgotten(store, pictures):
-    track(store, camera(pictures))
+def test_what_cannot_be_read_again_is_not_forgotten(store, images):
+    track(store, camera(images))
     before = labels(store)
     assert len(before) == 24
     with pytest.raises(StoreError, match="holds 24 frames of an earlier reading of 'camera-0'"):
-        track(store, camera(pictures[::-1]))
+        track(store, camera(images[::-1]))
     assert labels(store) == before
 
 
-def test_a_file_does_not_replace_a_camera_of_its_name(store, pictures, frames_folder):
-    track(store, camera(pictures, "walk"))
+def test_a_file_does_not_replace_a_camera_of_its_name(store, images, frames_folder):
+    track(store, camera(images, "walk"))
     with pytest.raises(StoreError, match="cannot be read again; label into another folder"):
         track(store, given(frames_folder))
 
 
-def test_ctrl_c_ends_what_cannot_be_read_again(store, pictures):
+def test_ctrl_c_ends_what_cannot_be_read_again(store, images):
     with pytest.raises(VideosInterrupted, match=r"after 10 frames; all of them are labeled"):
-        track(store, camera(pictures), tracker=Stopping(10))
+        track(store, camera(images), tracker=Stopping(10))
     [video] = store.videos()
     assert (video.frames, video.finished) == (10, True)
 

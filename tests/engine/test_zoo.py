@@ -42,9 +42,9 @@ def scene(size_hw: tuple[int, int] = (24, 32)) -> PIL.Image.Image:
     return PIL.Image.fromarray(image)
 
 
-def saved(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -142,7 +142,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: saved(scene((480, 640)), "tiff")[:9000],
         "truncated.*; copy or download it again",
     ),
-    "text.jpg": (lambda: b"just some text\n", "is not a picture in a known format"),
+    "text.jpg": (lambda: b"just some text\n", "is not an image in a known format"),
     "page.jpg": (lambda: b"<!DOCTYPE html><title>404 Not Found</title>", "web page.*download it"),
     "pointer.jpg": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "drawing.png": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "convert it to PNG"),
@@ -227,12 +227,12 @@ def label(images: Path) -> list[object]:
 
 
 def red_box(path: Path) -> tuple[tuple[int, int], tuple[int, ...] | None]:
-    """Size of a picture, and what is pure red in it, as Pillow sees it."""
+    """Size of an image, and what is pure red in it, as Pillow sees it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        picture = PIL.ImageOps.exif_transpose(PIL.Image.open(path)).convert("RGBA")
-    page = PIL.Image.new("RGBA", picture.size, "white")
-    page.alpha_composite(picture)
+        image = PIL.ImageOps.exif_transpose(PIL.Image.open(path)).convert("RGBA")
+    page = PIL.Image.new("RGBA", image.size, "white")
+    page.alpha_composite(image)
     red = (np.asarray(page)[..., :3] == RED).all(axis=2)
     box = PIL.Image.fromarray(red).getbbox()
     return red.shape, box
@@ -311,27 +311,27 @@ class TestReading:
             ElementTree.parse(path)
         for path in (zoo.out / name).rglob("*.json"):
             json.loads(path.read_text(encoding="utf-8"))
-        if name in PICTURES_IN:
-            pictures = PICTURES_IN[name](zoo.out / name)
+        if name in IMAGES_IN:
+            written = IMAGES_IN[name](zoo.out / name)
             thin = 3 if name.startswith("yolo") else 0  # its readers refuse them
-            assert len({*pictures}) == len(pictures) == len(GOOD) - thin
-            assert all(path.is_file() for path in pictures)
+            assert len({*written}) == len(written) == len(GOOD) - thin
+            assert all(path.is_file() for path in written)
 
 
-def pictures_in_yolo(folder: Path) -> list[Path]:
+def images_in_yolo(folder: Path) -> list[Path]:
     labels = [path for path in (folder / "labels").rglob("*") if path.is_file()]
-    pictures = [path for path in (folder / "images").rglob("*") if path.is_file()]
-    stems = {path.relative_to(folder / "images").with_suffix("") for path in pictures}
+    written = [path for path in (folder / "images").rglob("*") if path.is_file()]
+    stems = {path.relative_to(folder / "images").with_suffix("") for path in written}
     assert stems == {path.relative_to(folder / "labels").with_suffix("") for path in labels}
-    return pictures
+    return written
 
 
-def pictures_in_coco(folder: Path) -> list[Path]:
+def images_in_coco(folder: Path) -> list[Path]:
     written = json.loads((folder / "annotations" / "instances_train.json").read_text())
     return [folder / "images" / "train" / image["file_name"] for image in written["images"]]
 
 
-def pictures_in_voc(folder: Path) -> list[Path]:
+def images_in_voc(folder: Path) -> list[Path]:
     (listed,) = folder.rglob("Main/train.txt")
     root = listed.parents[2]
     stems = listed.read_text(encoding="utf-8").splitlines()
@@ -339,25 +339,25 @@ def pictures_in_voc(folder: Path) -> list[Path]:
     return [root / "JPEGImages" / (each.findtext("filename") or "") for each in annotations]
 
 
-def pictures_in_jsonl(folder: Path) -> list[Path]:
+def images_in_jsonl(folder: Path) -> list[Path]:
     rows = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     return [folder / json.loads(row)["image"] for row in rows]
 
 
-def pictures_in_csv(folder: Path) -> list[Path]:
+def images_in_csv(folder: Path) -> list[Path]:
     with (folder / "images.csv").open(newline="", encoding="utf-8") as file:
         return [folder / row["image"] for row in csv.DictReader(file)]
 
 
-PICTURES_IN: dict[str, Callable[[Path], list[Path]]] = {
-    "yolo": pictures_in_yolo,
-    "yolo-boxes": pictures_in_yolo,
-    "coco": pictures_in_coco,
-    "voc": pictures_in_voc,
-    "jsonl": pictures_in_jsonl,
-    "csv": pictures_in_csv,
+IMAGES_IN: dict[str, Callable[[Path], list[Path]]] = {
+    "yolo": images_in_yolo,
+    "yolo-boxes": images_in_yolo,
+    "coco": images_in_coco,
+    "voc": images_in_voc,
+    "jsonl": images_in_jsonl,
+    "csv": images_in_csv,
 }
-"""The files of pictures that a dataset names, as a reader would find them."""
+"""The files of images that a dataset names, as a reader would find them."""
 
 
 class TestFilesThatChange:
@@ -427,9 +427,9 @@ class TestFilesThatChange:
         self, driver: Any, images: Path, command: str
     ) -> None:
         """It was there a moment ago: measured, decoded, and now to be copied."""
-        picture = f"{images}/b.png"
+        image = f"{images}/b.png"
         process = driver.start(
-            *label(images), on_open=(picture, 3, f"{command} {picture}"), unprivileged=True
+            *label(images), on_open=(image, 3, f"{command} {image}"), unprivileged=True
         )
         assert process.wait() == 0, process.text
         assert "left out: 1 images" in process.text

@@ -1,4 +1,4 @@
-"""Which pictures and objects of two runs are the same."""
+"""Which images and objects of two runs are the same."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from grounded_sam2.evaluation.matching import PicturePairs, pair_labels
+from grounded_sam2.evaluation.matching import ImagePairs, pair_labels
 
 
-class TestPictures:
+class TestImages:
     def test_of_one_content_are_one_whatever_their_names(self, runs: Any) -> None:
         first = runs.add({"a.jpg": [], "b.jpg": []}, content={"a.jpg": "x", "b.jpg": "y"})
         second = runs.add({"b.jpg": [], "c.jpg": []}, content={"b.jpg": "x", "c.jpg": "z"})
-        pairs = PicturePairs(runs.store, first, second)
+        pairs = ImagePairs(runs.store, first, second)
         assert len(pairs) == 1
         assert pairs.second_of("a.jpg") == "b.jpg"
         assert pairs.second_of("b.jpg") is None
@@ -23,7 +23,7 @@ class TestPictures:
         same = dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), "x")
         first = runs.add({"b.jpg": [], "c.jpg": []}, content=same)
         second = runs.add({"a.jpg": [], "b.jpg": [], "c.jpg": []}, content=same)
-        pairs = PicturePairs(runs.store, first, second)
+        pairs = ImagePairs(runs.store, first, second)
         assert [pairs.second_of(name) for name in ("b.jpg", "c.jpg")] == ["b.jpg", "c.jpg"]
         assert pairs.only_in_second() == {"a.jpg"}
 
@@ -31,7 +31,7 @@ class TestPictures:
         none = dict.fromkeys(("a.jpg", "b.jpg"))
         first = runs.add({"a.jpg": []}, content=none)
         second = runs.add({"a.jpg": [], "b.jpg": []}, content=none)
-        pairs = PicturePairs(runs.store, first, second)
+        pairs = ImagePairs(runs.store, first, second)
         assert pairs.second_of("a.jpg") == "a.jpg"
         assert pairs.only_in_second() == {"b.jpg"}
 

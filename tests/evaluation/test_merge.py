@@ -13,14 +13,14 @@ from grounded_sam2.store import LabelStore, VideoRecord
 
 
 def merge(runs: Any, first: int, second: int, **options: Any) -> dict[str, list[Label]]:
-    """The merged run's objects by picture."""
+    """The merged run's objects by image."""
     runs.store.close()
     merge_runs(runs.folder, first, second, **options)
     runs.store = LabelStore.open(runs.folder)
     return runs.objects()
 
 
-def test_pictures_of_either(runs: Any) -> None:
+def test_images_of_either(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)], "b.jpg": []})
     second = runs.add({"c.jpg": [runs.box(15)], "d.jpg": []})
     assert merge(runs, first, second) == {
@@ -31,13 +31,13 @@ def test_pictures_of_either(runs: Any) -> None:
     }
 
 
-def test_a_picture_of_both_has_the_name_that_the_first_gives_it(runs: Any) -> None:
+def test_an_image_of_both_has_the_name_that_the_first_gives_it(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)]}, content={"a.jpg": "x"})
     second = runs.add({"train/7.jpg": [runs.box(15)]}, content={"train/7.jpg": "x"})
     assert merge(runs, first, second) == {"a.jpg": [runs.box(0), runs.box(15)]}
 
 
-def test_different_pictures_of_one_name_are_told_apart(runs: Any) -> None:
+def test_different_images_of_one_name_are_told_apart(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)]}, content={"a.jpg": "x"})
     second = runs.add({"a.jpg": [runs.box(15)]}, content={"a.jpg": "y"})
     merged = merge(runs, first, second)
@@ -89,7 +89,7 @@ def test_the_same_again_is_the_same_run_as_the_two_are_now(runs: Any) -> None:
     second = runs.add({"b.jpg": [], "c.jpg": []})
     merge(runs, first, second)
     merged = runs.store.run()
-    assert merged.recipe.models == {"merge of runs": f"{first}, {second}"}
+    assert merged.config.models == {"merge of runs": f"{first}, {second}"}
     runs.store.close()
     runs.store = LabelStore.create(runs.folder)
     runs.store.register(second, [("c.jpg", None)], prune=True)

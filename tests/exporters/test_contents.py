@@ -13,7 +13,7 @@ import pytest
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.exporters.contents import BROWSER, OPENCV, PILLOW, content_of
 from grounded_sam2.results import Labels
-from grounded_sam2.store import ItemResult
+from grounded_sam2.store import ItemOutcome
 
 RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
@@ -65,7 +65,7 @@ def test_what_pillow_does_not_know_is_written_anew(labeled, format_name):
     path = labeled.images / "a.tif"
     path.parent.mkdir(parents=True)
     cv2.imwrite(str(path), RGB[..., ::-1].astype(np.float32))
-    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
     folder = labeled.folder / format_name
     export(format_name, labeled.store, folder, ExportOptions())
     if format_name == "hf":
@@ -73,8 +73,8 @@ def test_what_pillow_does_not_know_is_written_anew(labeled, format_name):
         content = row["image"]["bytes"]
     else:
         content = (folder / "images" / "train" / "a.tif").read_bytes()
-    with PIL.Image.open(io.BytesIO(content)) as picture:
-        assert np.array_equal(np.asarray(picture), RGB)
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        assert np.array_equal(np.asarray(image), RGB)
 
 
 @pytest.mark.parametrize("format_name", ["coco", "yolo"])
@@ -83,7 +83,7 @@ def test_floats_become_what_the_models_saw(labeled, format_name):
     path.parent.mkdir(parents=True)
     grey = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
     PIL.Image.fromarray(grey).save(path)
-    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
     folder = labeled.folder / format_name
     export(format_name, labeled.store, folder, ExportOptions())
     read = cv2.imread(str(folder / "images" / "train" / "a.tif"))

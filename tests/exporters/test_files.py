@@ -17,10 +17,10 @@ from grounded_sam2.exporters.options import Tally
 from grounded_sam2.exporters.staging import staged
 from grounded_sam2.results import Labels
 from grounded_sam2.sources.image import load_image
-from grounded_sam2.store import ItemResult, LabelStore
+from grounded_sam2.store import ItemOutcome, LabelStore
 
 FORMATS = sorted(EXPORTERS.keys() - VIDEO_FORMATS)
-WITH_FOLDERS = [name for name in FORMATS if name not in ("voc", "hf")]  # of pictures, by split
+WITH_FOLDERS = [name for name in FORMATS if name not in ("voc", "hf")]  # of images, by split
 SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
 
 
@@ -44,14 +44,14 @@ def test_an_export_repeats_to_the_byte(rich, files, format_name):
 
 
 @pytest.mark.parametrize("format_name", WITH_FOLDERS)
-def test_pictures_are_the_same_bytes_in_their_sub_folders(rich, files, format_name):
+def test_images_are_the_same_bytes_in_their_sub_folders(rich, files, format_name):
     summary = run(rich, format_name)
     assert files(rich.folder / format_name / "images" / "train") == files(rich.images)
     assert summary.images == {"train": 5}
 
 
 @pytest.mark.parametrize("format_name", WITH_FOLDERS)
-def test_adding_pictures_moves_none_of_the_others(rich, files, format_name):
+def test_adding_images_moves_none_of_the_others(rich, files, format_name):
     run(rich, format_name, split=SPLIT)
     before = set(files(rich.folder / format_name / "images"))
     for i in range(5):
@@ -78,8 +78,8 @@ def test_every_format_counts_the_same(rich, format_name):
 
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_nothing_labeled_is_an_error(labeled, format_name):
-    path = labeled.picture("a.png")
-    labeled.write(ItemResult(labeled.item(path), None, "is empty"))
+    path = labeled.image("a.png")
+    labeled.write(ItemOutcome(labeled.item(path), None, "is empty"))
     with pytest.raises(ExportError, match="label a folder first"):
         run(labeled, format_name)
     assert not list((labeled.folder / format_name).glob("*"))
@@ -110,13 +110,13 @@ def test_objects_below_a_threshold_are_left_out_and_counted(rich, format_name):
     assert "objects below the thresholds, left out: 1" in summary.notes
 
 
-def test_a_picture_without_objects_above_the_thresholds_is_background(labeled):
+def test_an_image_without_objects_above_the_thresholds_is_background(labeled):
     labeled.add("a.png", labeled.label(labeled.disc(), mask_quality=0.79))
     assert run(labeled, min_mask_quality=0.8).objects["ball"] == 0
     assert run(labeled, min_mask_quality=0.79).objects["ball"] == 1
 
 
-# How pictures are placed
+# How images are placed
 
 
 def test_copies_are_files_of_their_own(rich):
@@ -133,9 +133,9 @@ def test_hard_links_share_the_file(rich):
 
 
 def test_a_hard_link_to_a_link_is_one_to_the_file(labeled):
-    kept = labeled.picture("kept.png").rename(labeled.images.parent / "kept.png")
+    kept = labeled.image("kept.png").rename(labeled.images.parent / "kept.png")
     (labeled.images / "a.png").symlink_to(kept)
-    labeled.write(ItemResult(labeled.item(labeled.images / "a.png"), Labels((60, 80))))
+    labeled.write(ItemOutcome(labeled.item(labeled.images / "a.png"), Labels((60, 80))))
     run(labeled, images="link")
     placed = labeled.folder / "coco" / "images" / "train" / "a.png"
     assert placed.samefile(kept)
@@ -162,24 +162,24 @@ def test_symbolic_links_point_to_the_originals_wherever_the_export_stands(rich):
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif"])
-def test_a_turned_picture_is_written_upright(labeled, name, orientation):
+def test_a_turned_image_is_written_upright(labeled, name, orientation):
     path = labeled.add(name, orientation=orientation)
     run(labeled, images="symlink")
     written = labeled.folder / "coco" / "images" / "train" / name
     expected = load_image(path).astype(int)
-    with PIL.Image.open(written) as picture:
-        assert picture.getexif().get(0x0112, 1) == 1
-        assert picture.size == (80, 60)
-        assert picture.format == {"jpg": "JPEG", "tif": "TIFF"}.get(name[2:], name[2:].upper())
-        difference = np.abs(np.asarray(picture).astype(int) - expected)
+    with PIL.Image.open(written) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.size == (80, 60)
+        assert image.format == {"jpg": "JPEG", "tif": "TIFF"}.get(name[2:], name[2:].upper())
+        difference = np.abs(np.asarray(image).astype(int) - expected)
     assert not written.is_symlink()
     assert difference.mean() < (1.5 if name == "a.jpg" else 1e-9)
 
 
-def test_a_picture_that_is_gone_or_changed_is_left_out_and_counted(rich):
+def test_an_image_that_is_gone_or_changed_is_left_out_and_counted(rich):
     (rich.images / "a.png").unlink()
     (rich.images / "sub" / "ring.png").unlink()
-    rich.picture("z.png", seed=99)
+    rich.image("z.png", seed=99)
     summary = run(rich)
     assert summary.images == {"train": 2}
     gone, changed = summary.skipped
@@ -189,14 +189,14 @@ def test_a_picture_that_is_gone_or_changed_is_left_out_and_counted(rich):
     assert "have changed" in changed.reason
 
 
-def test_pictures_that_moved_are_found_where_the_user_says(rich, files):
+def test_images_that_moved_are_found_where_the_user_says(rich, files):
     run(rich)
     before = files(rich.folder / "coco")
     rich.images.rename(rich.images.with_name("moved"))
     with pytest.raises(ExportError, match="5 are gone; say where they are now"):
         run(rich)
     assert files(rich.folder / "coco") == before
-    run(rich, pictures_from=rich.images.with_name("moved"))
+    run(rich, images_from=rich.images.with_name("moved"))
     assert files(rich.folder / "coco") == before
 
 
@@ -215,7 +215,7 @@ def test_names_stay_where_nothing_is_hurt():
     assert names(NameRules(), *ids) == ids
 
 
-def test_pictures_that_differ_by_their_ending_are_told_apart():
+def test_images_that_differ_by_their_ending_are_told_apart():
     rules = NameRules(unique_stems=True)
     ids = ["a.jpg", "a.png", "a_png.png", "b/a.png", "c/a.png", "c/a.webp"]
     assert names(rules, *ids) == [
@@ -224,14 +224,14 @@ def test_pictures_that_differ_by_their_ending_are_told_apart():
     ]
 
 
-def test_pictures_that_differ_by_case_are_told_apart():
+def test_images_that_differ_by_case_are_told_apart():
     assert names(NameRules(), "A.png", "a.png") == ["A.png", "a_png.png"]
     assert names(NameRules(unique_stems=True), "A.png", "a.png", "a.PNG") == [
         *("A.png", "a_png.png", "a_png_2.PNG"),
     ]
 
 
-def test_pictures_that_differ_by_the_spelling_of_an_accent_are_told_apart():
+def test_images_that_differ_by_the_spelling_of_an_accent_are_told_apart():
     assert names(NameRules(), "\u00fc.png", "u\u0308.png") == ["\u00fc.png", "u\u0308_png.png"]
 
 
@@ -343,9 +343,9 @@ def test_what_a_killed_export_left_is_cleared(rich, files):
 
 
 def test_another_run_of_the_store_can_be_exported(rich):
-    second = rich.store.begin_run(replace(rich.run.recipe, source="elsewhere"), new_run=True)
+    second = rich.store.begin_run(replace(rich.run.config, source="elsewhere"), new_run=True)
     [(item, labels), *_] = rich.store.labels(rich.run.id)
-    rich.store.write_batch(second.id, [ItemResult(item, labels)])
+    rich.store.write_batch(second.id, [ItemOutcome(item, labels)])
     assert run(rich).images == {"train": 1}
     assert run(rich, run_id=rich.run.id).images == {"train": 5}
 
@@ -356,11 +356,11 @@ def test_another_run_of_the_store_can_be_exported(rich):
 def test_an_export_that_fails_leaves_no_folder_behind(labeled):
     with LabelStore.open(labeled.folder) as store:
         folder = labeled.folder / "made" / "for" / "coco"
-        with pytest.raises(ExportError, match="no pictures to export"):
+        with pytest.raises(ExportError, match="no images to export"):
             export("coco", store, folder, ExportOptions())
         assert not (labeled.folder / "made").exists()
         folder.mkdir(parents=True)
-        with pytest.raises(ExportError, match="no pictures to export"):
+        with pytest.raises(ExportError, match="no images to export"):
             export("coco", store, folder, ExportOptions())
         assert list(folder.iterdir()) == []
 

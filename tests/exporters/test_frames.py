@@ -1,4 +1,4 @@
-"""Frames of videos in the formats of pictures."""
+"""Frames of videos in the formats of images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import VideoRecord
 
-OF_PICTURES = sorted(EXPORTERS.keys() - VIDEO_FORMATS)
-WITH_FOLDERS = [name for name in OF_PICTURES if name not in ("voc", "hf")]
+OF_IMAGES = sorted(EXPORTERS.keys() - VIDEO_FORMATS)
+WITH_FOLDERS = [name for name in OF_IMAGES if name not in ("voc", "hf")]
 
 
 def run(tracked, format_name="coco", **options):
@@ -49,7 +49,7 @@ def clips(tracked):
         },
         name="sub/a",
     )
-    tracked.add(tracked.pictures("b", 12), {number: [] for number in (2, 10, 11)})
+    tracked.add(tracked.images("b", 12), {number: [] for number in (2, 10, 11)})
     return tracked
 
 
@@ -66,7 +66,7 @@ def test_each_frame_is_the_one_that_was_labeled(clips, format_name):
     assert summary.objects == {"ball": 6, "box": 6, "Katze ü": 0}
 
 
-@pytest.mark.parametrize("format_name", OF_PICTURES)
+@pytest.mark.parametrize("format_name", OF_IMAGES)
 def test_an_export_of_frames_repeats_to_the_byte(clips, files, format_name):
     run(clips, format_name, split={"train": 0.5, "val": 0.5})
     first = files(clips.folder / format_name)
@@ -90,7 +90,7 @@ def test_no_frame_is_decoded_twice_and_one_video_is_open(clips, monkeypatch):
 
 def test_frames_of_a_video_stay_in_one_split(tracked):
     for number in range(12):
-        tracked.add(tracked.pictures(f"clip{number}", 3), {0: [], 1: [], 2: []})
+        tracked.add(tracked.images(f"clip{number}", 3), {0: [], 1: [], 2: []})
     for split_by in ("content", "folder"):
         summary = run(tracked, split={"train": 0.5, "val": 0.5}, split_by=split_by)
         assert min(summary.images.values()) > 0
@@ -141,18 +141,18 @@ def test_frames_that_are_files_are_linked_and_others_said_to_be_written(clips, m
 
 def test_frames_that_are_files_keep_their_bytes_unless_turned(tracked):
     labeled = {0: [tracked.square(1, 5)], 1: []}
-    path = tracked.pictures("b", 2, ".jpg")
+    path = tracked.images("b", 2, ".jpg")
     turned = path / "f1.jpg"
-    with PIL.Image.open(turned) as picture:
+    with PIL.Image.open(turned) as image:
         exif = PIL.Image.Exif()
         exif[0x0112] = 3
-        picture.save(turned, exif=exif)
+        image.save(turned, exif=exif)
     tracked.add(path, labeled)
     run(tracked)
     root = tracked.folder / "coco" / "images" / "train" / "b"
     assert (root / "000000.jpg").read_bytes() == (path / "f0.jpg").read_bytes()
-    with PIL.Image.open(root / "000001.jpg") as picture:
-        assert 0x0112 not in picture.getexif()
+    with PIL.Image.open(root / "000001.jpg") as image:
+        assert 0x0112 not in image.getexif()
 
 
 # Columns
@@ -188,7 +188,7 @@ def test_rows_say_which_frame_and_which_track(clips):
     assert "| `objects.track_id` |" in (clips.folder / "hf" / "README.md").read_text()
 
 
-def test_pictures_have_no_columns_of_frames(rich, files):
+def test_images_have_no_columns_of_frames(rich, files):
     for name in ("jsonl", "csv", "hf"):
         export(name, rich.store, rich.folder / name, ExportOptions())
         for file, content in files(rich.folder / name).items():
@@ -204,7 +204,7 @@ def test_a_video_that_is_gone_is_left_out(clips):
     assert summary.images == {"train": 3}
     [skipped] = summary.skipped
     assert (skipped.count, skipped.example) == (6, "sub/a/000000")
-    assert "pictures_from" in skipped.reason
+    assert "images_from" in skipped.reason
 
 
 def test_a_video_that_has_changed_is_left_out(clips):
@@ -217,7 +217,7 @@ def test_videos_that_were_moved(clips):
     moved = clips.folder.parent / "elsewhere"
     shutil.copytree(clips.clips, moved)  # new stamps, the same bytes
     shutil.rmtree(clips.clips)
-    assert run(clips, pictures_from=moved).images == {"train": 9}
+    assert run(clips, images_from=moved).images == {"train": 9}
 
 
 def test_frames_that_were_never_files(tracked):
@@ -258,7 +258,7 @@ def test_a_reader_may_be_asked_for_an_earlier_frame(clips):
         reader.image(items[0])
 
 
-def test_a_reader_makes_pictures_only_of_what_will_be_asked_for(clips, monkeypatch):
+def test_a_reader_makes_images_only_of_what_will_be_asked_for(clips, monkeypatch):
     made, whole = [], VideoSource.frames
 
     def counted(self, start_index=0, **options):
@@ -290,6 +290,6 @@ def test_options_that_make_no_sense(options, message):
         ExportOptions(**options)
 
 
-def test_exports_of_pictures_do_not_speak_of_frames(rich):
+def test_exports_of_images_do_not_speak_of_frames(rich):
     export("coco", rich.store, rich.folder / "coco", ExportOptions())
     assert "frame" not in (rich.folder / "coco" / "export.json").read_text()

@@ -16,7 +16,7 @@ def unrolled(runs: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
 
 
-def test_the_extent_is_the_masks_then_the_box_within_the_picture(labeled):
+def test_the_extent_is_the_masks_then_the_box_within_the_image(labeled):
     size = (60, 80)
     masked = [labeled.label(labeled.pixel(3, 4)), labeled.label(np.zeros(size, bool))]
     found = of_masks(masked, measures)

@@ -35,16 +35,16 @@ def decoded(segmentation: dict) -> np.ndarray:
     return coco_mask.decode(segmentation).astype(bool)
 
 
-def test_every_picture_is_a_line_with_the_masks_of_its_objects(rich):
+def test_every_image_is_a_line_with_the_masks_of_its_objects(rich):
     run(rich, "jsonl", split=SPLIT)
     stored = {item.item_id: labels for item, labels in rich.store.labels()}
     read = {each["image"].split("/", 2)[2]: each for each in lines(rich)}
     assert set(read) == set(stored)
     for item_id, labels in stored.items():
-        picture = read[item_id]
-        assert (picture["height"], picture["width"]) == labels.size_hw
-        assert picture["image"].split("/")[1] == picture["split"]
-        for each, label in zip(picture["objects"], labels.objects, strict=True):
+        image = read[item_id]
+        assert (image["height"], image["width"]) == labels.size_hw
+        assert image["image"].split("/")[1] == image["split"]
+        for each, label in zip(image["objects"], labels.objects, strict=True):
             assert np.array_equal(decoded(each["segmentation"]), label.mask.decode())
             assert each["area"] == label.mask.area
             assert each["box"] == list(label.mask.bbox_xyxy)
@@ -67,9 +67,9 @@ def test_tables_say_what_the_lines_say(rich):
         }
         for each in lines(rich)
     ]
-    expected = [(picture, each) for picture in lines(rich) for each in picture["objects"]]
-    for row, (picture, each) in zip(table(rich, "objects"), expected, strict=True):
-        assert row["image"] == picture["image"]
+    expected = [(image, each) for image in lines(rich) for each in image["objects"]]
+    for row, (image, each) in zip(table(rich, "objects"), expected, strict=True):
+        assert row["image"] == image["image"]
         assert row["class"] == each["class"]
         assert [float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max")] == each["box"]
         assert row["confidence"] == ("" if each["confidence"] is None else str(each["confidence"]))
@@ -108,9 +108,9 @@ def test_one_pixel(labeled):
     assert (each["box"], each["area"]) == ([79, 0, 80, 1], 1)
 
 
-def test_a_turned_picture_and_its_record_agree(labeled):
+def test_a_turned_image_and_its_record_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled, "jsonl")
     [record] = lines(labeled)
-    with PIL.Image.open(labeled.folder / "jsonl" / record["image"]) as picture:
-        assert picture.size == (record["width"], record["height"]) == (80, 60)
+    with PIL.Image.open(labeled.folder / "jsonl" / record["image"]) as image:
+        assert image.size == (record["width"], record["height"]) == (80, 60)

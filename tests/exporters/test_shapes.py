@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from grounded_sam2.exporters import shapes
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.shapes import Measure, measures, of_masks, with_shapes
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Labels
 
 
-def picture(labeled, name: str, *areas: int | None) -> PlacedPicture:
+def image(labeled, name: str, *areas: int | None) -> PlacedImage:
     """Objects with masks of so many pixels, or without."""
     masks = [None if area is None else np.arange(4800).reshape(60, 80) < area for area in areas]
     objects = tuple(labeled.label(mask) for mask in masks)
-    return PlacedPicture(Labels((60, 80), objects), "train", PurePosixPath(name))
+    return PlacedImage(Labels((60, 80), objects), "train", PurePosixPath(name))
 
 
 def test_measures_are_boxes_and_areas(labeled):
@@ -30,19 +30,19 @@ def test_measures_are_boxes_and_areas(labeled):
 
 
 def test_objects_without_a_mask_have_no_shape(labeled):
-    objects = picture(labeled, "a", None, 3, None, 5).labels.objects
+    objects = image(labeled, "a", None, 3, None, 5).labels.objects
     assert [each and each.area for each in of_masks(objects, measures)] == [None, 3, None, 5]
 
 
 @pytest.mark.parametrize("masks", [1, 3, 256])
-@pytest.mark.parametrize("pictures", [1, 2, 64])
-def test_every_picture_gets_its_own_shapes_however_they_are_grouped(
-    labeled, monkeypatch, masks, pictures
+@pytest.mark.parametrize("images", [1, 2, 64])
+def test_every_image_gets_its_own_shapes_however_they_are_grouped(
+    labeled, monkeypatch, masks, images
 ):
     monkeypatch.setattr(shapes, "_MOST_MASKS", masks)
-    monkeypatch.setattr(shapes, "_MOST_PICTURES", pictures)
+    monkeypatch.setattr(shapes, "_MOST_IMAGES", images)
     given = {"a": [1, 2], "b": [], "c": [None], "d": [3, None, 4, 5], "e": [6]}
-    placed = [picture(labeled, name, *areas) for name, areas in given.items()]
+    placed = [image(labeled, name, *areas) for name, areas in given.items()]
     found = {
         str(each.name): [shape and shape.area for shape in its_shapes]
         for each, its_shapes in with_shapes(iter(placed), measures)
@@ -51,13 +51,13 @@ def test_every_picture_gets_its_own_shapes_however_they_are_grouped(
     assert list(found) == list(given)
 
 
-def test_no_more_pictures_are_taken_than_go_into_a_group(labeled, monkeypatch):
-    monkeypatch.setattr(shapes, "_MOST_PICTURES", 2)
+def test_no_more_images_are_taken_than_go_into_a_group(labeled, monkeypatch):
+    monkeypatch.setattr(shapes, "_MOST_IMAGES", 2)
     taken = []
 
     def endless():
         while True:
-            taken.append(picture(labeled, "a", 1))
+            taken.append(image(labeled, "a", 1))
             yield taken[-1]
 
     each = with_shapes(endless(), measures)

@@ -89,7 +89,7 @@ def folder_split(item_id: str, seed: int = 0) -> str:
     return split_of(item, SPLIT, seed, by_folder=True)
 
 
-def test_by_folder_pictures_of_a_folder_stay_together():
+def test_by_folder_images_of_a_folder_stay_together():
     splits = {folder: {folder_split(f"{folder}/{i}.jpg") for i in range(9)} for folder in "abcdef"}
     assert all(len(found) == 1 for found in splits.values())
     drawn = {folder_split("a/1.jpg", seed) for seed in range(50)}

@@ -13,7 +13,7 @@ import pytest
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.results import DetectedBoxes, Label
-from grounded_sam2.store import ItemResult, LabelStore
+from grounded_sam2.store import ItemOutcome, LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 
@@ -81,10 +81,10 @@ def test_what_people_have_drawn_stays(labeled):
     with LabelStore.create(labeled) as store:
         run = store.run()
         [(item, labels)] = store.labels()
-        _, findings = store.findings(run.id, item.item_id)
+        _, predictions = store.predictions(run.id, item.item_id)
         mixed = replace(labels, objects=(*labels.objects, drawn))
-        verdicts = ("label",) * len(findings.candidates)
-        result = ItemResult(item, mixed, findings=findings, verdicts=verdicts)
+        statuses = ("label",) * len(predictions.candidates)
+        result = ItemOutcome(item, mixed, predictions=predictions, statuses=statuses)
         store.write_batch(run.id, [result])
         summary = export("yolo-boxes", store, labeled / "boxes", ExportOptions(min_confidence=0.2))
     assert summary.objects == {"ball": 4}

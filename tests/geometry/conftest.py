@@ -18,8 +18,8 @@ def noise(height: int, width: int, share: float) -> Mask:
 
 
 def disc(size: int) -> Mask:
-    centres = np.arange(size) + 0.5 - size / 2
-    inside: Mask = np.hypot(centres[:, None], centres) < size * 0.45
+    centers = np.arange(size) + 0.5 - size / 2
+    inside: Mask = np.hypot(centers[:, None], centers) < size * 0.45
     return inside
 
 
@@ -41,8 +41,8 @@ def far_parts() -> Mask:
 MASKS = {
     "empty": mask("... ..."),
     "full": mask("### ###"),
-    "single pixel picture, set": mask("#"),
-    "single pixel picture, clear": mask("."),
+    "single pixel image, set": mask("#"),
+    "single pixel image, clear": mask("."),
     "one pixel": mask(".... ..#. ...."),
     "first pixel": mask("#.. ..."),
     "last pixel": mask("... ..#"),

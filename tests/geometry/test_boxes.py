@@ -32,7 +32,7 @@ def test_containment_is_the_share_of_the_first() -> None:
     assert boxes.containment(a, b).tolist() == [[1, 1], [0.25, 1], [0, 0]]
 
 
-def test_clip_keeps_what_is_inside_the_picture() -> None:
+def test_clip_keeps_what_is_inside_the_image() -> None:
     clipped = boxes.clip([(-2, -1, 50, 60), (1, 2, 3, 4), (50, 50, 60, 60)], (20, 30))
     assert clipped.tolist() == [[0, 0, 30, 20], [1, 2, 3, 4], [30, 20, 30, 20]]
     assert boxes.valid(clipped).tolist() == [True, True, False]

@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 
 def several(dense: Mask) -> list[Mask]:
-    """Masks of pictures of different sizes."""
+    """Masks of images of different sizes."""
     return [dense, np.zeros((3, 2), np.bool_), dense.T.copy(), np.ones((4, 7), np.bool_), dense]
 
 
@@ -35,7 +35,7 @@ def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
         np.testing.assert_array_equal(pixels, mask[top:bottom, left:right])
         assert pixels.flags.c_contiguous
         assert pixels.sum() == mask.sum()
-    assert crops.pictures_hw.tolist() == [list(mask.shape) for mask in masks]
+    assert crops.images_hw.tolist() == [list(mask.shape) for mask in masks]
     assert crops.origins_xy.tolist() == boxes[:, :2].tolist()
     assert crops.areas.tolist() == [mask.sum() for mask in masks]
 
@@ -87,7 +87,7 @@ def test_what_is_trimmed_touches_its_four_sides(dense: Mask) -> None:
     [
         pytest.param([], 9, [9], id="no change"),
         pytest.param([0], 9, [0, 9], id="at the begin"),
-        pytest.param([2, 9], 9, [2, 7], id="at the end of the picture"),
+        pytest.param([2, 9], 9, [2, 7], id="at the end of the image"),
         pytest.param([2, 4, 4, 6], 9, [2, 4, 3], id="twice in one place"),
         pytest.param([2, 2, 2, 6], 9, [2, 4, 3], id="three times in one place"),
         pytest.param([0, 0, 5, 5], 9, [9], id="all cancelled"),

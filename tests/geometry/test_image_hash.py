@@ -1,4 +1,4 @@
-"""Hashes that tell which pictures look alike, and the search for near ones."""
+"""Hashes that tell which images look alike, and the search for near ones."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def smooth(count: int, seed: int = 0) -> NDArray[np.float64]:
     return coarse.repeat(3, axis=1).repeat(3, axis=2)
 
 
-def grey(pictures: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+def grey(images: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
 def brute_force(hashes: NDArray[np.uint64], distance: int) -> list[list[int]]:
@@ -34,27 +34,27 @@ def brute_force(hashes: NDArray[np.uint64], distance: int) -> list[list[int]]:
 
 class TestHashes:
     def test_light_and_noise_change_little(self) -> None:
-        pictures = smooth(50)
-        noise = np.random.default_rng(1).normal(0, 3, pictures.shape)
-        before = cosine_hashes(grey(pictures))
-        assert (before == cosine_hashes(grey(pictures * 0.7 + 20))).mean() > 0.5
-        assert hamming(before, cosine_hashes(grey(pictures * 0.7 + 20))).max() <= 6
-        assert hamming(before, cosine_hashes(grey(pictures + noise))).max() <= 8
+        images = smooth(50)
+        noise = np.random.default_rng(1).normal(0, 3, images.shape)
+        before = cosine_hashes(grey(images))
+        assert (before == cosine_hashes(grey(images * 0.7 + 20))).mean() > 0.5
+        assert hamming(before, cosine_hashes(grey(images * 0.7 + 20))).max() <= 6
+        assert hamming(before, cosine_hashes(grey(images + noise))).max() <= 8
 
-    def test_another_picture_changes_half(self) -> None:
+    def test_another_image_changes_half(self) -> None:
         distances = hamming(cosine_hashes(grey(smooth(200))), cosine_hashes(grey(smooth(200, 1))))
         assert distances.min() > 12
         assert abs(distances.mean() - HASH_BITS / 2) < 2
 
     def test_the_inverse_changes_every_wave_that_is_there(self) -> None:
-        pictures = grey(smooth(20))
-        assert hamming(cosine_hashes(pictures), cosine_hashes(255 - pictures)).min() == HASH_BITS
+        images = grey(smooth(20))
+        assert hamming(cosine_hashes(images), cosine_hashes(255 - images)).min() == HASH_BITS
 
-    def test_pictures_of_one_colour_are_all_alike(self) -> None:
+    def test_images_of_one_color_are_all_alike(self) -> None:
         flat = np.full((3, 24, 24), [[[0]], [[77]], [[255]]], np.uint8)
         assert cosine_hashes(flat).tolist() == [0, 0, 0]
 
-    def test_no_pictures(self) -> None:
+    def test_no_images(self) -> None:
         assert cosine_hashes(np.zeros((0, 24, 24), np.uint8)).shape == (0,)
 
     @pytest.mark.parametrize("shape", [(24, 24), (1, 24, 25), (1, 7, 7), (1, 24, 24, 3)])
@@ -72,7 +72,7 @@ class TestNearPairs:
         hashes = np.concatenate((hashes, hashes ^ np.array(flips, np.uint64)))
         assert near_pairs(hashes, distance).tolist() == brute_force(hashes, distance)
 
-    def test_hashes_that_differ_only_in_neighbouring_bits(self) -> None:
+    def test_hashes_that_differ_only_in_neighboring_bits(self) -> None:
         # One band would hold them all, if the bits were dealt out in blocks.
         hashes = np.arange(256, dtype=np.uint64) << np.uint64(20)
         assert near_pairs(hashes, 2).tolist() == brute_force(hashes, 2)

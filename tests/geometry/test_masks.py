@@ -112,6 +112,6 @@ def test_no_masks_to_paint() -> None:
     assert masks.without_overlaps([]) == []
 
 
-def test_masks_of_different_pictures_are_not_painted_together() -> None:
+def test_masks_of_different_images_are_not_painted_together() -> None:
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
         masks.without_overlaps([encode(mask("#"))[0], encode(mask("##"))[0]])

@@ -29,7 +29,7 @@ def test_no_objects() -> None:
     assert mixed_iou([], []).shape == (0, 0)
 
 
-def test_masks_of_two_pictures() -> None:
+def test_masks_of_two_images() -> None:
     other = encode_crop(np.ones((2, 2), bool), (0, 0), (5, 5))
-    with pytest.raises(GeometryError, match="one picture"):
+    with pytest.raises(GeometryError, match="one image"):
         mixed_iou([(0, 0, 2, 2)] * 2, [rectangle(0, 0, 2, 2), other])

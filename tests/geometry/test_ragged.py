@@ -44,7 +44,7 @@ def test_sums_and_counts_of_empty_sequences_are_zero(spans: Spans) -> None:
     assert spans.counts(np.arange(8) % 2 == 0).tolist() == [2, 0, 0, 2]
 
 
-def test_a_sum_does_not_depend_on_its_neighbours() -> None:
+def test_a_sum_does_not_depend_on_its_neighbors() -> None:
     values = np.random.default_rng(0).random(300)
     alone = Spans([100]).sums(values[100:200])
     large = np.concatenate((values[:100] * 1e15, values[100:]))

@@ -73,7 +73,7 @@ def test_empty_runs_are_taken_out_on_reading() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1)])
-def test_very_long_pictures(shape: tuple[int, int]) -> None:
+def test_very_long_images(shape: tuple[int, int]) -> None:
     dense = np.random.default_rng(0).random(shape) < 0.5
     (ours,) = rle.encode(dense)
     assert ours.counts == theirs(dense)["counts"]
@@ -126,7 +126,7 @@ def test_areas_and_boxes_of_several_masks() -> None:
     assert rle.bounding_boxes(masks).tolist() == [[0, 0, 2, 1], [0, 0, 0, 0]]
 
 
-def test_masks_of_different_pictures_do_not_mix() -> None:
+def test_masks_of_different_images_do_not_mix() -> None:
     small, large = rle.encode(mask("#"))[0], rle.encode(mask("##"))[0]
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
         rle.iou([small], [large])
@@ -150,7 +150,7 @@ def test_a_rectangle_is_the_pixels_of_a_box(corners: tuple[int, int, int, int]) 
 @pytest.mark.parametrize(
     ("corners", "message"), [((0, 0, 5, 1), "outside"), ((2, 1, 1, 2), "inside out")]
 )
-def test_what_is_no_rectangle_of_the_picture_is_an_error(
+def test_what_is_no_rectangle_of_the_image_is_an_error(
     corners: tuple[int, int, int, int], message: str
 ) -> None:
     with pytest.raises(GeometryError, match=message):
@@ -172,14 +172,14 @@ def test_a_window_with_empty_runs_is_pasted_in_the_shortest_form() -> None:
     assert rle.paste(split, (1, 1), (3, 4)) == rle.encode(mask("....", "..#.", ".#.."))[0]
 
 
-def test_a_window_of_a_huge_picture_costs_its_runs_only() -> None:
+def test_a_window_of_a_huge_image_costs_its_runs_only() -> None:
     pasted = rle.paste(rle.encode(mask("##", "##"))[0], (39_990, 29_990), (30_000, 40_000))
     assert pasted.bbox_xyxy == (39_990, 29_990, 39_992, 29_992)
     assert len(pasted.counts) < 40
 
 
-def test_a_window_outside_the_picture_is_an_error() -> None:
-    with pytest.raises(GeometryError, match="2×2 at x=3, y=0: reaches outside the picture of 4×4"):
+def test_a_window_outside_the_image_is_an_error() -> None:
+    with pytest.raises(GeometryError, match="2×2 at x=3, y=0: reaches outside the image of 4×4"):
         rle.paste(rle.encode(mask("##", "##"))[0], (3, 0), (4, 4))
 
 
@@ -187,7 +187,7 @@ def test_the_intersection_is_what_is_common() -> None:
     a, b = np.random.default_rng(3).random((2, 20, 30)) < 0.5
     both = rle.intersection(*rle.encode(np.stack([a, b])))
     np.testing.assert_array_equal(both.decode(), a & b)
-    with pytest.raises(GeometryError, match="one picture"):
+    with pytest.raises(GeometryError, match="one image"):
         rle.intersection(*rle.encode(mask("##")), *rle.encode(mask("#")))
 
 
@@ -200,7 +200,7 @@ def test_containment_is_the_share_of_the_first() -> None:
         [[1, 1, 0], [0.5, 1, 0], [0, 0, 0]],
     )
     assert rle.containment([], [half]).shape == (0, 1)
-    with pytest.raises(GeometryError, match="one picture"):
+    with pytest.raises(GeometryError, match="one image"):
         rle.containment([half], rle.encode(mask("#")))
 
 
@@ -217,8 +217,8 @@ def test_what_is_no_mask_is_an_error(array: NDArray[Any], message: str) -> None:
         rle.encode(array)
 
 
-def test_a_crop_outside_the_picture_is_an_error() -> None:
-    with pytest.raises(GeometryError, match="outside the picture of 4×4"):
+def test_a_crop_outside_the_image_is_an_error() -> None:
+    with pytest.raises(GeometryError, match="outside the image of 4×4"):
         rle.encode_crop(np.ones((2, 2), np.bool_), (3, 0), (4, 4))
 
 

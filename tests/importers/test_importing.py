@@ -21,8 +21,8 @@ from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, picture: Any, write_json: Any) -> Callable[..., Path]:
-    """Writes a COCO dataset of pictures, each with one box of this class."""
+def dataset(tmp_path: Path, write_image: Any, write_json: Any) -> Callable[..., Path]:
+    """Writes a COCO dataset of images, each with one box of this class."""
 
     def write(*names: str, name: str = "cat") -> Path:
         data = tmp_path / "data"
@@ -32,7 +32,7 @@ def dataset(tmp_path: Path, picture: Any, write_json: Any) -> Callable[..., Path
             for n, _ in enumerate(names)
         ]
         for each in names:
-            picture(data / f"{each}.png")
+            write_image(data / f"{each}.png")
         parts = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": name}]}
         write_json(data / "labels.json", parts)
         return data
@@ -41,7 +41,7 @@ def dataset(tmp_path: Path, picture: Any, write_json: Any) -> Callable[..., Path
 
 
 class Watch:
-    """Progress that remembers, and may press Ctrl-C after some pictures."""
+    """Progress that remembers, and may press Ctrl-C after some images."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.total = self.labeled = self.failed = 0
@@ -66,8 +66,8 @@ class TestRuns:
         summary = importing.import_labels(dataset("a"), labeled.folder)
         with LabelStore.open(labeled.folder) as store:
             assert [run.id for run in store.runs()] == [labeled.run.id, summary.run_id]
-            assert store.run().recipe.models == {"import": "coco"}
-            assert store.run().recipe.source == "../data"
+            assert store.run().config.models == {"import": "coco"}
+            assert store.run().config.source == "../data"
             assert store.run().ontology == (("cat", "cat"),)
             assert [item.item_id for item, _ in store.labels(labeled.run.id)] == ["m.png"]
             assert [item.item_id for item, _ in store.labels()] == ["a.png"]
@@ -126,9 +126,9 @@ class TestRuns:
         data = dataset("b").rename(tmp_path / "other")
         assert list(imported(data).objects) == ["b.png"]
         with LabelStore.open(tmp_path / "labeled") as store:
-            assert [run.recipe.source for run in store.runs()] == ["../data", "../other"]
+            assert [run.config.source for run in store.runs()] == ["../data", "../other"]
 
-    def test_pictures_are_known_by_content_and_size(self, dataset: Any, imported: Any) -> None:
+    def test_images_are_known_by_content_and_size(self, dataset: Any, imported: Any) -> None:
         got = imported(dataset("a"))
         with LabelStore.open(got.folder) as store:
             (item,) = store.done_items()
@@ -143,7 +143,7 @@ class TestInterruption:
     ) -> None:
         monkeypatch.setattr(importing, "_BATCH", 1)
         data = dataset("a", "b", "c")
-        with pytest.raises(RunInterrupted, match="stopped after 2 of 3 pictures; run the same"):
+        with pytest.raises(RunInterrupted, match="stopped after 2 of 3 images; run the same"):
             imported(data, progress=Watch(stop_after=2))
         with LabelStore.open(tmp_path / "labeled") as store:
             assert (store.summary().images, store.summary().pending) == (2, 1)
@@ -163,9 +163,9 @@ class TestInterruption:
 
 class TestWhole:
     def test_a_dataset_that_cannot_be_listed_begins_no_run(
-        self, imported: Any, tmp_path: Path, picture: Any, monkeypatch: pytest.MonkeyPatch
+        self, imported: Any, tmp_path: Path, write_image: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        picture(tmp_path / "data" / "images" / "sub" / "a.png")
+        write_image(tmp_path / "data" / "images" / "sub" / "a.png")
         (tmp_path / "data" / "data.yaml").write_text("train: images\nnames: [cat]\n")
         scandir = os.scandir
 
@@ -180,10 +180,10 @@ class TestWhole:
         with LabelStore.open(tmp_path / "labeled") as store:
             assert store.runs() == []
 
-    def test_a_dataset_without_pictures(self, imported: Any, tmp_path: Path) -> None:
+    def test_a_dataset_without_images(self, imported: Any, tmp_path: Path) -> None:
         (tmp_path / "data" / "images").mkdir(parents=True)
         (tmp_path / "data" / "data.yaml").write_text("train: images\nnames: [cat]\n")
-        with pytest.raises(DatasetError, match="holds no pictures"):
+        with pytest.raises(DatasetError, match="holds no images"):
             imported(tmp_path / "data")
 
 

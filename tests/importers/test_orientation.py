@@ -1,4 +1,4 @@
-"""Labels turn as the pixels of their picture do."""
+"""Labels turn as the pixels of their image do."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STORED_HW = (4, 7)
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """What Pillow makes of a picture with this tag."""
-    picture = PIL.Image.fromarray(pixels)
-    picture.getexif()[0x0112] = orientation
-    return np.asarray(PIL.ImageOps.exif_transpose(picture))
+    """What Pillow makes of an image with this tag."""
+    image = PIL.Image.fromarray(pixels)
+    image.getexif()[0x0112] = orientation
+    return np.asarray(PIL.ImageOps.exif_transpose(image))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

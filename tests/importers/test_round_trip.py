@@ -34,7 +34,7 @@ def hard(labeled: Any) -> Any:
 
 
 def by_name(folder: Path) -> dict[str, tuple[Label, ...]]:
-    """Objects by the picture's name without its split."""
+    """Objects by the image's name without its split."""
     with LabelStore.open(folder) as store:
         found = {}
         for item, labels in store.labels():

@@ -232,7 +232,7 @@ class TestBoxes:
         assert first.box_xyxy == (12, 0, 20, 20)
 
 
-def test_a_mask_of_another_picture_is_an_error() -> None:
+def test_a_mask_of_another_image_is_an_error() -> None:
     stranger = Label("ball", "red circle", (0, 0, 1, 1), Rle((1, 1), b"01"), 0.5, None)
-    with pytest.raises(GeometryError, match="mask of 'ball': 1×1 pixels in a picture of 60×80"):
+    with pytest.raises(GeometryError, match="mask of 'ball': 1×1 pixels in an image of 60×80"):
         clean_up(Labels(SIZE_HW, (stranger,)), CleanupConfig())

@@ -149,7 +149,7 @@ MODELS = {
     "edgetam_video": edgetam_video,
 }
 SEEDS = {"sam2": 0, "sam2_video": 3, "sam2_tracking": 24, "edgetam": 3, "edgetam_video": 3}
-"""With these the masks on the tests' pictures are neither all nor nothing."""
+"""With these the masks on the tests' images are neither all nor nothing."""
 
 
 @pytest.fixture(scope="session")

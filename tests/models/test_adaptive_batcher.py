@@ -66,13 +66,13 @@ def test_want_of_memory_is_told_with_what_to_lower():
         raise RuntimeError("shapes do not match")
 
 
-def test_a_cpu_takes_eight_pictures():
+def test_a_cpu_takes_eight_images():
     assert batch_size_for(torch.device("cpu")) == 8
 
 
 @pytest.mark.parametrize(
-    ("free_gib", "pictures"), [(1, 4), (6, 4), (8, 8), (23, 16), (79, 64), (140, 64)]
+    ("free_gib", "images"), [(1, 4), (6, 4), (8, 8), (23, 16), (79, 64), (140, 64)]
 )
-def test_a_gpu_takes_a_picture_for_each_free_gib(monkeypatch, free_gib, pictures):
+def test_a_gpu_takes_an_image_for_each_free_gib(monkeypatch, free_gib, images):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_gib << 30, 0))
-    assert batch_size_for(torch.device("cuda")) == pictures
+    assert batch_size_for(torch.device("cuda")) == images

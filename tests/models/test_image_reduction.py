@@ -1,17 +1,17 @@
-"""Very large pictures reach the image processors no finer than they can use them."""
+"""Very large images reach the image processors no finer than they can use them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from grounded_sam2.models import image_reduction as pictures
+from grounded_sam2.models import image_reduction as images
 from grounded_sam2.models.image_reduction import reduced
 
 
 @pytest.fixture
 def _from_10_000_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "_LARGE", 10_000)
+    monkeypatch.setattr(images, "_LARGE", 10_000)
 
 
 @pytest.mark.usefixtures("_from_10_000_pixels")
@@ -19,14 +19,14 @@ def _from_10_000_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     ("size_hw", "expected"),
     [((200, 300), (40, 40)), ((1, 20_000), (1, 40)), ((30, 1000), (30, 40)), ((41, 250), (40, 40))],
 )
-def test_large_pictures_become_four_times_the_input(
+def test_large_images_become_four_times_the_input(
     size_hw: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert reduced(np.zeros((*size_hw, 3), np.uint8), 10).shape == (*expected, 3)
 
 
 @pytest.mark.usefixtures("_from_10_000_pixels")
-def test_other_pictures_stay_themselves() -> None:
+def test_other_images_stay_themselves() -> None:
     for size_hw in [(100, 100), (1, 9000)]:
         image = np.zeros((*size_hw, 3), np.uint8)
         assert reduced(image, 10) is image

@@ -22,8 +22,8 @@ from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 
-def picture(*colors: str) -> np.ndarray:
-    """A dark picture with one block per colour, side by side."""
+def draw_image(*colors: str) -> np.ndarray:
+    """A dark image with one block per color, side by side."""
     image = np.zeros((40, 20 + 20 * len(colors), 3), np.uint8)
     for index, color in enumerate(colors):
         image[10:26, 10 + 20 * index : 26 + 20 * index] = COLORS[color]
@@ -40,7 +40,7 @@ def model():
 
 
 def test_predict_gives_supervision_detections(model):
-    found = model.predict(picture("blue", "red"))
+    found = model.predict(draw_image("blue", "red"))
     assert found.class_id.tolist() == [1, 0]
     assert found.data["class_name"].tolist() == ["cold", "warm"]
     assert found.data["caption"].tolist() == ["blue box", "red box"]
@@ -52,20 +52,20 @@ def test_predict_gives_supervision_detections(model):
 
 
 def test_predict_on_nothing_found(model):
-    found = model.predict(picture("green"))
+    found = model.predict(draw_image("green"))
     assert len(found) == 0
     assert found.mask.shape == (0, 40, 40)
 
 
 @pytest.mark.parametrize("prompt", ["green box", ["green box"]])
 def test_one_off_prompt_replaces_the_ontology(model, prompt):
-    found = model.predict(picture("red", "green"), prompt=prompt)
+    found = model.predict(draw_image("red", "green"), prompt=prompt)
     assert found.data["class_name"].tolist() == ["green box"]
     assert found.class_id.tolist() == [0]
 
 
 def test_one_off_prompts_are_their_own_classes_in_order(model):
-    found = model.predict(picture("red", "green"), prompt=["green box", "red box"])
+    found = model.predict(draw_image("red", "green"), prompt=["green box", "red box"])
     assert dict(zip(found.data["caption"], found.class_id, strict=True)) == {
         "green box": 0,
         "red box": 1,
@@ -74,13 +74,13 @@ def test_one_off_prompts_are_their_own_classes_in_order(model):
 
 def test_predict_batch_keeps_the_order_whatever_the_batch_size(model):
     model.config = model.config.with_options({"runtime.batch_size": 2})
-    images = [picture(color) for color in ("red", "blue", "green", "yellow", "red")]
+    images = [draw_image(color) for color in ("red", "blue", "green", "yellow", "red")]
     names = [found.data["class_name"].tolist() for found in model.predict_batch(images)]
     assert names == [["warm"], ["cold"], [], ["warm"], ["warm"]]
 
 
 def test_predict_takes_paths(model, tmp_path):
-    PILImage.fromarray(picture("red")).save(tmp_path / "a.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "a.png")
     assert len(model.predict(tmp_path / "a.png")) == 1
     assert len(model.predict(str(tmp_path / "a.png"))) == 1
 
@@ -88,14 +88,14 @@ def test_predict_takes_paths(model, tmp_path):
 def test_supervision_draws_the_result(model):
     import supervision as sv
 
-    image = picture("red")
+    image = draw_image("red")
     assert (sv.MaskAnnotator().annotate(image.copy(), model.predict(image)) != image).any()
 
 
 def test_label_writes_a_dataset_and_continues(model, tmp_path):
     (tmp_path / "in").mkdir()
-    PILImage.fromarray(picture("red", "blue")).save(tmp_path / "in" / "a.png")
-    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    PILImage.fromarray(draw_image("red", "blue")).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     (tmp_path / "in" / "left_out.jpg").write_bytes(b"another extension")
     result = model.label(
         str(tmp_path / "in"),
@@ -117,14 +117,14 @@ def test_label_writes_a_dataset_and_continues(model, tmp_path):
 
 def test_label_writes_beside_its_input_by_default(model, tmp_path):
     (tmp_path / "in").mkdir()
-    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
     assert model.label(tmp_path / "in").folder == tmp_path / "in_labeled"
 
 
 def test_label_takes_patterns_lists_and_archives(model, tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
-    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
-    PILImage.fromarray(picture("blue")).save(tmp_path / "in" / "sub" / "b.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(draw_image("blue")).save(tmp_path / "in" / "sub" / "b.png")
     (tmp_path / "list.txt").write_text("in/sub/b.png\n", encoding="utf-8")
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         archive.write(tmp_path / "in" / "a.png", "a.png")
@@ -145,45 +145,45 @@ def test_label_takes_patterns_lists_and_archives(model, tmp_path):
 
 
 @pytest.mark.parametrize("out", [".", "in"])
-def test_the_output_may_be_where_the_pictures_are(model, tmp_path, out):
-    """Exports are not taken for pictures, and pictures are not taken for exports."""
+def test_the_output_may_be_where_the_images_are(model, tmp_path, out):
+    """Exports are not taken for images, and images are not taken for exports."""
     (tmp_path / "in" / "coco").mkdir(parents=True)
-    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
-    PILImage.fromarray(picture("blue")).save(tmp_path / "in" / "coco" / "b.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(draw_image("blue")).save(tmp_path / "in" / "coco" / "b.png")
     assert model.label(tmp_path / "in", output_folder=tmp_path / out).run.total == 2
     again = model.label(tmp_path / "in", output_folder=tmp_path / out).run
     assert (again.total, again.skipped) == (2, 2)
 
 
-def test_output_among_the_pictures_is_not_labeled(model, tmp_path):
-    PILImage.fromarray(picture("red")).save(tmp_path / "a.png")
+def test_output_among_the_images_is_not_labeled(model, tmp_path):
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "a.png")
     for _ in range(2):
         assert model.label(tmp_path, output_folder=tmp_path / "out").run.total == 1
 
 
 def test_an_unknown_format_is_noticed_before_anything_is_labeled(model, tmp_path):
     (tmp_path / "in").mkdir()
-    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
     with pytest.raises(ExportError, match="'vok' is not known"):
         model.label(tmp_path / "in", output_folder=tmp_path / "out", formats=("yolo", "vok"))
     assert not (tmp_path / "out").exists()
 
 
-def test_when_every_picture_fails_there_is_a_result_and_no_dataset(model, tmp_path):
+def test_when_every_image_fails_there_is_a_result_and_no_dataset(model, tmp_path):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     result = model.label(tmp_path / "in")
     assert (result.summary.failed, result.exports) == (1, {})
 
 
 def test_given_models_are_what_the_store_records(model, tmp_path):
     (tmp_path / "in").mkdir()
-    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
     folder = model.label(tmp_path / "in").folder
     from grounded_sam2 import LabelStore
 
     with LabelStore.open(folder) as store:
-        assert store.run().recipe.models == {
+        assert store.run().config.models == {
             "detector": "grounded_sam2.testing.FakeDetector",
             "segmenter": "grounded_sam2.testing.FakeSegmenter",
         }
@@ -213,16 +213,16 @@ def test_errors_name_what_is_wrong(model, tmp_path):
         model.predict(tmp_path / "none.png")
     for prompt in ("", [], ["red box", " "], [3]):
         with pytest.raises(PromptError, match="say what to look for"):
-            model.predict(picture("red"), prompt=prompt)
+            model.predict(draw_image("red"), prompt=prompt)
     with pytest.raises(SourceError):
         model.label(tmp_path / "none")
     with pytest.raises(ConfigError, match="ontology"):
-        GroundedSAM2(detector=FakeDetector(), segmenter=FakeSegmenter()).predict(picture("red"))
+        GroundedSAM2(detector=FakeDetector(), segmenter=FakeSegmenter()).predict(draw_image("red"))
 
 
 def test_other_settings_in_a_labeled_folder_are_refused(model, tmp_path):
     (tmp_path / "in").mkdir()
-    PILImage.fromarray(picture("red")).save(tmp_path / "in" / "a.png")
+    PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
     model.label(tmp_path / "in")
     model.config = model.config.with_options({"detector.min_confidence": 0.9})
     with pytest.raises(StoreError, match="min_confidence"):

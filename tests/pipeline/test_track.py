@@ -205,9 +205,9 @@ def test_track_yields_detections(model, frames_folder):
     assert (index, time, len(detections)) == (0, 0.0, 1)
 
 
-def test_track_takes_pictures_and_prompts(model, frames_folder):
-    pictures = [frame.image for frame in open_video(frames_folder)]
-    frames = list(model.track(iter(pictures), "blue box", detect_every=3))
+def test_track_takes_images_and_prompts(model, frames_folder):
+    images = [frame.image for frame in open_video(frames_folder)]
+    frames = list(model.track(iter(images), "blue box", detect_every=3))
     counts = [len(frame.detections) for frame in frames]
     assert counts == [0] * 6 + [1] * 18
     assert frames[-1].detections.data["class_name"].tolist() == ["blue box"]

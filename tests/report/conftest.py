@@ -31,30 +31,30 @@ def clean(labeled) -> Callable[..., Label]:
 
 @pytest.fixture
 def crowd(labeled, clean) -> list[Labels]:
-    """Thirty pictures of one disc each, of slightly different sizes, each with its tight box."""
-    pictures = []
+    """Thirty images of one disc each, of slightly different sizes, each with its tight box."""
+    images = []
     for index in range(30):
         found = clean(labeled.disc(radius=14 + index % 5))
         found = clean(labeled.disc(radius=14 + index % 5), detected_box_xyxy=found.mask.bbox_xyxy)
-        pictures.append(Labels((60, 80), (found,)))
-    return pictures
+        images.append(Labels((60, 80), (found,)))
+    return images
 
 
-def measured(pictures: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -> Objects:
+def measured(images: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -> Objects:
     ids = {name: number for number, name in enumerate(classes)}
-    rows = [measure(labels, number, ids) for number, labels in enumerate(pictures)]
+    rows = [measure(labels, number, ids) for number, labels in enumerate(images)]
     return np.concatenate([np.zeros(0, OBJECT), *rows])
 
 
 @pytest.fixture
 def doubts_of() -> Callable[..., list[tuple[str, int, int]]]:
-    """Kind, picture and position of everything that is doubtful about labels."""
+    """Kind, image and position of everything that is doubtful about labels."""
 
-    def find(pictures: list[Labels], **limits: Any) -> list[tuple[str, int, int]]:
+    def find(images: list[Labels], **limits: Any) -> list[tuple[str, int, int]]:
         none = find_duplicates([], [], max_bits=0, max_difference=0)
-        splits = np.zeros(len(pictures), np.int32)
-        doubts = find_doubts(measured(pictures), none, splits, Thresholds(**limits))
-        return [(KIND_NAMES[kind], p, o) for kind, p, o in doubts[["kind", "picture", "position"]]]
+        splits = np.zeros(len(images), np.int32)
+        doubts = find_doubts(measured(images), none, splits, Thresholds(**limits))
+        return [(KIND_NAMES[kind], p, o) for kind, p, o in doubts[["kind", "image", "position"]]]
 
     return find
 

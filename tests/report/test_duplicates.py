@@ -1,4 +1,4 @@
-"""Pictures that look alike, whatever was done to them; and pictures that do not."""
+"""Images that look alike, whatever was done to them; and images that do not."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ def scenes(count: int, seed: int = 0) -> list[PIL.Image.Image]:
     return [PIL.Image.fromarray(make_scene(seed + i, (96, 128)).image) for i in range(count)]
 
 
-def found(pictures: list[PIL.Image.Image]):
-    """``(picture, leader)`` pairs."""
+def found(images: list[PIL.Image.Image]):
+    """``(image, leader)`` pairs."""
     rows = find_duplicates(
-        [impression(np.asarray(picture.convert("RGB"))) for picture in pictures],
-        list(range(len(pictures))),
+        [impression(np.asarray(image.convert("RGB"))) for image in images],
+        list(range(len(images))),
         max_bits=LIMITS.duplicate_bits,
         max_difference=LIMITS.duplicate_difference,
     )
-    return [(row["picture"], row["leader"]) for row in rows]
+    return [(row["image"], row["leader"]) for row in rows]
 
 
-def compressed(picture: PIL.Image.Image) -> PIL.Image.Image:
+def compressed(image: PIL.Image.Image) -> PIL.Image.Image:
     data = io.BytesIO()
-    picture.save(data, "JPEG", quality=30)
+    image.save(data, "JPEG", quality=30)
     return PIL.Image.open(io.BytesIO(data.getvalue()))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda picture: picture,
+        lambda image: image,
         compressed,
-        lambda picture: picture.resize((64, 48)),
-        lambda picture: picture.resize((300, 111)),
-        lambda picture: PIL.ImageEnhance.Brightness(picture).enhance(0.8),
-        lambda picture: PIL.ImageEnhance.Contrast(picture).enhance(0.8),
+        lambda image: image.resize((64, 48)),
+        lambda image: image.resize((300, 111)),
+        lambda image: PIL.ImageEnhance.Brightness(image).enhance(0.8),
+        lambda image: PIL.ImageEnhance.Contrast(image).enhance(0.8),
     ],
     ids=["the same", "compressed", "half the size", "another shape", "darker", "duller"],
 )
 def test_a_changed_copy_is_found(change: Callable[[PIL.Image.Image], PIL.Image.Image]) -> None:
     originals = scenes(20)
-    copies = [change(picture) for picture in originals]
+    copies = [change(image) for image in originals]
     assert found([*originals, *copies]) == [(20 + i, i) for i in range(20)]
 
 
@@ -60,23 +60,23 @@ def test_different_scenes_do_not_look_alike() -> None:
     assert found(scenes(150)) == []
 
 
-def test_another_colour_is_another_picture() -> None:
-    picture = np.asarray(scenes(1)[0])
-    assert found([PIL.Image.fromarray(picture), PIL.Image.fromarray(picture[..., ::-1])]) == []
+def test_another_color_is_another_image() -> None:
+    image = np.asarray(scenes(1)[0])
+    assert found([PIL.Image.fromarray(image), PIL.Image.fromarray(image[..., ::-1])]) == []
 
 
-def test_pictures_of_one_colour_are_told_apart_only_by_what_is_on_them() -> None:
+def test_images_of_one_color_are_told_apart_only_by_what_is_on_them() -> None:
     blank = [PIL.Image.new("RGB", (40, 30), grey) for grey in ("black", "white")]
     assert found([*blank, *scenes(3)]) == [(1, 0)]
 
 
 def test_of_three_the_first_is_the_leader_of_both() -> None:
-    other, picture = scenes(2)
-    assert found([other, picture, picture, compressed(picture)]) == [(2, 1), (3, 1)]
+    other, image = scenes(2)
+    assert found([other, image, image, compressed(image)]) == [(2, 1), (3, 1)]
 
 
 def test_a_film_does_not_become_one_group_by_drifting() -> None:
-    first, second = (np.asarray(picture, float) for picture in scenes(2))
+    first, second = (np.asarray(image, float) for image in scenes(2))
     film = [
         PIL.Image.fromarray((first + (second - first) * share).astype(np.uint8))
         for share in np.linspace(0, 1, 40)
@@ -86,18 +86,18 @@ def test_a_film_does_not_become_one_group_by_drifting() -> None:
     assert 0 in leaders
 
 
-def test_numbers_of_pictures_are_those_given() -> None:
-    seen = [impression(np.asarray(picture)) for picture in scenes(1) * 2]
+def test_numbers_of_images_are_those_given() -> None:
+    seen = [impression(np.asarray(image)) for image in scenes(1) * 2]
     rows = find_duplicates(seen, [4, 9], max_bits=6, max_difference=0.25)
     assert rows.tolist() == [(9, 4, 0)]
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 500), (500, 1), (7, 9)])
-def test_pictures_smaller_than_an_impression(size_hw: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
-    assert impression(picture).colours.shape == (8, 8, 3)
-    assert found([PIL.Image.fromarray(picture)] * 2) == [(1, 0)]
+def test_images_smaller_than_an_impression(size_hw: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    assert impression(image).colors.shape == (8, 8, 3)
+    assert found([PIL.Image.fromarray(image)] * 2) == [(1, 0)]
 
 
-def test_no_pictures() -> None:
+def test_no_images() -> None:
     assert found([]) == []

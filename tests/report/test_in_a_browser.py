@@ -49,7 +49,7 @@ def test_scripts_and_style_run(labeled, clean, tmp_path) -> None:
     labeled.add("copy.png", clean(labeled.disc()), seed=0)
     page = write_report(labeled.folder, tmp_path / "out.html").page
     document = after_scripts(page, tmp_path / "profile")
-    assert '<output id="picture-count" class="soft">31 shown</output>' in document
+    assert '<output id="image-count" class="soft">31 shown</output>' in document
     assert document.count('<svg viewBox="0 0 400 190"') == 3  # the histograms
     assert document.count('<rect class="bar-all"') > 3
     labels = re.findall(r'<li class="doubt"[^>]*>', document)

@@ -35,7 +35,7 @@ def test_no_objects() -> None:
 
 def test_what_is_said_of_an_object_is_kept() -> None:
     rows = rows_of(rectangle(0, 0, 3, 2, class_name="b"), box(0, 0, 30, 10, origin="human"))
-    assert rows["picture"].tolist() == [7, 7]
+    assert rows["image"].tolist() == [7, 7]
     assert rows["position"].tolist() == [0, 1]
     assert rows["class_id"].tolist() == [1, 0]
     assert rows["has_mask"].tolist() == [True, False]
@@ -46,7 +46,7 @@ def test_what_is_said_of_an_object_is_kept() -> None:
     assert np.isnan(rows["quality"][1])
 
 
-def test_the_size_is_that_of_the_mask_or_of_the_box_within_the_picture() -> None:
+def test_the_size_is_that_of_the_mask_or_of_the_box_within_the_image() -> None:
     assert rows_of(rectangle(5, 5, 8, 7))["share"][0] == 6 / 600
     assert rows_of(box(-100, 0, 15, 20))["share"][0] == 0.5
 
@@ -95,7 +95,7 @@ class TestDetectedBox:
             ((20, 4, 30, 14), 1),
             ((-50, -50, 300, 200), 0),
         ],
-        ids=["tight", "half", "within a pixel", "elsewhere", "beyond the picture"],
+        ids=["tight", "half", "within a pixel", "elsewhere", "beyond the image"],
     )
     def test_the_share_of_the_mask_outside(self, detected, outside) -> None:
         (row,) = rows_of(rectangle(4, 4, 14, 14, detected_box_xyxy=detected))
@@ -109,7 +109,7 @@ class TestDetectedBox:
         (row,) = measure(Labels((60, 80), (disc,)), 0, {"a": 0})
         assert 0.1 < row["along_box"] < 0.6
 
-    def test_sides_on_the_border_of_the_picture_do_not_count(self) -> None:
+    def test_sides_on_the_border_of_the_image_do_not_count(self) -> None:
         whole = rectangle(0, 0, 30, 20, detected_box_xyxy=(0, 0, 30, 20))
         assert rows_of(whole)["along_box"][0] == 0
 

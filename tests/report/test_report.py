@@ -15,14 +15,14 @@ import pytest
 from grounded_sam2.errors import ConfigError, ExportError, StoreError
 from grounded_sam2.report import KINDS, ReportOptions, Thresholds, write_report
 from grounded_sam2.results import Labels
-from grounded_sam2.store import Item, ItemResult, Recipe
+from grounded_sam2.store import Item, ItemOutcome, RunConfig
 
 SPLITS = {"train": 0.5, "val": 0.5}
 
 
 @pytest.fixture
 def planted(labeled, clean):
-    """Forty clean pictures; and one of each kind of doubt that a few pictures can have."""
+    """Forty clean images; and one of each kind of doubt that a few images can have."""
     for index in range(40):
         tight = clean(labeled.disc(radius=14 + index % 5))
         disc = clean(labeled.disc(radius=14 + index % 5), detected_box_xyxy=tight.box_xyxy)
@@ -39,7 +39,7 @@ def planted(labeled, clean):
     labeled.add("tiny.png", clean(labeled.disc(radius=3)), seed=7)
     labeled.add("copy.png", clean(disc), seed=100)
     labeled.add("background.png", seed=9)
-    labeled.write(ItemResult(Item("broken.png", None), None, "is <empty> (0 bytes)"))
+    labeled.write(ItemOutcome(Item("broken.png", None), None, "is <empty> (0 bytes)"))
     return labeled
 
 
@@ -77,12 +77,12 @@ class TestWhatIsPlanted:
         assert len(shown) == 7
         cards = page(report.page).all("li", "card")
         names = {card["id"][1:]: card["data-name"] for card in cards}
-        assert {names[label["data-picture"]] for label in shown} == {
+        assert {names[label["data-image"]] for label in shown} == {
             f"{name}.png"
             for name in ("low-confidence", "low-quality", "twice", "inside", "leaves", "edge")
         } | {"tiny.png"}
         assert [card["data-name"] for card in cards if card["data-doubtful"] != "0"] == sorted(
-            names[label["data-picture"]] for label in shown
+            names[label["data-image"]] for label in shown
         )
 
     def test_comes_with_reasons(self, report, page) -> None:
@@ -126,13 +126,13 @@ class TestRowsForScripts:
             "reason": "overlaps another object: “ball”, IoU 1.00",
         }
 
-    def test_a_picture_names_the_one_that_it_looks_like(self, report) -> None:
+    def test_an_image_names_the_one_that_it_looks_like(self, report) -> None:
         rows = json.loads(report.json.read_text(encoding="utf-8"))["doubts"]
         (row,) = [row for row in rows if row["kind"] == "near_duplicate"]
         assert row["item"] == "copy.png"
         assert row["other_item"] == "clean/00.png"
         assert row["class"] is None
-        assert row["reason"] == "looks like an earlier picture: the same file as clean/00.png"
+        assert row["reason"] == "looks like an earlier image: the same file as clean/00.png"
 
     def test_each_is_a_line(self, report) -> None:
         lines = report.json.read_text(encoding="utf-8").splitlines()
@@ -168,12 +168,14 @@ class TestThePage:
 
     def test_names_are_text_whatever_they_hold(self, labeled, clean, page, tmp_path) -> None:
         evil = "<img src=x onerror=alert(1)>"
-        recipe = Recipe(models={"detector": f"</script>{evil}"}, config={})
-        run = labeled.store.begin_run(recipe, ontology=((evil, f"</script>{evil}"),), new_run=True)
+        run_config = RunConfig(models={"detector": f"</script>{evil}"}, inference={})
+        run = labeled.store.begin_run(
+            run_config, ontology=((evil, f"</script>{evil}"),), new_run=True
+        )
         name = "&quot;'<script>alert(2)<!--.png"
         found = clean(labeled.disc(), f"</script>{evil}", caption=evil, confidence=0.2)
-        item = labeled.item(labeled.picture(name))
-        labeled.store.write_batch(run.id, [ItemResult(item, Labels((60, 80), (found,)))])
+        item = labeled.item(labeled.image(name))
+        labeled.store.write_batch(run.id, [ItemOutcome(item, Labels((60, 80), (found,)))])
         summary = write_report(labeled.folder, tmp_path / "out.html")
         taken_apart = page(summary.page)
         assert not [a for a in taken_apart.all("img") if "onerror" in a]
@@ -182,7 +184,7 @@ class TestThePage:
         assert evil in taken_apart.text()
         assert [card["data-name"] for card in taken_apart.all("li", "card")] == [name.lower()]
 
-    def test_every_picture_is_there_with_its_masks(self, report, page) -> None:
+    def test_every_image_is_there_with_its_masks(self, report, page) -> None:
         html = report.page.read_text(encoding="utf-8")
         cards = re.findall(r'<li class="card".*?</li>', html, flags=re.DOTALL)
         assert len(cards) == report.shown_images == 49
@@ -214,25 +216,25 @@ class TestThePage:
 
 
 class TestHowMuchIsShown:
-    def test_pictures_of_doubtful_labels_come_first(self, planted, page, tmp_path) -> None:
-        options = ReportOptions(pictures=7)
+    def test_images_of_doubtful_labels_come_first(self, planted, page, tmp_path) -> None:
+        options = ReportOptions(images=7)
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
         taken_apart = page(summary.page)
         cards = {card["id"][1:] for card in taken_apart.all("li", "card")}
-        assert cards == {label["data-picture"] for label in taken_apart.all("li", "doubt")}
+        assert cards == {label["data-image"] for label in taken_apart.all("li", "doubt")}
         assert "7 of 49" in taken_apart.text()
 
-    def test_no_pictures_at_all(self, planted, page, tmp_path) -> None:
-        options = ReportOptions(pictures=0, labels=3)
+    def test_no_images_at_all(self, planted, page, tmp_path) -> None:
+        options = ReportOptions(images=0, labels=3)
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
         taken_apart = page(summary.page)
         assert taken_apart.all("li", "card") == []
         assert len(taken_apart.all("li", "doubt")) == 3
         assert taken_apart.all("button", "crop") == []  # nothing to enlarge
 
-    def test_the_sample_stays_when_pictures_are_added(self, labeled, clean, page) -> None:
+    def test_the_sample_stays_when_images_are_added(self, labeled, clean, page) -> None:
         def sample() -> set[str]:
-            summary = write_report(labeled.folder, options=ReportOptions(pictures=10))
+            summary = write_report(labeled.folder, options=ReportOptions(images=10))
             return {card["data-name"] for card in page(summary.page).all("li", "card")}
 
         for index in range(40):
@@ -241,26 +243,26 @@ class TestHowMuchIsShown:
         labeled.add("another.png", clean(labeled.disc()), seed=99)
         assert len(before - sample()) <= 1
 
-    def test_large_pictures_of_noise_stay_within_their_bytes(self, labeled, clean) -> None:
+    def test_large_images_of_noise_stay_within_their_bytes(self, labeled, clean) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
         for index in range(4):
-            path = labeled.picture(f"{index}.png", (900, 1200))
+            path = labeled.image(f"{index}.png", (900, 1200))
             PIL.Image.fromarray(np.roll(noise, index * 100, axis=1)).save(path)
             item = labeled.item(path, (900, 1200))
             mask = labeled.disc((900, 1200), (450, 600), 200)
-            labeled.write(ItemResult(item, Labels((900, 1200), (clean(mask, confidence=0.3),))))
+            labeled.write(ItemOutcome(item, Labels((900, 1200), (clean(mask, confidence=0.3),))))
         summary = write_report(labeled.folder)
         assert summary.page_bytes < 60_000 + 4 * (60_000 + 12_000 + 4_000)
 
 
 class TestSplits:
-    def test_objects_and_pictures_are_counted_per_split(self, planted, page, tmp_path) -> None:
+    def test_objects_and_images_are_counted_per_split(self, planted, page, tmp_path) -> None:
         options = ReportOptions(split=SPLITS)
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
         text = page(summary.page).text()
         assert "Classes and splits" in text
         train, val = map(
-            int, re.search(r"pictures 49 (\d+) (\d+) of these background", text).groups()
+            int, re.search(r"images 49 (\d+) (\d+) of these background", text).groups()
         )
         assert train + val == 49
         assert min(train, val) > 10
@@ -276,7 +278,7 @@ class TestSplits:
 
 
 class TestStrangeStores:
-    def test_one_picture(self, labeled, clean, page) -> None:
+    def test_one_image(self, labeled, clean, page) -> None:
         labeled.add("a.png", clean(labeled.disc()))
         text = page(write_report(labeled.folder).page).text()
         assert "Nothing is doubtful about any label" in text
@@ -289,7 +291,7 @@ class TestStrangeStores:
         assert "There are no labels" in page(summary.page).text()
 
     def test_only_failures(self, labeled, page, tmp_path) -> None:
-        labeled.write(ItemResult(Item("broken.png", None), None, "is empty"))
+        labeled.write(ItemOutcome(Item("broken.png", None), None, "is empty"))
         summary = write_report(labeled.folder, json_out=tmp_path / "out.json")
         assert summary.images == 0
         assert "broken.png is empty" in page(summary.page).text()
@@ -315,17 +317,17 @@ class TestStrangeStores:
     def test_several_runs(self, labeled, clean, page) -> None:
         labeled.add("a.png", clean(labeled.disc()))
         other = labeled.store.begin_run(
-            Recipe(models={"detector": "another"}, config={}), new_run=True
+            RunConfig(models={"detector": "another"}, inference={}), new_run=True
         )
         labeled.store.write_batch(
-            other.id, [ItemResult(labeled.item(labeled.picture("b.png")), Labels((60, 80)))]
+            other.id, [ItemOutcome(labeled.item(labeled.image("b.png")), Labels((60, 80)))]
         )
         assert "Run 2 of 2" in page(write_report(labeled.folder).page).text()
         first = write_report(labeled.folder, run_id=labeled.run.id)
         assert first.run_id == labeled.run.id
         assert [card["data-name"] for card in page(first.page).all("li", "card")] == ["a.png"]
 
-    def test_pictures_that_are_gone_are_shown_as_their_masks(self, labeled, clean, page) -> None:
+    def test_images_that_are_gone_are_shown_as_their_masks(self, labeled, clean, page) -> None:
         path = labeled.add("a.png", clean(labeled.disc(), confidence=0.3))
         path.unlink()
         summary = write_report(labeled.folder)
@@ -333,23 +335,23 @@ class TestStrangeStores:
         assert summary.unreadable == 1
         assert taken_apart.all("img") == []
         assert len(taken_apart.all("path", "m")) == 2  # in the card and in the crop
-        assert "1 of 1 pictures are gone; say where they are now" in taken_apart.text()
+        assert "1 of 1 images are gone; say where they are now" in taken_apart.text()
 
-    def test_pictures_that_were_moved_are_found(self, labeled, clean, page, tmp_path) -> None:
+    def test_images_that_were_moved_are_found(self, labeled, clean, page, tmp_path) -> None:
         labeled.add("sub/a.png", clean(labeled.disc()))
         labeled.images.rename(tmp_path / "elsewhere")
-        options = ReportOptions(pictures_from=tmp_path / "elsewhere")
+        options = ReportOptions(images_from=tmp_path / "elsewhere")
         summary = write_report(labeled.folder, options=options)
         assert summary.unreadable == 0
         assert len(page(summary.page).all("img")) == 1
 
     @pytest.mark.parametrize("size_hw", [(1, 1), (1, 2000), (2000, 1)])
-    def test_thin_pictures(self, labeled, clean, size_hw) -> None:
+    def test_thin_images(self, labeled, clean, size_hw) -> None:
         mask = np.ones(size_hw, bool)
         labeled.add("a.png", clean(mask, confidence=0.1), size_hw=size_hw)
         assert write_report(labeled.folder).doubtful == 1
 
-    def test_a_turned_picture_is_upright(self, labeled, clean) -> None:
+    def test_a_turned_image_is_upright(self, labeled, clean) -> None:
         labeled.add("a.jpg", clean(labeled.disc()), orientation=6)
         html = write_report(labeled.folder).page.read_text(encoding="utf-8")
         assert 'width="80" height="60"' in html
@@ -397,8 +399,8 @@ class TestErrors:
             Thresholds.from_values(values)
 
     def test_options_that_make_no_sense(self) -> None:
-        with pytest.raises(ConfigError, match=r"report\.pictures is -1"):
-            ReportOptions(pictures=-1)
+        with pytest.raises(ConfigError, match=r"report\.images is -1"):
+            ReportOptions(images=-1)
         with pytest.raises(ExportError, match="sums to"):
             ReportOptions(split={"train": 0.5})
 

@@ -22,13 +22,13 @@ def test_clean_labels_are_beyond_doubt(crowd, doubts_of) -> None:
     assert doubts_of(crowd) == []
 
 
-def test_no_pictures(doubts_of) -> None:
+def test_no_images(doubts_of) -> None:
     assert doubts_of([]) == []
 
 
 @pytest.fixture
 def planted(crowd, clean, doubts_of, labeled):
-    """What is doubtful when objects are added to one of many clean pictures."""
+    """What is doubtful when objects are added to one of many clean images."""
 
     def find(*objects, **limits):
         return doubts_of([*crowd, Labels(SIZE_HW, objects)], **limits)
@@ -84,7 +84,7 @@ class TestOverlaps:
         drawn = clean(labeled.disc(), confidence=None, mask_quality=None, origin="human")
         assert planted(clean(labeled.disc()), drawn) == [("overlap", planted.number, 0)]
 
-    def test_neighbours(self, planted, clean, labeled) -> None:
+    def test_neighbors(self, planted, clean, labeled) -> None:
         left = clean(labeled.disc(center=(30, 20), radius=15))
         assert planted(left, clean(labeled.disc(center=(30, 45), radius=15))) == []
 
@@ -131,15 +131,15 @@ class TestSizes:
         assert found == [("size_outlier", planted.number, 0)]
 
     def test_few_objects_of_a_class_tell_nothing(self, clean, labeled, doubts_of) -> None:
-        pictures = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 18
+        images = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 18
         odd = Labels(SIZE_HW, (clean(labeled.disc(radius=3)),))
-        assert doubts_of([*pictures, odd]) == []
-        assert doubts_of([*pictures, pictures[0], odd]) == [("size_outlier", 19, 0)]
+        assert doubts_of([*images, odd]) == []
+        assert doubts_of([*images, images[0], odd]) == [("size_outlier", 19, 0)]
 
     def test_a_class_of_one_size_allows_a_factor_of_two(self, clean, labeled, doubts_of) -> None:
-        pictures = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 30
+        images = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 30
         close = Labels(SIZE_HW, (clean(labeled.disc(radius=18)),))
-        assert doubts_of([*pictures, close]) == []
+        assert doubts_of([*images, close]) == []
 
     def test_sizes_are_compared_within_a_class(self, crowd, clean, labeled, doubts_of) -> None:
         small = [Labels(SIZE_HW, (clean(labeled.disc(radius=4), "box"),))] * 30
@@ -153,14 +153,14 @@ class TestSizes:
 class TestLookAlikes:
     def rows(self, leader_split: int, split: int):
         duplicates = np.zeros(1, NO_DUPLICATES.dtype)
-        duplicates["picture"], duplicates["leader"], duplicates["bits"] = 1, 0, 3
+        duplicates["image"], duplicates["leader"], duplicates["bits"] = 1, 0, 3
         splits = np.array([leader_split, split], np.int32)
         return find_doubts(np.zeros(0, OBJECT), duplicates, splits, Thresholds())
 
-    def test_it_is_about_the_later_picture_as_a_whole(self) -> None:
+    def test_it_is_about_the_later_image_as_a_whole(self) -> None:
         (row,) = self.rows(0, 0)
         assert KIND_NAMES[row["kind"]] == "near_duplicate"
-        assert (row["picture"], row["position"], row["other"]) == (1, -1, 0)
+        assert (row["image"], row["position"], row["other"]) == (1, -1, 0)
 
     def test_across_splits_it_is_twice_as_bad(self) -> None:
         assert self.rows(0, 1)["score"] == pytest.approx(2 * self.rows(0, 0)["score"])
@@ -177,7 +177,7 @@ class TestScores:
 
     def test_doubts_add_up_as_if_independent(self) -> None:
         doubts = np.zeros(4, DOUBT)
-        doubts["picture"], doubts["position"] = [3, 1, 3, 1], [0, 2, 0, -1]
+        doubts["image"], doubts["position"] = [3, 1, 3, 1], [0, 2, 0, -1]
         doubts["score"] = [0.5, 0.6, 0.4, 0.9]
         keys, scores = label_scores(doubts)
         assert keys.tolist() == [[3, 0], [1, 2]]
@@ -185,8 +185,8 @@ class TestScores:
 
     def test_the_worst_come_first_and_equals_in_order(self, crowd, clean, labeled, doubts_of):
         low = [clean(labeled.disc(), confidence=value) for value in (0.4, 0.3, 0.4)]
-        pictures = [*crowd, *(Labels(SIZE_HW, (label,)) for label in low)]
-        order = [p - len(crowd) for kind, p, _ in doubts_of(pictures) if kind == "low_confidence"]
+        images = [*crowd, *(Labels(SIZE_HW, (label,)) for label in low)]
+        order = [p - len(crowd) for kind, p, _ in doubts_of(images) if kind == "low_confidence"]
         assert order == [1, 0, 2]
 
     def test_every_kind_has_a_number_and_a_weight(self) -> None:

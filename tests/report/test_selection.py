@@ -15,20 +15,20 @@ from grounded_sam2.report.selection import choose
 
 
 def doubts_of(*rows: tuple[str, int, int, int, float]) -> np.ndarray:
-    """From kind, picture, position, other and score."""
+    """From kind, image, position, other and score."""
     doubts = np.zeros(len(rows), DOUBT)
-    for row, (kind, picture, position, other, score) in zip(doubts, rows, strict=True):
+    for row, (kind, image, position, other, score) in zip(doubts, rows, strict=True):
         row["kind"], row["score"] = KIND_IDS[kind], score
-        row["picture"], row["position"], row["other"] = picture, position, other
+        row["image"], row["position"], row["other"] = image, position, other
     return doubts[np.argsort(-doubts["score"], kind="stable")]
 
 
 @pytest.fixture
 def survey() -> Survey:
-    """A thousand pictures of four objects, the sample of which begins with the last."""
+    """A thousand images of four objects, the sample of which begins with the last."""
     count = 1000
     objects = np.zeros(4 * count, OBJECT)
-    objects["picture"], objects["position"] = np.divmod(np.arange(4 * count), 4)
+    objects["image"], objects["position"] = np.divmod(np.arange(4 * count), 4)
     objects["track_id"] = -1
     return Survey(
         classes=("a",),
@@ -54,48 +54,48 @@ def test_labels_come_by_the_score_of_all_their_doubts(survey) -> None:
         ("low_quality", 1, 0, -1, 0.6), ("low_confidence", 2, 3, -1, 0.5), ("overlap", 2, 3, 0, 0.5)
     )
     first, second = choose(survey, doubts, ReportOptions()).labels
-    assert (first.picture, first.position) == (2, 3)
+    assert (first.image, first.position) == (2, 3)
     assert first.score == pytest.approx(0.75)
     assert [KIND_NAMES[kind] for kind in first.doubts["kind"]] == ["low_confidence", "overlap"]
-    assert (second.picture, second.position) == (1, 0)
+    assert (second.image, second.position) == (1, 0)
 
 
 def test_no_kind_crowds_out_another(survey) -> None:
     many = [("overlap", number, 0, 1, 0.9 - number / 10_000) for number in range(500)]
     doubts = doubts_of(*many, ("along_box", 700, 0, -1, 0.2), ("size_outlier", 800, 0, -1, 0.3))
     labels = choose(survey, doubts, ReportOptions(labels=20)).labels
-    assert {label.picture for label in labels} == {*range(18), 700, 800}
+    assert {label.image for label in labels} == {*range(18), 700, 800}
     scores = [label.score for label in labels]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_pictures_of_labels_come_before_look_alikes_before_the_sample(survey) -> None:
+def test_images_of_labels_come_before_look_alikes_before_the_sample(survey) -> None:
     doubts = doubts_of(("overlap", 5, 0, 1, 0.9), ("near_duplicate", 9, -1, 4, 0.8))
     for most, chosen in ((1, {5}), (3, {5, 4, 9}), (5, {5, 4, 9, 999, 998})):
-        assert choose(survey, doubts, ReportOptions(pictures=most)).pictures == chosen
+        assert choose(survey, doubts, ReportOptions(images=most)).images == chosen
 
 
 def test_groups_are_bounded(survey) -> None:
     doubts = doubts_of(*(("near_duplicate", number, -1, 0, 0.4) for number in range(1, 900)))
-    selection = choose(survey, doubts, ReportOptions(pictures=1000))
+    selection = choose(survey, doubts, ReportOptions(images=1000))
     ((group),) = selection.groups
-    assert group["picture"].tolist() == [1, 2, 3, 4, 5]
+    assert group["image"].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_the_sample_is_spread_over_the_seconds_of_videos(survey) -> None:
-    """The last 600 pictures are two videos of ten seconds, at 30 frames a second."""
+    """The last 600 images are two videos of ten seconds, at 30 frames a second."""
     frames = np.arange(600)
     survey.video_ids[400:] = frames // 300
     survey.times[400:] = frames % 300 / 30
-    chosen = choose(survey, doubts_of(), ReportOptions(pictures=420)).pictures
+    chosen = choose(survey, doubts_of(), ReportOptions(images=420)).images
     assert set(range(400)) <= chosen
     drawn = [(survey.video_ids[n], int(survey.times[n])) for n in chosen if n >= 400]
     assert sorted(drawn) == [(video, second) for video in (0, 1) for second in range(10)]
-    assert len(choose(survey, doubts_of(), ReportOptions(pictures=500)).pictures) == 500
+    assert len(choose(survey, doubts_of(), ReportOptions(images=500)).images) == 500
 
 
 def test_nothing_doubtful(survey) -> None:
-    selection = choose(survey, doubts_of(), ReportOptions(pictures=2))
+    selection = choose(survey, doubts_of(), ReportOptions(images=2))
     assert selection.labels == ()
     assert selection.groups == ()
-    assert selection.pictures == {999, 998}
+    assert selection.images == {999, 998}

@@ -21,8 +21,8 @@ def points_of(path: str) -> list[np.ndarray]:
 
 
 def filled(path: str, size_hw: tuple[int, int]) -> np.ndarray:
-    """The pixels whose centres lie in a path, by the rule of even and odd."""
-    # fillPoly goes by even and odd as well; 16 × finer, so that a pixel's centre can be asked.
+    """The pixels whose centers lie in a path, by the rule of even and odd."""
+    # fillPoly goes by even and odd as well; 16 × finer, so that a pixel's center can be asked.
     canvas = np.zeros((size_hw[0] * 16, size_hw[1] * 16), np.uint8)
     cv2.fillPoly(canvas, [np.rint(part * 16).astype(np.int32) for part in points_of(path)], 1)
     return canvas[8::16, 8::16].astype(bool)
@@ -38,7 +38,7 @@ def test_the_outline_is_that_of_the_mask(labeled, clean, shape: str) -> None:
     assert agreement(filled(path_of(clean(mask), 1.0), mask.shape), mask) > 0.93
 
 
-def test_a_picture_shown_at_half_its_size(labeled, clean) -> None:
+def test_an_image_shown_at_half_its_size(labeled, clean) -> None:
     mask = labeled.ring(size_hw=(120, 160), center=(60, 80), radii=(18, 36))
     half = filled(path_of(clean(mask), 0.5), (60, 80))
     assert agreement(half, labeled.ring()) > 0.93

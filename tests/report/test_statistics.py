@@ -34,7 +34,7 @@ class TestClasses:
         labeled.add("c.png", seed=3)
         survey = look()
         ball, box, nothing = class_rows(survey, doubts(survey))
-        assert (ball.name, ball.objects, ball.pictures, ball.boxes_only) == ("ball", 2, 1, 1)
+        assert (ball.name, ball.objects, ball.images, ball.boxes_only) == ("ball", 2, 1, 1)
         assert ball.median_confidence == pytest.approx(0.8)
         assert ball.median_share == pytest.approx((0.5 + labeled.disc().mean()) / 2)
         assert (ball.doubtful, box.doubtful) == (0, 1)
@@ -46,10 +46,10 @@ class TestClasses:
         survey = look(split={"train": 0.5, "val": 0.5}, split_by="folder")
         ball = class_rows(survey, doubts(survey))[0]
         assert ball.objects_per_split == (1, 2)
-        assert ball.pictures_per_split == (1, 1)
+        assert ball.images_per_split == (1, 1)
         assert survey.object_counts.tolist() == [1, 2]  # in the order of the names
 
-    def test_no_pictures(self, look) -> None:
+    def test_no_images(self, look) -> None:
         survey = look()
         assert [row.objects for row in class_rows(survey, doubts(survey))] == [0, 0, 0]
 
@@ -84,7 +84,7 @@ class TestHistograms:
         assert (confidence.limit, confidence.below) == (0.42, (1, 0, 0))
         assert (quality.limit, quality.below) == (0.9, (3, 0, 0))
 
-    def test_sizes_from_a_pixel_to_the_whole_picture(self, labeled, look) -> None:
+    def test_sizes_from_a_pixel_to_the_whole_image(self, labeled, look) -> None:
         labeled.add(
             "a.png",
             labeled.label(labeled.pixel(0, 0)),
@@ -97,5 +97,5 @@ class TestHistograms:
         assert whole == len(chart.edges) - 2
         assert chart.unknown == (1, 0, 0)  # nothing has no logarithm
 
-    def test_no_pictures(self, look) -> None:
+    def test_no_images(self, look) -> None:
         assert [np.sum(chart.counts) for chart in histograms(look(), Thresholds())] == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""Reports of videos: frames as pictures, tracks, and no more decoded than is shown."""
+"""Reports of videos: frames as images, tracks, and no more decoded than is shown."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def clips(tracked):
         },
         name="sub/a",
     )
-    tracked.add(tracked.pictures("b", 12), {n: [square(7, 4 * n)] for n in (2, 10, 11)})
+    tracked.add(tracked.images("b", 12), {n: [square(7, 4 * n)] for n in (2, 10, 11)})
     return tracked
 
 
 @pytest.fixture
 def frames_made(monkeypatch) -> Counter[tuple[str, int]]:
-    """How often a picture was made of each frame, by video and index, from now on."""
+    """How often an image was made of each frame, by video and index, from now on."""
     made, whole = Counter(), VideoSource.frames
 
     def counted(self, start_index=0, **options):
@@ -54,16 +54,16 @@ def frames_made(monkeypatch) -> Counter[tuple[str, int]]:
 
 
 def cards(page: Path) -> dict[str, str]:
-    """The pictures of a page by their names."""
+    """The images of a page by their names."""
     found = re.findall(r'<li class="card".*?</li>', page.read_text(encoding="utf-8"), re.DOTALL)
     return {re.search(r'data-name="(.*?)"', card)[1]: card for card in found}
 
 
 def grey_number(card: str) -> int:
-    """The number that the picture of a frame tells."""
+    """The number that the image of a frame tells."""
     data = base64.b64decode(re.search(r"data:image/webp;base64,([^\"]+)", card)[1])
-    with PIL.Image.open(io.BytesIO(data)) as picture:
-        return round((float(np.asarray(picture.convert("L")).mean()) - 20) / 15)
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        return round((float(np.asarray(image.convert("L")).mean()) - 20) / 15)
 
 
 def survey_of(tracked, **options):
@@ -93,12 +93,12 @@ class TestFrames:
         assert facts["time"] == "0:00.4"
         assert [found[-2:] for found in facts["objects"]] == [[1, "detected"], [2, "detected"]]
 
-    def test_no_picture_is_made_of_what_is_not_shown(self, tracked, frames_made) -> None:
+    def test_no_image_is_made_of_what_is_not_shown(self, tracked, frames_made) -> None:
         sure, unsure = ({"confidence": value, "mask_quality": 0.9} for value in (0.9, 0.1))
         path = tracked.movie("a.mp4", 12)
         found = {n: [tracked.square(1, 3, **(unsure if n == 8 else sure))] for n in range(12)}
         tracked.add(path, found)
-        page = write_report(tracked.folder, options=ReportOptions(labels=1, pictures=1)).page
+        page = write_report(tracked.folder, options=ReportOptions(labels=1, images=1)).page
         assert list(cards(page)) == ["a/000008"]
         ahead_of_the_first = {0, 1, 2, 3}  # at most: as many as are decoded before they are needed
         assert {index for _, index in frames_made} - ahead_of_the_first == {8}
@@ -129,8 +129,8 @@ class TestFrames:
         clips.clips.rename(tmp_path / "elsewhere")
         summary = write_report(clips.folder)
         assert summary.unreadable == 9
-        assert "9 of 9 pictures are of videos that are gone" in page(summary.page).text()
-        options = ReportOptions(pictures_from=tmp_path / "elsewhere")
+        assert "9 of 9 images are of videos that are gone" in page(summary.page).text()
+        options = ReportOptions(images_from=tmp_path / "elsewhere")
         assert write_report(clips.folder, options=options).unreadable == 0
 
     def test_videos_that_were_never_files(self, tracked, page) -> None:
@@ -141,7 +141,7 @@ class TestFrames:
             [TrackedFrame(0, 0.0, Labels(tracked.size_hw, (tracked.square(1, 5),)))],
         )
         summary = write_report(tracked.folder)
-        assert "1 of 1 pictures are of videos that were never files" in page(summary.page).text()
+        assert "1 of 1 images are of videos that were never files" in page(summary.page).text()
         assert cards(summary.page)["camera/000000"].count("<path") == 1
 
 
@@ -151,7 +151,7 @@ class TestLookAlikes:
         assert write_report(tracked.folder).doubts["near_duplicate"] == 0
 
     def test_of_two_videos_the_first_frames_with_objects_are_compared(self, tracked) -> None:
-        one, other = tracked.pictures("one", 4), tracked.pictures("other", 4)
+        one, other = tracked.images("one", 4), tracked.images("other", 4)
         tracked.add(one, {0: [], 1: [tracked.square(1, 5)], 2: [tracked.square(1, 6)], 3: []})
         tracked.add(other, {0: [], 1: [], 2: [tracked.square(1, 5)], 3: [tracked.square(1, 6)]})
         survey = survey_of(tracked)
@@ -173,7 +173,7 @@ class TestTracks:
         tracked.add(path, {n: [unsure(1, n % 5, 2), unsure(2, n, 30)] for n in range(9)})
         survey = survey_of(tracked)
         labels = choose(survey, doubts_of(survey), ReportOptions()).labels
-        assert [(label.picture, label.position) for label in labels] == [(8, 1), (4, 0)]
+        assert [(label.image, label.position) for label in labels] == [(8, 1), (4, 0)]
 
     def test_objects_of_none_are_each_shown(self, tracked) -> None:
         tracked.add(
@@ -188,7 +188,7 @@ class TestTracks:
     def test_the_same_number_in_another_video_is_another_track(self, tracked) -> None:
         for name in ("a", "b"):
             tracked.add(
-                tracked.pictures(name, 2),
+                tracked.images(name, 2),
                 {n: [tracked.square(1, 5, mask_quality=0.9)] for n in range(2)},
             )
         numbers = survey_of(tracked).tracks().tolist()
@@ -207,11 +207,11 @@ class TestCounts:
     def test_are_on_the_page(self, clips, page) -> None:
         text = page(write_report(clips.folder).page).text()
         assert "Videos 2 3 tracks" in text
-        assert "Pictures 9 frames of videos, 1 background" in text
+        assert "Images 9 frames of videos, 1 background" in text
         assert "sub/a 6 1 10 2 5 10 in 2 tracks 0 finished" in text
-        assert "ball 8 8 2" in text  # objects, pictures, tracks
+        assert "ball 8 8 2" in text  # objects, images, tracks
 
-    def test_pictures_have_no_videos(self, labeled, clean, page) -> None:
+    def test_images_have_no_videos(self, labeled, clean, page) -> None:
         labeled.add("a.png", clean(labeled.disc()))
         taken_apart = page(write_report(labeled.folder).page)
         assert not [a for a in taken_apart.all("section") if a.get("id") == "videos"]
@@ -225,7 +225,7 @@ class TestCounts:
         document = json.loads(summary.json.read_text(encoding="utf-8"))
         assert document["failed"] == [{"video": "cut", "reason": "has no frame"}]
         text = page(summary.page).text()
-        assert "Failed 1 pictures and videos" in text
+        assert "Failed 1 images and videos" in text
         assert "cut has no frame" in text
         assert "cut 0 0 0 0 – – 0 failed" in text
 

@@ -1,4 +1,4 @@
-"""What ``datasets`` writes, and what our exporter writes for it, read as a source of pictures."""
+"""What ``datasets`` writes, and what our exporter writes for it, read as a source of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.sources.opening import open_source
-from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.sources.refs import ImageSource
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
 NAMELESS = {f"{number:06}.png": number for number in range(4)}
@@ -24,8 +24,8 @@ def pixels(number: int) -> Any:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
-    """Files of four pictures, two of them of one name."""
+def images(tmp_path: Path) -> list[str]:
+    """Files of four images, two of them of one name."""
     names = ["0.png", "1.png", "sub/2.png", "sub/0.png"]
     paths = [tmp_path / "pictures" / name for name in names]
     for number, path in enumerate(paths):
@@ -34,16 +34,16 @@ def pictures(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def opened(given: Path) -> PictureSource:
-    return open_source(given, pictures_folder=given.with_name("copies"))
+def opened(given: Path) -> ImageSource:
+    return open_source(given, images_folder=given.with_name("copies"))
 
 
-def greys(source: PictureSource) -> dict[str, int]:
-    """Ids and what the pictures show, as the number that they were made with."""
+def greys(source: ImageSource) -> dict[str, int]:
+    """Ids and what the images show, as the number that they were made with."""
     return {ref.item_id: int(load_image(ref.bring()).mean()) // 10 for ref in source}
 
 
-def test_our_export_comes_back_byte_for_byte(tmp_path: Path, pictures: list[str]) -> None:
+def test_our_export_comes_back_byte_for_byte(tmp_path: Path, images: list[str]) -> None:
     model = GroundedSAM2(
         CaptionOntology({"red": "thing"}), detector=FakeDetector(), segmenter=FakeSegmenter()
     )
@@ -70,10 +70,10 @@ class TestDatasets:
         return datasets
 
     @pytest.fixture
-    def dataset(self, datasets: Any, pictures: list[str]) -> Any:
-        """With pictures that have no names."""
+    def dataset(self, datasets: Any, images: list[str]) -> Any:
+        """With images that have no names."""
         features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
-        columns = {"image": [PIL.Image.open(path).copy() for path in pictures], "label": range(4)}
+        columns = {"image": [PIL.Image.open(path).copy() for path in images], "label": range(4)}
         return datasets.Dataset.from_dict(columns, features=features)
 
     def test_saved_to_disk(self, dataset: Any, tmp_path: Path) -> None:
@@ -93,11 +93,9 @@ class TestDatasets:
             **{f"train/{name}": number for name, number in NAMELESS.items()},
         }
 
-    def test_paths_instead_of_files(
-        self, datasets: Any, pictures: list[str], tmp_path: Path
-    ) -> None:
+    def test_paths_instead_of_files(self, datasets: Any, images: list[str], tmp_path: Path) -> None:
         features = datasets.Features({"image": datasets.Image()})
-        dataset = datasets.Dataset.from_dict({"image": pictures}, features=features)
+        dataset = datasets.Dataset.from_dict({"image": images}, features=features)
         dataset.save_to_disk(tmp_path / "saved")
         expected = {"0.png": 0, "1.png": 1, "2.png": 2, "0-000003.png": 3}
         assert greys(opened(tmp_path / "saved")) == expected
@@ -120,7 +118,7 @@ class TestDatasets:
         assert greys(opened(tmp_path / "rows")) == NAMELESS
 
     def test_an_imagefolder_is_a_folder(
-        self, datasets: Any, pictures: list[str], tmp_path: Path
+        self, datasets: Any, images: list[str], tmp_path: Path
     ) -> None:
         folder = tmp_path / "pictures"
         (folder / "metadata.csv").write_text(

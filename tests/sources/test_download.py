@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         elif case == "sends-much":
             self.answer(bytes(5000), length=None)
         elif case == "page":
-            self.answer(b"<html>no picture</html>")
+            self.answer(b"<html>no image</html>")
         elif case == "to":
             self.answer(b"", code=302, location=rest)
         elif case == "never":
@@ -86,7 +86,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["scene.png", "without-length", "to?/scene.png", "scène a.png"])
-def test_pictures_arrive(server: str, path: str) -> None:
+def test_images_arrive(server: str, path: str) -> None:
     np.testing.assert_array_equal(load_image(f"{server}/{path}"), PIXELS)
 
 
@@ -99,7 +99,7 @@ def test_the_scheme_may_be_in_capitals(server: str) -> None:
     [
         ("nothing", "cannot be fetched: 404 Not Found"),
         ("cut", r"ended after \d+ of \d+ bytes"),
-        ("page", "is not a picture, but a web page"),
+        ("page", "is not an image, but a web page"),
         ("announces-much", r"is larger than 4096 bytes; raise images\.url_max_bytes"),
         ("sends-much", r"is larger than 4096 bytes; raise images\.url_max_bytes"),
         ("to?file:///etc/passwd", "cannot be fetched: "),

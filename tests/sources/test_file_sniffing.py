@@ -1,4 +1,4 @@
-"""Files that are called pictures: what a user reads of them."""
+"""Files that are called images: what a user reads of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_what_can_be_told(beginning: bytes, expected: str) -> None:
     [
         b"just some text",
         b"\xff\xd8\xff\xe0",
-        b"version 2 of my picture",
+        b"version 2 of my image",
         b"<b>",
         b"\0ftyp",
         b"\0\1",

@@ -1,4 +1,4 @@
-"""Folders: which files count as pictures, under which names, in which order."""
+"""Folders: which files count as images, under which names, in which order."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_without_folders(tmp_path: Path) -> None:
     assert ids(FolderSource(tmp_path, recursive=False)) == ["a.jpg"]
 
 
-def test_a_folder_named_like_a_picture(tmp_path: Path) -> None:
+def test_a_folder_named_like_an_image(tmp_path: Path) -> None:
     assert ids(FolderSource(make(tmp_path, "a.jpg/b.png"))) == ["a.jpg/b.png"]
 
 
@@ -106,7 +106,7 @@ class TestLinks:
         (root / "self").symlink_to(root / "self")
         assert ids(FolderSource(root)) == ["a.jpg", "sub/b.jpg", "sub/deep/c.jpg"]
 
-    def test_a_broken_link_is_a_picture_that_will_fail(self, tmp_path: Path) -> None:
+    def test_a_broken_link_is_an_image_that_will_fail(self, tmp_path: Path) -> None:
         root = make(tmp_path, "a.jpg")
         (root / "b.jpg").symlink_to(root / "gone.jpg")
         (root / "c.txt").symlink_to(root / "gone.txt")
@@ -181,7 +181,7 @@ class TestNothing:
         assert ".mp4 (1)" in str(caught.value)
         assert "none (1)" in str(caught.value)
 
-    def test_pictures_in_folders_that_were_not_asked_for(self, tmp_path: Path) -> None:
+    def test_images_in_folders_that_were_not_asked_for(self, tmp_path: Path) -> None:
         make(tmp_path, "sub/a.jpg")
         with pytest.raises(SourceError, match="without its folders"):
             FolderSource(tmp_path, recursive=False)
@@ -216,10 +216,10 @@ class TestFoldersThatCannotBeListed:
             refs[1].bring()
 
     def test_one_that_vanishes_while_it_is_walked(self, tmp_path: Path) -> None:
-        pictures = iter(FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg")))
-        next(pictures)
+        images = iter(FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg")))
+        next(images)
         shutil.rmtree(tmp_path / "sub")
-        (ref,) = pictures
+        (ref,) = images
         with pytest.raises(SourceError, match="sub' cannot be listed: No such file"):
             ref.bring()
 
@@ -227,7 +227,7 @@ class TestFoldersThatCannotBeListed:
         self, tmp_path: Path, unreadable: Callable[[Path], None]
     ) -> None:
         unreadable(make(tmp_path, "sub/b.jpg") / "sub")
-        with pytest.raises(SourceError, match=r"no pictures in .*sub' cannot be listed: Perm"):
+        with pytest.raises(SourceError, match=r"no images in .*sub' cannot be listed: Perm"):
             FolderSource(tmp_path)
 
     def test_the_root_is_an_error_at_any_time(self, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from grounded_sam2.sources.image import (
 
 @pytest.fixture
 def pixels() -> Image:
-    """A picture that no turn or flip leaves as it is."""
+    """An image that no turn or flip leaves as it is."""
     return np.random.default_rng(0).integers(0, 256, (5, 8, 3), dtype=np.uint8)
 
 
@@ -79,7 +79,7 @@ def test_every_way_in_gives_the_same_pixels(
     assert image.flags.c_contiguous
 
 
-def test_decoded_pictures_are_writable(pixels: Image) -> None:
+def test_decoded_images_are_writable(pixels: Image) -> None:
     image = load_image(png(pixels))
     image[0, 0] = 0
     assert image[0, 0].tolist() == [0, 0, 0]
@@ -98,7 +98,7 @@ def test_the_ending_that_a_file_should_have(pixels: Image, kind: str, expected: 
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, kind)
     assert ending_of(buffer.getvalue()) == expected
-    assert ending_of(b"no picture") == ""
+    assert ending_of(b"no image") == ""
 
 
 def test_one_pixel() -> None:
@@ -118,15 +118,15 @@ def test_a_frame_carries_name_hash_and_orientation(tmp_path: Path, pixels: Image
 
 
 def test_a_pil_image_is_left_as_it_is(pixels: Image) -> None:
-    picture = PIL.Image.fromarray(pixels)
-    picture.getexif()[0x0112] = 3
-    np.testing.assert_array_equal(load_image(picture), pixels[::-1, ::-1])
-    np.testing.assert_array_equal(np.asarray(picture), pixels)
-    assert picture.getexif()[0x0112] == 3
+    image = PIL.Image.fromarray(pixels)
+    image.getexif()[0x0112] = 3
+    np.testing.assert_array_equal(load_image(image), pixels[::-1, ::-1])
+    np.testing.assert_array_equal(np.asarray(image), pixels)
+    assert image.getexif()[0x0112] == 3
 
 
 class TestAsManyPixelsAsNeeded:
-    """``longer_side``: a picture that is shown small need not be decoded large."""
+    """``longer_side``: an image that is shown small need not be decoded large."""
 
     @pytest.fixture
     def jpeg(self, tmp_path: Path) -> Path:
@@ -155,16 +155,16 @@ class TestAsManyPixelsAsNeeded:
     ) -> None:
         assert load_image(jpeg, longer_side=longer_side).shape == (*size_hw, 3)
 
-    def test_it_is_the_same_picture_upright(self, jpeg: Path) -> None:
+    def test_it_is_the_same_image_upright(self, jpeg: Path) -> None:
         small = load_image(jpeg, longer_side=20)[:, 5, 0].astype(int)
         whole = load_image(jpeg)[4::8, 40, 0].astype(int)
         assert np.abs(small - whole).max() < 8
 
-    def test_the_limit_is_that_of_the_whole_picture(self, jpeg: Path) -> None:
+    def test_the_limit_is_that_of_the_whole_image(self, jpeg: Path) -> None:
         with pytest.raises(ImageError, match="160 × 80"):
             load_image(jpeg, config=ImageConfig(max_pixels=1000), longer_side=10)
 
-    def test_other_pictures_come_as_they_are(self, pixels: Image, jpeg: Path) -> None:
+    def test_other_images_come_as_they_are(self, pixels: Image, jpeg: Path) -> None:
         assert load_image(png(pixels), longer_side=1).shape == pixels.shape
         assert load_image(pixels, longer_side=1).shape == pixels.shape
         with PIL.Image.open(jpeg) as opened:
@@ -211,7 +211,7 @@ class TestArrays:
 class TestHeaders:
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
-    def test_say_what_the_decoded_picture_says(
+    def test_say_what_the_decoded_image_says(
         self, tmp_path: Path, pixels: Image, kind: str, orientation: int
     ) -> None:
         exif = PIL.Image.Exif()
@@ -230,23 +230,23 @@ class TestHeaders:
 
     @pytest.mark.parametrize(
         ("content", "expected"),
-        [(b"", "0 bytes"), (b"text", "not a picture")],
+        [(b"", "0 bytes"), (b"text", "not an image")],
         ids=["empty", "text"],
     )
-    def test_of_what_is_no_picture(self, tmp_path: Path, content: bytes, expected: str) -> None:
+    def test_of_what_is_no_image(self, tmp_path: Path, content: bytes, expected: str) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(content)
         with pytest.raises(ImageError, match=expected):
             read_header(path)
 
-    def test_of_a_picture_that_is_too_large(self, tmp_path: Path) -> None:
+    def test_of_an_image_that_is_too_large(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(png_header(30_000, 30_000))
         with pytest.raises(ImageError, match="max_pixels"):
             read_header(path)
 
 
-class TestBadPictures:
+class TestBadImages:
     @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "bmp", "ppm", "gif"])
     def test_truncated(self, tmp_path: Path, kind: str) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -269,14 +269,14 @@ class TestBadPictures:
         ("content", "expected"),
         [
             (b"", "is empty"),
-            (b"just text, no picture", "is not a picture in a known format"),
-            (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture, but an SVG drawing"),
-            (bytes(200), "is not a picture, but a row of zeros"),
+            (b"just text, no image", "is not an image in a known format"),
+            (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image, but an SVG drawing"),
+            (bytes(200), "is not an image, but a row of zeros"),
         ],
         ids=["empty", "text", "PostScript", "SVG", "zeros"],
     )
-    def test_not_a_picture(self, tmp_path: Path, content: bytes, expected: str) -> None:
+    def test_not_an_image(self, tmp_path: Path, content: bytes, expected: str) -> None:
         path = tmp_path / "odd.jpg"
         path.write_bytes(content)
         with pytest.raises(ImageError, match=f"{path}': {expected}"):
@@ -342,8 +342,8 @@ class TestSizeLimit:
         limit = ImageConfig(max_pixels=39)
         with pytest.raises(ImageError, match=r"scene\.png': has 8 × 5 pixels.*max_pixels is 39"):
             load_frame(path, "scene.png", config=limit)
-        with PIL.Image.open(path) as picture, pytest.raises(ImageError, match="has 8 × 5 pixels"):
-            load_image(picture, config=limit)
+        with PIL.Image.open(path) as image, pytest.raises(ImageError, match="has 8 × 5 pixels"):
+            load_image(image, config=limit)
 
     def test_a_bomb_is_refused_by_its_header_alone(self) -> None:
         with pytest.raises(ImageError, match="has 60000 × 60000 pixels"):
@@ -364,14 +364,14 @@ class TestPixelsOf:
         assert pixels_of(tmp_path / "scene.png") == 40
 
     def test_however_many_and_nothing_warns(self, tmp_path: Path) -> None:
-        """Pillow's own limit would refuse to tell, and such pictures would count as nothing."""
+        """Pillow's own limit would refuse to tell, and such images would count as nothing."""
         (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert pixels_of(tmp_path / "huge.png") == 3_600_000_000
 
     def test_what_has_no_pixels(self, tmp_path: Path) -> None:
-        (tmp_path / "text.png").write_text("no picture")
+        (tmp_path / "text.png").write_text("no image")
         (tmp_path / "empty.png").touch()
         for name in ("text.png", "empty.png", "absent.png", "."):
             assert pixels_of(tmp_path / name) == 0

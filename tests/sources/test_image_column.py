@@ -1,4 +1,4 @@
-"""Columns that hold pictures, found by what is in them; and the bytes of one cell."""
+"""Columns that hold images, found by what is in them; and the bytes of one cell."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources.image_column import PictureColumn, find_column, picture_bytes
+from grounded_sam2.sources.image_column import ImageColumn, find_column, image_bytes
 
 PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 GREY = pa.list_(pa.list_(pa.uint8()))
-COLOUR = pa.list_(GREY)
+COLOR = pa.list_(GREY)
 
 
 def features(**types: str) -> dict[str, str]:
@@ -29,42 +29,42 @@ class TestFindingTheColumn:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
-            ({"id": pa.int64(), "image": PICTURE}, PictureColumn("image", "picture", "image.path")),
+            ({"id": pa.int64(), "image": PICTURE}, ImageColumn("image", "picture", "image.path")),
             (
                 {"image": PICTURE, "file_name": pa.string()},
-                PictureColumn("image", "picture", "file_name"),
+                ImageColumn("image", "picture", "file_name"),
             ),
-            ({"jpg": pa.binary(), "label": pa.string()}, PictureColumn("jpg", "bytes", None)),
-            ({"jpg": pa.large_binary()}, PictureColumn("jpg", "bytes", None)),
+            ({"jpg": pa.binary(), "label": pa.string()}, ImageColumn("jpg", "bytes", None)),
+            ({"jpg": pa.large_binary()}, ImageColumn("jpg", "bytes", None)),
             (
                 {"pixels": GREY, "row": pa.list_(pa.uint8())},
-                PictureColumn("pixels", "samples", None),
+                ImageColumn("pixels", "samples", None),
             ),
             (
                 {"pixels": pa.list_(pa.list_(pa.list_(pa.uint8(), 3)))},
-                PictureColumn("pixels", "samples", None),
+                ImageColumn("pixels", "samples", None),
             ),
             (
                 {"image": PICTURE, "jpg": pa.binary()},
-                PictureColumn("image", "picture", "image.path"),
+                ImageColumn("image", "picture", "image.path"),
             ),
             ({"path": pa.string(), "boxes": pa.list_(pa.list_(pa.float32()))}, None),
             ({}, None),
         ],
     )
-    def test_by_its_type(self, fields: dict[str, Any], expected: PictureColumn | None) -> None:
+    def test_by_its_type(self, fields: dict[str, Any], expected: ImageColumn | None) -> None:
         assert find_column(pa.schema(fields)) == expected
 
-    def test_features_tell_pictures_from_sounds(self) -> None:
+    def test_features_tell_images_from_sounds(self) -> None:
         schema = pa.schema(
             {"sound": PICTURE, "photo": PICTURE}, metadata=features(sound="Audio", photo="Image")
         )
-        assert find_column(schema) == PictureColumn("photo", "picture", "photo.path")
+        assert find_column(schema) == ImageColumn("photo", "picture", "photo.path")
 
     def test_features_tell_arrays_from_lists(self) -> None:
-        fields = {"cells": COLOUR, "pixels": COLOUR}
+        fields = {"cells": COLOR, "pixels": COLOR}
         schema = pa.schema(fields, metadata=features(cells="List", pixels="Array3D"))
-        assert find_column(schema) == PictureColumn("pixels", "samples", None)
+        assert find_column(schema) == ImageColumn("pixels", "samples", None)
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"info": null}'])
     def test_features_that_make_no_sense(self, text: str) -> None:
@@ -73,34 +73,30 @@ class TestFindingTheColumn:
 
     def test_several_are_asked_about(self) -> None:
         schema = pa.schema({"left": PICTURE, "right": PICTURE})
-        with pytest.raises(
-            SourceError, match=r"left and right hold pictures; say which \(column\)"
-        ):
+        with pytest.raises(SourceError, match=r"left and right hold images; say which \(column\)"):
             find_column(schema)
-        assert find_column(schema, "right") == PictureColumn("right", "picture", "right.path")
+        assert find_column(schema, "right") == ImageColumn("right", "picture", "right.path")
 
     def test_one_that_was_asked_for(self) -> None:
         schema = pa.schema({"image": PICTURE, "url": pa.string(), "n": pa.int64()})
-        assert find_column(schema, "url") == PictureColumn("url", "text", None)
+        assert find_column(schema, "url") == ImageColumn("url", "text", None)
         for wanted in ("n", "none"):
-            with pytest.raises(
-                SourceError, match=f"'{wanted}' holds no pictures; the columns are "
-            ):
+            with pytest.raises(SourceError, match=f"'{wanted}' holds no images; the columns are "):
                 find_column(schema, wanted)
 
 
 class TestBytes:
     def test_as_they_are(self) -> None:
         cell = pa.scalar({"bytes": b"file", "path": "a.jpg"}, PICTURE)
-        assert picture_bytes(cell, "picture", folder=None) == b"file"
-        assert picture_bytes(pa.scalar(b"file"), "bytes", folder=None) == b"file"
+        assert image_bytes(cell, "picture", folder=None) == b"file"
+        assert image_bytes(pa.scalar(b"file"), "bytes", folder=None) == b"file"
 
     def test_from_the_path(self, tmp_path: Path) -> None:
         (tmp_path / "a.jpg").write_bytes(b"file")
         cell = pa.scalar({"bytes": None, "path": "a.jpg"}, PICTURE)
-        assert picture_bytes(cell, "picture", folder=tmp_path) == b"file"
+        assert image_bytes(cell, "picture", folder=tmp_path) == b"file"
         with pytest.raises(ImageError, match=r"only a path, 'a\.jpg', on another machine"):
-            picture_bytes(cell, "picture", folder=None)
+            image_bytes(cell, "picture", folder=None)
 
     @pytest.mark.parametrize(
         ("value", "kind"),
@@ -112,27 +108,25 @@ class TestBytes:
         ],
     )
     def test_nothing(self, value: Any, kind: Any) -> None:
-        with pytest.raises(ImageError, match="the row holds no picture"):
-            picture_bytes(value, kind, folder=None)
+        with pytest.raises(ImageError, match="the row holds no image"):
+            image_bytes(value, kind, folder=None)
 
 
 class TestSamples:
     @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3), (3, 5, 4), (3, 5, 1), (1, 1), (1, 1, 3)])
     def test_they_become_a_png_without_loss(self, shape: tuple[int, ...]) -> None:
         samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        cell = pa.scalar(samples.tolist(), GREY if len(shape) == 2 else COLOUR)
-        data = picture_bytes(cell, "samples", folder=None)
-        assert data == picture_bytes(cell, "samples", folder=None)
-        with PIL.Image.open(io.BytesIO(data)) as picture:
-            np.testing.assert_array_equal(picture, samples.reshape(shape[: 2 + (shape[-1] > 1)]))
+        cell = pa.scalar(samples.tolist(), GREY if len(shape) == 2 else COLOR)
+        data = image_bytes(cell, "samples", folder=None)
+        assert data == image_bytes(cell, "samples", folder=None)
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(image, samples.reshape(shape[: 2 + (shape[-1] > 1)]))
 
     @pytest.mark.parametrize(
         "samples",
         [[[1, 2], [3]], [[]], [], [[[1, 2]], [[1, 2]]], [[1, None]], [[[1, 2, 3]], [[1]]]],
     )
-    def test_what_is_no_picture(self, samples: Any) -> None:
+    def test_what_is_no_image(self, samples: Any) -> None:
         depth = 3 if str(samples).startswith("[[[") else 2
-        with pytest.raises(ImageError, match="samples of the row form no picture"):
-            picture_bytes(
-                pa.scalar(samples, COLOUR if depth == 3 else GREY), "samples", folder=None
-            )
+        with pytest.raises(ImageError, match="samples of the row form no image"):
+            image_bytes(pa.scalar(samples, COLOR if depth == 3 else GREY), "samples", folder=None)

@@ -1,4 +1,4 @@
-"""Files that list pictures, as people and programs write them."""
+"""Files that list images, as people and programs write them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def entries(folder: Path, name: str, content: str | bytes, column: str | None = 
 
 class TestText:
     def test_comments_and_empty_lines_are_left_out(self, tmp_path: Path) -> None:
-        content = "# pictures\na.jpg\n\n  b c.jpg \n  # no\n./#1.jpg\nhttps://host/x.jpg?a#b"
+        content = "# images\na.jpg\n\n  b c.jpg \n  # no\n./#1.jpg\nhttps://host/x.jpg?a#b"
         expected = ["a.jpg", "b c.jpg", "./#1.jpg", "https://host/x.jpg?a#b"]
         assert entries(tmp_path, "list.txt", content) == expected
         assert entries(tmp_path, "list.lst", content) == expected

@@ -42,7 +42,7 @@ def source(root: Path, *entries: str) -> ListSource:
         name="list 'pictures.txt'",
         folder=root,
         root=root,
-        pictures_folder=root.parent / "copies",
+        images_folder=root.parent / "copies",
         limits=ImageConfig(),
     )
 
@@ -137,9 +137,7 @@ class TestAddresses:
         assert ref.bring().read_bytes() == b"d"
         assert ref.path == root.parent / "copies" / "bucket" / "x" / "d.jpg"
 
-    def test_web_pictures_are_brought_once(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_web_images_are_brought_once(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
 
         def download(url: str, *, timeout_s: float, max_bytes: int) -> bytes:
@@ -172,7 +170,7 @@ class TestAddresses:
 
 class TestWhatIsNoList:
     def test_empty(self, root: Path) -> None:
-        with pytest.raises(SourceError, match=r"list 'pictures\.txt': names no picture; write one"):
+        with pytest.raises(SourceError, match=r"list 'pictures\.txt': names no image; write one"):
             source(root)
 
     def test_a_text_about_something_else(self, root: Path) -> None:

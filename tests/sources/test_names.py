@@ -1,4 +1,4 @@
-"""Names of pictures as ids and as files, whoever chose them."""
+"""Names of images as ids and as files, whoever chose them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from grounded_sam2.sources.folder import FolderSource
 from grounded_sam2.sources.lists import ListSource
 from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.sources.patterns import GlobSource
-from grounded_sam2.sources.refs import PictureSource
+from grounded_sam2.sources.refs import ImageSource
 from grounded_sam2.sources.remote import RemoteSource
 from grounded_sam2.sources.table_source import RowSource
 
@@ -47,11 +47,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(number))
-    pictures = pa.array(
+    images = pa.array(
         [{"bytes": png(number), "path": f"{number}.png"} for number in range(3)],
         pa.struct({"bytes": pa.binary(), "path": pa.string()}),
     )
-    write_table(tmp_path / "dataset" / "data" / "train-00000-of-00001.parquet", image=pictures)
+    write_table(tmp_path / "dataset" / "data" / "train-00000-of-00001.parquet", image=images)
     write_table(tmp_path / "links.parquet", url=["pictures/a.png", "pictures/sub/c.jpg"])
     (tmp_path / "list.txt").write_text("pictures/b.PNG\npictures/a.png\n", encoding="utf-8")
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
@@ -68,15 +68,15 @@ def bucket(here: Path) -> Iterator[None]:
     memory.rm("/bucket", recursive=True)
 
 
-def opened(given: Any, **options: Any) -> PictureSource:
-    return open_source(given, pictures_folder=Path("copies"), **options)
+def opened(given: Any, **options: Any) -> ImageSource:
+    return open_source(given, images_folder=Path("copies"), **options)
 
 
-def ids(source: PictureSource) -> list[str]:
+def ids(source: ImageSource) -> list[str]:
     return [ref.item_id for ref in source]
 
 
-PICTURES = ["a.png", "b.PNG", "sub/c.jpg"]
+IMAGES = ["a.png", "b.PNG", "sub/c.jpg"]
 ROWS = ["train/0.png", "train/1.png", "train/2.png"]
 
 
@@ -84,10 +84,10 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("given", "kind", "expected"),
         [
-            ("pictures", FolderSource, PICTURES),
-            (Path("pictures"), FolderSource, PICTURES),
+            ("pictures", FolderSource, IMAGES),
+            (Path("pictures"), FolderSource, IMAGES),
             ("pictures/sub/d.dat", FolderSource, ["d.dat"]),
-            (["pictures"], FolderSource, PICTURES),
+            (["pictures"], FolderSource, IMAGES),
             (["pictures/sub/d.dat", "pictures/a.png"], FolderSource, ["a.png", "sub/d.dat"]),
             ("pictures/**/*.jpg", GlobSource, ["sub/c.jpg"]),
             ("list.txt", ListSource, ["pictures/b.PNG", "pictures/a.png"]),
@@ -96,7 +96,7 @@ class TestKinds:
             ("dataset/data/train-00000-of-00001.parquet", RowSource, ROWS),
             ("archive.zip", RemoteSource, ["x/a.png"]),
             ("zip://x::archive.zip", RemoteSource, ["a.png"]),
-            ("memory://bucket/pictures", RemoteSource, PICTURES),
+            ("memory://bucket/pictures", RemoteSource, IMAGES),
             ("memory://bucket/pictures/sub/d.dat", RemoteSource, ["d.dat"]),
             ("memory://bucket/**/*.jpg", RemoteSource, ["pictures/sub/c.jpg"]),
             ("memory://bucket/archive.zip", RemoteSource, ["x/a.png"]),
@@ -137,7 +137,7 @@ class TestKinds:
         assert opened(given).root == expected
 
     @pytest.mark.usefixtures("bucket")
-    def test_pictures_that_are_no_files_are_brought(self) -> None:
+    def test_images_that_are_no_files_are_brought(self) -> None:
         for given in ("dataset", "memory://bucket/pictures", "archive.zip"):
             for ref in opened(given):
                 path = ref.bring()
@@ -146,7 +146,7 @@ class TestKinds:
                 assert path.read_bytes().startswith(b"\x89PNG")
 
     @pytest.mark.usefixtures("here")
-    def test_places_that_call_different_pictures_the_same(self) -> None:
+    def test_places_that_call_different_images_the_same(self) -> None:
         shutil.copytree("dataset", "other")
         places = {next(iter(opened(given))).path.parent for given in ("dataset", "other")}
         assert {path.parent.name.rpartition("-")[0] for path in places} == {"dataset", "other"}
@@ -163,7 +163,7 @@ class TestKinds:
         assert after.is_here()
 
     def test_file_addresses(self, here: Path) -> None:
-        assert ids(opened(f"file://{here}/pictures")) == PICTURES
+        assert ids(opened(f"file://{here}/pictures")) == IMAGES
 
     def test_a_file_whose_name_looks_like_a_pattern(self, here: Path) -> None:
         shutil.copy(here / "pictures" / "a.png", here / "a[1].png")
@@ -205,12 +205,10 @@ class TestOptions:
             opened(given, column="x")
 
 
-class TestPicturesAndTables:
+class TestImagesAndTables:
     def test_both_in_one_folder_are_asked_about(self, here: Path) -> None:
         shutil.copy(here / "pictures" / "a.png", here / "dataset" / "logo.png")
-        with pytest.raises(
-            SourceError, match=r"holds pictures and also tables .*'data/train-00000"
-        ):
+        with pytest.raises(SourceError, match=r"holds images and also tables .*'data/train-00000"):
             opened("dataset")
         assert ids(opened("dataset", extensions=[".png"])) == ["logo.png"]
         assert ids(opened("dataset", extensions=[".parquet"])) == ROWS
@@ -220,13 +218,13 @@ class TestPicturesAndTables:
 
     @pytest.mark.usefixtures("bucket")
     def test_the_same_behind_an_address(self) -> None:
-        with pytest.raises(SourceError, match="holds pictures and also tables with pictures"):
+        with pytest.raises(SourceError, match="holds images and also tables with images"):
             opened("memory://bucket")
         assert ids(opened("memory://bucket", extensions="parquet"))[0] == "dataset/train/0.png"
 
-    def test_a_table_that_describes_the_pictures_beside_it(self, here: Path) -> None:
+    def test_a_table_that_describes_the_images_beside_it(self, here: Path) -> None:
         write_table(here / "pictures" / "metadata.parquet", file_name=["a.png"], label=["cat"])
-        assert ids(opened("pictures")) == PICTURES
+        assert ids(opened("pictures")) == IMAGES
 
 
 class TestTheHub:
@@ -260,7 +258,7 @@ class TestTheHub:
         assert rows.root == "hf://datasets/me/it/dataset"
         assert ids(rows) == ROWS
         assert next(iter(rows)).bring().read_bytes() == png(0)
-        assert ids(opened("hf://datasets/me/it/pictures")) == PICTURES
+        assert ids(opened("hf://datasets/me/it/pictures")) == IMAGES
 
 
 class TestWhatIsNothing:
@@ -272,13 +270,13 @@ class TestWhatIsNothing:
             ("ylecun/mnist", "for a dataset on the hub, give hf://datasets/ylecun/mnist"),
             (Path("s3://bucket/x"), "addresses are text with two slashes, never a Path"),
             ("none/*.jpg", r"'none' cannot be listed: "),
-            ("pictures/*.bmp", r"no pictures in 'pictures'; looked for \*\.bmp; found"),
-            ("empty", "no pictures in 'empty'; looked for .jpg, .* found no files"),
-            ("empty.txt", r"list 'empty\.txt': names no picture"),
+            ("pictures/*.bmp", r"no images in 'pictures'; looked for \*\.bmp; found"),
+            ("empty", "no images in 'empty'; looked for .jpg, .* found no files"),
+            ("empty.txt", r"list 'empty\.txt': names no image"),
             ("empty.parquet", r"'empty\.parquet': its tables have no rows"),
             ("damaged.parquet", r"'damaged\.parquet': shard 'damaged\.parquet': "),
             ("damaged.zip", "cannot be opened: File is not a zip file"),
-            ("plain", r"'plain': shard 'x\.parquet': no column with pictures among n; say which"),
+            ("plain", r"'plain': shard 'x\.parquet': no column with images among n; say which"),
             ([], "list of files is empty"),
             (["pictures/a.png", "pictures"], "is a folder among files"),
             (["pictures/a.png", "list.txt"], r"'list\.txt' among several: a pattern, list"),

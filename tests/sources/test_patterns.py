@@ -13,7 +13,7 @@ from grounded_sam2.sources.refs import ImageRef
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     for name in (
         *("a.jpg", "b.JPG", "c.png", "notes.txt", ".hidden.jpg", "train/a.jpg", "train/b.dat"),
         *("train/deep/er/c.jpg", "val/a.jpg", "val/.git/x.jpg", "val/x.jpg/d.jpg"),
@@ -48,47 +48,47 @@ def ids(source: GlobSource) -> list[str]:
         ("./**/./c.png", ["c.png"]),
     ],
 )
-def test_what_matches(pictures: Path, pattern: str, expected: list[str]) -> None:
-    source = GlobSource(f"{pictures}/{pattern}")
+def test_what_matches(images: Path, pattern: str, expected: list[str]) -> None:
+    source = GlobSource(f"{images}/{pattern}")
     assert ids(source) == ids(source) == expected
-    assert source.root == pictures
+    assert source.root == images
 
 
-def test_ids_are_relative_to_the_folder_before_the_wildcard(pictures: Path) -> None:
-    source = GlobSource(pictures / "train" / "*.jpg")
-    assert list(source) == [ImageRef("a.jpg", pictures / "train" / "a.jpg")]
-    assert GlobSource(f"{pictures}/val/.git/*.jpg").root == pictures / "val" / ".git"
+def test_ids_are_relative_to_the_folder_before_the_wildcard(images: Path) -> None:
+    source = GlobSource(images / "train" / "*.jpg")
+    assert list(source) == [ImageRef("a.jpg", images / "train" / "a.jpg")]
+    assert GlobSource(f"{images}/val/.git/*.jpg").root == images / "val" / ".git"
 
 
-def test_relative_to_the_working_directory(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(pictures)
+def test_relative_to_the_working_directory(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(images)
     assert ids(GlobSource("*.png")) == ["c.png"]
     assert GlobSource("*.png").root == Path()
 
 
-def test_other_endings_where_the_pattern_names_none(pictures: Path) -> None:
-    assert ids(GlobSource(f"{pictures}/*", extensions="png")) == ["c.png"]
-    assert ids(GlobSource(f"{pictures}/*.jpg", extensions="png")) == ["a.jpg"]
+def test_other_endings_where_the_pattern_names_none(images: Path) -> None:
+    assert ids(GlobSource(f"{images}/*", extensions="png")) == ["c.png"]
+    assert ids(GlobSource(f"{images}/*.jpg", extensions="png")) == ["a.jpg"]
 
 
-def test_excluded_folders(pictures: Path) -> None:
-    source = GlobSource(f"{pictures}/**/*.jpg", exclude=[pictures / "train"])
+def test_excluded_folders(images: Path) -> None:
+    source = GlobSource(f"{images}/**/*.jpg", exclude=[images / "train"])
     assert ids(source) == ["a.jpg", "val/a.jpg", "val/x.jpg/d.jpg"]
 
 
-def test_loops_end(pictures: Path) -> None:
-    (pictures / "train" / "up").symlink_to(pictures)
-    assert ids(GlobSource(f"{pictures}/t*/**/a.jpg")) == ["train/a.jpg"]
+def test_loops_end(images: Path) -> None:
+    (images / "train" / "up").symlink_to(images)
+    assert ids(GlobSource(f"{images}/t*/**/a.jpg")) == ["train/a.jpg"]
 
 
 def test_only_folders_that_can_match_are_looked_into(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
-    assert ids(GlobSource(f"{pictures}/t*/*.jpg")) == ["train/a.jpg"]
-    assert set(listed) == {str(pictures), str(pictures / "train")}
+    assert ids(GlobSource(f"{images}/t*/*.jpg")) == ["train/a.jpg"]
+    assert set(listed) == {str(images), str(images / "train")}
 
 
 def test_names_that_are_not_unicode(tmp_path: Path) -> None:
@@ -99,22 +99,22 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
 
 
 class TestNothing:
-    def test_no_match_says_what_is_there(self, pictures: Path) -> None:
+    def test_no_match_says_what_is_there(self, images: Path) -> None:
         with pytest.raises(
-            SourceError, match=r"no pictures in '.*/images'; looked for \*\.bmp; "
+            SourceError, match=r"no images in '.*/images'; looked for \*\.bmp; "
         ) as caught:
-            GlobSource(f"{pictures}/*.bmp")
+            GlobSource(f"{images}/*.bmp")
         assert "found .jpg (2), .png (1), .txt (1)" in str(caught.value)
         with pytest.raises(SourceError, match=r"looked for \* with the ending \.bmp, \.gif; found"):
-            GlobSource(f"{pictures}/*", extensions=["bmp", "gif"])
+            GlobSource(f"{images}/*", extensions=["bmp", "gif"])
 
-    def test_no_folder(self, pictures: Path) -> None:
+    def test_no_folder(self, images: Path) -> None:
         with pytest.raises(SourceError, match="none' cannot be listed: No such file"):
-            GlobSource(f"{pictures}/none/*.jpg")
+            GlobSource(f"{images}/none/*.jpg")
 
-    def test_folders_within_a_name(self, pictures: Path) -> None:
+    def test_folders_within_a_name(self, images: Path) -> None:
         with pytest.raises(SourceError, match=r"'\*\*' stands for folders and must be between"):
-            GlobSource(f"{pictures}/**.jpg")
+            GlobSource(f"{images}/**.jpg")
 
 
 def test_what_a_pattern_is() -> None:

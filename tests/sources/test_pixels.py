@@ -23,13 +23,13 @@ WHITE = [255, 255, 255]
 
 @pytest.fixture(autouse=True, params=[2**22, 1], ids=["in one piece", "row by row"])
 def _bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything here holds however the picture is cut."""
+    """Everything here holds however the image is cut."""
     monkeypatch.setattr(pixels, "_BAND_PIXELS", request.param)
 
 
-def saved(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -57,52 +57,52 @@ def tiff_by_hand(strip: bytes, tags: dict[int, list[int]]) -> bytes:
     return data[:4] + len(data).to_bytes(4, "little") + data[8:] + directory + bytes(4)
 
 
-class TestColourModels:
+class TestColorModels:
     def test_one_bit(self) -> None:
-        picture = PIL.Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
-        assert load_image(saved(picture, "png")).tolist() == grey_row(0, 255)
-        assert load_image(saved(picture, "tiff")).tolist() == grey_row(0, 255)
+        image = PIL.Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+        assert load_image(saved(image, "png")).tolist() == grey_row(0, 255)
+        assert load_image(saved(image, "tiff")).tolist() == grey_row(0, 255)
 
     def test_grey(self) -> None:
-        picture = PIL.Image.fromarray(np.array([[0, 100, 255]], np.uint8))
-        assert load_image(saved(picture, "png")).tolist() == grey_row(0, 100, 255)
+        image = PIL.Image.fromarray(np.array([[0, 100, 255]], np.uint8))
+        assert load_image(saved(image, "png")).tolist() == grey_row(0, 100, 255)
 
     def test_grey_and_alpha(self) -> None:
-        picture = PIL.Image.fromarray(np.array([[[100, 255], [100, 0], [0, 51]]], np.uint8), "LA")
-        assert load_image(saved(picture, "png")).tolist() == grey_row(100, 255, 204)
+        image = PIL.Image.fromarray(np.array([[[100, 255], [100, 0], [0, 51]]], np.uint8), "LA")
+        assert load_image(saved(image, "png")).tolist() == grey_row(100, 255, 204)
 
     def test_rgba(self) -> None:
         rgba = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]], np.uint8)
         expected = [[[200, 100, 0], WHITE, [244, 224, 204]]]
-        picture = PIL.Image.fromarray(rgba)
-        assert load_image(saved(picture, "png")).tolist() == expected
-        assert load_image(saved(picture, "tiff")).tolist() == expected
-        assert load_image(picture).tolist() == expected
+        image = PIL.Image.fromarray(rgba)
+        assert load_image(saved(image, "png")).tolist() == expected
+        assert load_image(saved(image, "tiff")).tolist() == expected
+        assert load_image(image).tolist() == expected
 
     def test_palette(self) -> None:
-        picture = PIL.Image.new("P", (2, 1))
-        picture.putpalette([200, 100, 0, 0, 50, 250])
-        picture.putpixel((1, 0), 1)
+        image = PIL.Image.new("P", (2, 1))
+        image.putpalette([200, 100, 0, 0, 50, 250])
+        image.putpixel((1, 0), 1)
         expected = [[[200, 100, 0], [0, 50, 250]]]
-        assert load_image(saved(picture, "png")).tolist() == expected
-        assert load_image(saved(picture, "gif")).tolist() == expected
+        assert load_image(saved(image, "png")).tolist() == expected
+        assert load_image(saved(image, "gif")).tolist() == expected
 
-    def test_palette_with_a_transparent_colour(self) -> None:
-        picture = PIL.Image.new("P", (2, 1))
-        picture.putpalette([200, 100, 0, 0, 50, 250])
-        picture.putpixel((1, 0), 1)
+    def test_palette_with_a_transparent_color(self) -> None:
+        image = PIL.Image.new("P", (2, 1))
+        image.putpalette([200, 100, 0, 0, 50, 250])
+        image.putpixel((1, 0), 1)
         expected = [[WHITE, [0, 50, 250]]]
-        assert load_image(saved(picture, "png", transparency=0)).tolist() == expected
-        assert load_image(saved(picture, "gif", transparency=0)).tolist() == expected
+        assert load_image(saved(image, "png", transparency=0)).tolist() == expected
+        assert load_image(saved(image, "gif", transparency=0)).tolist() == expected
 
-    def test_palette_with_an_alpha_for_each_colour(self) -> None:
+    def test_palette_with_an_alpha_for_each_color(self) -> None:
         picture = PIL.Image.new("P", (2, 1))
         picture.putpalette([200, 100, 0, 0, 50, 250])
         picture.putpixel((1, 0), 1)
         image = load_image(saved(picture, "png", transparency=bytes([51, 255])))
         assert image.tolist() == [[[244, 224, 204], [0, 50, 250]]]
 
-    def test_rgb_and_grey_with_a_transparent_colour(self) -> None:
+    def test_rgb_and_grey_with_a_transparent_color(self) -> None:
         rgb = PIL.Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
         assert load_image(saved(rgb, "png", transparency=(1, 2, 3))).tolist() == [
             [WHITE, [4, 5, 6]]
@@ -142,15 +142,15 @@ class TestDepth:
     EIGHT = grey_row(0, 0, 1, 128, 255)
 
     def test_16_bit_grey(self) -> None:
-        picture = PIL.Image.fromarray(self.SIXTEEN)
+        image = PIL.Image.fromarray(self.SIXTEEN)
         for kind in ("png", "tiff", "jpeg2000"):
-            assert load_image(saved(picture, kind)).tolist() == self.EIGHT, kind
-        assert load_image(picture).tolist() == self.EIGHT
+            assert load_image(saved(image, kind)).tolist() == self.EIGHT, kind
+        assert load_image(image).tolist() == self.EIGHT
         assert load_image(tiff(self.SIXTEEN)).tolist() == self.EIGHT
         big_endian = PIL.Image.frombytes("I;16B", (5, 1), self.SIXTEEN.astype(">u2").tobytes())
         assert load_image(saved(big_endian, "tiff")).tolist() == self.EIGHT
 
-    def test_16_bit_dark_pictures_stay_dark(self) -> None:
+    def test_16_bit_dark_images_stay_dark(self) -> None:
         dark = np.full((4, 4), 1024, np.uint16)
         assert np.unique(load_image(saved(PIL.Image.fromarray(dark), "png"))).tolist() == [4]
 
@@ -170,14 +170,14 @@ class TestDepth:
         assert load_image(data).tolist() == grey_row(128, 255)
 
     def test_32_bit_integers_are_read_as_16_bits(self) -> None:
-        picture = PIL.Image.fromarray(self.SIXTEEN.astype(np.int32))
-        assert load_image(saved(picture, "tiff")).tolist() == self.EIGHT
+        image = PIL.Image.fromarray(self.SIXTEEN.astype(np.int32))
+        assert load_image(saved(image, "tiff")).tolist() == self.EIGHT
 
     @pytest.mark.parametrize("value", [-1, 65536])
     def test_integers_beyond_16_bits_are_refused(self, value: int) -> None:
-        picture = PIL.Image.fromarray(np.array([[0, value]], np.int32))
+        image = PIL.Image.fromarray(np.array([[0, value]], np.int32))
         with pytest.raises(ImageError, match=f"samples run from .*{value}.*scale them to 16 bits"):
-            load_image(saved(picture, "tiff"))
+            load_image(saved(image, "tiff"))
 
     def test_floats_to_one_mean_black_to_white(self) -> None:
         samples = np.array([[0, 0.2, 0.5, 1]], np.float32)
@@ -222,7 +222,7 @@ class TestDepth:
 class TestAnimations:
     @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
     def test_the_first_frame_counts(self, kind: str) -> None:
-        frames = [PIL.Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
+        frames = [PIL.Image.new("RGB", (4, 4), color) for color in ("red", "lime", "blue")]
         options = {"lossless": True} if kind == "webp" else {}
         data = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
         assert np.unique(load_image(data).reshape(-1, 3), axis=0).tolist() == [[255, 0, 0]]
@@ -261,14 +261,14 @@ class TestOrientation:
         ],
         ids=["png", "jpeg", "webp", "tiff", "tiff-lzw"],
     )
-    def test_all_orientations_give_the_same_upright_picture(
+    def test_all_orientations_give_the_same_upright_image(
         self, tmp_path: Path, kind: str, options: dict[str, Any], orientation: int
     ) -> None:
         path = tmp_path / "scene"
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
-        picture = PIL.Image.fromarray(stored(self.UPRIGHT, orientation))
-        picture.save(path, kind, exif=exif, **options)
+        image = PIL.Image.fromarray(stored(self.UPRIGHT, orientation))
+        image.save(path, kind, exif=exif, **options)
         frame = load_frame(path, "scene")
         tolerance = 3 if kind == "jpeg" else 0
         np.testing.assert_allclose(frame.image.astype(int), self.UPRIGHT, atol=tolerance)
@@ -286,7 +286,7 @@ class TestOrientation:
         np.testing.assert_array_equal(frame.image, self.UPRIGHT)
 
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-    def test_damaged_metadata_does_not_cost_the_picture(self) -> None:
+    def test_damaged_metadata_does_not_cost_the_image(self) -> None:
         data = saved(PIL.Image.fromarray(self.UPRIGHT), "png", exif=b"Exif\0\0II*\0garbage")
         np.testing.assert_array_equal(load_image(data), self.UPRIGHT)
 

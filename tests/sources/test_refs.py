@@ -1,4 +1,4 @@
-"""References to pictures: names that cost nothing until they are opened."""
+"""References to images: names that cost nothing until they are opened."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def open_source(
     address: str, folder: Path, *, recursive: bool = True, max_bytes: int = 1000
 ) -> RemoteSource:
     listing = Listing.of(address, recursive=recursive)
-    return RemoteSource(listing, pictures_folder=folder, endings=ENDINGS, max_bytes=max_bytes)
+    return RemoteSource(listing, images_folder=folder, endings=ENDINGS, max_bytes=max_bytes)
 
 
 def ids(source: RemoteSource) -> list[str]:
@@ -84,7 +84,7 @@ class TestListing:
         assert ids(open_source("memory://bucket/odd/a[1].png", tmp_path)) == ["a[1].png"]
 
     def test_a_folder_called_like_its_only_file(self, bucket: Any, tmp_path: Path) -> None:
-        bucket.pipe("/bucket/x/x", b"no picture")
+        bucket.pipe("/bucket/x/x", b"no image")
         with pytest.raises(SourceError, match=r"looked for \.jpg, \.png; found none \(1\)"):
             open_source("memory://bucket/x", tmp_path)
 
@@ -130,7 +130,7 @@ class TestBringing:
             ref.bring()
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
-    def test_a_picture_that_is_gone_by_then(self, bucket: Any, tmp_path: Path) -> None:
+    def test_an_image_that_is_gone_by_then(self, bucket: Any, tmp_path: Path) -> None:
         (ref,) = open_source("memory://bucket/pictures/a.png", tmp_path)
         bucket.rm("/bucket/pictures/a.png")
         with pytest.raises(ImageError, match=r"image 'a\.png': does not exist"):
@@ -215,7 +215,7 @@ class TestWhatCannotBeOpened:
 
     @pytest.mark.usefixtures("bucket")
     def test_nothing_there(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match=r"no pictures in 'memory://bucket/none'; .*no files"):
+        with pytest.raises(SourceError, match=r"no images in 'memory://bucket/none'; .*no files"):
             open_source("memory://bucket/none", tmp_path)
         with pytest.raises(SourceError, match=r"for \*\.bmp; found \.png \(5\), \.jpg"):
             open_source("memory://bucket/pictures/*.bmp", tmp_path)

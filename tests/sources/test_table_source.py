@@ -53,11 +53,11 @@ def write_arrow(folder: Path, name: str, content: pa.Table, *, stream: bool, row
 
 def source(folder: Path, *shards: Shard, column: str | None = None) -> RowSource:
     found = column_of(shards, column)
-    return RowSource(shards, found, root=folder, pictures_folder=folder / "copies")
+    return RowSource(shards, found, root=folder, images_folder=folder / "copies")
 
 
-def ids(pictures: RowSource) -> list[str]:
-    return [ref.item_id for ref in pictures]
+def ids(images: RowSource) -> list[str]:
+    return [ref.item_id for ref in images]
 
 
 def contents(refs: RowSource | Sequence[ImageRef]) -> list[bytes]:
@@ -70,7 +70,7 @@ FILES = [png(number) for number in range(50)]
 
 @pytest.fixture(params=["parquet", "arrow stream", "arrow file", "parquet elsewhere"])
 def shard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shard]:
-    """Fifty pictures in groups of twenty."""
+    """Fifty images in groups of twenty."""
     content = table(0, NAMES)
     if request.param.startswith("arrow"):
         stream = request.param == "arrow stream"
@@ -89,9 +89,9 @@ def shard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shard]:
 
 class TestReading:
     def test_in_order(self, tmp_path: Path, shard: Shard) -> None:
-        pictures = source(tmp_path, shard)
-        assert ids(pictures) == ids(pictures) == [f"cats/{name}" for name in NAMES]
-        assert contents(pictures) == FILES
+        images = source(tmp_path, shard)
+        assert ids(images) == ids(images) == [f"cats/{name}" for name in NAMES]
+        assert contents(images) == FILES
         assert (tmp_path / "copies" / "cats" / "7.png").read_bytes() == FILES[7]
 
     @pytest.mark.parametrize("step", [-1, 7, 23, -11])
@@ -122,7 +122,7 @@ class TestReading:
 
         monkeypatch.setattr(Shard, "batches", counted)
         assert contents(source(tmp_path, shard)) == FILES
-        assert opened == [["image.path"]]  # names, and no picture
+        assert opened == [["image.path"]]  # names, and no image
 
     def test_groups_are_read_once_whoever_asks(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -147,11 +147,11 @@ class TestNames:
         first = write_parquet(tmp_path, "data/train-00000-of-00002.parquet", table(0, [None] * 2))
         second = write_parquet(tmp_path, "data/train-00001-of-00002.parquet", table(2, [None]))
         other = write_parquet(tmp_path, "data/test-00000-of-00001.parquet", table(3, [None]))
-        pictures = source(tmp_path, first, second, other)
-        assert ids(pictures) == [
+        images = source(tmp_path, first, second, other)
+        assert ids(images) == [
             *("train/000000.png", "train/000001.png", "train/000002.png", "test/000000.png"),
         ]
-        assert contents(pictures) == FILES[:4]
+        assert contents(images) == FILES[:4]
 
     @pytest.mark.parametrize(
         ("shard", "expected"),
@@ -184,15 +184,15 @@ class TestNames:
             ("a.JPEG", "x/a.JPEG"),
         ],
     )
-    def test_the_path_of_a_picture(self, tmp_path: Path, path: str, expected: str) -> None:
+    def test_the_path_of_an_image(self, tmp_path: Path, path: str, expected: str) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, [path]))
         assert ids(source(tmp_path, shard)) == [expected]
 
     def test_names_that_come_twice(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, ["a.png", "b.png", "a.png"]))
-        pictures = source(tmp_path, shard)
-        assert ids(pictures) == ["x/a.png", "x/b.png", "x/a-000002.png"]
-        assert contents(pictures) == FILES[:3]
+        images = source(tmp_path, shard)
+        assert ids(images) == ["x/a.png", "x/b.png", "x/a-000002.png"]
+        assert contents(images) == FILES[:3]
 
     def test_file_names_of_their_own(self, tmp_path: Path) -> None:
         content = table(0, ["a.png", "a.png"])
@@ -200,7 +200,7 @@ class TestNames:
         shard = write_parquet(tmp_path, "train.parquet", content)
         assert ids(source(tmp_path, shard)) == ["train/x/a.png", "train/000001.png"]
 
-    def test_an_ending_is_that_of_the_first_picture(self, tmp_path: Path) -> None:
+    def test_an_ending_is_that_of_the_first_image(self, tmp_path: Path) -> None:
         jpeg = io.BytesIO()
         PIL.Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
         files = [None, b"damaged", jpeg.getvalue(), png(0)]
@@ -218,8 +218,8 @@ class TestNames:
         shard = write_parquet(tmp_path, "x.parquet", pa.table({"pixels": column}))
         (ref,) = source(tmp_path, shard)
         assert ref.item_id == "x/000000.png"
-        with PIL.Image.open(ref.bring()) as picture:
-            np.testing.assert_array_equal(picture, samples)
+        with PIL.Image.open(ref.bring()) as image:
+            np.testing.assert_array_equal(image, samples)
 
 
 class TestStamps:
@@ -254,14 +254,14 @@ class TestWhatCannotBeRead:
             *("a.parquet", "b/a.png", "c.parquet", "d.parquet", "e.parquet"),
         ]
         assert refs[1].bring().read_bytes() == FILES[0]
-        for number, expected in ((0, ""), (2, ""), (3, "holds no pictures"), (4, "does not exist")):
+        for number, expected in ((0, ""), (2, ""), (3, "holds no images"), (4, "does not exist")):
             with pytest.raises(SourceError, match=f"cannot be read: .*{expected}"):
                 refs[number].bring()
 
-    def test_a_row_without_a_picture_fails_alone(self, tmp_path: Path) -> None:
+    def test_a_row_without_an_image_fails_alone(self, tmp_path: Path) -> None:
         content = pa.table({"image": pa.array([None, {"bytes": png(1), "path": "b"}], PICTURE)})
         first, second = source(tmp_path, write_parquet(tmp_path, "x.parquet", content))
-        with pytest.raises(ImageError, match="the row holds no picture"):
+        with pytest.raises(ImageError, match="the row holds no image"):
             first.bring()
         assert second.bring().read_bytes() == FILES[1]
 
@@ -274,11 +274,9 @@ class TestWhatCannotBeRead:
 
     def test_no_column(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", pa.table({"url": ["a"], "n": [1]}))
-        with pytest.raises(
-            SourceError, match=r"'x\.parquet': no column with pictures among url, n;"
-        ):
+        with pytest.raises(SourceError, match=r"'x\.parquet': no column with images among url, n;"):
             column_of([shard])
-        with pytest.raises(SourceError, match=r"column 'n' holds no pictures; .* n \(int64\)"):
+        with pytest.raises(SourceError, match=r"column 'n' holds no images; .* n \(int64\)"):
             column_of([shard], "n")
         assert list(texts_of([shard], column_of([shard], "url"))) == ["a"]
 

@@ -15,13 +15,13 @@ import pytest
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.results import Candidate, Findings, Label, Labels
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.results import Candidate, Label, Labels, RawPredictions
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
-RECIPE = Recipe(
+RECIPE = RunConfig(
     models={"detector": "d", "segmenter": "s"},
-    config={"detector": {"task": "open_vocabulary_detection"}},
-    decisions={"detector": {"min_confidence": 0.3}, "cleanup": {"nms": "none"}},
+    inference={"detector": {"task": "open_vocabulary_detection"}},
+    postprocess={"detector": {"min_confidence": 0.3}, "cleanup": {"nms": "none"}},
     source="../images",
 )
 ONTOLOGY = (("red circle", "ball"), ("blue square", "box"), ("orange circle", "ball"))
@@ -45,9 +45,9 @@ def ball(**changes) -> Label:
     return replace(label, **changes)
 
 
-def done(item_id: str, *objects: Label, size_hw=(20, 30), **fields) -> ItemResult:
+def done(item_id: str, *objects: Label, size_hw=(20, 30), **fields) -> ItemOutcome:
     fields = {"path": None, "content_hash": f"hash of {item_id}", **fields}
-    return ItemResult(Item(item_id, size_hw=size_hw, **fields), Labels(size_hw, objects))
+    return ItemOutcome(Item(item_id, size_hw=size_hw, **fields), Labels(size_hw, objects))
 
 
 def candidate(**changes) -> Candidate:
@@ -61,19 +61,19 @@ def candidate(**changes) -> Candidate:
     return replace(found, **changes)
 
 
-def asked(item_id: str, *candidates: Candidate) -> ItemResult:
-    """A picture that models were asked about; every sure candidate is a ball."""
+def asked(item_id: str, *candidates: Candidate) -> ItemOutcome:
+    """An image that models were asked about; every sure candidate is a ball."""
     sure = [each for each in candidates if each.confidence >= 0.3]
-    return ItemResult(
+    return ItemOutcome(
         Item(item_id, path=None, content_hash=f"hash of {item_id}", size_hw=(20, 30)),
         Labels((20, 30), (ball(),) * len(sure)),
-        findings=Findings(frozenset({"red circle", "blue square"}), candidates),
-        verdicts=tuple("label" if each in sure else "low_confidence" for each in candidates),
+        predictions=RawPredictions(frozenset({"red circle", "blue square"}), candidates),
+        statuses=tuple("label" if each in sure else "low_confidence" for each in candidates),
     )
 
 
-def failed(item_id: str, reason: str = "empty file") -> ItemResult:
-    return ItemResult(Item(item_id, path=None), None, reason)
+def failed(item_id: str, reason: str = "empty file") -> ItemOutcome:
+    return ItemOutcome(Item(item_id, path=None), None, reason)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_labels_come_back_as_they_were_written(store):
     item = Item("sub/a.jpg", path=None, content_hash="aa", size_hw=(20, 30), exif_orientation=6)
     labels = Labels((20, 30), (ball(), ball(track_id=7, origin="human")))
 
-    store.write_batch(run.id, [ItemResult(item, labels)])
+    store.write_batch(run.id, [ItemOutcome(item, labels)])
 
     assert list(store.labels()) == [(item, labels)]
     assert list(store.done_items()) == [item]
@@ -114,7 +114,7 @@ def test_background_comes_without_objects_and_failures_do_not_come(store):
     assert [(item.item_id, reason) for item, reason in store.failures()] == [("b.jpg", "truncated")]
 
 
-def test_labels_of_one_picture(store):
+def test_labels_of_one_image(store):
     run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.write_batch(
         run.id, [done("a.jpg"), failed("b.jpg"), done("c.jpg", ball(), ball(confidence=0.25))]
@@ -195,19 +195,19 @@ def test_reading_many_items_takes_the_memory_of_one(store):
 # Places
 
 
-def test_labels_and_pictures_can_be_moved_together(tmp_path):
+def test_labels_and_images_can_be_moved_together(tmp_path):
     (tmp_path / "before").mkdir()
-    picture = tmp_path / "before" / "images" / "a.jpg"
+    image = tmp_path / "before" / "images" / "a.jpg"
     with LabelStore.create(tmp_path / "before" / "labeled") as store:
         run = store.begin_run(RECIPE, ontology=ONTOLOGY)
-        store.write_batch(run.id, [done("a.jpg", path=picture)])
-        assert [item.path for item, _ in store.labels()] == [picture]
+        store.write_batch(run.id, [done("a.jpg", path=image)])
+        assert [item.path for item, _ in store.labels()] == [image]
     (tmp_path / "before").rename(tmp_path / "after")
     with LabelStore.open(tmp_path / "after" / "labeled") as store:
         assert [i.path for i, _ in store.labels()] == [tmp_path / "after" / "images" / "a.jpg"]
 
 
-def test_a_link_in_the_path_of_a_picture_keeps_its_name(tmp_path):
+def test_a_link_in_the_path_of_an_image_keeps_its_name(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with LabelStore.create(tmp_path / "labeled") as store:
@@ -229,7 +229,7 @@ def test_the_same_recipe_continues_its_run(tmp_path):
         again = store.begin_run(RECIPE, ontology=ONTOLOGY)
         assert again == first
         assert (again.settings, again.versions) == ({"a": 1}, {"torch": "2"})
-        assert again.recipe == RECIPE
+        assert again.config == RECIPE
         assert store.summary().images == 1
 
 
@@ -238,7 +238,7 @@ def test_a_changed_recipe_is_refused_with_each_difference(store):
     store.write_batch(run.id, [done("a.jpg")])
     changed = replace(
         RECIPE,
-        decisions={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
+        postprocess={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
         models={"detector": "other", "segmenter": "s"},
     )
     with pytest.raises(StoreError) as error:
@@ -260,7 +260,7 @@ def test_a_run_that_ended_before_its_first_batch_is_in_nobodys_way(store):
 
 
 def test_a_recipe_comes_back_from_its_json():
-    assert Recipe.from_json(RECIPE.to_json()) == RECIPE
+    assert RunConfig.from_json(RECIPE.to_json()) == RECIPE
     assert replace(RECIPE, source="elsewhere").key != RECIPE.key
 
 
@@ -277,10 +277,10 @@ def test_a_changed_ontology_continues_the_run_and_leaves_all_to_be_decided(store
     assert known["a.jpg"].status == "pending"
     assert known["a.jpg"].asked == {"red circle", "blue square"}
     assert known["b.jpg"].status == "failed"
-    item, findings = store.findings(run.id, "a.jpg")
+    item, predictions = store.predictions(run.id, "a.jpg")
     assert item.content_hash == "hash of a.jpg"
-    assert findings.candidates == (candidate(),)
-    assert store.findings(run.id, "b.jpg") is None
+    assert predictions.candidates == (candidate(),)
+    assert store.predictions(run.id, "b.jpg") is None
 
 
 def test_the_same_ontology_leaves_all_as_it_is(store):
@@ -294,25 +294,25 @@ def test_candidates_come_back_with_what_became_of_them(store):
     run = store.begin_run(RECIPE, ontology=ONTOLOGY)
     doubtful = candidate(confidence=0.15, mask=None, mask_quality=None)
     store.write_batch(run.id, [asked("a.jpg", candidate(), doubtful)])
-    _, findings = store.findings(run.id, "a.jpg")
-    assert findings.asked == {"red circle", "blue square"}
-    assert findings.candidates == (candidate(), doubtful)
+    _, predictions = store.predictions(run.id, "a.jpg")
+    assert predictions.asked == {"red circle", "blue square"}
+    assert predictions.candidates == (candidate(), doubtful)
     assert store.summary().set_aside == {"low_confidence": 1}
 
     store.write_batch(run.id, [asked("a.jpg", doubtful)])  # replaces
-    assert store.findings(run.id, "a.jpg")[1].candidates == (doubtful,)
+    assert store.predictions(run.id, "a.jpg")[1].candidates == (doubtful,)
     store.write_batch(run.id, [failed("a.jpg")])
-    assert store.findings(run.id, "a.jpg") is None
+    assert store.predictions(run.id, "a.jpg") is None
 
 
 def test_another_threshold_takes_over_what_the_models_said(store):
     first = store.begin_run(RECIPE, ontology=ONTOLOGY)
     store.write_batch(first.id, [asked("a.jpg", candidate()), asked("b.jpg"), failed("c.jpg")])
-    strict = replace(RECIPE, decisions={"detector": {"min_confidence": 0.9}})
+    strict = replace(RECIPE, postprocess={"detector": {"min_confidence": 0.9}})
     second = store.begin_run(strict, ontology=ONTOLOGY, new_run=True)
     known = store.known(second.id, ["a.jpg", "b.jpg", "c.jpg"])
     assert [each.status for each in known.values()] == ["pending", "pending", "failed"]
-    assert store.findings(second.id, "a.jpg") == store.findings(first.id, "a.jpg")
+    assert store.predictions(second.id, "a.jpg") == store.predictions(first.id, "a.jpg")
     assert store.summary(first.id).images == 2
 
     other = replace(RECIPE, models={"detector": "other"})
@@ -384,7 +384,7 @@ def test_what_the_source_no_longer_holds_is_told_and_dropped_only_when_asked(sto
     there = store.register(run.id, [("a.jpg", None)], prune=True)
     assert there.removed == 1
     assert store.summary().images == 1
-    assert store.findings(run.id, "b.jpg") is None
+    assert store.predictions(run.id, "b.jpg") is None
     assert store.register(run.id, [("a.jpg", None)]).removed == 0
 
 
@@ -473,14 +473,14 @@ def test_a_store_on_read_only_media_can_be_read(tmp_path):
 WRITER = """
 import os, signal, sys
 from grounded_sam2.results import Labels
-from grounded_sam2.store import Item, ItemResult, LabelStore, Recipe
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 store = LabelStore.create(sys.argv[1])
-run = store.begin_run(Recipe(models={}, config={}))
+run = store.begin_run(RunConfig(models={}, inference={}))
 def batch(names):
     for name in names:
         if name == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        yield ItemResult(Item(name, None), Labels((2, 2)))
+        yield ItemOutcome(Item(name, None), Labels((2, 2)))
 class Lazy(list):
     def __iter__(self):
         return batch(["c.jpg", "d.jpg", "die"])

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store import LabelStore, Recipe
+from grounded_sam2.store import LabelStore, RunConfig
 from grounded_sam2.store.migrations import STEPS
 from grounded_sam2.store.schema import SCHEMA_VERSION
 
@@ -25,15 +25,15 @@ OLD_RECIPE = {
 }
 
 
-def write_first_version(folder, *recipes: dict) -> None:
-    """A store as the first version of the schema left it: one labeled picture in each run."""
+def write_first_version(folder, *run_configs: dict) -> None:
+    """A store as the first version of the schema left it: one labeled image in each run."""
     folder.mkdir(exist_ok=True)
     old = sqlite3.connect(folder / "labels.db")
     old.executescript(STEPS[0])
-    for number, recipe in enumerate(recipes, start=1):
+    for number, run_config in enumerate(run_configs, start=1):
         old.execute(
             "INSERT INTO runs VALUES (?, ?, ?, '{}', '{}', '2026-01-01T00:00:00+00:00', ?)",
-            (number, f"key {number}", json.dumps(recipe), number),
+            (number, f"key {number}", json.dumps(run_config), number),
         )
         old.execute(
             "INSERT INTO items VALUES (?, ?, 'a.jpg', 'a.jpg', 'aa', '1:2', 20, 30, 6, NULL, "
@@ -62,17 +62,17 @@ def test_a_store_of_the_first_version_keeps_its_labels_and_its_run(tmp_path):
         assert (ball.class_name, ball.confidence, ball.detected_box_xyxy) == ("ball", 0.75, None)
         run = store.run()
         assert run.ontology == (("red circle", "ball"), ("blue square", "box"))
-        assert run.recipe == Recipe(
+        assert run.config == RunConfig(
             models={"detector": "d"},
-            config={"detector": {"task": "open_vocabulary_detection"}, "segmenter": {}},
-            decisions={
+            inference={"detector": {"task": "open_vocabulary_detection"}, "segmenter": {}},
+            postprocess={
                 "detector": {"min_confidence": 0.3},
                 "segmenter": {"min_mask_quality": 0.0},
                 "cleanup": {"nms": "none"},
             },
             source="../images",
         )
-        assert store.begin_run(run.recipe, ontology=run.ontology) == run
+        assert store.begin_run(run.config, ontology=run.ontology) == run
         assert store.known(run.id, ["a.jpg"])["a.jpg"].asked is None
 
 
@@ -105,7 +105,7 @@ def test_a_store_without_videos_learns_of_them(tmp_path):
     old.executescript("".join(STEPS[:2]))
     old.execute(
         "INSERT INTO runs VALUES (1, 'key', ?, '{}', '{}', '2026-01-01T00:00:00+00:00', 1, NULL)",
-        (Recipe(models={"detector": "d"}, config={}).to_json(),),
+        (RunConfig(models={"detector": "d"}, inference={}).to_json(),),
     )
     old.execute(
         "INSERT INTO items (key, run_id, item_id, height, width, status) "

@@ -15,14 +15,14 @@ from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import BrokenFrame, Label, Labels, TrackedFrame
 from grounded_sam2.store import (
     Item,
-    ItemResult,
+    ItemOutcome,
     LabelStore,
-    Recipe,
+    RunConfig,
     VideoRecord,
     video_writer,
 )
 
-RECIPE = Recipe(models={"detector": "d", "tracker": "t"}, config={}, source="../clips")
+RECIPE = RunConfig(models={"detector": "d", "tracker": "t"}, inference={}, source="../clips")
 SIZE = (20, 30)
 
 
@@ -125,11 +125,11 @@ def test_frames_come_in_the_order_of_the_video_however_many_digits(store, run_id
     assert [item.item_id for item in store.done_items()] == ids
 
 
-def test_pictures_and_videos_of_one_run_come_one_after_the_other(store, run_id):
+def test_images_and_videos_of_one_run_come_one_after_the_other(store, run_id):
     store.begin_video(run_id, clip("a.mp4"))
     store.write_frames(run_id, "a.mp4", [frame(0)])
-    picture = Item("b.jpg", None, "aa", SIZE)
-    store.write_batch(run_id, [ItemResult(picture, Labels(SIZE, (ball(1),)))])
+    image = Item("b.jpg", None, "aa", SIZE)
+    store.write_batch(run_id, [ItemOutcome(image, Labels(SIZE, (ball(1),)))])
     assert [item.item_id for item, _ in store.labels()] == ["b.jpg", "a.mp4/000000"]
     assert [item.content for item in store.done_items()] == ["aa", "hash of 'a.mp4' frame 0"]
 
@@ -348,8 +348,8 @@ def test_broken_frames_are_kept_with_their_reasons(store, run_id):
 
 def test_a_video_that_could_not_begin_has_not_failed_once_it_does(store, run_id):
     reason = "does not exist"
-    store.write_batch(run_id, [ItemResult(Item("clip.mp4", None), None, reason)])
-    store.write_batch(run_id, [ItemResult(Item("other.mp4", None), None, reason)])
+    store.write_batch(run_id, [ItemOutcome(Item("clip.mp4", None), None, reason)])
+    store.write_batch(run_id, [ItemOutcome(Item("other.mp4", None), None, reason)])
     store.begin_video(run_id, clip())
     assert [item.item_id for item, _ in store.failures()] == ["other.mp4"]
 

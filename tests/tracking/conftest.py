@@ -1,4 +1,4 @@
-"""Clips of things in plain colours, and a detector that does as it is told.
+"""Clips of things in plain colors, and a detector that does as it is told.
 
 The background of a frame says its index, so that whatever is told of a frame is found again.
 """
@@ -25,7 +25,7 @@ SIZE_HW = (40, 60)
 ONTOLOGY = CaptionOntology({"red thing": "ball", "yellow thing": "ball", "blue thing": "box"})
 
 
-def picture(index: int, things: Iterable[Thing], *, scene: int = 0) -> np.ndarray:
+def draw_image(index: int, things: Iterable[Thing], *, scene: int = 0) -> np.ndarray:
     """Later things hide earlier ones."""
     image = np.empty((*SIZE_HW, 3), np.uint8)
     image[:] = index, 100 * scene, 200 * scene
@@ -36,11 +36,11 @@ def picture(index: int, things: Iterable[Thing], *, scene: int = 0) -> np.ndarra
 
 def clip(count: int, things: Callable[[int], Iterable[Thing]]) -> list[VideoFrame]:
     """Frames on which there is what `things` says of their index."""
-    return [VideoFrame(i, i / 10, picture(i, things(i))) for i in range(count)]
+    return [VideoFrame(i, i / 10, draw_image(i, things(i))) for i in range(count)]
 
 
 class ToldDetector:
-    """Finds coloured areas, but for what it is told of a frame.
+    """Finds colored areas, but for what it is told of a frame.
 
     Args:
         told: by frame, boxes with caption and confidence; what it says there instead.
@@ -74,10 +74,10 @@ class ToldDetector:
 
 
 class DriftingTracker(FakeTracker):
-    """Says something else of a colour on some frames.
+    """Says something else of a color on some frames.
 
     Args:
-        mask: by frame and colour, the box that it takes for the object; ``None`` for absent.
+        mask: by frame and color, the box that it takes for the object; ``None`` for absent.
         quality: by frame, of everything.
     """
 
@@ -146,7 +146,7 @@ class Studio:
     """Makes clips and tracks them."""
 
     ontology = ONTOLOGY
-    picture = staticmethod(picture)
+    draw_image = staticmethod(draw_image)
     clip = staticmethod(clip)
     options = staticmethod(options)
     track = staticmethod(track)

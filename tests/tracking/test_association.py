@@ -70,7 +70,7 @@ def test_two_that_have_spilled_over_each_other_are_both_corrected(studio, drifti
 )
 def test_a_thing_whose_track_has_shrunk_to_a_crumb_keeps_its_id(studio, drifting, left, kept):
     drift = {i: {"red": left} for i in range(6, 11)}
-    tracked = studio.track(studio.clip(11, still), tracker=drifting(drift), min_likeness=0)
+    tracked = studio.track(studio.clip(11, still), tracker=drifting(drift), min_similarity=0)
     if kept:
         assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "d"}
         assert studio.boxes(tracked, 1) == dict.fromkeys(range(11), RED_BOX)
@@ -145,7 +145,7 @@ def test_a_track_that_has_taken_a_part_of_another_thing_gives_it_back(studio, qu
     def things(index):
         return [*still(index), *([("yellow", 40, 20, 50, 30)] if index < 15 else [])]
 
-    tracked = studio.track(studio.clip(21, things), tracker=Thieving(), min_likeness=0)
+    tracked = studio.track(studio.clip(21, things), tracker=Thieving(), min_similarity=0)
     first = studio.boxes(tracked, 1)
     assert [first[i] for i in (15, 20)] == 2 * [(5, 5, 10, 15) if stays else RED_BOX]
     assert (20 in studio.boxes(tracked, 2)) is stays
@@ -175,7 +175,7 @@ def test_a_thing_with_an_unlike_past_is_another_one(studio, drifting):
 
     drift = {i: {"red": (40, 20, 50, 30)} for i in range(1, 10)}
     tracked = studio.track(
-        studio.clip(13, still), tracker=Losing(drift), revive_by="memory", min_likeness=0
+        studio.clip(13, still), tracker=Losing(drift), reid_by="memory", min_similarity=0
     )
     assert studio.story(tracked) == {1: "d" + 8 * "f" + "....", 2: "." + 9 * "b" + "dff"}
     assert np.array_equal(studio.boxes(tracked, 2)[1], RED_BOX)
@@ -209,12 +209,12 @@ def test_nothing_begins_in_the_midst_of_a_thing(studio, part, is_thing):
 
 
 @pytest.mark.parametrize(
-    ("before", "min_likeness", "is_thing"),
+    ("before", "min_similarity", "is_thing"),
     [((4, 5, 9, 15), 0.5, False), ((0, 20, 7, 30), 0.5, True), ((4, 5, 9, 15), 0, True)],
     ids=["a part all along", "it came from elsewhere", "nobody knows what it looks like"],
 )
 def test_a_part_that_is_followed_back_inside_its_thing_is_none(
-    studio, before, min_likeness, is_thing
+    studio, before, min_similarity, is_thing
 ):
     part = (3, 5, 10, 15)
 
@@ -232,7 +232,7 @@ def test_a_part_that_is_followed_back_inside_its_thing_is_none(
     told = {10: [("red thing", 0.9, RED_BOX), ("red thing", 0.8, part)]}
     clip = studio.clip(12, still)
     tracked = studio.track(
-        clip, studio.ToldDetector(told), FollowedBack(), min_likeness=min_likeness
+        clip, studio.ToldDetector(told), FollowedBack(), min_similarity=min_similarity
     )
     assert (2 in studio.story(tracked)) is is_thing
     assert list(studio.boxes(tracked, 1)) == list(range(12))
@@ -279,7 +279,7 @@ def test_a_thing_that_was_lost_in_sight_is_found_by_looking_back(studio):
             return super().propagate(encoded, state, frame)
 
     clip = studio.clip(25, still)
-    tracked = studio.track(clip, tracker=Losing(lost), revive_by="memory")
+    tracked = studio.track(clip, tracker=Losing(lost), reid_by="memory")
     assert studio.story(tracked) == {1: "dfffff" + "bbbb" + "dfffffffffdffff"}
 
 
@@ -296,7 +296,7 @@ def test_what_was_found_but_not_known_goes_back_to_where_it_was_labeled_before(s
 
 def test_a_thing_is_not_followed_back_beyond_a_cut(studio):
     frames = [
-        VideoFrame(i, i / 10, studio.picture(i, still(i), scene=int(i >= 4))) for i in range(15)
+        VideoFrame(i, i / 10, studio.draw_image(i, still(i), scene=int(i >= 4))) for i in range(15)
     ]
     told = {0: [], 4: []}
     tracked = studio.track(frames, studio.ToldDetector(told), fill_backwards=20)

@@ -22,7 +22,7 @@ def test_a_video_without_frames(studio):
     assert studio.track([]) == []
 
 
-def test_a_video_of_one_frame_is_labeled_as_a_picture_is(studio):
+def test_a_video_of_one_frame_is_labeled_as_an_image_is(studio):
     [frame] = studio.track(studio.clip(1, still), studio.ToldDetector(confidence=0.35))
     assert (frame.index, frame.time, frame.labels.size_hw) == (0, 0.0, (40, 60))
     [label] = frame.labels.objects
@@ -34,7 +34,7 @@ def test_a_video_of_one_frame_is_labeled_as_a_picture_is(studio):
 
 def test_every_frame_comes_out_once_in_order_with_its_index_and_time(studio):
     frames = [
-        VideoFrame(3 * i + 2, i / 7, studio.picture(i, still(i))) for i in range(35)
+        VideoFrame(3 * i + 2, i / 7, studio.draw_image(i, still(i))) for i in range(35)
     ]  # a stride of three
     tracked = studio.track(frames)
     assert [(f.index, f.time) for f in tracked] == [(f.index, f.time) for f in frames]
@@ -104,7 +104,7 @@ def test_a_detection_corrects_a_track_that_has_drifted(studio):
 
 
 @pytest.mark.parametrize(
-    ("exclusive", "neighbour", "shares"),
+    ("exclusive", "neighbor", "shares"),
     [
         ("none", "yellow", True),
         ("class", "yellow", False),  # a ball as well
@@ -112,11 +112,11 @@ def test_a_detection_corrects_a_track_that_has_drifted(studio):
         ("all", "blue", False),
     ],
 )
-def test_a_mask_that_spills_over_another_is_kept_off_it(studio, exclusive, neighbour, shares):
+def test_a_mask_that_spills_over_another_is_kept_off_it(studio, exclusive, neighbor, shares):
     """Of the fake tracker's objects, the first keeps what both claim."""
-    spilled = {i: {neighbour: (5, 5, 35, 15)} for i in range(3, 14)}
+    spilled = {i: {neighbor: (5, 5, 35, 15)} for i in range(3, 14)}
     tracked = studio.track(
-        studio.clip(14, lambda _: [("red", *RED_BOX), (neighbour, 25, 5, 35, 15)]),
+        studio.clip(14, lambda _: [("red", *RED_BOX), (neighbor, 25, 5, 35, 15)]),
         tracker=studio.DriftingTracker(spilled),
         exclusive=exclusive,
         detect_every=20,
@@ -234,7 +234,7 @@ def test_labels_that_were_given_away_keep_their_class(studio):
 def test_the_detector_looks_where_a_scene_begins_and_counts_from_there(studio):
     detector = studio.ToldDetector()
     frames = [
-        VideoFrame(i, i / 10, studio.picture(i, still(i) if i < 7 else [("blue", 30, 5, 40, 15)],
+        VideoFrame(i, i / 10, studio.draw_image(i, still(i) if i < 7 else [("blue", 30, 5, 40, 15)],
                                              scene=int(i >= 7)))
         for i in range(20)
     ]  # fmt: skip
@@ -246,7 +246,7 @@ def test_the_detector_looks_where_a_scene_begins_and_counts_from_there(studio):
     assert detector.looked == [0, 10]
 
 
-def test_masks_are_cleaned_up_as_those_of_pictures(studio):
+def test_masks_are_cleaned_up_as_those_of_images(studio):
     def things(index):
         return [("red", 5, 5, 25, 25), ("blue", 10, 10, 12, 12)]
 

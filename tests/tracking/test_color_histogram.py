@@ -32,12 +32,12 @@ RED, BLUE = (200, 20, 20), (20, 20, 200)
 
 
 class TestAppearance:
-    def test_one_colour_is_alike_and_two_are_not(self) -> None:
+    def test_one_color_is_alike_and_two_are_not(self) -> None:
         red, blue = (Appearance.of(plain(*color), WHOLE) for color in (RED, BLUE))
         assert red.likeness(red) == pytest.approx(1)
         assert red.likeness(blue) == 0
 
-    def test_less_light_changes_less_than_another_colour(self) -> None:
+    def test_less_light_changes_less_than_another_color(self) -> None:
         before = Appearance.of(plain(200, 60, 40), WHOLE)
         likeness = [
             before.likeness(Appearance.of(plain(*color), WHOLE))
@@ -82,7 +82,7 @@ class TestAppearance:
             1, abs=0.01
         )
 
-    def test_a_mixture_has_both_colours(self) -> None:
+    def test_a_mixture_has_both_colors(self) -> None:
         red, blue = (Appearance.of(plain(*color), WHOLE) for color in (RED, BLUE))
         mixed = red.mixed(blue, 0.5)
         assert mixed.likeness(Appearance.of(striped(RED, BLUE), WHOLE)) == pytest.approx(
@@ -95,13 +95,13 @@ def both(index: int):
     return [("red", *RED_BOX), ("yellow", *YELLOW_BOX)]
 
 
-def test_what_two_tracks_claim_is_the_ones_whose_colours_it_has(studio):
+def test_what_two_tracks_claim_is_the_ones_whose_colors_it_has(studio):
     spilled = {i: {"red": (5, 5, 20, 15)} for i in range(3, 9)}
     clip = studio.clip(9, both)
     tracked = studio.track(clip, tracker=studio.DriftingTracker(spilled))
     assert studio.boxes(tracked, 1) == dict.fromkeys(range(9), RED_BOX)
     assert studio.boxes(tracked, 2) == dict.fromkeys(range(9), YELLOW_BOX)
-    without = studio.track(clip, tracker=studio.DriftingTracker(spilled), min_likeness=0)
+    without = studio.track(clip, tracker=studio.DriftingTracker(spilled), min_similarity=0)
     assert studio.boxes(without, 2)[5] == (20, 5, 25, 15), "the first keeps what both claim"
 
 
@@ -115,7 +115,7 @@ def test_a_track_that_jumps_to_another_thing_is_gone(studio):
     clip = studio.clip(9, red_leaves)
     tracked = studio.track(clip, tracker=studio.DriftingTracker(jumped))
     assert list(studio.boxes(tracked, 1)) == [0, 1, 2, 3]
-    without = studio.track(clip, tracker=studio.DriftingTracker(jumped), min_likeness=0)
+    without = studio.track(clip, tracker=studio.DriftingTracker(jumped), min_similarity=0)
     assert studio.boxes(without, 1)[6] == (40, 20, 50, 30)
 
 
@@ -126,7 +126,7 @@ def test_a_track_that_creeps_away_is_gone_and_is_found_again(studio):
     tracked = studio.track(clip, tracker=studio.DriftingTracker(crept), fill_backwards=0)
     assert studio.story(tracked) == {1: "dffff.....df"}, "a fifth of it is not enough"
     assert studio.boxes(tracked, 1)[10] == RED_BOX
-    without = studio.track(clip, tracker=studio.DriftingTracker(crept), min_likeness=0)
+    without = studio.track(clip, tracker=studio.DriftingTracker(crept), min_similarity=0)
     assert studio.boxes(without, 1)[10] == (25, 5, 35, 15)
 
 
@@ -157,7 +157,7 @@ def test_where_no_likeness_is_asked_for_no_mask_is_looked_at(studio, monkeypatch
     monkeypatch.setattr(
         Appearance, "of", classmethod(lambda cls, *given: looked.append(1) or of(cls, *given))
     )
-    studio.track(studio.clip(9, both), min_likeness=0)
+    studio.track(studio.clip(9, both), min_similarity=0)
     assert len(looked) == 2, "the two detections of the first frame"
     studio.track(studio.clip(9, both))
     assert len(looked) == 6 + 2 * 8, "and what is followed of them"
@@ -175,5 +175,5 @@ def test_a_track_looks_like_what_is_followed_and_not_like_all_that_its_box_asked
             return replace(answers, found=found)
 
     clip = studio.clip(4, lambda _: [("red", 5, 5, 45, 15), ("blue", *blue_box)])
-    tracked = studio.track(clip, tracker=Greedy(), exclusive="all", min_likeness=0.8)
+    tracked = studio.track(clip, tracker=Greedy(), exclusive="all", min_similarity=0.8)
     assert studio.boxes(tracked, 2) == dict.fromkeys(range(4), blue_box)

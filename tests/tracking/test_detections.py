@@ -13,10 +13,10 @@ from grounded_sam2.tracking.frame_context import Now
 
 @pytest.fixture
 def look(studio):
-    """Look at a picture with things on it, the detector saying what it is told."""
+    """Look at an image with things on it, the detector saying what it is told."""
 
     def looked(things, told, **values):
-        image = studio.picture(0, things)
+        image = studio.draw_image(0, things)
         tracker = FakeTracker()
         detector = studio.ToldDetector({0: told})
         encoded = tracker.encode(image)

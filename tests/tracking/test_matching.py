@@ -81,11 +81,11 @@ def test_masks_that_agree_a_little_have_drifted(matched):
 
 
 def test_what_looks_clearly_different_has_not_drifted(matched):
-    """The track has spilled over a neighbour; the two that share most of a mask may look unlike."""
+    """The track has spilled over a neighbor; the two that share most of a mask may look unlike."""
     seen = {1: sight(0, 0, 30, 10)}
     other = [thing(0, 0, 10, 10, looks=BLUE)]
     assert matched(other, [track(1)], seen) == Matches(new=(0,))
-    assert matched(other, [track(1)], seen, min_likeness=0).drifted == {0: 1}
+    assert matched(other, [track(1)], seen, min_similarity=0).drifted == {0: 1}
     assert matched([thing(0, 0, 29, 10, looks=BLUE)], [track(1)], seen).same == {0: 1}
 
 
@@ -113,7 +113,7 @@ def test_what_returns_looks_like_what_was_lost(matched):
     lost = [track(1, place=(20, 20, 30, 30)), track(2, place=(21, 20, 31, 30), looks=BLUE)]
     found = [thing(20, 20, 30, 30, looks=BLUE)]
     assert matched(found, lost[:1], {}).new == (0,)
-    assert matched(found, lost[:1], {}, min_likeness=0).returned == {0: 1}
+    assert matched(found, lost[:1], {}, min_similarity=0).returned == {0: 1}
     assert matched(found, lost, {}).returned == {0: 2}
 
 
@@ -167,5 +167,5 @@ def test_what_returns_is_of_its_class_has_a_place_and_is_asked_for(matched):
     assert matched(found, [track(1, place=(20, 20, 30, 30), name="box")], {}).new == (0,)
     assert matched(found, [track(1)], {}).new == (0,)
     lost = [track(1, place=(20, 20, 30, 30))]
-    assert matched(found, lost, {}, revive_by="memory").new == (0,)
-    assert matched(found, lost, {}, revive_distance=0).new == (0,)
+    assert matched(found, lost, {}, reid_by="memory").new == (0,)
+    assert matched(found, lost, {}, reid_distance=0).new == (0,)

@@ -103,13 +103,13 @@ def test_elsewhere_otherwise_it_is_another_thing(studio, other):
 
 def test_only_the_tracker_brings_back_if_asked(studio):
     clip = studio.clip(35, gone_for_a_while)
-    tracked = studio.track(clip, tracker=Forgetful(), revive_by="memory")
+    tracked = studio.track(clip, tracker=Forgetful(), reid_by="memory")
     assert studio.story(tracked)[2] == 25 * "." + 5 * "b" + "dffff"
 
 
 def test_places_of_another_scene_bring_nothing_back(studio):
     frames = [
-        VideoFrame(i, i / 10, studio.picture(i, gone_for_a_while(i), scene=int(i >= 25)))
+        VideoFrame(i, i / 10, studio.draw_image(i, gone_for_a_while(i), scene=int(i >= 25)))
         for i in range(35)
     ]
     tracked = studio.track(frames, tracker=Forgetful())
@@ -124,7 +124,7 @@ def test_nothing_comes_back_to_where_another_was_a_frame_before(studio, exclusiv
     said[6] = {"red": yellow_box, "yellow": None}
     clip = studio.clip(9, lambda index: [*still(index), ("yellow", *yellow_box)])
     tracker = studio.DriftingTracker(said)
-    tracked = studio.track(clip, tracker=tracker, exclusive=exclusive, min_likeness=0)
+    tracked = studio.track(clip, tracker=tracker, exclusive=exclusive, min_similarity=0)
     red, yellow = studio.boxes(tracked, 1), studio.boxes(tracked, 2)
     assert list(yellow) == [0, 1, 2, 3, 4, 5, 7, 8]
     if exclusive == "class":

@@ -32,7 +32,7 @@ def things(index):
 def frames(studio):
     """Every third frame of a video with a cut."""
     return [
-        VideoFrame(3 * i, i / 7, studio.picture(i, things(i), scene=int(i >= 15)))
+        VideoFrame(3 * i, i / 7, studio.draw_image(i, things(i), scene=int(i >= 15)))
         for i in range(COUNT)
     ]
 
@@ -112,7 +112,7 @@ def test_other_frames_than_before_are_refused(studio, frames):
         resumed.feed(frames[19])
 
 
-def test_a_checkpoint_holds_no_pictures(studio, frames):
+def test_a_checkpoint_holds_no_images(studio, frames):
     models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
     clip = ClipTracker(*models)
     for frame in frames:

@@ -23,7 +23,7 @@ def differ(before: np.ndarray, after: np.ndarray) -> float:
     return difference(thumbnail(before), thumbnail(after))
 
 
-def test_a_picture_does_not_differ_from_itself():
+def test_an_image_does_not_differ_from_itself():
     assert differ(scene(1), scene(1)) == 0
 
 
@@ -41,7 +41,7 @@ def test_another_scene_is_a_cut(other):
     assert differ(scene(1), other) > USUAL
 
 
-def test_other_patches_of_the_same_colours_are_none():
+def test_other_patches_of_the_same_colors_are_none():
     assert differ(scene(1), scene(1)[::-1, ::-1]) < 0.05
 
 
@@ -65,7 +65,7 @@ def test_noise_and_a_little_light_are_no_cut():
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (7, 2000), (2000, 7), (32, 32)])
-def test_pictures_of_any_size_are_made_small(size_hw):
+def test_images_of_any_size_are_made_small(size_hw):
     small = thumbnail(np.full((*size_hw, 3), 77, np.uint8))
     assert (small.shape, small.dtype) == ((32, 32, 3), np.uint8)
     assert (small == 77).all()

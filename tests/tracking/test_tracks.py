@@ -11,7 +11,7 @@ from grounded_sam2.results import Label
 from grounded_sam2.tracking.color_histogram import Appearance
 from grounded_sam2.tracking.tracks import Track
 
-OPTIONS = TrackingConfig(min_hits=3, sure_confidence=0.5)
+OPTIONS = TrackingConfig(min_hits=3, high_confidence=0.5)
 
 
 def plain(*color: int) -> Appearance:
@@ -94,9 +94,9 @@ def test_too_little_likeness_is_none_and_0_asks_for_none():
     assert track.likeness(RED, OPTIONS) == pytest.approx(1)
     assert track.likeness(BLUE, OPTIONS) == 0
     mixed = RED.mixed(BLUE, 0.9)
-    assert track.likeness(mixed, TrackingConfig(min_likeness=0.2)) == RED.likeness(mixed)
-    assert track.likeness(mixed, TrackingConfig(min_likeness=0.5)) == 0
-    assert track.likeness(BLUE, TrackingConfig(min_likeness=0)) == 1
+    assert track.likeness(mixed, TrackingConfig(min_similarity=0.2)) == RED.likeness(mixed)
+    assert track.likeness(mixed, TrackingConfig(min_similarity=0.5)) == 0
+    assert track.likeness(BLUE, TrackingConfig(min_similarity=0)) == 1
 
 
 def test_what_turned_out_to_be_an_older_track_looks_like_that():
@@ -107,9 +107,9 @@ def test_what_turned_out_to_be_an_older_track_looks_like_that():
 def test_less_likeness_is_asked_of_what_stays_than_of_what_comes_back():
     there = Track.begun(1, label(0.9), RED, OPTIONS).seen((0, 0, 8, 8))
     mixed = RED.mixed(BLUE, 0.5)
-    nearly = TrackingConfig(min_likeness=round(RED.likeness(mixed) / 0.9, 3))
+    nearly = TrackingConfig(min_similarity=round(RED.likeness(mixed) / 0.9, 3))
     assert there.may_look(mixed, nearly)
     assert not there.seen(None).may_look(mixed, nearly)
     assert there.seen(None).may_look(RED, nearly)
     assert not there.may_look(BLUE, nearly)
-    assert there.may_look(BLUE, TrackingConfig(min_likeness=0))
+    assert there.may_look(BLUE, TrackingConfig(min_similarity=0))

@@ -13,8 +13,8 @@ from grounded_sam2.results import Image, Label, Labels, to_supervision
 from grounded_sam2.visualization.drawing import (
     annotate,
     contact_sheet,
-    picture_format,
-    save_picture,
+    image_format,
+    save_image,
 )
 
 SIZE = (60, 80)
@@ -46,16 +46,16 @@ class TestAnnotate:
         assert (drawn[43:47, 43:57] != 128).any(axis=2).all()
         assert (drawn[55:, :30] == 128).all()
 
-    def test_leaves_the_picture_as_it_is(self) -> None:
-        picture = grey()
-        annotate(picture, to_supervision(labels(), ["ball"]))
-        assert (picture == 128).all()
+    def test_leaves_the_image_as_it_is(self) -> None:
+        image = grey()
+        annotate(image, to_supervision(labels(), ["ball"]))
+        assert (image == 128).all()
 
     def test_of_nothing_is_a_copy(self) -> None:
-        picture = grey()
-        drawn = annotate(picture, to_supervision(Labels(SIZE), ["ball"]))
-        np.testing.assert_array_equal(drawn, picture)
-        assert not np.shares_memory(drawn, picture)
+        image = grey()
+        drawn = annotate(image, to_supervision(Labels(SIZE), ["ball"]))
+        np.testing.assert_array_equal(drawn, image)
+        assert not np.shares_memory(drawn, image)
 
     @pytest.mark.parametrize("case", [{"confidence": None}, {"with_mask": False}])
     def test_of_objects_that_lack_something(self, case: dict[str, bool]) -> None:
@@ -66,7 +66,7 @@ class TestAnnotate:
         import supervision as sv
 
         rng = np.random.default_rng(0)
-        picture = rng.integers(0, 256, (60, 80, 3), np.uint8)
+        image = rng.integers(0, 256, (60, 80, 3), np.uint8)
         masks = np.zeros((5, 60, 80), np.bool_)
         masks[0, 10:50, 10:60] = True
         masks[1, 30:, 40:] = rng.random((30, 40)) < 0.5
@@ -77,15 +77,15 @@ class TestAnnotate:
         )
         for kind in ("PolygonAnnotator", "BoxAnnotator", "LabelAnnotator"):
             monkeypatch.setattr(f"supervision.{kind}.annotate", lambda self, scene, *_, **__: scene)
-        expected = sv.MaskAnnotator(opacity=0.3).annotate(picture[..., ::-1].copy(), detections)
-        np.testing.assert_array_equal(annotate(picture, detections), expected[..., ::-1])
+        expected = sv.MaskAnnotator(opacity=0.3).annotate(image[..., ::-1].copy(), detections)
+        np.testing.assert_array_equal(annotate(image, detections), expected[..., ::-1])
 
-    def test_uses_the_colours_of_supervision_in_rgb(self) -> None:
+    def test_uses_the_colors_of_supervision_in_rgb(self) -> None:
         import supervision as sv
 
         drawn = annotate(np.zeros((*SIZE, 3), np.uint8), to_supervision(labels(), ["ball"]))
-        colour = np.array(sv.ColorPalette.DEFAULT.by_idx(0).as_rgb())
-        np.testing.assert_allclose(drawn[45, 50], 0.3 * colour, atol=2)
+        color = np.array(sv.ColorPalette.DEFAULT.by_idx(0).as_rgb())
+        np.testing.assert_allclose(drawn[45, 50], 0.3 * color, atol=2)
 
 
 def frame(*track_ids: int, size_hw: tuple[int, int] = (240, 426)) -> Labels:
@@ -113,7 +113,7 @@ def inside_of(track_ids: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
 
 
 class TestAnnotateFrames:
-    def test_a_track_keeps_its_colour_whatever_is_beside_it(self) -> None:
+    def test_a_track_keeps_its_color_whatever_is_beside_it(self) -> None:
         first, later = inside_of((1, 2, 3)), inside_of((7, 3, 9, 1))
         assert first[3] == later[3]
         assert first[1] == later[1]
@@ -129,7 +129,7 @@ class TestAnnotateFrames:
         one, other = (
             annotate(black, to_supervision(frame(track_id), ["ball"])) for track_id in (1, 22)
         )
-        assert inside_of((1,))[1] == inside_of((22,))[22], "there are 21 colours"
+        assert inside_of((1,))[1] == inside_of((22,))[22], "there are 21 colors"
         assert (one != other).any(), "but the ids differ"
 
     @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestAnnotateFrames:
 
 
 class TestContactSheet:
-    def test_puts_pictures_in_rows(self) -> None:
+    def test_puts_images_in_rows(self) -> None:
         dark, bright = np.zeros((10, 10, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8)
         sheet = contact_sheet([dark, bright, dark], columns=2, cell=10)
         assert sheet.shape == (2 * 16 + 6, 2 * 16 + 6, 3)
@@ -170,27 +170,27 @@ class TestContactSheet:
         assert sheet.shape == (22, 22, 3)
         assert (sheet == 255).all()
 
-    def test_of_fewer_pictures_than_columns_is_as_wide_as_they_are(self) -> None:
+    def test_of_fewer_images_than_columns_is_as_wide_as_they_are(self) -> None:
         assert contact_sheet([grey(10, 10)], columns=6, cell=10).shape == (22, 22, 3)
 
 
-class TestSavePicture:
+class TestSaveImage:
     def test_writes_rgb(self, tmp_path: Path) -> None:
-        picture = grey()
-        picture[..., 0] = 200
-        save_picture(picture, tmp_path / "new" / "a.PNG")
+        image = grey()
+        image[..., 0] = 200
+        save_image(image, tmp_path / "new" / "a.PNG")
         saved = np.asarray(PIL.Image.open(tmp_path / "new" / "a.PNG"))
-        np.testing.assert_array_equal(saved, picture)
+        np.testing.assert_array_equal(saved, image)
 
     @pytest.mark.parametrize("name", ["a.mp4", "a", "a.psd"])
-    def test_refuses_what_is_no_picture_format(self, name: str, tmp_path: Path) -> None:
+    def test_refuses_what_is_no_image_format(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"use \.png or \.jpg"):
-            save_picture(grey(), tmp_path / name)
+            save_image(grey(), tmp_path / name)
 
     def test_says_why_it_cannot_write(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(ImageError, match="cannot be written"):
-            save_picture(grey(), tmp_path / "file" / "a.png")
+            save_image(grey(), tmp_path / "file" / "a.png")
 
     def test_knows_formats_by_their_endings(self) -> None:
-        assert picture_format("a.jpeg") == "JPEG"
+        assert image_format("a.jpeg") == "JPEG"

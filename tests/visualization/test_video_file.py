@@ -21,8 +21,8 @@ from grounded_sam2.visualization.video_file import (
 RED = (220, 30, 40)
 
 
-def plain(colour: tuple[int, int, int] = RED, size_hw: tuple[int, int] = (48, 64)) -> Image:
-    return np.full((*size_hw, 3), colour, np.uint8)
+def plain(color: tuple[int, int, int] = RED, size_hw: tuple[int, int] = (48, 64)) -> Image:
+    return np.full((*size_hw, 3), color, np.uint8)
 
 
 def write(path: Path, times: list[float | None], size_hw: tuple[int, int] = (48, 64)) -> Path:
@@ -33,7 +33,7 @@ def write(path: Path, times: list[float | None], size_hw: tuple[int, int] = (48,
 
 
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
-def test_every_ending_gives_back_pictures_and_times(suffix: str, tmp_path: Path) -> None:
+def test_every_ending_gives_back_images_and_times(suffix: str, tmp_path: Path) -> None:
     times: list[float | None] = [0.0, 0.04, 0.05, 0.5, 1.0, 3.0]
     video = open_video(write(tmp_path / f"a{suffix}", times))
     frames = list(video)
@@ -79,7 +79,7 @@ def test_no_comment(tmp_path: Path) -> None:
     assert video_comment(tmp_path / "nowhere.mp4") is None
 
 
-def test_it_lasts_as_long_as_its_pictures(tmp_path: Path) -> None:
+def test_it_lasts_as_long_as_its_images(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", [10.0, 10.01, 10.02, 13.0])
     with av.open(path) as container:
         assert container.duration == pytest.approx(3.04e6, abs=2e3)
@@ -92,15 +92,15 @@ def test_odd_sizes_are_made_even(size_hw: tuple[int, int], tmp_path: Path) -> No
     np.testing.assert_allclose(frame.image[-1, -1], RED, atol=3)
 
 
-@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])
-def test_colours_stay(colour: tuple[int, int, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])
+def test_colors_stay(color: tuple[int, int, int], tmp_path: Path) -> None:
     with VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
-        video.write(plain(colour))
+        video.write(plain(color))
     (frame,) = open_video(tmp_path / "a.mp4")
-    np.testing.assert_allclose(frame.image[24, 32], colour, atol=4)
+    np.testing.assert_allclose(frame.image[24, 32], color, atol=4)
 
 
-def test_a_view_into_a_larger_picture_is_written(tmp_path: Path) -> None:
+def test_a_view_into_a_larger_image_is_written(tmp_path: Path) -> None:
     wide = np.zeros((48, 128, 3), np.uint8)
     wide[:, ::2] = RED
     with VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
@@ -136,8 +136,8 @@ class TestAppearsWhole:
         write(tmp_path / "a.mp4", [0.0])
         assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
 
-    def test_without_pictures_there_is_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(VideoError, match=r"a\.mp4.*no picture"):
+    def test_without_images_there_is_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(VideoError, match=r"a\.mp4.*no image"):
             write(tmp_path / "a.mp4", [])
         assert list(tmp_path.iterdir()) == []
 
@@ -187,7 +187,7 @@ class TestRefuses:
         [plain(size_hw=(48, 66)), plain()[..., 0], plain().astype(np.float32)],
         ids=["size", "grey", "float"],
     )
-    def test_a_picture_of_another_kind(self, image: Image, tmp_path: Path) -> None:
+    def test_an_image_of_another_kind(self, image: Image, tmp_path: Path) -> None:
         with (
             pytest.raises(VideoError, match=r"all must be \(48, 64, 3\) uint8"),
             VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video,

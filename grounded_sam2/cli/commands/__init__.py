@@ -42,7 +42,7 @@ def _grounded_sam2(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Labeled segmentation datasets from pictures, videos and words.
+    """Labeled segmentation datasets from images, videos and words.
 
     Florence-2 finds what your captions say, SAM 2 outlines it and follows it through videos, and
     the result is a dataset in the format that you need.

@@ -11,7 +11,7 @@ def compare(folder: StoreArgument, runs: TwoRunsOption = None, min_iou: MinIouOp
     """Show how far two runs agree.
 
     Counts, for each class, objects that both have, that only the first has (missed) and that only
-    the second has (extra), in the pictures that both have, whatever their names.
+    the second has (extra), in the images that both have, whatever their names.
 
     \b
     Example:

@@ -33,8 +33,8 @@ def demo(
 ) -> None:
     """Label synthetic scenes or clips, and score the result.
 
-    Uses the embedded models and no network. Writes the pictures, their ground truth, the label
-    store, YOLO and COCO datasets, and a contact sheet of annotated pictures; with --video the
+    Uses the embedded models and no network. Writes the images, their ground truth, the label
+    store, YOLO and COCO datasets, and a contact sheet of annotated images; with --video the
     clips, the label store, annotated clips and a YouTube-VIS dataset.
 
     \b

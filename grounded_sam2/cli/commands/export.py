@@ -14,9 +14,9 @@ from grounded_sam2.cli.options import (
     FrameFormatOption,
     FrameQualityOption,
     FrameStrideOption,
+    ImagesFromOption,
     ImagesOption,
     MinPolygonIouOption,
-    PicturesFromOption,
     RunOption,
     SeedOption,
     SegmentationOption,
@@ -46,7 +46,7 @@ def export(
     min_polygon_iou: MinPolygonIouOption = 0.98,
     min_confidence: ExportMinConfidenceOption = None,
     min_mask_quality: ExportMinMaskQualityOption = None,
-    pictures_from: PicturesFromOption = None,
+    images_from: ImagesFromOption = None,
     run: RunOption = None,
     workers: WorkersOption = None,
     frame_stride: FrameStrideOption = 1,
@@ -55,7 +55,7 @@ def export(
 ) -> None:
     """Write what was labeled as a dataset.
 
-    Needs no model: everything is in the label store, and the pictures where they were.
+    Needs no model: everything is in the label store, and the images where they were.
 
     \b
     Example:
@@ -75,7 +75,7 @@ def export(
         min_polygon_iou=min_polygon_iou,
         min_confidence=min_confidence,
         min_mask_quality=min_mask_quality,
-        pictures_from=pictures_from,
+        images_from=images_from,
         run_id=run,
         workers=workers,
         frame_stride=frame_stride,

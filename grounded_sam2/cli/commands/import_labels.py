@@ -32,7 +32,7 @@ def import_labels(
         typer.Option(
             "--images",
             metavar="FOLDER",
-            help="Where the pictures are, if not where the format has them.",
+            help="Where the images are, if not where the format has them.",
         ),
     ] = None,
     origin: Annotated[
@@ -53,7 +53,7 @@ def import_labels(
     """Read existing labels into a label store.
 
     They become a run of their own, which can be exported, compared and merged. Needs no model. The
-    same command again brings the run to what the dataset says now. A picture that cannot be read is
+    same command again brings the run to what the dataset says now. An image that cannot be read is
     a failed row, an annotation that cannot is counted and named.
 
     \b
@@ -90,4 +90,4 @@ def import_labels(
     with LabelStore.open(out) as store:
         print_import(store, summary)
     if not summary.counts.images:
-        raise ImageError(f"not one picture of '{dataset}' could be read; the reasons are above")
+        raise ImageError(f"not one image of '{dataset}' could be read; the reasons are above")

@@ -18,7 +18,7 @@ def info(
         bool,
         typer.Option(
             "--failures",
-            help="Print only what failed, pictures and videos: all, one a line, with reasons.",
+            help="Print only what failed, images and videos: all, one a line, with reasons.",
         ),
     ] = False,
 ) -> None:

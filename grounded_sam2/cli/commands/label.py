@@ -1,4 +1,4 @@
-"""``grounded-sam2 label``: a folder of pictures, labeled into a store and written as datasets."""
+"""``grounded-sam2 label``: a folder of images, labeled into a store and written as datasets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 from grounded_sam2.cli.options import (
     ConfigOption,
+    ImageFormatOption,
     ImagesOption,
     MinConfidenceOption,
     MinPolygonIouOption,
     OntologyOption,
-    PictureFormatOption,
     SeedOption,
     SegmentationOption,
     SetOption,
@@ -32,7 +32,7 @@ def label(
     pictures: Annotated[
         list[str],
         typer.Argument(
-            metavar="PICTURES",
+            metavar="IMAGES",
             help="A folder, a file, a pattern in quotes, a list file, a table or dataset of "
             "pictures, a zip, an address; or several files.",
         ),
@@ -44,10 +44,10 @@ def label(
         typer.Option(
             "--out",
             metavar="OUT",
-            help="Output folder; PICTURES_labeled beside the pictures if absent.",
+            help="Output folder; IMAGES_labeled beside the images if absent.",
         ),
     ] = None,
-    formats: PictureFormatOption = None,
+    formats: ImageFormatOption = None,
     split: SplitOption = "1",
     split_by: SplitByOption = "content",
     seed: SeedOption = 0,
@@ -66,7 +66,7 @@ def label(
     column: Annotated[
         str | None,
         typer.Option(
-            "--column", metavar="NAME", help="Column of a table or list that holds the pictures."
+            "--column", metavar="NAME", help="Column of a table or list that holds the images."
         ),
     ] = None,
     min_confidence: MinConfidenceOption = None,
@@ -76,20 +76,20 @@ def label(
         typer.Option("--new-run", help="Label again with other settings; keeps earlier labels."),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed pictures again.")
+        bool, typer.Option("--retry-failed", help="Try failed images again.")
     ] = False,
     prune: Annotated[
         bool,
-        typer.Option("--prune", help="Drop the labels of pictures that are no longer there."),
+        typer.Option("--prune", help="Drop the labels of images that are no longer there."),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Also show how busy each stage was.")
     ] = False,
 ) -> None:
-    """Label pictures and write them as datasets.
+    """Label images and write them as datasets.
 
     Stopped with Ctrl-C or by a power cut, the same command continues; when all is done, it does
-    nothing. When the ontology has changed, only what is new is asked. A picture that cannot be read
+    nothing. When the ontology has changed, only what is new is asked. An image that cannot be read
     is reported and left out. Without --format, a YOLO dataset is written.
 
     \b
@@ -107,8 +107,8 @@ def label(
 
     for given in pictures:
         if not (is_address(given) or is_pattern(given) or os.path.lexists(given)):
-            raise typer.BadParameter(f"'{given}' does not exist", param_hint="PICTURES")
-    names = chosen_formats(formats or ["yolo"], of_pictures=True)
+            raise typer.BadParameter(f"'{given}' does not exist", param_hint="IMAGES")
+    names = chosen_formats(formats or ["yolo"], of_images=True)
     how = export_options(
         split=split,
         split_by=split_by,
@@ -136,4 +136,4 @@ def label(
     if verbose:
         print_stages(result.run)
     if not result.summary.images:
-        raise ImageError("not one picture could be labeled; the reasons are above")
+        raise ImageError("not one image could be labeled; the reasons are above")

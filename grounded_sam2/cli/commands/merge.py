@@ -10,7 +10,7 @@ __all__ = ["merge"]
 def merge(folder: StoreArgument, runs: TwoRunsOption = None, min_iou: MinIouOption = 0.5) -> None:
     """Write a run that holds what two runs hold.
 
-    Pictures and objects that only one of them has are taken over. Of two labels of one class in one
+    Images and objects that only one of them has are taken over. Of two labels of one class in one
     place, the one that a person made is taken, or else the first run's. Both runs stay as they are.
 
     \b

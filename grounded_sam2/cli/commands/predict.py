@@ -1,4 +1,4 @@
-"""``grounded-sam2 predict``: one picture, looked at and shown."""
+"""``grounded-sam2 predict``: one image, looked at and shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def predict(
     ontology: OntologyOption = None,
     config: ConfigOption = "default",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the annotated picture here.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the annotated image here.")
     ] = None,
     min_confidence: MinConfidenceOption = None,
     as_json: Annotated[
@@ -39,7 +39,7 @@ def predict(
     ] = False,
     options: SetOption = None,
 ) -> None:
-    """Find and outline things in one picture.
+    """Find and outline things in one image.
 
     \b
     Example:
@@ -50,7 +50,7 @@ def predict(
     from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.image import load_image
-    from grounded_sam2.visualization.drawing import annotate, picture_format, save_picture
+    from grounded_sam2.visualization.drawing import annotate, image_format, save_image
 
     if prompt and ontology:
         raise typer.BadParameter("--prompt and --ontology both say what to look for; give one")
@@ -58,17 +58,17 @@ def predict(
         raise typer.BadParameter(f"'{image}' is no file", param_hint="IMAGE")
     if out is not None:
         try:
-            picture_format(out)
+            image_format(out)
         except ImageError as error:
             raise typer.BadParameter(str(error), param_hint="--out") from error
     model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
     picture = load_image(image, config=model.config.images)
     detections = model.predict(picture, prompt or None)
     if out is not None:
-        save_picture(annotate(picture, detections), out)
+        save_image(annotate(picture, detections), out)
     if as_json:
         print(detections_json(detections))
     else:
         print_detections(detections)
         if out is not None:
-            print(f"annotated picture: {out}")
+            print(f"annotated image: {out}")

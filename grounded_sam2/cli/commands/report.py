@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grounded_sam2.cli.options import (
-    PicturesFromOption,
+    ImagesFromOption,
     RunOption,
     SeedOption,
     SplitByOption,
@@ -30,7 +30,7 @@ def report(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write all doubts here as well, for scripts."),
     ] = None,
-    pictures: Annotated[
+    images: Annotated[
         int,
         typer.Option("--pictures", metavar="N", min=0, help="Pictures that the page holds."),
     ] = 200,
@@ -41,7 +41,7 @@ def report(
     split: SplitOption = "1",
     split_by: SplitByOption = "content",
     seed: SeedOption = 0,
-    pictures_from: PicturesFromOption = None,
+    images_from: ImagesFromOption = None,
     run: RunOption = None,
     options: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def report(
 ) -> None:
     """Show what was labeled, and which labels are worth a look first.
 
-    One HTML file with everything in it: counts, pictures with their masks, histograms, and the
+    One HTML file with everything in it: counts, images with their masks, histograms, and the
     labels that are most likely wrong, each with the reason. Needs no model and no network.
 
     \b
@@ -73,12 +73,12 @@ def report(
     except ExportError as error:
         raise typer.BadParameter(str(error), param_hint="--split") from error
     how = ReportOptions(
-        pictures=pictures,
+        images=images,
         labels=labels,
         seed=seed,
         split=shares,
         split_by=split_by,  # type: ignore[arg-type]  # checked there
-        pictures_from=pictures_from,
+        images_from=images_from,
         thresholds=Thresholds.from_values(parsed_values(options)),
     )
     with ProgressBar("looking") as bar:

@@ -1,4 +1,4 @@
-"""Masks as Label Studio's brush has them: the pixels of an RGBA picture, run-length packed in bits.
+"""Masks as Label Studio's brush has them: the pixels of an RGBA image, run-length packed in bits.
 
 A header gives the number of bytes packed (32 bits), the bits of a value less 1 (5 bits), and four
 possible widths of a run's length, less 1 (4 bits each). Then follow runs: a set bit, which of the

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from grounded_sam2.exporters.annotation_file import AnnotationFile, to_json
 from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
@@ -35,7 +35,7 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["annotation_of", "export_coco"]
 
-_RULES = NameRules(unique_stems=True)  # Datumaro, and so CVAT, knows pictures by them
+_RULES = NameRules(unique_stems=True)  # Datumaro, and so CVAT, knows images by them
 
 
 def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
@@ -63,13 +63,13 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
             shapes_of = partial(
                 _segmented, kind=options.segmentation, min_iou=options.min_polygon_iou
             )
-            pictures = data.pictures(rules=_RULES)
+            images = data.images(rules=_RULES)
             workers = options.workers if options.segmentation == "polygons" else 1
-            for picture, shapes in with_shapes(pictures, shapes_of, workers=workers):
-                file = files[picture.split]
-                file.add_image(picture)
-                for label, shape in zip(picture.labels.objects, shapes, strict=True):
-                    annotation = annotation_of(label, picture.labels.size_hw, shape)
+            for image, shapes in with_shapes(images, shapes_of, workers=workers):
+                file = files[image.split]
+                file.add_image(image)
+                for label, shape in zip(image.labels.objects, shapes, strict=True):
+                    annotation = annotation_of(label, image.labels.size_hw, shape)
                     if annotation is None:
                         data.tally.remark("objects without extent, left out")
                         continue
@@ -85,7 +85,7 @@ def annotation_of(
 
     Args:
         label: the object.
-        size_hw: height and width of its picture.
+        size_hw: height and width of its image.
         shape: of its mask; ``None`` if it has none.
     """
     box = extent(label, size_hw, None if shape is None else shape.measure)
@@ -129,17 +129,17 @@ def _segmented(masks: Sequence[Rle], *, kind: str, min_iou: float) -> list[Segme
 class _CocoFile(AnnotationFile):
     """The annotations of one split."""
 
-    def add_image(self, picture: PlacedPicture) -> None:
-        """The annotations that follow are of this picture."""
-        height, width = picture.labels.size_hw
+    def add_image(self, image: PlacedImage) -> None:
+        """The annotations that follow are of this image."""
+        height, width = image.labels.size_hw
         entry = {
             "id": self._begin_entry(),
-            "file_name": str(picture.name),
+            "file_name": str(image.name),
             "height": height,
             "width": width,
         }
         self._file.write(to_json(entry))
 
     def add_annotation(self, annotation: Mapping[str, Any], class_name: str) -> None:
-        """One object of the picture added last."""
+        """One object of the image added last."""
         self._waiting.write(to_json({**self._begin_annotation(class_name), **annotation}))

@@ -1,8 +1,8 @@
-"""CSV, for scripts and spreadsheets: a table of pictures and a table of objects.
+"""CSV, for scripts and spreadsheets: a table of images and a table of objects.
 
     images/<split>/sub/a.jpg
-    images.csv                     a picture per row, background included
-    objects.csv                    an object per row; ``image`` is its picture
+    images.csv                     an image per row, background included
+    objects.csv                    an object per row; ``image`` is its image
 
 The columns are the keys of `grounded_sam2.exporters.records`, the box in four of them. pycocotools
 decodes a mask from ``rle``, ``height`` and ``width``. UTF-8; what is not known is an empty cell.
@@ -17,13 +17,13 @@ from typing import Any
 
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.records import picture_records
+from grounded_sam2.exporters.records import image_records
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_csv"]
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
-_PICTURE = ("image", "split", "width", "height")
+_IMAGE = ("image", "split", "width", "height")
 _FRAME = ("video", "frame", "time")
 _TRACK = ("track_origin",)
 _OBJECT = (
@@ -40,15 +40,15 @@ def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions)
             (data.new / "images.csv").open("w", encoding="utf-8", newline="") as images_file,
             (data.new / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,
         ):
-            of_picture = (*_PICTURE, *(_FRAME if data.has_frames else ()))
+            of_image = (*_IMAGE, *(_FRAME if data.has_frames else ()))
             of_object = (*_OBJECT, *(_TRACK if data.has_frames else ()))
-            images = csv.DictWriter(images_file, (*of_picture, "objects"), lineterminator="\n")
-            objects = csv.DictWriter(objects_file, (*of_picture, *of_object), lineterminator="\n")
+            images = csv.DictWriter(images_file, (*of_image, "objects"), lineterminator="\n")
+            objects = csv.DictWriter(objects_file, (*of_image, *of_object), lineterminator="\n")
             images.writeheader()
             objects.writeheader()
-            for picture, found in picture_records(data):
-                images.writerow({**picture, "objects": len(found)})
-                objects.writerows({**picture, **_row(each)} for each in found)
+            for image, found in image_records(data):
+                images.writerow({**image, "objects": len(found)})
+                objects.writerows({**image, **_row(each)} for each in found)
         return data.summary()
 
 

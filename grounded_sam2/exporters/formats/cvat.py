@@ -4,7 +4,7 @@
     annotations/<split>.xml        then upload this as "CVAT 1.1"
     labels.json                    for the task's raw label editor, before the upload
 
-CVAT finds pictures by their names, and drops labels and attributes that the task does not have.
+CVAT finds images by their names, and drops labels and attributes that the task does not have.
 Masks are ``mask`` elements: runs row by row within the bounding box, background first, so that
 holes and parts stay. With polygons, the parts of an object form a group, and holes hang on bridges
 of no width. An object without a mask is a ``box``. ``z_order`` puts the object of higher confidence
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, row_major_runs, top_first
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
@@ -64,9 +64,9 @@ def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions
                 _mask_runs if options.segmentation == "rle" else _polygons,
                 min_iou=options.min_polygon_iou,
             )
-            pictures = data.pictures(rules=_RULES)
-            for picture, shapes in with_shapes(pictures, shapes_of, workers=options.workers):
-                files[picture.split].write(picture, shapes, data.tally)
+            images = data.images(rules=_RULES)
+            for image, shapes in with_shapes(images, shapes_of, workers=options.workers):
+                files[image.split].write(image, shapes, data.tally)
         return data.summary()
 
 
@@ -75,7 +75,7 @@ _Element: TypeAlias = tuple[str, str]
 
 
 class _AnnotationFile:
-    """The annotations of one task, written picture by picture. A context."""
+    """The annotations of one task, written image by image. A context."""
 
     def __init__(self, path: Path, name: str, classes: Sequence[str]) -> None:
         self._path = path
@@ -90,15 +90,15 @@ class _AnnotationFile:
         return self
 
     def write(
-        self, picture: PlacedPicture, shapes: Sequence[list[_Element] | None], tally: Tally
+        self, image: PlacedImage, shapes: Sequence[list[_Element] | None], tally: Tally
     ) -> None:
-        """Add a picture and its objects, the masks of which are these elements."""
-        height, width = picture.labels.size_hw
+        """Add an image and its objects, the masks of which are these elements."""
+        height, width = image.labels.size_hw
         self._file.write(
-            f'  <image id="{next(self._images)}" name="{xml_text(str(picture.name))}" '
+            f'  <image id="{next(self._images)}" name="{xml_text(str(image.name))}" '
             f'width="{width}" height="{height}">\n'
         )
-        objects = picture.labels.objects
+        objects = image.labels.objects
         z_orders = {index: z for z, index in enumerate(reversed(top_first(objects)))}
         for index, (label, of_mask) in enumerate(zip(objects, shapes, strict=True)):
             elements = _box(label, (height, width)) if of_mask is None else of_mask

@@ -13,7 +13,7 @@ __all__ = ["dataset_card"]
 _FIELDS = """\
 | field | what it is |
 |---|---|
-| `image` | the picture |
+| `image` | the image |
 | `image_id`, `file_name`, `width`, `height` | its number, name and size in pixels |
 | `objects.category` | class |
 | `objects.bbox` | left, top, width and height in pixels |

@@ -1,4 +1,4 @@
-"""DAVIS: for each frame of a video, a picture whose pixels are numbers of objects.
+"""DAVIS: for each frame of a video, an image whose pixels are numbers of objects.
 
     JPEGImages/<video>/00000.jpg
     Annotations/<video>/00000.png      palette: 0 background, 1 … 254 objects, 255 void
@@ -25,7 +25,7 @@ import PIL.Image
 
 from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import paint, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
@@ -76,27 +76,25 @@ def export_davis(store: LabelStore, folder: str | Path, *, options: ExportOption
 def _write_frames(sequence: VideoSequence, tracks: list[StoredTrack]) -> int:
     """Write the frames of a video and their objects; give the number of frames."""
     data, written = sequence.data, 0
-    pictures = data.new / "JPEGImages" / sequence.name
+    images = data.new / "JPEGImages" / sequence.name
     numbers = {track.track_id: number for number, track in enumerate(tracks, start=1)}
-    placed = sequence.place(lambda place, _, suffix: pictures / f"{place:05}{suffix}", _RULES)
-    for picture in placed:
-        values = _painted(picture, numbers, data)
+    placed = sequence.place(lambda place, _, suffix: images / f"{place:05}{suffix}", _RULES)
+    for image in placed:
+        values = _painted(image, numbers, data)
         values.putpalette(voc_palette().tobytes())
-        name = picture.name.with_suffix(".png")
+        name = image.name.with_suffix(".png")
         write_values(values, data.new / "Annotations" / sequence.name / name)
         written += 1
     return written
 
 
-def _painted(
-    picture: PlacedPicture, numbers: Mapping[int, int], data: NewDataset
-) -> PIL.Image.Image:
-    objects = [label for label in picture.labels.objects if label.track_id in numbers]
-    data.tally.remark("objects without a track, left out", len(picture.labels) - len(objects))
+def _painted(image: PlacedImage, numbers: Mapping[int, int], data: NewDataset) -> PIL.Image.Image:
+    objects = [label for label in image.labels.objects if label.track_id in numbers]
+    data.tally.remark("objects without a track, left out", len(image.labels) - len(objects))
     values = [numbers[label.track_id] for label in objects if label.track_id is not None]
     for label in objects:
         data.tally.add(label, instead_of_mask="void where their box is")
-    pixels = paint(objects, values, picture.labels.size_hw, void=_VOID)
+    pixels = paint(objects, values, image.labels.size_hw, void=_VOID)
     return PIL.Image.fromarray(pixels.astype(np.uint8))
 
 

@@ -1,10 +1,10 @@
-"""A Hugging Face dataset: Parquet shards that hold the pictures, and a dataset card.
+"""A Hugging Face dataset: Parquet shards that hold the images, and a dataset card.
 
     README.md                                  the card; says which shards are which split
     data/<split>-00000-of-00002.parquet
 
 ``datasets.load_dataset(folder)`` reads it without a script, since the features stand in the schema
-of each shard. A row is a picture: ``image`` (its file's bytes), ``image_id``, ``file_name``,
+of each shard. A row is an image: ``image`` (its file's bytes), ``image_id``, ``file_name``,
 ``width``, ``height`` and ``objects``, a list per field: ``id``, ``category`` (a class label),
 ``bbox`` (xywh), ``area``, ``segmentation`` (COCO's compressed RLE, null without a mask),
 ``confidence``, ``mask_quality`` and ``caption``. A run of videos has also ``video``, ``frame`` and
@@ -28,7 +28,7 @@ from typing import Any
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.formats.dataset_card import dataset_card
 from grounded_sam2.exporters.formats.parquet import ShardWriter, pyarrow
 from grounded_sam2.exporters.names import NameRules
@@ -67,13 +67,13 @@ def export_hugging_face(
                 split: stack.enter_context(ShardWriter(data.new / "data", name, schema))
                 for split, name in split_names.items()
             }
-            for image_id, (picture, content) in enumerate(
-                data.picture_bytes(rules=NameRules()), start=1
+            for image_id, (image, content) in enumerate(
+                data.image_bytes(rules=NameRules()), start=1
             ):
                 objects = []
-                labels = picture.labels.objects
+                labels = image.labels.objects
                 for label, measure in zip(labels, of_masks(labels, measures), strict=True):
-                    box = extent(label, picture.labels.size_hw, measure)
+                    box = extent(label, image.labels.size_hw, measure)
                     if box is None:
                         data.tally.remark("objects without extent, left out")
                         continue
@@ -82,8 +82,8 @@ def export_hugging_face(
                         _object(label, box, measure, object_id, category[label.class_name])
                     )
                     data.tally.add(label)
-                row = _row(picture, content, image_id, objects, of_frames=data.has_frames)
-                shards[picture.split].write(row, size=len(content))
+                row = _row(image, content, image_id, objects, of_frames=data.has_frames)
+                shards[image.split].write(row, size=len(content))
         summary = data.summary()
         (data.new / "README.md").write_text(
             dataset_card(summary, split_names, of_frames=data.has_frames),
@@ -176,22 +176,22 @@ def _list(feature: Mapping[str, Any], length: int = -1) -> dict[str, Any]:
 
 
 def _row(
-    picture: PlacedPicture,
+    image: PlacedImage,
     content: bytes,
     image_id: int,
     objects: Sequence[Mapping[str, Any]],
     *,
     of_frames: bool,
 ) -> dict[str, Any]:
-    height, width = picture.labels.size_hw
+    height, width = image.labels.size_hw
     fields = (*_FIELDS, *(_TRACK_FIELDS if of_frames else ()))
     return {
-        "image": {"bytes": content, "path": picture.name.name},
+        "image": {"bytes": content, "path": image.name.name},
         "image_id": image_id,
-        "file_name": str(picture.name),
+        "file_name": str(image.name),
         "width": width,
         "height": height,
-        **(frame_fields(picture) if of_frames else {}),
+        **(frame_fields(image) if of_frames else {}),
         "objects": {name: [each[name] for each in objects] for name in fields},
     }
 

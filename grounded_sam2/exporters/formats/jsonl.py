@@ -1,4 +1,4 @@
-"""JSON lines, for scripts: a picture with its objects per line.
+"""JSON lines, for scripts: an image with its objects per line.
 
     images/<split>/sub/a.jpg
     labels.jsonl                   {"image":…,"split":…,"width":…,"height":…,"objects":[{…},…]}
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from grounded_sam2.exporters.dataset import new_dataset
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.records import picture_records
+from grounded_sam2.exporters.records import image_records
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_jsonl"]
@@ -24,7 +24,7 @@ def export_jsonl(store: LabelStore, folder: str | Path, *, options: ExportOption
     entries = ("images", "labels.jsonl")
     with new_dataset("jsonl", store, folder, options, entries=entries) as data:
         with (data.new / "labels.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-            for record, objects in picture_records(data):
+            for record, objects in image_records(data):
                 record["objects"] = objects
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
         return data.summary()

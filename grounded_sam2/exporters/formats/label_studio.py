@@ -4,9 +4,9 @@
     tasks/00000.json               import these; several if they are more than one import may be
     label_config.xml               the labeling interface that the predictions fit
 
-Pictures are addressed as local files: start Label Studio with this folder as
+Images are addressed as local files: start Label Studio with this folder as
 ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``, ``LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true``, and
-add its ``images`` as a local storage to the project. Pictures that no browser shows, such as TIFF,
+add its ``images`` as a local storage to the project. Images that no browser shows, such as TIFF,
 become PNG. Masks are brush strokes, so that holes and parts stay; with polygons, each object is one
 outline, its parts and holes joined by bridges of no width. An object without a mask is a rectangle.
 Each region has its confidence as ``score`` and its caption as a note; a prediction's score is the
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.exporters.contents import BROWSER
 from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.formats.brush import brush_rles
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, top_first
@@ -74,21 +74,21 @@ def export_label_studio(
         )
         with _TaskFiles(data.new / "tasks") as tasks:
             shapes_of = partial(_shapes, kind=kind, min_iou=options.min_polygon_iou)
-            pictures = data.pictures(rules=_RULES)
-            for picture, shapes in with_shapes(pictures, shapes_of, workers=options.workers):
-                regions = list(_regions(picture, shapes, kind, data.tally))
+            images = data.images(rules=_RULES)
+            for image, shapes in with_shapes(images, shapes_of, workers=options.workers):
+                regions = list(_regions(image, shapes, kind, data.tally))
                 prediction: dict[str, Any] = {"model_version": f"grounded-sam2 {data.run_key[:8]}"}
                 scores = [region["score"] for region in regions if "score" in region]
                 if scores:
                     prediction["score"] = min(scores)
                 prediction["result"] = regions
-                url = quote(f"images/{picture.split}/{picture.name}")
+                url = quote(f"images/{image.split}/{image.name}")
                 tasks.write(
                     {
                         "data": {
                             "image": f"/data/local-files/?d={url}",
-                            "file_name": str(picture.name),
-                            "split": picture.split,
+                            "file_name": str(image.name),
+                            "split": image.split,
                         },
                         "predictions": [prediction],
                     }
@@ -97,11 +97,11 @@ def export_label_studio(
 
 
 def _regions(
-    picture: PlacedPicture, shapes: Sequence[_Shape | None], kind: str, tally: Tally
+    image: PlacedImage, shapes: Sequence[_Shape | None], kind: str, tally: Tally
 ) -> Iterator[dict[str, Any]]:
-    """What stands in ``result`` for the objects of a picture, the topmost last."""
-    height, width = picture.labels.size_hw
-    objects = picture.labels.objects
+    """What stands in ``result`` for the objects of an image, the topmost last."""
+    height, width = image.labels.size_hw
+    objects = image.labels.objects
     for index in reversed(top_first(objects)):
         label = objects[index]
         found = _region(label, (height, width), shapes[index], kind)
@@ -140,7 +140,7 @@ def _shapes(masks: Sequence[Rle], *, kind: str, min_iou: float) -> Sequence[_Sha
 def _region(
     label: Label, size_hw: tuple[int, int], shape: _Shape | None, kind: str
 ) -> tuple[str, dict[str, Any]] | None:
-    """Type and value of a region, in percent of the picture; none if it has no extent."""
+    """Type and value of a region, in percent of the image; none if it has no extent."""
 
     height, width = size_hw
     x_percent, y_percent = 100 / width, 100 / height
@@ -165,22 +165,22 @@ def _region(
 
 
 def _rounded(percent: float) -> float:
-    return round(percent, 6)  # a thousandth of a pixel in a picture 100 000 pixels wide
+    return round(percent, 6)  # a thousandth of a pixel in an image 100 000 pixels wide
 
 
 def _label_config(classes: Sequence[str], masks_tag: str) -> Iterator[str]:
     yield '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
     for tag in (masks_tag, "RectangleLabels"):
         yield f'  <{tag} name="{tag.lower()}" toName="image">\n'
-        for name, (red, green, blue) in zip(classes, _colours(len(classes)), strict=True):
-            colour = f"#{red:02x}{green:02x}{blue:02x}"
-            yield f'    <Label value="{xml_text(name)}" background="{colour}"/>\n'
+        for name, (red, green, blue) in zip(classes, _colors(len(classes)), strict=True):
+            color = f"#{red:02x}{green:02x}{blue:02x}"
+            yield f'    <Label value="{xml_text(name)}" background="{color}"/>\n'
         yield f"  </{tag}>\n"
     yield "</View>\n"
 
 
-def _colours(number: int) -> list[tuple[int, int, int]]:
-    """As many colours, none of them black; they come again after 255."""
+def _colors(number: int) -> list[tuple[int, int, int]]:
+    """As many colors, none of them black; they come again after 255."""
     palette = voc_palette()[1:].tolist()
     return [tuple(palette[i % len(palette)]) for i in range(number)]
 

@@ -6,7 +6,7 @@
     classes.json                   what the values mean
 
 Values are grey levels, not places in a palette, because OpenCV and others read a palette as
-colours. With more than 254 classes, ``semantic`` has 16 bits and ignores 65535. Where objects
+colors. With more than 254 classes, ``semantic`` has 16 bits and ignores 65535. Where objects
 overlap, the one of higher confidence is on top, in both masks, so that the class of an object is
 the semantic value at its pixels. The box of an object without a mask is to be ignored where nothing
 else lies: nobody knows which of its pixels are the object.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import paint, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
@@ -40,15 +40,15 @@ def export_masks(store: LabelStore, folder: str | Path, *, options: ExportOption
     """Write PNG masks. See `grounded_sam2.exporters.Exporter`.
 
     Raises:
-        ExportError: also if there are more classes, or objects in a picture, than 16 bits hold.
+        ExportError: also if there are more classes, or objects in an image, than 16 bits hold.
     """
     entries = ("images", "semantic", "instances", "classes.json")
     with new_dataset("masks", store, folder, options, entries=entries) as data:
         _check_number("classes", len(data.classes), folder)
         ignore = _IGNORE_8 if len(data.classes) < _IGNORE_8 else _IGNORE_16
-        for picture in data.pictures(rules=_RULES):
-            _check_number(f"objects in '{picture.name}'", len(picture.labels), folder)
-            _write_masks(picture, data, ignore)
+        for image in data.images(rules=_RULES):
+            _check_number(f"objects in '{image.name}'", len(image.labels), folder)
+            _write_masks(image, data, ignore)
         (data.new / "classes.json").write_text(
             json.dumps(_class_file(data.classes, ignore), indent=2) + "\n", encoding="ascii"
         )
@@ -62,8 +62,8 @@ def _check_number(what: str, number: int, folder: str | Path) -> None:
         )
 
 
-def _write_masks(picture: PlacedPicture, data: NewDataset, ignore: int) -> None:
-    objects, size_hw = picture.labels.objects, picture.labels.size_hw
+def _write_masks(image: PlacedImage, data: NewDataset, ignore: int) -> None:
+    objects, size_hw = image.labels.objects, image.labels.size_hw
     ids = {name: i for i, name in enumerate(data.classes, start=1)}
     classes = [ids[label.class_name] for label in objects]
     semantic = paint(objects, classes, size_hw, void=ignore)
@@ -72,7 +72,7 @@ def _write_masks(picture: PlacedPicture, data: NewDataset, ignore: int) -> None:
         "semantic": semantic.astype(np.uint8) if ignore == _IGNORE_8 else semantic,
         "instances": instances,
     }.items():
-        file = data.new / kind / picture.split / picture.name.with_suffix(".png")
+        file = data.new / kind / image.split / image.name.with_suffix(".png")
         write_values(PIL.Image.fromarray(mask), file)
 
     visible = _present(instances, len(objects))

@@ -1,4 +1,4 @@
-"""MOTS: multi-object tracking and segmentation, as text and as pictures.
+"""MOTS: multi-object tracking and segmentation, as text and as images.
 
     sequences/<split>/<video>/img1/000001.jpg
     sequences/<split>/<video>/gt/gt.txt              frame id class height width runs
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import paint, visible, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
@@ -121,9 +121,9 @@ def _write_video(sequence: VideoSequence, ids: Mapping[int, int]) -> int:
         placed = sequence.place(
             lambda place, _, suffix: root / "img1" / f"{place + 1:06}{suffix}", _RULES
         )
-        for frames, picture in enumerate(placed, start=1):
-            file.writelines(_rows(frames, picture, ids, sequence.data, root / "instances"))
-            suffix = suffix or picture.name.suffix
+        for frames, image in enumerate(placed, start=1):
+            file.writelines(_rows(frames, image, ids, sequence.data, root / "instances"))
+            suffix = suffix or image.name.suffix
     if frames:
         (root / "seqinfo.ini").write_text(
             "".join(_sequence_info(sequence, frames, suffix)), encoding="utf-8"
@@ -133,15 +133,15 @@ def _write_video(sequence: VideoSequence, ids: Mapping[int, int]) -> int:
 
 def _rows(
     number: int,
-    picture: PlacedPicture,
+    image: PlacedImage,
     ids: Mapping[int, int],
     data: NewDataset,
     instances: Path,
 ) -> Iterator[str]:
     """Write the ids of a frame's pixels, and give the lines of the same as text."""
-    size_hw = picture.labels.size_hw
-    objects = [label for label in picture.labels.objects if label.track_id in ids]
-    data.tally.remark("objects without a track, left out", len(picture.labels) - len(objects))
+    size_hw = image.labels.size_hw
+    objects = [label for label in image.labels.objects if label.track_id in ids]
+    data.tally.remark("objects without a track, left out", len(image.labels) - len(objects))
     values = [ids[label.track_id] for label in objects if label.track_id is not None]
     ignored = _IGNORE * _PER_CLASS
     pixels = paint(objects, values, size_hw, void=ignored)

@@ -1,6 +1,6 @@
 """Rows into Parquet shards, in memory that does not grow with their number.
 
-A group of rows is as much as a reader takes at once: about a hundred pictures, fewer when they are
+A group of rows is as much as a reader takes at once: about a hundred images, fewer when they are
 large. A shard is as much as a host likes in one file. How many there are is known at the end only,
 when they get their names.
 """

@@ -5,17 +5,17 @@
         Annotations/sub/a.xml               boxes: whole pixels, 1-based, both ends included
         SegmentationClass/sub/a.png         palette: 0 background, 1 … classes, 255 void
         SegmentationObject/sub/a.png        palette: 1 … objects in the order of the XML, 255 void
-        ImageSets/Main/<split>.txt          names of pictures without ending, one a line
+        ImageSets/Main/<split>.txt          names of images without ending, one a line
         ImageSets/Segmentation/<split>.txt
         labelmap.txt                        class:red,green,blue:: as CVAT and Datumaro read it
 
-Readers take ``JPEGImages/<name>.jpg`` for granted, so that pictures in other formats become JPEG
+Readers take ``JPEGImages/<name>.jpg`` for granted, so that images in other formats become JPEG
 (quality 95, no chroma subsampling); and they split lines at spaces, so that names get underscores
 for them. The label map has no way to write a class with a colon, one that begins with ``#``, or one
 called as its own first and last line; those are called differently, there and in the XML. Where
 objects overlap, the one of higher confidence is on top. The box of an object without a mask is void
 in both masks: nobody knows which of its pixels are the object. Objects beyond the 254th of a
-picture have no value left in SegmentationObject, and are void there.
+image have no value left in SegmentationObject, and are void there.
 
 Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """
@@ -34,7 +34,7 @@ import PIL.Image
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.contents import OPENCV
 from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedPicture
+from grounded_sam2.exporters.files import PlacedImage
 from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.objects import extent, paint, whole_pixels, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
@@ -88,10 +88,10 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
                 for split in options.split:
                     path = root / "ImageSets" / kind / f"{split}.txt"
                     lists[kind, split] = stack.enter_context(path.open("w", encoding="utf-8"))
-            for picture in data.pictures(f"{_ROOT}/JPEGImages", rules=_RULES, split_folders=False):
-                objects = _write_labels(root, picture, data, names)
+            for image in data.images(f"{_ROOT}/JPEGImages", rules=_RULES, split_folders=False):
+                objects = _write_labels(root, image, data, names)
                 for kind in ("Main", "Segmentation"):
-                    lists[kind, picture.split].write(f"{picture.name.with_suffix('')}\n")
+                    lists[kind, image.split].write(f"{image.name.with_suffix('')}\n")
                 for label in objects:
                     data.tally.add(label, instead_of_mask="written as their box, void in masks")
         return data.summary()
@@ -119,9 +119,9 @@ def _label_map(names: Sequence[str]) -> Iterator[str]:
 
 
 def _write_labels(
-    root: Path, picture: PlacedPicture, data: NewDataset, names: Mapping[str, str]
+    root: Path, picture: PlacedImage, data: NewDataset, names: Mapping[str, str]
 ) -> list[Label]:
-    """Write what a picture's labels say; give the objects that have an extent."""
+    """Write what an image's labels say; give the objects that have an extent."""
     size_hw = picture.labels.size_hw
     boxes, objects = [], []
     labels = picture.labels.objects
@@ -138,7 +138,7 @@ def _write_labels(
 
     class_ids = {name: i for i, name in enumerate(data.classes, start=1)}
     data.tally.remark(
-        "objects beyond the 254th of a picture, void in masks of objects",
+        "objects beyond the 254th of an image, void in masks of objects",
         max(len(objects) - _MOST, 0),
     )
     for kind, values in {
@@ -154,14 +154,14 @@ def _write_labels(
 
 
 def _annotation(
-    picture: PlacedPicture,
+    image: PlacedImage,
     objects: Sequence[Label],
     boxes: Sequence[tuple[float, float, float, float]],
     names: Mapping[str, str],
 ) -> Iterator[str]:
-    height, width = picture.labels.size_hw
+    height, width = image.labels.size_hw
     yield "<annotation>\n\t<folder>VOC2012</folder>\n"
-    yield f"\t<filename>{xml_text(str(picture.name))}</filename>\n"
+    yield f"\t<filename>{xml_text(str(image.name))}</filename>\n"
     yield "\t<source>\n\t\t<database>grounded-sam2</database>\n\t</source>\n"
     yield f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
     yield "\t\t<depth>3</depth>\n\t</size>\n\t<segmented>1</segmented>\n"

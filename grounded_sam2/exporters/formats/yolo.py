@@ -1,6 +1,6 @@
 """YOLO segmentation, as Ultralytics reads it.
 
-    labels/<split>/sub/a.txt       class x1 y1 x2 y2 … per object, normalised; empty for background
+    labels/<split>/sub/a.txt       class x1 y1 x2 y2 … per object, normalized; empty for background
 
 One row is one object: its parts and holes are joined into one outline. Its rows are all
 polygons, because a single box among them makes Ultralytics forget the outlines of the whole

@@ -1,6 +1,6 @@
 """YOLO detection, as Ultralytics reads it.
 
-    labels/<split>/sub/a.txt       class x y width height per object, normalised; x and y of centre
+    labels/<split>/sub/a.txt       class x y width height per object, normalized; x and y of center
 
 Boxes are those of the masks, which fit more tightly than detected ones; an object without a mask
 has its detected box. The other files: `grounded_sam2.exporters.formats.yolo_layout`.
@@ -27,19 +27,19 @@ def export_yolo_boxes(
 ) -> ExportSummary:
     """Write a YOLO detection dataset. See `grounded_sam2.exporters.Exporter`."""
     return write_yolo(
-        "yolo-boxes", store, folder, options, of_masks=_boxes_of_masks, of_box=_centre_and_sides
+        "yolo-boxes", store, folder, options, of_masks=_boxes_of_masks, of_box=_center_and_sides
     )
 
 
 def _boxes_of_masks(masks: Sequence[Rle]) -> list[str]:
     """Centre and sides of the box around each mask; nothing if it is empty."""
     return [
-        _centre_and_sides(measure.box_xyxy, mask.size_hw) if measure.area else ""
+        _center_and_sides(measure.box_xyxy, mask.size_hw) if measure.area else ""
         for mask, measure in zip(masks, measures(masks), strict=True)
     ]
 
 
-def _centre_and_sides(box: Box, size_hw: tuple[int, int]) -> str:
+def _center_and_sides(box: Box, size_hw: tuple[int, int]) -> str:
     x_min, y_min, x_max, y_max = box
     height, width = size_hw
     x, y = (x_min + x_max) / 2 / width, (y_min + y_max) / 2 / height

@@ -2,11 +2,11 @@
 
     data.yaml                      train, val, test (relative), nc, names
     images/<split>/sub/a.jpg
-    labels/<split>/sub/a.txt       class and numbers per object, normalised; empty for background
+    labels/<split>/sub/a.txt       class and numbers per object, normalized; empty for background
 
 The reader finds labels by replacing the last ``/images/`` of a path and its ending, so a sub-folder
-called ``images`` gets an underscore, and pictures whose names differ by their ending only are told
-apart. It passes over hidden files, whose dot becomes an underscore. Pictures in formats that
+called ``images`` gets an underscore, and images whose names differ by their ending only are told
+apart. It passes over hidden files, whose dot becomes an underscore. Images in formats that
 Ultralytics leaves out, or stops at in training, become PNG.
 
 Format: https://docs.ultralytics.com/datasets/
@@ -63,8 +63,8 @@ def write_yolo(
     Args:
         format_name: by its name in `EXPORTERS`.
         store, folder, options: as there.
-        of_masks: the numbers of each mask's row as text, normalised; empty for an empty mask.
-        of_box: those of an object without a mask, from its box and the size of its picture.
+        of_masks: the numbers of each mask's row as text, normalized; empty for an empty mask.
+        of_box: those of an object without a mask, from its box and the size of its image.
         depends_on: options that matter to this format only.
         workers: processes that `of_masks` is shared by.
 
@@ -86,20 +86,20 @@ def write_yolo(
         depends_on=depends_on,
     ) as data:
         ids = {name: i for i, name in enumerate(data.classes)}
-        pictures = data.pictures(rules=_RULES, min_side=_MIN_SIDE)
+        images = data.images(rules=_RULES, min_side=_MIN_SIDE)
         folders = Folders()
-        for picture, rows_of_masks in with_shapes(pictures, of_masks, workers=workers):
+        for image, rows_of_masks in with_shapes(images, of_masks, workers=workers):
             rows = []
-            for label, row in zip(picture.labels.objects, rows_of_masks, strict=True):
+            for label, row in zip(image.labels.objects, rows_of_masks, strict=True):
                 if row is None:
-                    box = extent(label, picture.labels.size_hw, None)
-                    row = "" if box is None else of_box(box, picture.labels.size_hw)
+                    box = extent(label, image.labels.size_hw, None)
+                    row = "" if box is None else of_box(box, image.labels.size_hw)
                 if not row:
                     data.tally.remark("objects without extent, left out")
                     continue
                 rows.append(f"{ids[label.class_name]} {row}\n")
                 data.tally.add(label)
-            file = data.new / "labels" / picture.split / picture.name.with_suffix(".txt")
+            file = data.new / "labels" / image.split / image.name.with_suffix(".txt")
             folders.make(file.parent)
             file.write_text("".join(rows), encoding="ascii")
         places, notes = _places(data.tally)
@@ -123,7 +123,7 @@ def _places(tally: Tally) -> tuple[dict[str, str], list[str]]:
             stand_in = places.get(
                 "val" if name == "train" else "train", next(iter(places.values()))
             )
-            notes.append(f"data.yaml names '{stand_in}' as {name}: there are no {name} pictures")
+            notes.append(f"data.yaml names '{stand_in}' as {name}: there are no {name} images")
             places[name] = stand_in
     order = sorted(places, key=lambda name: {"train": 0, "val": 1}.get(name, 2))
     return {name: places[name] for name in order}, notes

@@ -81,17 +81,17 @@ def _write_video(sequence: VideoSequence, file: _VisFile) -> None:
     indices: list[int] = []
 
     def names() -> Iterator[str]:
-        for picture in sequence.place(
+        for image in sequence.place(
             lambda _, index, suffix: folder / f"{index:06}{suffix}", _RULES
         ):
-            assert picture.frame_index is not None, "it is a frame"
-            indices.append(picture.frame_index)
-            for label in picture.labels.objects:
+            assert image.frame_index is not None, "it is a frame"
+            indices.append(image.frame_index)
+            for label in image.labels.objects:
                 if label.track_id is None:
                     data.tally.remark("objects without a track, left out")
                 else:
                     data.tally.add(label)
-            yield f"{sequence.name}/{picture.name}"
+            yield f"{sequence.name}/{image.name}"
 
     file.add_video(names(), sequence.video.size_hw)
     classes = {track.track_id: track.class_name for track in sequence.tracks()}

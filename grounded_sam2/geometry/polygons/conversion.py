@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry.groups import crops_in_groups
 from grounded_sam2.geometry.polygons.fitting import fewest_points, tolerances_to_try
-from grounded_sam2.geometry.polygons.mask_fidelity import by_area, by_centres, in_pycocotools
+from grounded_sam2.geometry.polygons.mask_fidelity import by_area, by_centers, in_pycocotools
 from grounded_sam2.geometry.polygons.outlines import Polygon, Ring
-from grounded_sam2.geometry.polygons.rasterization import fill, rasterise
+from grounded_sam2.geometry.polygons.rasterization import fill, rasterize
 from grounded_sam2.geometry.polygons.ring_bridging import join
 from grounded_sam2.geometry.polygons.simplification import simplify
 from grounded_sam2.geometry.polygons.single_outline import single_outlines, to_single_outline
@@ -30,7 +30,7 @@ __all__ = [
     "fill",
     "has_holes",
     "polygons_of",
-    "rasterise",
+    "rasterize",
     "rings",
     "simplify",
     "single_outlines",
@@ -47,7 +47,7 @@ def to_polygons(
 
     Args:
         mask: ``(h, w)`` ``bool``, or its `Rle`.
-        min_iou: IoU that the filled polygons have with the mask, at least, by pixel centres and in
+        min_iou: IoU that the filled polygons have with the mask, at least, by pixel centers and in
             pycocotools; 1 is exact.
         max_tolerance: pixels that the outline may deviate, also where the IoU would allow more, so
             that small things on large objects stay; one pixel down to an IoU of 0.98, and another
@@ -66,7 +66,7 @@ def to_polygons(
 def polygons_of(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[list[Polygon]]:
-    """`to_polygons` for many masks, of any pictures: as many answers; ``[]`` for none."""
+    """`to_polygons` for many masks, of any images: as many answers; ``[]`` for none."""
     tolerances = tolerances_to_try(min_iou, max_tolerance)
     polygons: list[list[Polygon]] = []
     for group, crops in crops_in_groups(masks):
@@ -80,7 +80,7 @@ def polygons_of(
             tolerances=tolerances,
             agreements=(
                 partial(by_area, areas),
-                partial(by_centres, crops),
+                partial(by_centers, crops),
                 partial(in_pycocotools, group, crops),
             ),
         )

@@ -1,9 +1,9 @@
 """How well outlines say what masks say, which depends on who reads them.
 
-By pixel centres, as geometry has it; in pycocotools, whose grid of a fifth of a pixel cuts slanted
+By pixel centers, as geometry has it; in pycocotools, whose grid of a fifth of a pixel cuts slanted
 lines short; in Ultralytics, which cuts coordinates down to whole pixels and paints what is under
 the outline as well. The area that an outline itself encloses tells apart what no reader does: a
-triangle can have the same pixel centres inside as a small square.
+triangle can have the same pixel centers inside as a small square.
 
 All functions judge many outlines at once, in the pixels of crops. ``which`` are the numbers of
 their masks, and answers are ``(n,)`` from 0 to 1.
@@ -26,7 +26,7 @@ from grounded_sam2.geometry.polygons.ring_bridging import walk_around_all
 from grounded_sam2.geometry.ragged import Spans
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["Agreement", "by_area", "by_centres", "in_pycocotools", "in_ultralytics", "paint"]
+__all__ = ["Agreement", "by_area", "by_centers", "in_pycocotools", "in_ultralytics", "paint"]
 
 Agreement: TypeAlias = Callable[[Outlines, NDArray[np.intp]], NDArray[np.float64]]
 
@@ -40,8 +40,8 @@ def by_area(
     return ratio
 
 
-def by_centres(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> NDArray[np.float64]:
-    """IoU with the masks, by pixel centres."""
+def by_centers(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> NDArray[np.float64]:
+    """IoU with the masks, by pixel centers."""
     return _iou(crops, *fill_all(outlines, crops.sizes_hw[which]), which)
 
 

@@ -1,12 +1,12 @@
 """Which pixels an outline means.
 
-The rule: a pixel is set when its centre is inside, by even-odd counting over the rings of one
+The rule: a pixel is set when its center is inside, by even-odd counting over the rings of one
 polygon; several polygons are united. With whole-numbered corners on pixel edges that is exact,
 and it is what pycocotools does too, up to its grid of a fifth of a pixel. OpenCV's ``fillPoly``
 is different: it works on whole-numbered pixels and sets the ones under the outline as well.
 
-No picture is painted: where the rings cross the centre lines of the columns are the ends of runs,
-and the runs are the mask. The cost is that of the outline, not of the picture.
+No image is painted: where the rings cross the center lines of the columns are the ends of runs,
+and the runs are the mask. The cost is that of the outline, not of the image.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from grounded_sam2.geometry.polygons.outlines import Outlines, Polygon, Ring
 from grounded_sam2.geometry.ragged import Spans
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["fill", "fill_all", "rasterise", "united"]
+__all__ = ["fill", "fill_all", "rasterize", "united"]
 
 
-def rasterise(polygons: Sequence[Polygon | Ring], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def rasterize(polygons: Sequence[Polygon | Ring], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """The pixels inside polygons: ``(h, w)`` ``bool``; arguments and errors as in `fill`."""
     return fill(polygons, size_hw).decode()
 
@@ -36,8 +36,8 @@ def fill(polygons: Sequence[Polygon | Ring], size_hw: tuple[int, int]) -> Rle:
 
     Args:
         polygons: each a `Polygon`, or a single ring ``(n, 2)`` of x and y in pixels, which may
-            visit places twice. What lies outside the picture is cut off.
-        size_hw: height and width of the picture.
+            visit places twice. What lies outside the image is cut off.
+        size_hw: height and width of the image.
 
     Returns:
         The union; an empty mask for no polygons, or rings of fewer than three points.
@@ -62,10 +62,10 @@ def fill_all(outlines: Outlines, sizes_hw: NDArray[np.int64]) -> tuple[NDArray[n
 
     Args:
         outlines: of many masks.
-        sizes_hw: ``(len(outlines.masks), 2)`` heights and widths of their pictures.
+        sizes_hw: ``(len(outlines.masks), 2)`` heights and widths of their images.
 
     Returns:
-        ``(n,)`` places in each mask's picture, an even number for each, and where each mask's are.
+        ``(n,)`` places in each mask's image, an even number for each, and where each mask's are.
         Two in one place cancel each other.
     """
     places, of_part = _crossings(outlines, sizes_hw)
@@ -83,7 +83,7 @@ def united(
         places: of each polygon in order, leading in and out by turns.
         parts: where the places of each polygon are.
         masks: where the polygons of each mask are.
-        sizes_hw: ``(len(masks), 2)`` heights and widths of their pictures.
+        sizes_hw: ``(len(masks), 2)`` heights and widths of their images.
 
     Returns:
         As `fill_all`.
@@ -103,13 +103,13 @@ def united(
 
 
 def _crossings(outlines: Outlines, sizes_hw: NDArray[np.int64]) -> tuple[NDArray[np.int64], Spans]:
-    """Where edges cross the centre lines of columns, as positions in column-major order.
+    """Where edges cross the center lines of columns, as positions in column-major order.
 
-    A crossing stands for the first pixel at or below it whose centre it is not below of; an even
+    A crossing stands for the first pixel at or below it whose center it is not below of; an even
     number of them per column.
 
     Returns:
-        ``(n,)`` positions in the picture of each, and where those of each polygon are.
+        ``(n,)`` positions in the image of each, and where those of each polygon are.
     """
     begin = outlines.points
     end = begin[outlines.rings.following()]
@@ -120,7 +120,7 @@ def _crossings(outlines: Outlines, sizes_hw: NDArray[np.int64]) -> tuple[NDArray
     heights, widths = outlines.points_of_masks.spread(sizes_hw).T
     first = np.clip(np.ceil(x0 - 0.5), 0, widths)
     number = (np.clip(np.ceil(x1 - 0.5), 0, widths) - first).astype(np.intp)
-    with np.errstate(divide="ignore", invalid="ignore"):  # upright edges cross no centre line
+    with np.errstate(divide="ignore", invalid="ignore"):  # upright edges cross no center line
         slope = (y1 - y0) / (x1 - x0)
         height_there = y0 + (first + 0.5 - x0) * slope
 

@@ -2,7 +2,7 @@
 
 Formats with one ring per object can still hold parts and holes: walk to the next ring, around it
 and back the same way. The way there and back encloses nothing, so that even-odd filling gives
-the same pixels; only a rasteriser that also sets the pixels under the outline draws the bridge as
+the same pixels; only a rasterizer that also sets the pixels under the outline draws the bridge as
 a thin line. Bridges are therefore short: they form the minimum spanning tree of the rings, over
 the distances between their corners. All edges of that tree are also edges of the corners'
 Delaunay triangulation, which keeps the search near-linear however many rings there are.
@@ -32,7 +32,7 @@ _COARSE = 8
 _MANY_PAIRS = 2**20
 """From here on, it is faster to triangulate than to measure all pairs of points of two rings."""
 _CORNER_TOLERANCE = 1.0
-"""Pixels by which a point stands out from its neighbours, to be a corner in this sense."""
+"""Pixels by which a point stands out from its neighbors, to be a corner in this sense."""
 
 
 def join(rings: Sequence[Ring]) -> tuple[Ring, NDArray[np.bool_]]:
@@ -190,7 +190,7 @@ def _shortest_bridges(points: Ring, rings: Spans) -> list[tuple[int, int]]:
     if rings.total > _MANY_POINTS:
         corners = [kept_points(ring, _CORNER_TOLERANCE) for ring in rings.split(points)]
         candidates = np.flatnonzero(np.concatenate(corners))
-    pairs = candidates[_neighbours(points[candidates])]
+    pairs = candidates[_neighbors(points[candidates])]
     pairs = pairs[owner[pairs[:, 0]] != owner[pairs[:, 1]]]
     pairs = np.where((owner[pairs[:, 0]] < owner[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1])
     length = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
@@ -211,7 +211,7 @@ def _shortest_bridges(points: Ring, rings: Spans) -> list[tuple[int, int]]:
     return bridges
 
 
-def _neighbours(points: Ring) -> NDArray[np.intp]:
+def _neighbors(points: Ring) -> NDArray[np.intp]:
     """Pairs of points that are next to each other or in the same place: ``(k, 2)`` indices."""
     places, first, place = np.unique(points, axis=0, return_index=True, return_inverse=True)
     place = place.reshape(-1)

@@ -22,7 +22,7 @@ from grounded_sam2.geometry.groups import crops_in_groups
 from grounded_sam2.geometry.polygons.fitting import fewest_points, tolerances_to_try
 from grounded_sam2.geometry.polygons.mask_fidelity import (
     by_area,
-    by_centres,
+    by_centers,
     in_pycocotools,
     in_ultralytics,
     paint,
@@ -39,10 +39,10 @@ _INSET = 0.05
 """Pixels by which a single outline stays inside the edges of the mask. A reader that cuts the
 coordinates down to whole pixels then finds the mask's own pixels also at the right and lower
 edge, whose whole numbers belong to the next pixel. Small enough for pycocotools' grid of a fifth
-of a pixel to round away, large enough to survive six decimals in a picture 50 000 pixels wide."""
+of a pixel to round away, large enough to survive six decimals in an image 50 000 pixels wide."""
 _ASIDE = 0.0031 + 0.0017j
 """Pixels by which it is moved on top of that. A line between two corners often passes exactly
-through the centre of a pixel, and rounding would decide on which side; now it passes by."""
+through the center of a pixel, and rounding would decide on which side; now it passes by."""
 
 
 def to_single_outline(
@@ -52,7 +52,7 @@ def to_single_outline(
 
     Args:
         mask: ``(h, w)`` ``bool``, or its `Rle`.
-        min_iou: IoU that the filled outline has with the mask, at least, by pixel centres and in
+        min_iou: IoU that the filled outline has with the mask, at least, by pixel centers and in
             pycocotools; and by ``fillPoly`` as far as bridges between parts allow.
         max_tolerance: pixels that the outline may deviate, also where the IoU would allow more, so
             that small things on large objects stay; one pixel down to an IoU of 0.98, and another
@@ -60,7 +60,7 @@ def to_single_outline(
 
     Returns:
         ``(n, 2)`` x and y in pixels, the last point joined to the first; at least three points,
-        within the picture; ``(0, 2)`` for an empty mask.
+        within the image; ``(0, 2)`` for an empty mask.
 
     Raises:
         GeometryError: not a mask, `min_iou` outside [0, 1] or a negative tolerance.
@@ -71,7 +71,7 @@ def to_single_outline(
 def single_outlines(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[Ring]:
-    """`to_single_outline` for many masks, of any pictures: as many answers; ``[]`` for none."""
+    """`to_single_outline` for many masks, of any images: as many answers; ``[]`` for none."""
     tolerances = tolerances_to_try(min_iou, max_tolerance)
     found: list[Ring] = []
     for group, crops in crops_in_groups(masks):
@@ -87,7 +87,7 @@ def single_outlines(
             agreements=(
                 partial(by_area, exact.enclosed()),
                 partial(in_ultralytics, targets),
-                partial(by_centres, crops),
+                partial(by_centers, crops),
                 partial(in_pycocotools, group, crops),
             ),
             as_read=partial(_from_label_file, crops),
@@ -126,10 +126,10 @@ def _reachable(
 
 
 def _from_label_file(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> Outlines:
-    """Outlines as they come out of a label file: six decimals, as shares of the picture."""
+    """Outlines as they come out of a label file: six decimals, as shares of the image."""
     of_mask = outlines.points_of_masks
     origins = crops.origins_xy[which].astype(np.float64)
-    sizes = crops.pictures_hw[which].astype(np.float32)
+    sizes = crops.images_hw[which].astype(np.float32)
     x, y = (
         ((along + of_mask.spread(origin)) / of_mask.spread(size)).round(6).astype(np.float32)
         * of_mask.spread(size)

@@ -1,10 +1,10 @@
 """Outlines of masks, traced on the edges of their pixels.
 
-The usual tracer walks from pixel centre to pixel centre, and what it returns is half a pixel too
+The usual tracer walks from pixel center to pixel center, and what it returns is half a pixel too
 small on every side. Here the walk is OpenCV's, which is fast and knows what is nested in what,
 but its answer is turned into the edges that the walk passes: at each pixel the walk arrives from
-one neighbour, turns over background neighbours and leaves to the next, and every upright
-background neighbour on that turn is an edge of the outline. Which edges those are depends only on
+one neighbor, turns over background neighbors and leaves to the next, and every upright
+background neighbor on that turn is an edge of the outline. Which edges those are depends only on
 the two directions, so that a table answers for all steps of all outlines at once.
 
 Pixels of a part touch at a side or at a corner; pixels of a hole, as of all background, touch at
@@ -132,7 +132,7 @@ def _corners(walks: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], Spa
     """The corners of the pixel edges that walks over pixels pass.
 
     Args:
-        walks: closed walks, ``(n_i, 1, 2)`` x and y, each step to one of the eight neighbours.
+        walks: closed walks, ``(n_i, 1, 2)`` x and y, each step to one of the eight neighbors.
 
     Returns:
         ``(n,)`` places, one ring per walk, and where each ring's are.

@@ -23,12 +23,12 @@ from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
 from grounded_sam2.importers.formats.coco_layout import (
     AnnotationFile,
     annotation_files,
-    find_picture,
+    find_image,
 )
 from grounded_sam2.importers.json_stream import elements
-from grounded_sam2.importers.records import GivenObject, GivenPicture, ImportOptions, Trouble
+from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
 from grounded_sam2.importers.splits import id_in_split
-from grounded_sam2.importers.spool import ListedPicture, Spool
+from grounded_sam2.importers.spool import ListedImage, Spool
 from grounded_sam2.sources.names import printable
 from grounded_sam2.sources.refs import ImageRef, UnreadableRef
 
@@ -40,7 +40,7 @@ def open_coco(path: Path, options: ImportOptions) -> Iterator[_CocoDataset]:
     """Open a dataset. See `grounded_sam2.importers.importing.Importer`.
 
     Raises:
-        DatasetError: there is no COCO file, or one is not whole or lists no pictures.
+        DatasetError: there is no COCO file, or one is not whole or lists no images.
     """
     files = annotation_files(path, options.images)
     with Spool() as spool:
@@ -64,40 +64,40 @@ class _CocoDataset:
     def item_ids(self) -> Iterator[str]:
         yield from self.spool.item_ids()
 
-    def pictures(self) -> Iterator[GivenPicture]:
-        for picture, texts in self.spool.pictures():
+    def images(self) -> Iterator[GivenImage]:
+        for image, texts in self.spool.images():
             objects, troubles = [], []
             for text in texts:
-                given, what_is_wrong = self._object(json.loads(text), picture.file)
+                given, what_is_wrong = self._object(json.loads(text), image.file)
                 troubles += what_is_wrong
                 if given is not None:
                     objects.append(given)
-            yield GivenPicture(
-                ref=self._ref(picture),
+            yield GivenImage(
+                ref=self._ref(image),
                 objects=tuple(objects),
                 troubles=tuple(troubles),
-                declared_hw=picture.declared_hw,
+                declared_hw=image.declared_hw,
             )
 
     def strays(self) -> Iterator[Trouble]:
         yield from self.spool.troubles()
         for file, picture_id, text in self.spool.strays():
             yield Trouble(
-                "of a picture that is not listed; left out",
+                "of an image that is not listed; left out",
                 f"{_called('annotation', json.loads(text))} in '{self.files[file].path.name}'",
                 f"image_id {picture_id}",
             )
 
-    def _ref(self, picture: ListedPicture) -> ImageRef:
-        if picture.path is not None:
-            return ImageRef(picture.item_id, picture.path)
-        folders = self.files[picture.file].folders
+    def _ref(self, image: ListedImage) -> ImageRef:
+        if image.path is not None:
+            return ImageRef(image.item_id, image.path)
+        folders = self.files[image.file].folders
         places = ", ".join(f"'{printable(folder)}'" for folder in folders)
         reason = (
-            f"image {picture.name!r}: is in none of the folders {places}; say where the "
+            f"image {image.name!r}: is in none of the folders {places}; say where the "
             "pictures are (images)"
         )
-        return UnreadableRef(picture.item_id, folders[0] / picture.item_id, reason)
+        return UnreadableRef(image.item_id, folders[0] / image.item_id, reason)
 
     def _object(
         self, annotation: Mapping[str, Any], file: int
@@ -114,20 +114,20 @@ class _CocoDataset:
 
 
 def _read(file: AnnotationFile, number: int, spool: Spool) -> dict[str, str]:
-    """Put pictures and annotations of a file into the spool.
+    """Put images and annotations of a file into the spool.
 
     Returns:
         Names of its categories by id.
     """
     categories: dict[str, str] = {}
-    pictures = 0
+    images = 0
     for key, value, text in elements(file.path):
         if key not in ("images", "annotations", "categories"):
             continue
         entry = value if isinstance(value, dict) else {}
         if key == "images":
-            pictures += 1
-            trouble = _add_picture(entry, number, file, spool)
+            images += 1
+            trouble = _add_image(entry, number, file, spool)
         elif key == "annotations":
             trouble = None
             if (picture_id := _id(entry.get("image_id"))) is not None:
@@ -146,21 +146,21 @@ def _read(file: AnnotationFile, number: int, spool: Spool) -> dict[str, str]:
                     f"{what} {trouble}", f"{_called(what, entry)} in '{file.path.name}'", text[:80]
                 )
             )
-    if not pictures:
-        raise DatasetError(f"'{file.path}' lists no pictures; give a COCO file with 'images'")
+    if not images:
+        raise DatasetError(f"'{file.path}' lists no images; give a COCO file with 'images'")
     return categories
 
 
-def _add_picture(
+def _add_image(
     entry: Mapping[str, Any], number: int, file: AnnotationFile, spool: Spool
 ) -> str | None:
-    """Put a picture into the spool; what is wrong if that cannot be."""
+    """Put an image into the spool; what is wrong if that cannot be."""
     picture_id, name = _id(entry.get("id")), entry.get("file_name")
     if picture_id is None or not isinstance(name, str) or not name:
         return "without an id or a file_name; left out"
-    found = find_picture(name, file.folders)
+    found = find_image(name, file.folders)
     below, path = found if found is not None else (name.replace("\\", "/"), None)
-    picture = ListedPicture(
+    image = ListedImage(
         file=number,
         id=picture_id,
         item_id=id_in_split(below, file.split) or f"image {picture_id}",
@@ -168,7 +168,7 @@ def _add_picture(
         path=path,
         declared_hw=_size(entry),
     )
-    return None if spool.add_picture(picture) else "has the id of another one; left out"
+    return None if spool.add_picture(image) else "has the id of another one; left out"
 
 
 def _id(value: Any) -> str | None:

@@ -1,9 +1,9 @@
-"""Where COCO datasets keep their annotations and their pictures.
+"""Where COCO datasets keep their annotations and their images.
 
-annotations/instances_train2017.json    pictures in train2017/ or images/train2017/, as COCO
-annotations/instances_train.json        pictures in images/train/, as our own export
-train/_annotations.coco.json            pictures beside it, as Roboflow
-labels.json                             pictures beside it, in images/ or in data/
+annotations/instances_train2017.json    images in train2017/ or images/train2017/, as COCO
+annotations/instances_train.json        images in images/train/, as our own export
+train/_annotations.coco.json            images beside it, as Roboflow
+labels.json                             images beside it, in images/ or in data/
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from grounded_sam2.errors import DatasetError
 from grounded_sam2.importers.json_stream import first_key
 from grounded_sam2.importers.splits import split_called, split_named_in
 
-__all__ = ["AnnotationFile", "annotation_files", "find_picture"]
+__all__ = ["AnnotationFile", "annotation_files", "find_image"]
 
 _TOP_KEYS = ("info", "licenses", "images", "annotations", "categories", "type")
 _OTHER_TASKS = re.compile(r"(captions|person_keypoints|stuff|panoptic|image_info)_")
@@ -28,11 +28,11 @@ _ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFile:
-    """One JSON file, and where the pictures may be that it speaks of."""
+    """One JSON file, and where the images may be that it speaks of."""
 
     path: Path
     split: str | None
-    """What the ids of its pictures begin with; ``None`` where they need nothing."""
+    """What the ids of its images begin with; ``None`` where they need nothing."""
     folders: tuple[Path, ...]
     """To look in, in this order."""
 
@@ -42,8 +42,8 @@ def annotation_files(path: Path, images: Path | None = None) -> list[AnnotationF
 
     Args:
         path: its folder, or one JSON file. Of a folder with ``instances_*.json``, only those are
-            taken: the others say other things of the same pictures.
-        images: folder of the pictures; ``None`` to look where the layouts above have them.
+            taken: the others say other things of the same images.
+        images: folder of the images; ``None`` to look where the layouts above have them.
 
     Returns:
         One at least, in the order of their names.
@@ -67,8 +67,8 @@ def annotation_files(path: Path, images: Path | None = None) -> list[AnnotationF
     ]
 
 
-def find_picture(name: str, folders: tuple[Path, ...]) -> tuple[str, Path] | None:
-    """The file of a picture.
+def find_image(name: str, folders: tuple[Path, ...]) -> tuple[str, Path] | None:
+    """The file of an image.
 
     Args:
         name: ``file_name`` of the annotations: a path below one of the folders. Of an absolute

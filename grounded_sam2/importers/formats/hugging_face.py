@@ -1,12 +1,12 @@
 """Hugging Face datasets in Parquet (or in Arrow, as ``save_to_disk`` writes them), with objects.
 
-A row is a picture. Its objects are in the column ``objects``: a list per field, or a list of
+A row is an image. Its objects are in the column ``objects``: a list per field, or a list of
 objects. The fields are those of COCO: ``bbox`` (xywh in pixels), ``category`` (a number with a
 name in the dataset's features, or a text) and, if there, ``segmentation`` (polygons or run
 lengths), ``iscrowd``, ``confidence``, ``mask_quality``, ``caption``. So is what our own export
-writes. Columns ``width`` and ``height`` say which picture coordinates are for.
+writes. Columns ``width`` and ``height`` say which image coordinates are for.
 
-Pictures are copied byte for byte into the output folder.
+Images are copied byte for byte into the output folder.
 
 Format: https://huggingface.co/docs/datasets/object_detection
 """
@@ -24,7 +24,7 @@ import pyarrow as pa
 from grounded_sam2.errors import DatasetError, SourceError
 from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
 from grounded_sam2.importers.formats.row_layout import RowLayout, class_names, layout_of
-from grounded_sam2.importers.records import GivenObject, GivenPicture, ImportOptions, Trouble
+from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
 from grounded_sam2.importers.splits import id_in_split, split_called
 from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.refs import ImageRef, UnreadableRef
@@ -55,13 +55,13 @@ def open_hugging_face(path: Path, options: ImportOptions) -> Iterator[_RowDatase
     """Open a dataset. See `grounded_sam2.importers.importing.Importer`.
 
     Raises:
-        DatasetError: there are no such files, or they hold no pictures or no objects.
+        DatasetError: there are no such files, or they hold no images or no objects.
     """
     shards = find_shards(path)
     if not shards:
         raise DatasetError(f"'{path}': no Parquet files in it")
     if options.images is not None:
-        raise DatasetError(f"'{path}' holds its pictures itself; leave out images")
+        raise DatasetError(f"'{path}' holds its images itself; leave out images")
     try:
         column = column_of(shards)
         schema = _first_schema(shards)
@@ -70,7 +70,7 @@ def open_hugging_face(path: Path, options: ImportOptions) -> Iterator[_RowDatase
     except _BROKEN as error:
         raise DatasetError(f"'{path}': {reason_of(error)}") from error
     root = path if path.is_dir() else path.parent
-    source = RowSource(shards, column, root=root, pictures_folder=options.pictures_folder)
+    source = RowSource(shards, column, root=root, images_folder=options.images_folder)
     yield _RowDataset(source, layout, names, options.crowds)
 
 
@@ -90,30 +90,30 @@ class _RowDataset:
         for ref in self._refs():
             yield ref.item_id
 
-    def pictures(self) -> Iterator[GivenPicture]:
+    def images(self) -> Iterator[GivenImage]:
         shard: Shard | None = None
         rows: Iterator[Mapping[str, Any]] = iter(())
         for ref in self._refs():
             if not isinstance(ref, RowRef):  # a shard that cannot be read
-                yield GivenPicture(ref)
+                yield GivenImage(ref)
                 continue
             if ref.shard is not shard:
                 shard, rows = ref.shard, _rows(ref.shard, self.layout.columns)
             try:
-                yield self._picture(ref, next(rows))
+                yield self._image(ref, next(rows))
             except (*_BROKEN, DatasetError, StopIteration) as error:
                 reason = f"objects of {ref.item_id!r} cannot be read: {reason_of(error)}"
-                yield GivenPicture(UnreadableRef(ref.item_id, ref.path, reason))
+                yield GivenImage(UnreadableRef(ref.item_id, ref.path, reason))
 
     def strays(self) -> Iterator[Trouble]:
-        return iter(())  # every object is in the row of its picture
+        return iter(())  # every object is in the row of its image
 
     def _refs(self) -> Iterator[ImageRef]:
         for ref in self.source:
             split = split_called(ref.item_id.split("/")[0])
             yield replace(ref, item_id=id_in_split(ref.item_id, split))
 
-    def _picture(self, ref: RowRef, row: Mapping[str, Any]) -> GivenPicture:
+    def _image(self, ref: RowRef, row: Mapping[str, Any]) -> GivenImage:
         objects: list[GivenObject] = []
         troubles: list[Trouble] = []
         for number, each in enumerate(self.layout.objects(row), start=1):
@@ -129,7 +129,7 @@ class _RowDataset:
                 objects += [] if given is None else [given]
                 troubles += what_is_wrong
         height, width = row.get("height"), row.get("width")
-        return GivenPicture(
+        return GivenImage(
             ref=ref,
             objects=tuple(objects),
             troubles=tuple(troubles),
@@ -138,7 +138,7 @@ class _RowDataset:
 
 
 def _first_schema(shards: Sequence[Shard]) -> Any:
-    """Of the first shard that can be read; those that cannot are told of with their pictures."""
+    """Of the first shard that can be read; those that cannot are told of with their images."""
     for shard in shards[:-1]:
         with suppress(*_BROKEN):
             return shard.schema()
@@ -149,7 +149,7 @@ def _names_used(shards: Sequence[Shard], layout: RowLayout) -> dict[Any, str]:
     """Categories that need no name, or have none: themselves, in order."""
     used: set[int | str] = set()
     for shard in shards:
-        with suppress(*_BROKEN):  # it will be told of when its pictures are read
+        with suppress(*_BROKEN):  # it will be told of when its images are read
             for row in _rows(shard, layout.columns):
                 used.update(each for each in layout.categories(row) if isinstance(each, int | str))
     return {

@@ -3,9 +3,9 @@
 A row of five numbers is a box (``class x y width height``), a longer one an outline (``class x1 y1
 x2 y2 …``); one number more than that is a confidence, as Ultralytics writes predictions. An outline
 is filled by even-odd counting, as Ultralytics fills it, so that holes and parts which hang on
-bridges of no width come out as they went in. Coordinates are shares of the upright picture.
+bridges of no width come out as they went in. Coordinates are shares of the upright image.
 
-The names of all pictures are in memory, to notice labels without one.
+The names of all images are in memory, to notice labels without one.
 
 Format: https://docs.ultralytics.com/datasets/segment/; where the files are:
 `grounded_sam2.importers.formats.yolo_layout`.
@@ -26,10 +26,10 @@ from grounded_sam2.importers.formats.yolo_layout import (
     YoloYaml,
     find_yaml,
     labels_of_folder,
-    labels_of_picture,
+    labels_of_image,
     read_yaml,
 )
-from grounded_sam2.importers.records import GivenObject, GivenPicture, ImportOptions, Trouble
+from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
 from grounded_sam2.importers.splits import id_in_split
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.names import UniqueIds, printable
@@ -65,7 +65,7 @@ def open_yolo(path: Path, options: ImportOptions) -> Iterator[_YoloDataset]:
 class _YoloDataset:
     yaml: YoloYaml
     seen: set[str] = field(default_factory=set)
-    """Where the labels of the pictures are, or would be."""
+    """Where the labels of the images are, or would be."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,9 +75,9 @@ class _YoloDataset:
         for ref in self._refs():
             yield ref.item_id
 
-    def pictures(self) -> Iterator[GivenPicture]:
+    def images(self) -> Iterator[GivenImage]:
         for ref in self._refs():
-            labels = labels_of_picture(ref.path)
+            labels = labels_of_image(ref.path)
             self.seen.add(os.fspath(labels))
             try:
                 text = labels.read_text(encoding="utf-8-sig")
@@ -86,10 +86,10 @@ class _YoloDataset:
             except (OSError, UnicodeDecodeError) as error:
                 # Not background: there are labels, which we cannot read.
                 reason = f"labels '{printable(labels)}' cannot be read: {error}"
-                yield GivenPicture(UnreadableRef(ref.item_id, ref.path, reason))
+                yield GivenImage(UnreadableRef(ref.item_id, ref.path, reason))
                 continue
             objects, troubles = _objects(text, self.yaml.classes)
-            yield GivenPicture(ref, objects, troubles, normalised=True)
+            yield GivenImage(ref, objects, troubles, normalized=True)
 
     def strays(self) -> Iterator[Trouble]:
         for entry in self.yaml.missing:
@@ -97,15 +97,15 @@ class _YoloDataset:
         for places in self.yaml.splits.values():
             for place in places:
                 if place.is_dir():
-                    yield from self._labels_without_picture(labels_of_folder(place))
+                    yield from self._labels_without_image(labels_of_folder(place))
 
-    def _labels_without_picture(self, folder: Path) -> Iterator[Trouble]:
+    def _labels_without_image(self, folder: Path) -> Iterator[Trouble]:
         if not folder.is_dir():
             return
         for found in walk(folder):
             is_labels = found.name.endswith(".txt") and Path(found.path).name not in _NO_LABELS
             if is_labels and found.path not in self.seen:
-                yield Trouble("labels without a picture; left out", printable(found.path))
+                yield Trouble("labels without an image; left out", printable(found.path))
 
     def _refs(self) -> Iterator[ImageRef]:
         ids = UniqueIds()
@@ -126,7 +126,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _listed(file: Path) -> Iterator[Path]:
-    """The pictures that a text file names, a path per line, relative to the file."""
+    """The images that a text file names, a path per line, relative to the file."""
     try:
         with file.open(encoding="utf-8-sig") as lines:
             for line in lines:
@@ -137,7 +137,7 @@ def _listed(file: Path) -> Iterator[Path]:
 
 
 def _name(path: Path, place: Path, root: Path) -> str:
-    """What a picture is called within its split."""
+    """What an image is called within its split."""
     if place.is_file():
         _, images, below = path.as_posix().rpartition("/images/")
         return below if images else path.name

@@ -1,14 +1,14 @@
 """What a YOLO dataset says of itself: ``data.yaml`` in the forms that Ultralytics reads.
 
     path: ../datasets/mine         optional; absolute, or relative to the file
-    train: images/train            a folder, a .txt that lists pictures, or a list of these
+    train: images/train            a folder, a .txt that lists images, or a list of these
     val: [images/a, images/b]
     names: [person, car]           or a mapping: {0: person, 2: car}
 
-Without any split, the pictures are those in ``images``.
+Without any split, the images are those in ``images``.
 
 The labels of ``…/images/sub/a.jpg`` are in ``…/labels/sub/a.txt``, where the last folder called
-``images`` counts; those of pictures in no such folder are beside them.
+``images`` counts; those of images in no such folder are beside them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from grounded_sam2.errors import DatasetError
 from grounded_sam2.importers.splits import split_called
 from grounded_sam2.sources.names import printable
 
-__all__ = ["YoloYaml", "find_yaml", "labels_of_folder", "labels_of_picture", "read_yaml"]
+__all__ = ["YoloYaml", "find_yaml", "labels_of_folder", "labels_of_image", "read_yaml"]
 
 _SPLITS = ("train", "val", "valid", "test")
 _NO_SPLIT = ""
@@ -41,7 +41,7 @@ class YoloYaml:
     classes: Mapping[int, str]
     """Names by number, in the order of the numbers."""
     splits: Mapping[str, tuple[Path, ...]]
-    """Folders and lists of pictures of each split, each in one split only; those that exist. If it
+    """Folders and lists of images of each split, each in one split only; those that exist. If it
     names none, those in ``images``, of a split without a name."""
     missing: tuple[str, ...]
     """Those that do not, as they are written."""
@@ -58,14 +58,14 @@ def find_yaml(path: Path) -> Path | None:
     return others[0] if len(others) == 1 else None
 
 
-def labels_of_picture(picture: Path) -> Path:
-    """Where the labels of a picture are, if it has any."""
-    return _in_labels(picture.absolute()).with_suffix(".txt")
+def labels_of_image(image: Path) -> Path:
+    """Where the labels of an image are, if it has any."""
+    return _in_labels(image.absolute()).with_suffix(".txt")
 
 
-def labels_of_folder(pictures: Path) -> Path:
-    """Where the labels of the pictures of a folder are."""
-    return _in_labels(pictures.absolute() / "_").parent
+def labels_of_folder(images: Path) -> Path:
+    """Where the labels of the images of a folder are."""
+    return _in_labels(images.absolute() / "_").parent
 
 
 def read_yaml(path: Path, images: Path | None) -> YoloYaml:
@@ -96,7 +96,7 @@ def read_yaml(path: Path, images: Path | None) -> YoloYaml:
         splits[_NO_SPLIT] = [place]  # as supervision writes it, with names only
     if not splits:
         raise DatasetError(
-            f"'{path}': its pictures are not there ({'; '.join(missing) or 'it names none'}; from "
+            f"'{path}': its images are not there ({'; '.join(missing) or 'it names none'}; from "
             f"'{bases[0]}'); put train and val right, or say where they are (images)"
         )
     return YoloYaml(path, _classes(path, values.get("names")), _each_once(splits), tuple(missing))

@@ -1,6 +1,6 @@
-"""One box for one thing, of what several windows of a picture show.
+"""One box for one thing, of what several windows of an image show.
 
-Neighbouring windows show the same strip twice, and larger ones show again what smaller ones do. A
+Neighboring windows show the same strip twice, and larger ones show again what smaller ones do. A
 box that does not reach the edge of its window is a *whole*, one that does is a *part*:
 
 1. Wholes of different windows that overlap by half are one thing. The box is that of the most
@@ -41,10 +41,10 @@ Boxes = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sightings:
-    """Boxes found in windows of a picture."""
+    """Boxes found in windows of an image."""
 
     boxes_xyxy: Boxes
-    """``(n, 4)``, in the picture."""
+    """``(n, 4)``, in the image."""
     confidence: NDArray[np.float32]
     """``(n,)``; all alike where the detector gives none."""
     views: NDArray[np.intp]
@@ -81,7 +81,7 @@ def merge(seen: Sightings, size_hw: tuple[int, int]) -> tuple[Boxes, NDArray[np.
 
     Args:
         seen: what all windows show; may be nothing.
-        size_hw: height and width of the picture.
+        size_hw: height and width of the image.
 
     Returns:
         ``(m, 4)`` boxes and ``(m,)`` confidence: first the wholes, then what has only parts, each

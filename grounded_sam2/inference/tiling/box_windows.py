@@ -28,7 +28,7 @@ def windows_around(
     found: dict[View, NDArray[np.intp]] = {}
     waiting = np.ones(len(boxes), np.bool_)
     side = options.tile_size
-    # Windows of more than half the picture would show little more than the whole.
+    # Windows of more than half the image would show little more than the whole.
     while side <= max(options.tile_size, max(size_hw) / 2):
         waiting_here = waiting & (longer * (1 + 2 * _CONTEXT) <= side)
         for first in np.flatnonzero(waiting_here).tolist():
@@ -37,7 +37,7 @@ def windows_around(
             x, y = (boxes[first, :2] + boxes[first, 2:]) / 2
             left, right = _around(x, side, width)
             top, bottom = _around(y, side, height)
-            # Beyond the border of the picture there is nothing to see: that edge is far away.
+            # Beyond the border of the image there is nothing to see: that edge is far away.
             edges = np.array([left, top, right, bottom], np.float64)
             edges[:2][edges[:2] == 0] = -np.inf
             edges[2:][edges[2:] == [width, height]] = np.inf
@@ -52,8 +52,8 @@ def windows_around(
     return found
 
 
-def _around(centre: float, side: int, whole: int) -> tuple[int, int]:
-    """Begin and end of a window along an axis, inside the picture."""
+def _around(center: float, side: int, whole: int) -> tuple[int, int]:
+    """Begin and end of a window along an axis, inside the image."""
     size = min(side, whole)
-    begin = min(max(round(centre - size / 2), 0), whole - size)
+    begin = min(max(round(center - size / 2), 0), whole - size)
     return begin, begin + size

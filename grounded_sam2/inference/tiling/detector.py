@@ -1,4 +1,4 @@
-"""A detector that looks at large pictures through windows."""
+"""A detector that looks at large images through windows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["TiledDetector"]
 
 @dataclass(frozen=True, slots=True)
 class TiledDetector:
-    """Any detector, for pictures of any size; itself a `Detector`.
+    """Any detector, for images of any size; itself a `Detector`.
 
     Example:
         >>> detector = TiledDetector(Florence2Detector.from_pretrained("demo"))
-        >>> detector.detect([aerial_picture], [["red circle"]])[0].boxes_xyxy.shape
+        >>> detector.detect([aerial_image], [["red circle"]])[0].boxes_xyxy.shape
         (212, 4)
     """
 
@@ -35,7 +35,7 @@ class TiledDetector:
     ) -> list[DetectedBoxes]:
         """See `grounded_sam2.models.protocols.Detector`.
 
-        Pictures that are not large go to the detector as they are, in one call. Of large ones, all
+        Images that are not large go to the detector as they are, in one call. Of large ones, all
         captions are asked of all windows, some windows at a time, and what several windows show is
         one box: see `grounded_sam2.inference.tiling.box_merging`. Where the detector gives no confidence, nor
         does this.
@@ -78,7 +78,7 @@ def _together(
     boxes, confidence = [], []
     names: list[str] = []
     for view, answer in zip(views, answers, strict=True):
-        boxes.append(view.to_picture(answer.boxes_xyxy))
+        boxes.append(view.to_image(answer.boxes_xyxy))
         missing = np.zeros(len(answer), np.float32)
         confidence.append(missing if answer.confidence is None else answer.confidence)
         names += answer.captions

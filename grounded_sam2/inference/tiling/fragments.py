@@ -30,15 +30,15 @@ which clean-up keeps the surer one."""
 def are_parts(
     objects: Sequence[Label], size_hw: tuple[int, int], options: TilingConfig
 ) -> NDArray[np.bool_]:
-    """Which objects of a picture are pieces of others, cut off by a window.
+    """Which objects of an image are pieces of others, cut off by a window.
 
     A piece is of the same caption as the whole, has a clearly smaller mask and nearly all of it
     inside, and a box that ends at the edge of a window.
 
     Args:
         objects: with the boxes that the detector gave; those without a mask are no pieces.
-        size_hw: height and width of the picture.
-        options: how it was looked at; in a picture that is not large, nothing is a piece.
+        size_hw: height and width of the image.
+        options: how it was looked at; in an image that is not large, nothing is a piece.
 
     Returns:
         ``(n,)`` ``bool``; ``(0,)`` for no objects.

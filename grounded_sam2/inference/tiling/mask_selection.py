@@ -21,7 +21,7 @@ from grounded_sam2.inference.tiling.tiles import View
 __all__ = ["Answer", "better"]
 
 Answer: TypeAlias = tuple[Rle, float, bool]
-"""Mask in the picture, quality, and whether the mask is a complement."""
+"""Mask in the image, quality, and whether the mask is a complement."""
 
 _HALF = 0.5
 """Share of a mask in its box: a mask of which less lies there is of another thing."""
@@ -40,9 +40,9 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
 
     Args:
         near: from the window.
-        far: from the whole picture.
+        far: from the whole image.
         window: where the near one was asked.
-        box_xyxy: ``(4,)``, in the picture.
+        box_xyxy: ``(4,)``, in the image.
     """
     box = _filled(box_xyxy, near[0].size_hw)
     near_fits = _share(near[0], box) >= _HALF and not _cut_off(near[0], window)
@@ -71,7 +71,7 @@ def _filling(masks: Sequence[Rle], box_xyxy: NDArray[np.float32]) -> list[float]
 
 
 def _cut_off(mask: Rle, window: View) -> bool:
-    """Whether a mask runs into an edge of its window beyond which the picture goes on."""
+    """Whether a mask runs into an edge of its window beyond which the image goes on."""
     height, width = mask.size_hw
     ends = np.array(mask.bbox_xyxy) == (window.left, window.top, window.right, window.bottom)
     inner = np.array([window.left, window.top, width - window.right, height - window.bottom]) > 0

@@ -1,7 +1,7 @@
-"""A segmenter that looks at the small things of large pictures from near.
+"""A segmenter that looks at the small things of large images from near.
 
-SAM 2 draws a mask on a grid of 256 by 256, whatever the size of the picture: of one 10 000 pixels
-wide, a cell of that grid is 40 pixels. So each box is asked of the whole picture and, unless it is
+SAM 2 draws a mask on a grid of 256 by 256, whatever the size of the image: of one 10 000 pixels
+wide, a cell of that grid is 40 pixels. So each box is asked of the whole image and, unless it is
 large itself, of a window around it, and the better answer stays.
 """
 
@@ -29,11 +29,11 @@ Boxes: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TiledSegmenter:
-    """Any segmenter, for pictures of any size; itself a `TwoStepSegmenter`.
+    """Any segmenter, for images of any size; itself a `TwoStepSegmenter`.
 
     Example:
         >>> segmenter = TiledSegmenter(Sam2Segmenter.from_pretrained("demo"))
-        >>> segmenter.segment_boxes([aerial_picture], [boxes])[0].masks[0].size_hw
+        >>> segmenter.segment_boxes([aerial_image], [boxes])[0].masks[0].size_hw
         (8000, 10000)
     """
 
@@ -45,7 +45,7 @@ class TiledSegmenter:
     ) -> list[SegmentedMasks]:
         """See `grounded_sam2.models.protocols.Segmenter`.
 
-        Pictures that are not large go to the segmenter as they are, in one call. Of large ones,
+        Images that are not large go to the segmenter as they are, in one call. Of large ones,
         each box is also asked of a window that shows it with a quarter of its size around it, all
         boxes of a window together. Which answer stays: see `grounded_sam2.inference.tiling.mask_selection`.
         """

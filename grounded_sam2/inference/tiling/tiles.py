@@ -1,9 +1,9 @@
-"""The windows through which a large picture is looked at.
+"""The windows through which a large image is looked at.
 
-Tiles cover the picture, each showing again a share of the one before. A thing smaller than that
+Tiles cover the image, each showing again a share of the one before. A thing smaller than that
 overlap is whole in one of them. Larger ones are cut everywhere, so there are also tiles of four
 times the size, shown at the size of the small ones, and of sixteen times, and in the end the whole
-picture: everything is whole in some window, and no smaller there than a quarter of the overlap.
+image: everything is whole in some window, and no smaller there than a quarter of the overlap.
 All together they cost a tenth more than the small tiles alone.
 """
 
@@ -34,7 +34,7 @@ of another window."""
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A window of a picture."""
+    """A window of an image."""
 
     left: int
     top: int
@@ -50,7 +50,7 @@ class View:
 
     @property
     def pixels(self) -> int:
-        """How many it has in the picture."""
+        """How many it has in the image."""
         return (self.right - self.left) * (self.bottom - self.top)
 
     def crop(self, image: Image) -> Image:
@@ -66,8 +66,8 @@ class View:
         smaller: Image = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
         return smaller
 
-    def to_picture(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Boxes in the window as shown → boxes in the picture: ``(n, 4)``."""
+    def to_image(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Boxes in the window as shown → boxes in the image: ``(n, 4)``."""
         height, width = self._shown_hw()
         across, down = (self.right - self.left) / width, (self.bottom - self.top) / height
         return boxes_xyxy * np.array([across, down] * 2) + np.array(self.origin_xy * 2)
@@ -79,18 +79,18 @@ class View:
 
 
 def is_large(size_hw: tuple[int, ...], options: TilingConfig) -> bool:
-    """Whether a picture of this height and width is looked at in tiles."""
+    """Whether an image of this height and width is looked at in tiles."""
     longest = max(size_hw[:2])
     if options.mode == "never" or longest <= options.tile_size:
         return False
     return options.mode == "always" or longest > options.above_side
 
 
-@lru_cache(maxsize=8)  # pictures of a folder share a few sizes
+@lru_cache(maxsize=8)  # images of a folder share a few sizes
 def views_of(size_hw: tuple[int, int], options: TilingConfig) -> tuple[View, ...]:
-    """The windows of a large picture: the smallest first, row by row, the whole picture last."""
+    """The windows of a large image: the smallest first, row by row, the whole image last."""
     sizes = [options.tile_size]
-    # A tile of more than half the picture shows little that the whole picture does not.
+    # A tile of more than half the image shows little that the whole image does not.
     while sizes[-1] * STEP <= max(size_hw) / 2:
         sizes.append(sizes[-1] * STEP)
     found = []
@@ -129,12 +129,12 @@ def cut_by_views(
 ) -> NDArray[np.bool_]:
     """Which boxes end where their window does, and may be parts of something larger.
 
-    Where the window ends with the picture, nothing goes on.
+    Where the window ends with the image, nothing goes on.
 
     Args:
-        boxes_xyxy: ``(…, 4)``, in the picture.
+        boxes_xyxy: ``(…, 4)``, in the image.
         windows_xyxy: ``(…, 4)``, of each box, or whatever goes with its shape.
-        size_hw: height and width of the picture.
+        size_hw: height and width of the image.
 
     Returns:
         ``(…)`` ``bool``.
@@ -155,7 +155,7 @@ def in_batches(
     Args:
         views: may be none.
         count: at least 1.
-        pixels: of all together, in the picture.
+        pixels: of all together, in the image.
     """
     begin, total = 0, 0
     for index, view in enumerate(views):

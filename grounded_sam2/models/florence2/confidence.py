@@ -8,8 +8,8 @@ can be put to it about one instance (a phrase and four locations):
   the box before it, the choice was made at its first location.
 - *Is it this?* The likelihood of the phrase's tokens.
 - *Is it here?* The likelihood of the four locations. A sure model still spreads the mass of an
-  edge over neighbouring bins (a thousand of them across the picture), so that the likelihood of
-  the chosen bin alone says little: take the mass of its neighbourhood.
+  edge over neighboring bins (a thousand of them across the image), so that the likelihood of
+  the chosen bin alone says little: take the mass of its neighborhood.
 
 Three ways of putting them together are kept here side by side, so that they can be compared on
 any checkpoint (``python -m embedded_training.evaluate``). On 200 held-out scenes, all 36 captions
@@ -40,21 +40,21 @@ __all__ = ["CANDIDATES", "confidence", "geometric", "tokens_only", "weakest_link
 
 
 def tokens_only(generation: Generation, instance: Instance) -> float:
-    """Geometric mean of all token likelihoods of the instance, no neighbourhoods."""
+    """Geometric mean of all token likelihoods of the instance, no neighborhoods."""
     steps = [*instance.phrase_steps, *instance.location_steps]
     return float(np.exp(np.log(generation.probability[steps] + 1e-12).mean()))
 
 
 def geometric(generation: Generation, instance: Instance) -> float:
-    """Existence and phrase times the geometric mean of the four neighbourhoods."""
-    masses = generation.neighbourhood[list(instance.location_steps)]
+    """Existence and phrase times the geometric mean of the four neighborhoods."""
+    masses = generation.neighborhood[list(instance.location_steps)]
     return _said(generation, instance) * float(np.exp(np.log(masses + 1e-12).mean()))
 
 
 def weakest_link(generation: Generation, instance: Instance) -> float:
-    """Existence and phrase times the least sure of the four neighbourhoods."""
+    """Existence and phrase times the least sure of the four neighborhoods."""
     return _said(generation, instance) * float(
-        generation.neighbourhood[list(instance.location_steps)].min()
+        generation.neighborhood[list(instance.location_steps)].min()
     )
 
 

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 __all__ = [
-    "NEIGHBOURHOOD",
+    "NEIGHBORHOOD",
     "DecodingRules",
     "Generation",
     "TokenReader",
@@ -32,10 +32,10 @@ __all__ = [
     "decode_greedily",
 ]
 
-NEIGHBOURHOOD = 30
-"""Bins on either side of a chosen location that count as the same place: 3 % of the picture. A
-detector that is sure of an edge still spreads its mass over neighbouring bins; half as wide a
-neighbourhood told right from wrong a little worse on an earlier state of the embedded model (AUROC
+NEIGHBORHOOD = 30
+"""Bins on either side of a chosen location that count as the same place: 3 % of the image. A
+detector that is sure of an edge still spreads its mass over neighboring bins; half as wide a
+neighborhood told right from wrong a little worse on an earlier state of the embedded model (AUROC
 0.948 instead of 0.957, on the scenes that this was chosen on)."""
 _COMPACT_AT = 0.1
 """Share of finished rows at which they leave the batch: leaving copies the others' caches, which
@@ -49,8 +49,8 @@ class Generation:
     tokens: tuple[int, ...]
     probability: NDArray[np.float32]
     """``(length,)`` of the chosen tokens."""
-    neighbourhood: NDArray[np.float32]
-    """``(length,)`` for location tokens, of all bins within `NEIGHBOURHOOD`; else as above."""
+    neighborhood: NDArray[np.float32]
+    """``(length,)`` for location tokens, of all bins within `NEIGHBORHOOD`; else as above."""
     end_probability: NDArray[np.float32]
     """``(length,)`` of having ended the answer instead."""
 
@@ -98,7 +98,7 @@ class TokenReader:
         self._end = end
 
     def read(self, logits: Tensor, chosen: Tensor) -> Tensor:
-        """Probability of the chosen token, of its neighbourhood and of the end.
+        """Probability of the chosen token, of its neighborhood and of the end.
 
         Args:
             logits: ``(r, vocabulary)``.
@@ -116,12 +116,12 @@ class TokenReader:
         cumulative = torch.nn.functional.pad(cumulative, (1, 0))
         bins = self._bins[chosen]
         last = cumulative.shape[1] - 1
-        upper = (bins + NEIGHBOURHOOD + 1).clamp(0, last)
-        lower = (bins - NEIGHBOURHOOD).clamp(0, last)
+        upper = (bins + NEIGHBORHOOD + 1).clamp(0, last)
+        lower = (bins - NEIGHBORHOOD).clamp(0, last)
         mass = cumulative.gather(1, upper[:, None]) - cumulative.gather(1, lower[:, None])
         # A sum over many bins can lose a digit; it is never less than its largest part.
-        neighbourhood = torch.where(bins >= 0, mass[:, 0].maximum(probability), probability)
-        return torch.stack([probability, neighbourhood.clamp(max=1), chances[:, self._end]], dim=1)
+        neighborhood = torch.where(bins >= 0, mass[:, 0].maximum(probability), probability)
+        return torch.stack([probability, neighborhood.clamp(max=1), chances[:, self._end]], dim=1)
 
 
 def decode_greedily(
@@ -228,7 +228,7 @@ def _collect(tokens: Tensor, numbers: Tensor, rules: DecodingRules) -> list[Gene
             Generation(
                 tokens=tuple(int(token) for token in row[:length]),
                 probability=value[:length, 0],
-                neighbourhood=value[:length, 1],
+                neighborhood=value[:length, 1],
                 end_probability=value[:length, 2],
             )
         )

@@ -1,8 +1,8 @@
-"""The Florence-2 detector: pictures and captions in, boxes with confidence out.
+"""The Florence-2 detector: images and captions in, boxes with confidence out.
 
-The vision tower sees each picture once. Every (picture, caption) pair is then one row: the
-picture's features and the caption's prompt go through the text encoder, and rows of any number
-of pictures are decoded together.
+The vision tower sees each image once. Every (image, caption) pair is then one row: the
+image's features and the caption's prompt go through the text encoder, and rows of any number
+of images are decoded together.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Florence2Detector:
             task: which question is asked; see `grounded_sam2.config.DetectorConfig`.
             num_beams: 1 is greedy.
             max_new_tokens: where an answer is cut off.
-            batch_size: rows (a picture and a caption each) that are decoded together.
+            batch_size: rows (an image and a caption each) that are decoded together.
         """
         self.model = model
         self.processor = processor
@@ -163,13 +163,13 @@ class Florence2Detector:
         """Find what the captions name, or for tasks without captions whatever is there.
 
         Args:
-            images: upright RGB pictures, ``(h, w, 3)`` ``uint8``, sizes may differ.
-            captions: for each picture, the captions to ask of it. Ignored by
+            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
+            captions: for each image, the captions to ask of it. Ignored by
                 ``object_detection``, ``dense_region_caption`` and ``caption_then_grounding``,
                 which answer in the model's own words.
 
         Returns:
-            One `DetectedBoxes` per picture, in the order of the captions and, for each, of the
+            One `DetectedBoxes` per image, in the order of the captions and, for each, of the
             answer. A box that an answer repeats is there once; a box without area is not there.
 
         Raises:
@@ -178,7 +178,7 @@ class Florence2Detector:
         """
         if len(images) != len(captions):
             raise PromptError(
-                f"{len(captions)} lists of captions for {len(images)} pictures; give one for each"
+                f"{len(captions)} lists of captions for {len(images)} images; give one for each"
             )
         for caption in {caption for asked in captions for caption in asked}:
             self._check(caption)
@@ -199,10 +199,10 @@ class Florence2Detector:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image]) -> Tensor:
-        """See each picture once.
+        """See each image once.
 
         Args:
-            images: upright RGB pictures, ``(h, w, 3)`` ``uint8``, sizes may differ.
+            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
 
         Returns:
             ``(n, tokens, width)`` projected image features, on the model's device.
@@ -222,11 +222,11 @@ class Florence2Detector:
 
     @torch.inference_mode()
     def generate(self, features: Tensor, questions: Sequence[tuple[int, str]]) -> list[Generation]:
-        """Answer questions about encoded pictures.
+        """Answer questions about encoded images.
 
         Args:
             features: from `encode`.
-            questions: index of the picture in ``features``, and the prompt.
+            questions: index of the image in ``features``, and the prompt.
 
         Returns:
             One `Generation` per question, in order.
@@ -255,28 +255,28 @@ class Florence2Detector:
     def _questions(
         self, features: Tensor, captions: Sequence[Sequence[str]]
     ) -> list[tuple[int, str, Sequence[str] | None]]:
-        """Index of the picture, prompt, and the captions that the answer can be about."""
+        """Index of the image, prompt, and the captions that the answer can be about."""
         token = TASK_TOKENS[self.task]
-        pictures = range(len(features))
+        images = range(len(features))
         if self.task == "open_vocabulary_detection":
             return [
-                (picture, self.prompt(token, caption), (caption,))
-                for picture in pictures
-                for caption in captions[picture]
+                (image, self.prompt(token, caption), (caption,))
+                for image in images
+                for caption in captions[image]
             ]
         if self.task == "phrase_grounding":
             return [
-                (picture, self.prompt(token, grounding_text(captions[picture])), captions[picture])
-                for picture in pictures
+                (image, self.prompt(token, grounding_text(captions[image])), captions[image])
+                for image in images
             ]
         if self.task == "caption_then_grounding":
             asked = self.prompt(CAPTION_TOKEN)
-            said = self.generate(features, [(picture, asked) for picture in pictures])
+            said = self.generate(features, [(image, asked) for image in images])
             return [
-                (picture, self.prompt(token, self._text(answer)), None)
-                for picture, answer in zip(pictures, said, strict=True)
+                (image, self.prompt(token, self._text(answer)), None)
+                for image, answer in zip(images, said, strict=True)
             ]
-        return [(picture, self.prompt(token), None) for picture in pictures]
+        return [(image, self.prompt(token), None) for image in images]
 
     def _encode_rows(
         self, features: Tensor, rows: Sequence[tuple[int, str]]
@@ -297,11 +297,11 @@ class Florence2Detector:
         if length > limit:
             longest = max((prompt for _, prompt in rows), key=len)
             raise PromptError(
-                f"prompt {longest[:60]!r}… takes {length} tokens with the picture, the model reads "
+                f"prompt {longest[:60]!r}… takes {length} tokens with the image, the model reads "
                 f"{limit}; shorten it or, for many captions, use task open_vocabulary_detection"
             )
-        pictures = torch.tensor([picture for picture, _ in rows], device=model.device)
-        seen = features[pictures]
+        images = torch.tensor([image for image, _ in rows], device=model.device)
+        seen = features[images]
         embeddings = torch.cat([seen, model.get_input_embeddings()(text.input_ids)], dim=1)
         mask = torch.cat([text.attention_mask.new_ones(seen.shape[:2]), text.attention_mask], dim=1)
         encoder = model.get_encoder()
@@ -365,7 +365,7 @@ def _answer_vocabulary(processor: Florence2Processor) -> tuple[AnswerVocabulary,
 def _boxes(
     instances: Sequence[tuple[str, Instance, float]], size_hw: tuple[int, int]
 ) -> DetectedBoxes:
-    """Boxes of one picture, each once, without those that have no area."""
+    """Boxes of one image, each once, without those that have no area."""
     best: dict[tuple[str, tuple[int, int, int, int]], float] = {}
     for caption, instance, sure in instances:
         if instance.has_area:

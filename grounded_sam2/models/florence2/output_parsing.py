@@ -91,16 +91,16 @@ def read_answer(tokens: Sequence[int], vocabulary: AnswerVocabulary) -> list[Ins
 
 
 def bins_to_boxes(bins: ArrayLike, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Turn location bins into boxes: each bin stands for its centre.
+    """Turn location bins into boxes: each bin stands for its center.
 
     Args:
         bins: ``(n, 4)`` xyxy, 0 to 999.
-        size_hw: height and width of the picture, in pixels.
+        size_hw: height and width of the image, in pixels.
 
     Returns:
         ``(n, 4)`` xyxy in pixels; ``(0, 4)`` for no bins.
     """
     height, width = size_hw
     scale = np.array([width, height, width, height], np.float64) / NUM_BINS
-    centres = np.asarray(bins, np.float64).reshape(-1, 4) + 0.5
-    return (centres * scale).astype(np.float32)
+    centers = np.asarray(bins, np.float64).reshape(-1, 4) + 0.5
+    return (centers * scale).astype(np.float32)

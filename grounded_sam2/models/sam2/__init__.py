@@ -1,8 +1,8 @@
-"""SAM 2: pictures are encoded once and asked for masks as often as needed; videos are tracked.
+"""SAM 2: images are encoded once and asked for masks as often as needed; videos are tracked.
 
-`Sam2Segmenter` is what the rest of the package uses for pictures. Below it: `prompts` says what can
-be asked, `decoder` answers many prompts of a picture in one pass, `complement` notices answers that
-are the inverse of what was asked for, `masks` makes compact masks of the picture's size.
+`Sam2Segmenter` is what the rest of the package uses for images. Below it: `prompts` says what can
+be asked, `decoder` answers many prompts of an image in one pass, `complement` notices answers that
+are the inverse of what was asked for, `masks` makes compact masks of the image's size.
 
 `Sam2Tracker` is what it uses for videos, and can share a segmenter's model. Below it: `memory` lets
 a frame look at what objects remember, `track_state` is what they remember.

@@ -46,7 +46,7 @@ def inverted(margins: torch.Tensor, boxes_xyxy: torch.Tensor) -> torch.Tensor:
 
 
 def _inside(boxes_xyxy: torch.Tensor, size_hw: torch.Size) -> torch.Tensor:
-    """Pixels whose centre lies in the box: ``(n, h, w)`` ``bool``."""
+    """Pixels whose center lies in the box: ``(n, h, w)`` ``bool``."""
     height, width = size_hw
     x = torch.arange(width, device=boxes_xyxy.device) + 0.5
     y = torch.arange(height, device=boxes_xyxy.device) + 0.5

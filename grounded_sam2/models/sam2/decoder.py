@@ -1,10 +1,10 @@
-"""SAM 2's mask decoder, run for many prompts of a picture at once.
+"""SAM 2's mask decoder, run for many prompts of an image at once.
 
 The weights are those of the loaded model; only the order of the work differs from its own
 forward pass, and the results agree to rounding:
 
-- What does not depend on the prompt is computed once per picture, not once per prompt: the first
-  layer's keys, values and queries of the picture's cells, and the finer features. These are a
+- What does not depend on the prompt is computed once per image, not once per prompt: the first
+  layer's keys, values and queries of the image's cells, and the finer features. These are a
   fifth of the arithmetic. Positions go through the projections once per model.
 - The two transposed convolutions do not overlap (2×2 at stride 2), so each is a linear map from a
   cell to its four parts. Cells stay together to the end, and only the one mask that is wanted is
@@ -33,7 +33,7 @@ __all__ = ["CellFeatures", "Decoded", "MaskDecoder"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellFeatures:
-    """What the decoder needs of ``b`` pictures of ``L`` cells each (64×64 for 1024×1024 pixels)."""
+    """What the decoder needs of ``b`` images of ``L`` cells each (64×64 for 1024×1024 pixels)."""
 
     cells: Tensor
     """``(b, L, C)``: image features, with the embedding of "no mask given" added."""
@@ -47,15 +47,15 @@ class CellFeatures:
     quarters: Tensor
     """``(b, L, 4, 4, C/8)``: and of each part's 2×2 parts."""
 
-    def rows(self, pictures: Sequence[int]) -> CellFeatures:
-        """Features for rows that each belong to a picture: ``b`` becomes the number of rows.
+    def rows(self, images: Sequence[int]) -> CellFeatures:
+        """Features for rows that each belong to an image: ``b`` becomes the number of rows.
 
         If all belong to the same, ``b`` becomes 1, and nothing is copied.
         """
-        if len(set(pictures)) == 1:
-            index: slice | list[int] = slice(pictures[0], pictures[0] + 1)
+        if len(set(images)) == 1:
+            index: slice | list[int] = slice(images[0], images[0] + 1)
         else:
-            index = list(pictures)
+            index = list(images)
         return CellFeatures(*(getattr(self, name)[index] for name in self.__slots__))
 
 
@@ -121,7 +121,7 @@ class MaskDecoder:
         return self.grid**2 * 16 * (self._no_mask.shape[1] // 8)
 
     def prepare(self, features: Sequence[Tensor]) -> CellFeatures:
-        """The work that all prompts of a picture share.
+        """The work that all prompts of an image share.
 
         Args:
             features: the model's ``get_image_embeddings``, from fine to coarse:
@@ -139,7 +139,7 @@ class MaskDecoder:
         )
 
     def seen_as(self, features: CellFeatures, cells: Tensor) -> CellFeatures:
-        """The same picture with other coarse features, one for each row: ``(n, L, C)``."""
+        """The same image with other coarse features, one for each row: ``(n, L, C)``."""
         cells = cells.to(self.dtype) + self._no_mask
         return CellFeatures(cells, *self._project(cells, 0), features.halves, features.quarters)
 
@@ -149,7 +149,7 @@ class MaskDecoder:
         """Answer prompts.
 
         Args:
-            rows: features of the ``n`` rows, or of one picture that is shared by all.
+            rows: features of the ``n`` rows, or of one image that is shared by all.
             prompt_tokens: ``(n, t, C)``: embedded points and boxes.
             mask_cells: ``(n, C, g, g)``: embedded mask prompts, if there are any.
         """
@@ -172,7 +172,7 @@ class MaskDecoder:
         return Decoded(self._masks(tokens, cells, rows), quality, tokens)
 
     def score(self, decoded: Decoded) -> Tensor:
-        """How sure it is that what was asked for is in the picture: ``(n,)`` logits."""
+        """How sure it is that what was asked for is in the image: ``(n,)`` logits."""
         scores: Tensor = self._decoder.pred_obj_score_head(decoded.tokens[:, 0])
         return scores[:, 0]
 

@@ -1,6 +1,6 @@
-"""Loading SAM 2 and EdgeTAM, for pictures and for video, from one kind of folder.
+"""Loading SAM 2 and EdgeTAM, for images and for video, from one kind of folder.
 
-The public checkpoints are those for video. They are loaded whole, so that what segments pictures
+The public checkpoints are those for video. They are loaded whole, so that what segments images
 and what tracks through video can be the same model in memory.
 """
 

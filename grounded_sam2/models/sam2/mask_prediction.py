@@ -65,7 +65,7 @@ class Answerer:
         """Answer some rows of one form.
 
         Args:
-            features: of all pictures that the rows count.
+            features: of all images that the rows count.
             rows: see `rows_by_form`.
             multimask: choose the best of three readings instead of the single one.
         """
@@ -90,7 +90,7 @@ class Answerer:
     ) -> tuple[Tensor, Tensor]:
         """One pass through the decoder: margins and quality of the chosen masks."""
         tokens, mask_cells = self._embed(rows)
-        decoded = self.decoder.decode(features.rows(rows.picture.tolist()), tokens, mask_cells)
+        decoded = self.decoder.decode(features.rows(rows.image.tolist()), tokens, mask_cells)
         choice = self.decoder.choose(decoded, multimask=multimask)
         each = torch.arange(len(choice), device=self._device)
         logits = self.decoder.in_reading_order(decoded.masks[each, choice]).float()

@@ -1,11 +1,11 @@
-"""From the decoder's small logits to compact masks of the picture's size.
+"""From the decoder's small logits to compact masks of the image's size.
 
-A mask is predicted on a grid of 256×256 and enlarged bilinearly to the picture, where its sign
+A mask is predicted on a grid of 256×256 and enlarged bilinearly to the image, where its sign
 decides. Enlarged values lie between the small ones around them, so that nothing can be set except
-within reach of a small value that is: only that part of the picture is computed. An object that
+within reach of a small value that is: only that part of the image is computed. An object that
 covers a tenth of a photograph costs a tenth. Of the result only the places where columns change
 between background and mask leave the device, and these are all that run lengths need. However many
-objects and however large the picture, full-resolution values exist for a few columns (CPU) or a few
+objects and however large the image, full-resolution values exist for a few columns (CPU) or a few
 masks (GPU) at a time.
 
 The values are those of ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``,
@@ -36,11 +36,11 @@ _ELEMENTS_GPU = 2**26
 
 
 def to_rles(logits: torch.Tensor, size_hw: tuple[int, int], *, threshold: float = 0.0) -> list[Rle]:
-    """Enlarge mask logits to a picture, cut them at a threshold and encode them.
+    """Enlarge mask logits to an image, cut them at a threshold and encode them.
 
     Args:
-        logits: ``(n, h, w)``, floating, on any device; all of one picture.
-        size_hw: height and width of the picture.
+        logits: ``(n, h, w)``, floating, on any device; all of one image.
+        size_hw: height and width of the image.
         threshold: pixels with logits above it are set.
 
     Returns:
@@ -58,7 +58,7 @@ def to_rles(logits: torch.Tensor, size_hw: tuple[int, int], *, threshold: float 
     budget = _ELEMENTS_CPU if margins.device.type == "cpu" else _ELEMENTS_GPU
     rles: list[Rle] = []
     for chunk in _chunks(rights - lefts, bottoms - tops, budget):
-        # All crops of a chunk get the size of its largest, moved to stay inside the picture.
+        # All crops of a chunk get the size of its largest, moved to stay inside the image.
         width = int((rights - lefts)[chunk].max())
         height = int((bottoms - tops)[chunk].max())
         left = np.minimum(lefts[chunk], size_hw[1] - width)
@@ -74,7 +74,7 @@ def to_rles(logits: torch.Tensor, size_hw: tuple[int, int], *, threshold: float 
 class _Axis:
     """Which two small values each enlarged one lies between, and how near the second it is.
 
-    On the host, where it is also asked which part of the picture to compute.
+    On the host, where it is also asked which part of the image to compute.
     """
 
     lower: NDArray[np.int64]
@@ -102,11 +102,11 @@ class _Axis:
         return _Axis(self.lower[index], self.upper[index], self.weight[index])
 
 
-@lru_cache(maxsize=16)  # pictures of a folder share a few sizes
+@lru_cache(maxsize=16)  # images of a folder share a few sizes
 def _bilinear_axis(size_out: int, size_in: int) -> _Axis:
-    centres = np.arange(size_out, dtype=np.float32) + np.float32(0.5)
+    centers = np.arange(size_out, dtype=np.float32) + np.float32(0.5)
     scale = np.float32(size_in) / np.float32(size_out)
-    position = np.maximum(centres * scale - np.float32(0.5), np.float32(0))
+    position = np.maximum(centers * scale - np.float32(0.5), np.float32(0))
     lower = np.minimum(position.astype(np.int64), size_in - 1)
     upper = np.minimum(lower + 1, size_in - 1)
     return _Axis(lower, upper, (position - lower).astype(np.float32))
@@ -196,18 +196,18 @@ def _encode(
     height, width = size_hw
     bounds = (columns + left[masks]) * height + rows + top[masks]
     # A run that reaches the bottom goes on if the next column begins with one: both changes are at
-    # the same place, and no change. Nor is the end of the picture.
+    # the same place, and no change. Nor is the end of the image.
     same = (bounds[1:] == bounds[:-1]) & (masks[1:] == masks[:-1])
     kept = bounds < height * width
     kept[1:] &= ~same
     kept[:-1] &= ~same
     bounds, masks = bounds[kept], masks[kept]
     ends = np.searchsorted(masks, np.arange(len(left) + 1))
-    begin_of_picture, end_of_picture = np.array([0]), np.array([height * width])
+    begin_of_image, end_of_image = np.array([0]), np.array([height * width])
     return [
         Rle(
             size_hw,
-            pack(np.diff(np.concatenate((begin_of_picture, bounds[begin:end], end_of_picture)))),
+            pack(np.diff(np.concatenate((begin_of_image, bounds[begin:end], end_of_image)))),
         )
         for begin, end in pairwise(ends.tolist())
     ]

@@ -26,7 +26,7 @@ from torch import Tensor
 __all__ = ["NO_OBJECT_LOGIT", "Memories", "MemoryModules", "resized"]
 
 NO_OBJECT_LOGIT = -1024.0
-"""Mask logit everywhere for an object that is not in the picture."""
+"""Mask logit everywhere for an object that is not in the image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,8 +78,8 @@ class MemoryModules:
             positions = model.vision_encoder.neck.position_encoding(
                 shape, model.device, torch.float32
             )
-            self._picture_positions = positions.flatten(2).transpose(1, 2)  # (1, L, C)
-            cos, sin = attention.rotary_emb(self._picture_positions, attention.position_ids)
+            self._image_positions = positions.flatten(2).transpose(1, 2)  # (1, L, C)
+            cos, sin = attention.rotary_emb(self._image_positions, attention.position_ids)
             # (L, d / 2): each pair of channels is a complex number that is turned.
             self._turns = torch.complex(cos.float(), sin.float()).reshape(self.grid**2, -1)[:, ::2]
             shape = torch.Size((1, model.mem_dim, self.grid, self.grid))
@@ -103,7 +103,7 @@ class MemoryModules:
             ``(n, L, C)``: features in which the mask decoder finds the object without a prompt.
         """
         keys, values, turns = self._remembered(memories)
-        current = cells.to(self.dtype) + 0.1 * self._picture_positions.to(self.dtype)
+        current = cells.to(self.dtype) + 0.1 * self._image_positions.to(self.dtype)
         for layer in self._attention.layers:
             own = layer.layer_norm1(current)
             current = current + self._look(layer.self_attn, own, own, own, self._turns)
@@ -120,7 +120,7 @@ class MemoryModules:
         Args:
             cells: ``(1, L, C)``, or ``(n, L, C)``: raw features of the frame.
             logits: ``(n, s, s)``: mask logits, of any size; masks given by hand as they are given.
-            present: ``(n,)`` ``bool``: the object is in the picture.
+            present: ``(n,)`` ``bool``: the object is in the image.
             prompted: ``(n,)`` ``bool``: its mask is remembered as a yes or no, not as a chance.
 
         Returns:
@@ -132,7 +132,7 @@ class MemoryModules:
         scaled = chance * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
         encoder = self._encoder
         pixels = cells.to(self.dtype).transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        # The picture's part is the same for all objects.
+        # The image's part is the same for all objects.
         fused = encoder.feature_projection(pixels) + encoder.mask_downsampler(scaled.to(self.dtype))
         maps = encoder.projection(encoder.memory_fuser(fused))
         absent = self._model.occlusion_spatial_embedding_parameter
@@ -161,7 +161,7 @@ class MemoryModules:
 
     def _remembered(self, memories: Memories) -> tuple[Tensor, Tensor, Tensor]:
         """Keys and values ``(n, K, M)``, and how each of them is turned ``(K, d / 2)``: pointers,
-        which have no place in the picture, not at all."""
+        which have no place in the image, not at all."""
         count, number, channels = memories.pointers.shape
         splits = max(1, channels // memories.maps.shape[-1])
         pointers = memories.pointers.reshape(count, number * splits, -1).to(self.dtype)

@@ -1,8 +1,8 @@
 """What can be asked of SAM 2: boxes, points, masks of an earlier answer, and their combinations.
 
-Pictures differ in how much is asked of them. Padding all to the largest number would spend the
-decoder on padding, and SAM 2 has no padding for boxes. So the prompts of all pictures are laid out
-as rows, one per mask wanted, and every row knows its picture: the cost is the number of prompts.
+Images differ in how much is asked of them. Padding all to the largest number would spend the
+decoder on padding, and SAM 2 has no padding for boxes. So the prompts of all images are laid out
+as rows, one per mask wanted, and every row knows its image: the cost is the number of prompts.
 Rows go through the decoder with others of the same form (as many points, a box or none), never
 padded to it, so that an answer does not depend on what else is asked in the same call.
 """
@@ -25,7 +25,7 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """What is asked of one picture: ``n`` prompts, each for one mask. The default asks nothing.
+    """What is asked of one image: ``n`` prompts, each for one mask. The default asks nothing.
 
     A prompt may combine a box, points and mask logits; what is given has the same ``n``.
 
@@ -35,9 +35,9 @@ class Prompts:
     """
 
     boxes_xyxy: NDArray[np.float32] | None = None
-    """``(n, 4)``, pixels of the picture, half-open."""
+    """``(n, 4)``, pixels of the image, half-open."""
     points_xy: NDArray[np.float32] | None = None
-    """``(n, p, 2)``, pixels of the picture; ``p`` at least 1."""
+    """``(n, p, 2)``, pixels of the image; ``p`` at least 1."""
     point_labels: NDArray[np.int64] | None = None
     """``(n, p)``: 1 inside the thing, 0 outside, -1 to be ignored."""
     mask_logits: NDArray[np.float32] | None = None
@@ -109,29 +109,29 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptRows:
-    """Prompts of one form, from any number of pictures, in the coordinates of the model."""
+    """Prompts of one form, from any number of images, in the coordinates of the model."""
 
-    picture: NDArray[np.int64]
-    """``(n,)``, ascending: the picture that each row is asked of. Its prompts keep their order."""
+    image: NDArray[np.int64]
+    """``(n,)``, ascending: the image that each row is asked of. Its prompts keep their order."""
     boxes_xyxy: NDArray[np.float32] | None
     points_xy: NDArray[np.float32] | None
     point_labels: NDArray[np.int64] | None
     mask_logits: NDArray[np.float32] | None
 
     def __len__(self) -> int:
-        return len(self.picture)
+        return len(self.image)
 
-    def by_picture(self) -> Iterator[tuple[int, slice]]:
-        """The pictures, and which rows are theirs."""
-        pictures, begins = np.unique(self.picture, return_index=True)
+    def by_image(self) -> Iterator[tuple[int, slice]]:
+        """The images, and which rows are theirs."""
+        images, begins = np.unique(self.image, return_index=True)
         ends = [*begins[1:].tolist(), len(self)]
-        for picture, begin, end in zip(pictures.tolist(), begins.tolist(), ends, strict=True):
-            yield picture, slice(begin, end)
+        for image, begin, end in zip(images.tolist(), begins.tolist(), ends, strict=True):
+            yield image, slice(begin, end)
 
     def take(self, index: slice | NDArray[np.int64]) -> PromptRows:
         """Some of the rows."""
         return PromptRows(
-            self.picture[index],
+            self.image[index],
             _some(self.boxes_xyxy, index),
             _some(self.points_xy, index),
             _some(self.point_labels, index),
@@ -142,28 +142,28 @@ class PromptRows:
 def rows_by_form(
     prompts: Sequence[Prompts], sizes_hw: Sequence[tuple[int, int]], side: int
 ) -> list[PromptRows]:
-    """Lay out the prompts of several pictures as rows, those of the same form together.
+    """Lay out the prompts of several images as rows, those of the same form together.
 
     Args:
-        prompts: one per picture.
-        sizes_hw: heights and widths of the pictures.
-        side: the model sees every picture stretched to ``(side, side)``.
+        prompts: one per image.
+        sizes_hw: heights and widths of the images.
+        side: the model sees every image stretched to ``(side, side)``.
     """
-    pictures_by_form: dict[tuple[bool, int, bool], list[int]] = {}
+    images_by_form: dict[tuple[bool, int, bool], list[int]] = {}
     for index, asked in enumerate(prompts):
         if len(asked):
-            pictures_by_form.setdefault(asked.form, []).append(index)
+            images_by_form.setdefault(asked.form, []).append(index)
     groups = []
-    for pictures in pictures_by_form.values():
-        counts = [len(prompts[picture]) for picture in pictures]
+    for images in images_by_form.values():
+        counts = [len(prompts[image]) for image in images]
         boxes, points, labels, masks = (
             None if parts[0] is None else np.concatenate(parts)
             for parts in zip(
-                *(_in_model_space(prompts[i], sizes_hw[i], side) for i in pictures), strict=True
+                *(_in_model_space(prompts[i], sizes_hw[i], side) for i in images), strict=True
             )
         )
-        picture = np.repeat(np.array(pictures, np.int64), counts)
-        groups.append(PromptRows(picture, boxes, points, labels, masks))
+        image = np.repeat(np.array(images, np.int64), counts)
+        groups.append(PromptRows(image, boxes, points, labels, masks))
     return groups
 
 

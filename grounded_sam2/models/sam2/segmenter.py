@@ -6,11 +6,11 @@
     better = Prompts(points_xy=points, point_labels=labels, mask_logits=answer.low_res_logits)
     [answer] = segmenter.segment(embeddings, [better])
 
-Any SAM 2, SAM 2.1 or EdgeTAM checkpoint will do. Those for video hold all that pictures need; the
+Any SAM 2, SAM 2.1 or EdgeTAM checkpoint will do. Those for video hold all that images need; the
 model is loaded whole and `Sam2Segmenter.model` can be shared with a tracker.
 
 Boxes and points are given to the model as they are, in the convention of its own processor:
-stretched with the picture and half a pixel of the model's input added.
+stretched with the image and half a pixel of the model's input added.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEmbeddings:
-    """Encoded pictures, ready for any number of prompts."""
+    """Encoded images, ready for any number of prompts."""
 
     features: CellFeatures | None
-    """On the segmenter's device; ``None`` for no pictures."""
+    """On the segmenter's device; ``None`` for no images."""
     sizes_hw: tuple[tuple[int, int], ...]
-    """Heights and widths of the pictures."""
+    """Heights and widths of the images."""
 
     def __len__(self) -> int:
         return len(self.sizes_hw)
 
 
 class Sam2Segmenter:
-    """SAM 2 or EdgeTAM for pictures; satisfies
+    """SAM 2 or EdgeTAM for images; satisfies
     `grounded_sam2.models.protocols.TwoStepSegmenter`.
 
     Args:
@@ -85,7 +85,7 @@ class Sam2Segmenter:
         size = (image_processor.size["height"], image_processor.size["width"])
         if size != (self._side, self._side):
             raise CheckpointError(
-                f"the image processor makes pictures of {size[0]}×{size[1]}, the model takes "
+                f"the image processor makes images of {size[0]}×{size[1]}, the model takes "
                 f"{self._side}×{self._side}; correct 'size' in preprocessor_config.json"
             )
 
@@ -140,7 +140,7 @@ class Sam2Segmenter:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image]) -> ImageEmbeddings:
-        """Run the vision encoder, once, on a batch of pictures.
+        """Run the vision encoder, once, on a batch of images.
 
         Args:
             images: upright RGB, ``(h, w, 3)`` ``uint8``, sizes may differ; may be none.
@@ -166,48 +166,48 @@ class Sam2Segmenter:
         multimask: bool | None = None,
         return_logits: bool = False,
     ) -> list[SegmentedMasks]:
-        """Answer prompts on encoded pictures.
+        """Answer prompts on encoded images.
 
         Args:
             embeddings: from `encode`.
-            prompts: one per picture; numbers and forms may differ, also be nothing.
+            prompts: one per image; numbers and forms may differ, also be nothing.
             multimask: choose the best of three readings by predicted IoU; for single points.
                 ``None`` is what the options say.
             return_logits: also give the low-resolution logits, to be refined.
 
         Returns:
-            One `SegmentedMasks` per picture, one mask per prompt. ``complement`` is true where the
+            One `SegmentedMasks` per image, one mask per prompt. ``complement`` is true where the
             mask is the inverse of what the box asked for; with ``options.complement == "repair"``,
             where asking again did not help.
 
         Raises:
-            PromptError: not one `Prompts` per picture, or mask logits of another size.
+            PromptError: not one `Prompts` per image, or mask logits of another size.
         """
         threshold = self.options.mask_threshold if return_logits else None
 
-        def compact(picture: int, answers: RowAnswers) -> SegmentedMasks:
-            return _compact(answers, embeddings.sizes_hw[picture], threshold)
+        def compact(image: int, answers: RowAnswers) -> SegmentedMasks:
+            return _compact(answers, embeddings.sizes_hw[image], threshold)
 
         parts: list[list[SegmentedMasks]] = [[] for _ in prompts]
-        for picture, part in self._answers(embeddings, prompts, compact, multimask):
-            parts[picture].append(part)
+        for image, part in self._answers(embeddings, prompts, compact, multimask):
+            parts[image].append(part)
         logits_side = self.logits_side if return_logits else None
-        return [_joined(of_picture, logits_side) for of_picture in parts]
+        return [_joined(of_image, logits_side) for of_image in parts]
 
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
-        """Segment what stands in each box; pictures without boxes are not even encoded.
+        """Segment what stands in each box; images without boxes are not even encoded.
 
         Args:
             images: upright RGB, ``(h, w, 3)`` ``uint8``, sizes may differ.
-            boxes_xyxy: for each picture ``(n_i, 4)`` in its pixels; numbers may differ, also be 0.
+            boxes_xyxy: for each image ``(n_i, 4)`` in its pixels; numbers may differ, also be 0.
 
         Returns:
-            One `SegmentedMasks` per picture, in order, with one mask per box.
+            One `SegmentedMasks` per image, in order, with one mask per box.
 
         Raises:
-            PromptError: not one array of boxes per picture, or boxes of a wrong form.
+            PromptError: not one array of boxes per image, or boxes of a wrong form.
         """
         return self.start_boxes(images, boxes_xyxy)()
 
@@ -221,7 +221,7 @@ class Sam2Segmenter:
         Between them, the small logits of all masks are held: 256 KiB each.
         """
         if len(images) != len(boxes_xyxy):
-            raise PromptError(f"{len(images)} pictures and boxes for {len(boxes_xyxy)}")
+            raise PromptError(f"{len(images)} images and boxes for {len(boxes_xyxy)}")
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
         prompts = [Prompts(boxes_xyxy=boxes) for boxes in boxes_xyxy]
         asked = [index for index, prompt in enumerate(prompts) if len(prompt)]
@@ -238,7 +238,7 @@ class Sam2Segmenter:
                 place, of_some = answers.pop(0)
                 picture = asked[place]
                 parts[picture].append(_compact(of_some, sizes_hw[picture], None))
-            return [_joined(of_picture, None) for of_picture in parts]
+            return [_joined(of_image, None) for of_image in parts]
 
         return finish
 
@@ -255,7 +255,7 @@ class Sam2Segmenter:
         kept: list[tuple[int, T]] = []
         for rows in rows_by_form(prompts, embeddings.sizes_hw, self._side):
             features = embeddings.features
-            assert features is not None, "rows come only from pictures"
+            assert features is not None, "rows come only from images"
 
             def on(
                 portion: slice, rows: PromptRows = rows, features: CellFeatures = features
@@ -263,8 +263,7 @@ class Sam2Segmenter:
                 some = rows.take(portion)
                 answers = self._answerer.answer(features, some, multimask=best_of_three)
                 return [
-                    (picture, keep(picture, answers.take(index)))
-                    for picture, index in some.by_picture()
+                    (image, keep(image, answers.take(index))) for image, index in some.by_image()
                 ]
 
             for part in self._rows.work(len(rows), on):
@@ -273,7 +272,7 @@ class Sam2Segmenter:
 
     def _check(self, embeddings: ImageEmbeddings, prompts: Sequence[Prompts]) -> None:
         if len(embeddings) != len(prompts):
-            raise PromptError(f"{len(embeddings)} encoded pictures and prompts for {len(prompts)}")
+            raise PromptError(f"{len(embeddings)} encoded images and prompts for {len(prompts)}")
         for asked in prompts:
             expected = (self.logits_side, self.logits_side)
             if asked.mask_logits is not None and asked.mask_logits.shape[1:] != expected:
@@ -286,7 +285,7 @@ class Sam2Segmenter:
 def _compact(
     answers: RowAnswers, size_hw: tuple[int, int], threshold: float | None
 ) -> SegmentedMasks:
-    """Answers of one picture, off the device; with logits if their threshold is given."""
+    """Answers of one image, off the device; with logits if their threshold is given."""
     logits = None if threshold is None else (answers.margins + threshold).cpu().numpy()
     return SegmentedMasks(
         tuple(to_rles(answers.margins, size_hw)),
@@ -297,7 +296,7 @@ def _compact(
 
 
 def _joined(parts: Sequence[SegmentedMasks], logits_side: int | None) -> SegmentedMasks:
-    """The answers of one picture, step after step; with logits if their side is given."""
+    """The answers of one image, step after step; with logits if their side is given."""
     logits = None
     if logits_side is not None:
         none = np.zeros((0, logits_side, logits_side), np.float32)

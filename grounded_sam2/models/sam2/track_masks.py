@@ -35,7 +35,7 @@ class EncodedFrame:
     first: CellFeatures
     """For the mask decoder, without any memory."""
     size_hw: tuple[int, int]
-    """Height and width of the picture."""
+    """Height and width of the image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class TrackAnswers:
     quality: NDArray[np.float32]
     """``(n,)``: predicted IoU of the mask."""
     score: NDArray[np.float32]
-    """``(n,)``: logit that the object is in the picture; it is where this is above 0."""
+    """``(n,)``: logit that the object is in the image; it is where this is above 0."""
     logits: Tensor
     """``(n, s, s)`` ``float32``: mask logits, `NO_OBJECT_LOGIT` where the object is absent."""
     pointers: Tensor
@@ -65,7 +65,7 @@ class TrackAnswers:
         return len(self.ids)
 
     def masks(self) -> tuple[Rle, ...]:
-        """The masks at the size of the picture; empty where the object is absent."""
+        """The masks at the size of the image; empty where the object is absent."""
         return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
 
     def exclusive(
@@ -111,7 +111,7 @@ class TrackAnswers:
         return self if logits is self.logits else replace(self, logits=logits).absent(taken)
 
     def absent(self, ids: Collection[int]) -> TrackAnswers:
-        """The same, but some objects are not in the picture."""
+        """The same, but some objects are not in the image."""
         rows = [row for row, each in enumerate(self.ids) if each in ids]
         if not rows:
             return self

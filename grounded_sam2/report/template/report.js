@@ -92,10 +92,10 @@ if (doubts.length) {
   filterDoubts();
 }
 
-function filterPictures() {
+function filterImages() {
   const name = byId("find").value.trim().toLowerCase();
-  const chosen = byId("picture-class").value;
-  const show = byId("picture-show").value;
+  const chosen = byId("image-class").value;
+  const show = byId("image-show").value;
   let shown = 0;
   for (const card of cards) {
     const { name: itsName, classes, doubtful } = card.dataset;
@@ -107,15 +107,15 @@ function filterPictures() {
       (show === "background" && classes.trim() !== "");
     shown += !card.hidden;
   }
-  byId("picture-count").textContent = `${shown.toLocaleString("en")} shown`;
-  byId("picture-none").hidden = shown > 0;
+  byId("image-count").textContent = `${shown.toLocaleString("en")} shown`;
+  byId("image-none").hidden = shown > 0;
 }
 
 if (cards.length) {
-  byId("find").addEventListener("input", filterPictures);
-  byId("picture-class").addEventListener("change", filterPictures);
-  byId("picture-show").addEventListener("change", filterPictures);
-  filterPictures();
+  byId("find").addEventListener("input", filterImages);
+  byId("image-class").addEventListener("change", filterImages);
+  byId("image-show").addEventListener("change", filterImages);
+  filterImages();
 }
 
 // Histograms
@@ -151,12 +151,12 @@ function drawChart(place, chart, chosen) {
     : (value) => ((value - low) / (high - low)) * WIDTH;
   const most = Math.max(...counts);
   const scale = (BOTTOM - TOP) / most;
-  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
-  picture.append(draw("title", {}, `${chart.title}: ${total} objects, at most ${most} in a bar`));
+  const image = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  image.append(draw("title", {}, `${chart.title}: ${total} objects, at most ${most} in a bar`));
   for (const height of [TOP, (TOP + BOTTOM) / 2, BOTTOM]) {
-    picture.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: height, y2: height }));
+    image.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: height, y2: height }));
   }
-  picture.append(draw("text", { x: 0, y: TOP - 5 }, most.toLocaleString("en")));
+  image.append(draw("text", { x: 0, y: TOP - 5 }, most.toLocaleString("en")));
   counts.forEach((count, bin) => {
     if (!count) return;
     const left = position(chart.edges[bin]);
@@ -167,7 +167,7 @@ function drawChart(place, chart, chosen) {
     });
     const say = chart.logarithmic ? percent : score;
     bar.append(draw("title", {}, `${say(chart.edges[bin])} to ${say(chart.edges[bin + 1])}: ${count.toLocaleString("en")}`));
-    picture.append(bar);
+    image.append(bar);
   });
   if (chosen !== "") {
     // All classes together, at the same height: is this class as the others are?
@@ -176,24 +176,24 @@ function drawChart(place, chart, chosen) {
     overall.forEach((count, bin) => {
       line += `${bin ? "V" : "M0 "}${BOTTOM - count * factor}H${position(chart.edges[bin + 1])}`;
     });
-    picture.append(draw("path", { class: "shadow", d: line }));
+    image.append(draw("path", { class: "shadow", d: line }));
   }
   for (const [value, text] of chart.ticks) {
     const x = position(value);
     const anchor = x < 8 ? "start" : x > WIDTH - 8 ? "end" : "middle";
-    picture.append(draw("text", { x, y: HEIGHT - 6, "text-anchor": anchor }, text));
+    image.append(draw("text", { x, y: HEIGHT - 6, "text-anchor": anchor }, text));
   }
   let below = "";
   if (chart.limit !== null) {
     const x = position(chart.limit);
-    picture.append(draw("line", { class: "limit", x1: x, x2: x, y1: TOP - 12, y2: BOTTOM }));
-    picture.append(draw("text", { class: "limit-text", x: x - 5, y: TOP - 5, "text-anchor": "end" }, `below ${chart.limit}`));
+    image.append(draw("line", { class: "limit", x1: x, x2: x, y1: TOP - 12, y2: BOTTOM }));
+    image.append(draw("text", { class: "limit-text", x: x - 5, y: TOP - 5, "text-anchor": "end" }, `below ${chart.limit}`));
     const under = chosen === "" ? chart.below.reduce((a, b) => a + b, 0) : chart.below[chosen];
     below = `${percent(under / total)} below ${chart.limit}. `;
   }
   const line = chosen === "" ? "" : "The line is all classes. ";
   note.textContent = below + line + (unknown ? `Not known of ${unknown.toLocaleString("en")} objects.` : "");
-  place.append(picture);
+  place.append(image);
 }
 
 function drawCharts() {
@@ -203,10 +203,10 @@ function drawCharts() {
 byId("numbers-class").addEventListener("change", drawCharts);
 drawCharts();
 
-// Pictures that look alike are embedded once, in the grid
+// Images that look alike are embedded once, in the grid
 
 for (const button of all(".alike")) {
-  const card = cardOf.get(button.dataset.picture);
+  const card = cardOf.get(button.dataset.image);
   const frame = button.querySelector(".frame");
   if (card) frame.replaceWith(card.querySelector(".frame").cloneNode(true));
   else { frame.classList.add("gone"); button.disabled = true; }
@@ -273,7 +273,7 @@ function show() {
   byId("viewer-facts").textContent = [
     facts.time, `${facts.size[1]} × ${facts.size[0]}`, data.splits.length > 1 ? facts.split : "",
     facts.objects.length === 1 ? "1 object" : facts.objects.length ? `${facts.objects.length} objects` : "background",
-    facts.missing ? `cannot be shown: pictures ${facts.missing}` : "",
+    facts.missing ? `cannot be shown: images ${facts.missing}` : "",
   ].filter(Boolean).join(" · ");
   byId("previous").disabled = place === 0;
   byId("next").disabled = place === trail.length - 1;
@@ -292,7 +292,7 @@ function open(opener) {
   const steps = item.parentElement.matches(".group") ? all(".group figure") : [...item.parentElement.children];
   trail = steps.filter((element) => !element.hidden).map((element) => {
     const source = element.matches("figure") ? element.querySelector(".alike") : element;
-    const card = element.id ? element : cardOf.get(source.dataset.picture);
+    const card = element.id ? element : cardOf.get(source.dataset.image);
     const object = source.dataset.object === undefined ? null : Number(source.dataset.object);
     return [element, card, object];
   }).filter(([, card]) => card);

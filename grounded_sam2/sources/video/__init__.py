@@ -1,4 +1,4 @@
-"""Videos as pictures in an order: files, folders of frames, streams, cameras, generators."""
+"""Videos as images in an order: files, folders of frames, streams, cameras, generators."""
 
 from grounded_sam2.sources.video.extensions import VIDEO_EXTENSIONS
 from grounded_sam2.sources.video.opening import is_video, open_video, path_of_video, video_name

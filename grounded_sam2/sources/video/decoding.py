@@ -59,7 +59,7 @@ def open_container(
             raise SourceError(f"video {shown!r}: is text, or nothing that is known; give a video")
         if kind.startswith("image2") or kind.endswith("_pipe"):
             raise SourceError(
-                f"video {shown!r}: is a single picture; give a video, or the folder of its frames"
+                f"video {shown!r}: is a single image; give a video, or the folder of its frames"
             )
         yield container
 
@@ -79,7 +79,7 @@ def video_stream(container: InputContainer, shown: str, limits: ImageConfig) -> 
         held = {"cover" if each.type == "video" else each.type for each in container.streams}
         raise SourceError(
             f"video {shown!r}: has no stream of video, but {', '.join(sorted(held)) or 'nothing'}; "
-            "give a file with moving pictures"
+            "give a file with moving images"
         )
     best = container.streams.best("video")
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]

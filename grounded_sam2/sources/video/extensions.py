@@ -9,4 +9,4 @@ VIDEO_EXTENSIONS = (
     *(".mpg", ".mpeg", ".mpe", ".m2v", ".m2ts", ".mts", ".vob", ".3gp", ".3g2", ".ogv", ".mxf"),
     *(".y4m", ".divx", ".h264", ".h265", ".hevc", ".ivf", ".nut"),
 )
-"""What can be nothing else. GIFs may be pictures, and ``.ts`` TypeScript: their bytes tell."""
+"""What can be nothing else. GIFs may be images, and ``.ts`` TypeScript: their bytes tell."""

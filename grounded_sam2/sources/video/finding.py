@@ -1,6 +1,6 @@
 """What users give as videos: files, folders of frames, folders of videos, addresses, cameras.
 
-A folder that holds videos stands for all of them; one that holds pictures is itself a video, whose
+A folder that holds videos stands for all of them; one that holds images is itself a video, whose
 frames they are.
 """
 
@@ -26,9 +26,9 @@ from grounded_sam2.sources.video import (
 )
 from grounded_sam2.sources.walk import walk
 
-__all__ = ["GivenVideo", "VideoGiven", "VideoOptions", "find_videos", "listed"]
+__all__ = ["FoundVideo", "VideoInput", "VideoOptions", "find_videos", "listed"]
 
-VideoGiven: TypeAlias = "str | os.PathLike[str] | int"
+VideoInput: TypeAlias = "str | os.PathLike[str] | int"
 """Path, address, or number of a camera."""
 
 _TOLD_BY_BYTES = ("", ".gif", ".ts")
@@ -50,7 +50,7 @@ _DEFAULTS = VideoOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class GivenVideo:
+class FoundVideo:
     """One video to be opened."""
 
     given: str | int
@@ -87,7 +87,7 @@ class GivenVideo:
         )
 
 
-def listed(given: VideoGiven | Sequence[VideoGiven]) -> list[str | int]:
+def listed(given: VideoInput | Sequence[VideoInput]) -> list[str | int]:
     """One or several videos as a list.
 
     Raises:
@@ -100,11 +100,11 @@ def listed(given: VideoGiven | Sequence[VideoGiven]) -> list[str | int]:
 
 
 def find_videos(
-    given: VideoGiven | Sequence[VideoGiven],
+    given: VideoInput | Sequence[VideoInput],
     options: VideoOptions = _DEFAULTS,
     *,
     exclude: Iterable[str | os.PathLike[str]] = (),
-) -> list[GivenVideo]:
+) -> list[FoundVideo]:
     """The videos that are meant, in order: as given, those of a folder by name.
 
     Videos of a folder are called by their path in it, with its ending: ``day/clip.mp4``, so that no
@@ -118,16 +118,16 @@ def find_videos(
             earlier run.
 
     Raises:
-        SourceError: nothing is given, the same video twice, or a folder holds videos and pictures.
+        SourceError: nothing is given, the same video twice, or a folder holds videos and images.
     """
     excluded = frozenset(Path(path).resolve() for path in exclude)
-    found: list[GivenVideo] = []
+    found: list[FoundVideo] = []
     for item in listed(given):
         path = path_of_video(item)
         inside = _videos_in(path, excluded) if path is not None and path.is_dir() else []
-        found += [GivenVideo(file, item_name(name), options) for name, file in inside]
+        found += [FoundVideo(file, item_name(name), options) for name, file in inside]
         if not inside:
-            found.append(GivenVideo(item, video_name(item), options))
+            found.append(FoundVideo(item, video_name(item), options))
     _check_names(found)
     return found
 
@@ -135,7 +135,7 @@ def find_videos(
 def _videos_in(folder: Path, excluded: frozenset[Path]) -> list[tuple[str, str]]:
     """Names relative to the folder, and paths; none if it is a folder of frames."""
     videos: list[tuple[str, str]] = []
-    pictures: list[str] = []
+    images: list[str] = []
     for found in walk(folder, excluded=excluded):
         if found.failure is not None:
             continue
@@ -143,10 +143,10 @@ def _videos_in(folder: Path, excluded: frozenset[Path]) -> list[tuple[str, str]]
             if not excluded or Path(found.path).resolve() not in excluded:
                 videos.append((found.name, found.path))
         elif "/" not in found.name and found.name.lower().endswith(IMAGE_EXTENSIONS):
-            pictures.append(found.name)
-    if videos and pictures:
+            images.append(found.name)
+    if videos and images:
         raise SourceError(
-            f"video {printable(folder)!r}: holds {_counted(pictures, 'picture')} and "
+            f"video {printable(folder)!r}: holds {_counted(images, 'image')} and "
             f"{_counted([name for name, _ in videos], 'video')}; give the videos, or a folder with "
             "nothing but the frames of one"
         )
@@ -166,8 +166,8 @@ def _public(given: str) -> str:
     return printable(given) if path_of_video(given) is not None else public_address(given)
 
 
-def _check_names(found: Sequence[GivenVideo]) -> None:
-    by_name: dict[str, GivenVideo] = {}
+def _check_names(found: Sequence[FoundVideo]) -> None:
+    by_name: dict[str, FoundVideo] = {}
     for video in found:
         other = by_name.setdefault(video.name, video)
         if other is not video:

@@ -35,10 +35,10 @@ def natural_order(name: str) -> tuple[list[str | int], str]:
 
 
 class FrameFolder(VideoSource):
-    """The pictures of a folder, in natural order of their names.
+    """The images of a folder, in natural order of their names.
 
-    Folders in it, hidden files, and files that are no pictures by their ending are left out. The
-    number of a frame is its place in that order, readable or not; a picture of another size than
+    Folders in it, hidden files, and files that are no images by their ending are left out. The
+    number of a frame is its place in that order, readable or not; an image of another size than
     the first that can be read is broken, since masks of one video have one size.
 
     Args:
@@ -46,11 +46,11 @@ class FrameFolder(VideoSource):
         name: of the items; that of the folder if ``None``.
         fps: frames per second.
         selection: which frames are taken.
-        limits: of the size of pictures.
+        limits: of the size of images.
 
     Raises:
-        SourceError: it cannot be listed; it holds no picture, none that can be read, videos as
-            well, or two pictures of one name with different endings.
+        SourceError: it cannot be listed; it holds no image, none that can be read, videos as
+            well, or two images of one name with different endings.
     """
 
     path: Path
@@ -121,32 +121,32 @@ def _frame_files(folder: Path) -> tuple[Path, ...]:
         names = [file.name for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
         raise SourceError(f"video {shown!r}: cannot be listed: {reason_of(error)}") from error
-    pictures = sorted(
+    images = sorted(
         (name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)), key=natural_order
     )
     videos = sorted(name for name in names if name.lower().endswith(VIDEO_EXTENSIONS))
     if videos:
         held = f"holds {len(videos)} videos, such as {printable(videos[0])!r}"
-        if pictures:
+        if images:
             raise SourceError(
-                f"video {shown!r}: {held}, and {len(pictures)} pictures; give one of the videos, "
+                f"video {shown!r}: {held}, and {len(images)} images; give one of the videos, "
                 "or a folder with nothing but the frames of one"
             )
         raise SourceError(f"video {shown!r}: {held}; give one of them")
-    if not pictures:
+    if not images:
         raise SourceError(
-            f"video {shown!r}: is a folder without pictures; give a video, or the folder in which "
+            f"video {shown!r}: is a folder without images; give a video, or the folder in which "
             "its frames lie"
         )
     seen: dict[str, str] = {}
-    for name in pictures:
+    for name in images:
         other = seen.setdefault(Path(name).stem, name)
         if other != name:
             raise SourceError(
                 f"video {shown!r}: {printable(other)!r} and {printable(name)!r} would be one frame "
                 "after the other; keep what belongs to frames, such as masks, in another folder"
             )
-    return tuple(folder / name for name in pictures)
+    return tuple(folder / name for name in images)
 
 
 def _readable_stamp(file: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.results import Image
-from grounded_sam2.sources.image import ImageSource, load_image
+from grounded_sam2.sources.image import ImageInput, load_image
 from grounded_sam2.sources.video.source import (
     BrokenFrames,
     PendingFrame,
@@ -19,29 +19,29 @@ from grounded_sam2.sources.video.source import (
     VideoSource,
 )
 
-__all__ = ["PictureVideo"]
+__all__ = ["ImageVideo"]
 
 
-class PictureVideo(VideoSource):
+class ImageVideo(VideoSource):
     """Arrays or PIL images from a list, a generator, a camera's own driver …
 
     The first is taken at once, since it tells the size. An iterator can be read once; a list as
     often as wanted. Arrays are copied, so that their owner may fill them anew.
 
     Args:
-        pictures: whatever `grounded_sam2.sources.image.load_image` takes.
+        images: whatever `grounded_sam2.sources.image.load_image` takes.
         name: of the items.
         fps: frames per second.
         selection: which frames are taken.
-        limits: of the size of pictures.
+        limits: of the size of images.
 
     Raises:
-        SourceError: there is no picture, or the first cannot be read.
+        SourceError: there is no image, or the first cannot be read.
     """
 
     def __init__(
         self,
-        pictures: Iterable[ImageSource],
+        images: Iterable[ImageInput],
         *,
         name: str,
         fps: float,
@@ -49,50 +49,48 @@ class PictureVideo(VideoSource):
         limits: ImageConfig,
     ) -> None:
         self._limits = limits
-        self._pictures = pictures
-        iterator = iter(pictures)
+        self._pictures = images
+        iterator = iter(images)
         self._is_used_up = False
         try:
             first = next(iterator)
             height, width = self._loaded(first).shape[:2]
         except StopIteration:
-            raise SourceError(f"video {name!r}: there are no pictures; give at least one") from None
+            raise SourceError(f"video {name!r}: there are no images; give at least one") from None
         except ImageError as error:
-            raise SourceError(
-                f"video {name!r}: its first picture cannot be read: {error}"
-            ) from error
-        self._rest: Iterator[ImageSource] | None = None
-        if iterator is pictures:  # would not give the first again
+            raise SourceError(f"video {name!r}: its first image cannot be read: {error}") from error
+        self._rest: Iterator[ImageInput] | None = None
+        if iterator is images:  # would not give the first again
             self._rest = chain([first], iterator)
         super().__init__(
             name=name,
             path=None,
             fps=fps,
             size_hw=(height, width),
-            frame_count=len(pictures) if isinstance(pictures, Sized) else None,
+            frame_count=len(images) if isinstance(images, Sized) else None,
             selection=selection,
         )
 
     def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
-        for index, picture in enumerate(self._begun()):
-            pending = PendingFrame(index, index / self.fps, partial(self._of_one_size, picture))
-            del picture
+        for index, image in enumerate(self._begun()):
+            pending = PendingFrame(index, index / self.fps, partial(self._of_one_size, image))
+            del image
             yield pending
             del pending
 
-    def _begun(self) -> Iterator[ImageSource]:
+    def _begun(self) -> Iterator[ImageInput]:
         if self._rest is None:
             return iter(self._pictures)
         if self._is_used_up:
             raise SourceError(
-                f"video {self.name!r}: its pictures come from a generator and were read before; "
+                f"video {self.name!r}: its images come from a generator and were read before; "
                 "open it anew with a new generator, or give a list"
             )
         self._is_used_up = True
         rest, self._rest = self._rest, iter(())
         return rest
 
-    def _of_one_size(self, picture: ImageSource) -> Image:
+    def _of_one_size(self, picture: ImageInput) -> Image:
         image = self._loaded(picture)
         if image.shape[:2] != self.size_hw:
             height, width = image.shape[:2]
@@ -102,6 +100,6 @@ class PictureVideo(VideoSource):
             )
         return image
 
-    def _loaded(self, picture: ImageSource) -> Image:
+    def _loaded(self, picture: ImageInput) -> Image:
         image = load_image(picture, config=self._limits)
         return image.copy() if isinstance(picture, np.ndarray) else image

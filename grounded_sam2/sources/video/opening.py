@@ -1,7 +1,7 @@
 """Whatever may be a video, opened as one.
 
 ``clip.mp4``, ``clip.gif`` …     any file that FFmpeg reads
-a folder                         its pictures are the frames, in natural order of their names
+a folder                         its images are the frames, in natural order of their names
 ``rtsp://…``, ``https://…``      a stream or file on a network
 ``0``, ``1`` … (numbers)         a camera of this machine
 arrays, PIL images               from a list or a generator
@@ -24,12 +24,12 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.file_sniffing import BEGINNING_BYTES, what_it_is
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
-from grounded_sam2.sources.image import ImageSource
+from grounded_sam2.sources.image import ImageInput
 from grounded_sam2.sources.names import item_name, printable, public_address, reason_of
 from grounded_sam2.sources.video.decoding import open_container, video_stream
 from grounded_sam2.sources.video.extensions import VIDEO_EXTENSIONS
 from grounded_sam2.sources.video.frame_folder import FrameFolder
-from grounded_sam2.sources.video.image_sequence import PictureVideo
+from grounded_sam2.sources.video.image_sequence import ImageVideo
 from grounded_sam2.sources.video.media_file import MediaVideo
 from grounded_sam2.sources.video.source import Selection, VideoSource
 
@@ -42,7 +42,7 @@ _DEFAULTS = ImageConfig()
 
 
 def open_video(
-    given: str | os.PathLike[str] | int | Iterable[ImageSource],
+    given: str | os.PathLike[str] | int | Iterable[ImageInput],
     *,
     stride: int = 1,
     start: float | None = None,
@@ -54,14 +54,14 @@ def open_video(
     """Open a video. No more than its beginning is decoded.
 
     Args:
-        given: path of a file or of a folder of frames, address, number of a camera, or pictures:
+        given: path of a file or of a folder of frames, address, number of a camera, or images:
             arrays ``(h, w, 3)`` RGB ``uint8`` or PIL images.
         stride: takes every so many frames: those whose number is a multiple of it.
         start: seconds from the first frame at which to begin.
         end: seconds from the first frame at which to stop; a frame at that time is left out.
-        fps: frames per second of folders and pictures, which do not say it. 25: what most data
+        fps: frames per second of folders and images, which do not say it. 25: what most data
             sets of frames were cut at.
-        name: of the items; see `video_name`, and ``frames`` for pictures, if ``None``.
+        name: of the items; see `video_name`, and ``frames`` for images, if ``None``.
         limits: of the size of frames.
 
     Raises:
@@ -72,9 +72,7 @@ def open_video(
     if not 0 < fps < float("inf"):
         raise SourceError(f"video: fps is {fps:g}; give the frames per second, such as 25")
     if not isinstance(given, (str, os.PathLike, int)):
-        return PictureVideo(
-            given, name=name or "frames", fps=fps, selection=selection, limits=limits
-        )
+        return ImageVideo(given, name=name or "frames", fps=fps, selection=selection, limits=limits)
     name = name or video_name(given)
     if isinstance(given, int):
         return _camera(given, name, selection, limits)
@@ -131,11 +129,11 @@ def video_name(given: str | os.PathLike[str] | int) -> str:
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a video rather than a picture, a list or anything else.
+    """Whether a file is a video rather than an image, a list or anything else.
 
     By its ending, where that can mean only one thing. A GIF is a video if it has more than one
     frame; files with other endings, or none, are opened to see. ``False`` for folders, which may
-    hold frames or unrelated pictures, for what does not exist, and for addresses.
+    hold frames or unrelated images, for what does not exist, and for addresses.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -145,8 +143,8 @@ def is_video(path: str | os.PathLike[str]) -> bool:
         return True
     if suffix == ".gif":
         try:
-            with PIL.Image.open(path, formats=["GIF"]) as picture:
-                return bool(getattr(picture, "is_animated", False))
+            with PIL.Image.open(path, formats=["GIF"]) as image:
+                return bool(getattr(image, "is_animated", False))
         except Exception:  # decoders raise anything on a damaged file
             return False
     if suffix in IMAGE_EXTENSIONS:
@@ -163,7 +161,7 @@ def _camera(number: int, name: str, selection: Selection, limits: ImageConfig) -
     if sys.platform not in _CAMERAS:
         raise SourceError(
             f"camera {number}: cannot be opened by number on {sys.platform}; read it with another "
-            "library and give its pictures as a generator"
+            "library and give its images as a generator"
         )
     address, input_format = _CAMERAS[sys.platform]
     return MediaVideo(

@@ -1,4 +1,4 @@
-"""What a video is to the rest of the package: pictures in an order, each with a number and a time.
+"""What a video is to the rest of the package: images in an order, each with a number and a time.
 
     video = open_video("clip.mp4", stride=2)
     for frame in video:                      # VideoFrame(index, time, image)
@@ -7,7 +7,7 @@
 
 Frames come one at a time and none is kept: a video of ten hours takes the memory of one of ten
 seconds. Numbers and times belong to the video, not to what is taken of it: frame 300 is the same
-picture, under the same number, whatever the stride, the range, and where reading was taken up.
+image, under the same number, whatever the stride, the range, and where reading was taken up.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ class VideoSource(ABC):
         Args:
             start_index: leave out frames with a lower number. Those that come are, to the last
                 pixel, what they would be without: all before them are decoded too, though no
-                picture is made of them.
-            only: numbers of the frames that are wanted; ``None`` for all. No picture is made of
+                image is made of them.
+            only: numbers of the frames that are wanted; ``None`` for all. No image is made of
                 the others, and reading ends with the last.
             broken_from: leave out of `broken` what has a lower number: an earlier reading told it.
 

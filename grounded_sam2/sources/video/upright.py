@@ -1,11 +1,11 @@
 """From a decoded frame to upright RGB ``uint8``.
 
 - **Rotation and mirroring** are what the video's display matrix says, to the nearest quarter turn.
-- **Colours** are converted by the matrix and range that the frame names; BT.601 where it names
+- **Colors** are converted by the matrix and range that the frame names; BT.601 where it names
   none, as FFmpeg does. High dynamic range is not mapped to tones.
-- **Transparency** is laid on white, as in pictures.
+- **Transparency** is laid on white, as in images.
 - **Pixels stay as they are stored.** Where they are not square (anamorphic video), players stretch
-  the picture; here it is not resampled, so that masks are exact. Nor are interlaced frames undone.
+  the image; here it is not resampled, so that masks are exact. Nor are interlaced frames undone.
 - **One size**: where the resolution changes on the way, as it does in calls over a network, frames
   are resampled to the size of the first.
 """
@@ -30,7 +30,7 @@ __all__ = ["Upright"]
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """One of the eight ways in which a picture may lie: swapped, then flipped."""
+    """One of the eight ways in which an image may lie: swapped, then flipped."""
 
     swaps_axes: bool = False
     flips_rows: bool = False
@@ -45,7 +45,7 @@ class _Turn:
 
 
 class Upright:
-    """Makes the pictures of one video.
+    """Makes the images of one video.
 
     Args:
         size_hw: of all of them; that of the first if ``None``.
@@ -83,7 +83,7 @@ class Upright:
 
 
 def _turn_of(frame: av.VideoFrame) -> _Turn:
-    # Not `frame.side_data`, which the frame keeps: pictures would wait in a circle of references.
+    # Not `frame.side_data`, which the frame keeps: images would wait in a circle of references.
     matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if not isinstance(matrix, Buffer):  # there is none
         return _Turn()

@@ -115,7 +115,7 @@ def test_objects_without_extent_are_left_out_and_counted(labeled, segmentation):
     assert summary.notes == ("objects without extent, left out: 2",)
 
 
-def test_a_box_is_cut_to_the_picture(labeled):
+def test_a_box_is_cut_to_the_image(labeled):
     labeled.add("a.png", square(mask=None, box_xyxy=(-5.5, 10.25, 40.5, 70)))
     run(labeled)
     [annotation] = load(labeled)["annotations"]

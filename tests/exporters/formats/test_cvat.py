@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.geometry.polygons.conversion import rasterise
+from grounded_sam2.geometry.polygons.conversion import rasterize
 
 
 def run(labeled, **options):
@@ -65,7 +65,7 @@ def test_parts_as_polygons_form_a_group(rich):
             groups.setdefault(key, []).append(ring_of(polygon))
         assert len(groups) == len(labels)
         for rings, label in zip(groups.values(), labels.objects, strict=True):
-            painted, mask = rasterise(rings, (60, 80)), label.mask.decode()
+            painted, mask = rasterize(rings, (60, 80)), label.mask.decode()
             assert (painted & mask).sum() / (painted | mask).sum() >= 0.98
     numbers = [
         p.attrib["group_id"] for p in document(rich).iter("polygon") if "group_id" in p.attrib
@@ -125,20 +125,20 @@ def test_one_pixel(labeled, segmentation):
         assert shape.attrib["rle"] == "0, 1"
         assert np.array_equal(from_mask(shape), labeled.pixel(79, 0))
     else:
-        assert np.array_equal(rasterise([ring_of(shape)], (60, 80)), labeled.pixel(79, 0))
+        assert np.array_equal(rasterize([ring_of(shape)], (60, 80)), labeled.pixel(79, 0))
 
 
-def test_names_are_those_of_the_pictures_of_the_split(rich):
+def test_names_are_those_of_the_images_of_the_split(rich):
     run(rich, split={"train": 0.5, "val": 0.5})
     for split in ("train", "val"):
-        pictures = rich.folder / "cvat" / "images" / split
-        present = {p.relative_to(pictures).as_posix() for p in pictures.rglob("*.png")}
+        written = rich.folder / "cvat" / "images" / split
+        present = {p.relative_to(written).as_posix() for p in written.rglob("*.png")}
         assert set(images(rich, split)) == present
         ids = [image.attrib["id"] for image in images(rich, split).values()]
         assert ids == [str(i) for i in range(len(ids))]
 
 
-def test_pictures_that_differ_by_their_ending_only_are_told_apart(labeled):
+def test_images_that_differ_by_their_ending_only_are_told_apart(labeled):
     labeled.add("a.jpg", seed=1)
     labeled.add("a.png", seed=2)
     run(labeled)
@@ -152,12 +152,12 @@ def test_names_and_classes_that_mean_something_to_xml(labeled):
     assert shape.attrib["label"] == "'x' & \"y\""
 
 
-def test_a_turned_picture_and_its_size_agree(labeled):
+def test_a_turned_image_and_its_size_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled)
     image = images(labeled)["a.jpg"]
-    with PIL.Image.open(labeled.folder / "cvat" / "images" / "train" / "a.jpg") as picture:
-        assert picture.size == (int(image.attrib["width"]), int(image.attrib["height"])) == (80, 60)
+    with PIL.Image.open(labeled.folder / "cvat" / "images" / "train" / "a.jpg") as written:
+        assert written.size == (int(image.attrib["width"]), int(image.attrib["height"])) == (80, 60)
 
 
 def test_labels_are_given_for_the_task_and_in_the_document(rich):

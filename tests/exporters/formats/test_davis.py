@@ -17,10 +17,10 @@ def run(tracked, **options):
 
 def pixels_of(tracked, place: int, name="clip") -> np.ndarray:
     path = tracked.folder / "davis" / "Annotations" / name / f"{place:05}.png"
-    with PIL.Image.open(path) as picture:
-        assert picture.mode == "P"
-        assert picture.getpalette()[3:6] == [128, 0, 0]
-        return np.asarray(picture)
+    with PIL.Image.open(path) as image:
+        assert image.mode == "P"
+        assert image.getpalette()[3:6] == [128, 0, 0]
+        return np.asarray(image)
 
 
 def test_an_object_has_one_number_through_the_video(tracked):
@@ -33,8 +33,8 @@ def test_an_object_has_one_number_through_the_video(tracked):
     tracked.add(tracked.movie("clip.mp4", 8), labeled)
     summary = run(tracked)
     for place, number in enumerate(labeled):
-        picture = tracked.folder / "davis" / "JPEGImages" / "clip" / f"{place:05}.jpg"
-        assert tracked.number_of(picture) == number
+        image = tracked.folder / "davis" / "JPEGImages" / "clip" / f"{place:05}.jpg"
+        assert tracked.number_of(image) == number
         expected = np.zeros(tracked.size_hw, np.uint8)
         for label in labeled[number]:
             expected[label.mask.decode()] = {7: 1, 300: 2}[label.track_id]
@@ -58,7 +58,7 @@ def test_an_object_has_one_number_through_the_video(tracked):
 
 def test_splits_are_lists(tracked):
     for number in range(8):
-        tracked.add(tracked.pictures(f"clip{number}", 1), {0: []})
+        tracked.add(tracked.images(f"clip{number}", 1), {0: []})
     summary = run(tracked, split={"train": 0.5, "val": 0.5})
     listed = {
         split: (tracked.folder / "davis/ImageSets" / f"{split}.txt").read_text().split()

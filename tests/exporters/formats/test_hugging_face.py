@@ -37,7 +37,7 @@ def opened(row: dict) -> PIL.Image.Image:
     return PIL.Image.open(io.BytesIO(row["image"]["bytes"]))
 
 
-def test_a_row_is_a_picture_with_its_bytes_and_objects(rich):
+def test_a_row_is_an_image_with_its_bytes_and_objects(rich):
     summary = run(rich)
     assert summary.images == {"train": 5}
     assert shards(rich) == ["train-00000-of-00001.parquet"]
@@ -89,14 +89,14 @@ def test_one_pixel(labeled):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
-def test_a_turned_picture_is_upright(labeled, name):
+def test_a_turned_image_is_upright(labeled, name):
     path = labeled.add(name, labeled.label(labeled.disc()), orientation=6)
     run(labeled)
     [row] = rows(labeled)
-    with opened(row) as picture:
-        assert picture.size == (row["width"], row["height"]) == (80, 60)
-        assert picture.getexif().get(0x0112, 1) == 1
-        difference = np.asarray(picture).astype(int) - load_image(path)
+    with opened(row) as image:
+        assert image.size == (row["width"], row["height"]) == (80, 60)
+        assert image.getexif().get(0x0112, 1) == 1
+        difference = np.asarray(image).astype(int) - load_image(path)
     assert abs(difference).mean() < (1.5 if name == "a.jpg" else 1e-9)
 
 
@@ -107,7 +107,7 @@ def test_names_that_differ_by_case_are_told_apart(labeled):
     assert [row["file_name"] for row in rows(labeled)] == ["A.png", "a_png.png"]
 
 
-def test_many_pictures_go_into_several_groups_and_shards(labeled, monkeypatch):
+def test_many_images_go_into_several_groups_and_shards(labeled, monkeypatch):
     size = labeled.add("0.png", seed=0).stat().st_size
     for i in range(1, 7):
         labeled.add(f"{i}.png", seed=i)
@@ -120,7 +120,7 @@ def test_many_pictures_go_into_several_groups_and_shards(labeled, monkeypatch):
     assert [row["file_name"] for row in rows(labeled)] == [f"{i}.png" for i in range(7)]
 
 
-def test_large_pictures_make_small_groups(labeled, monkeypatch):
+def test_large_images_make_small_groups(labeled, monkeypatch):
     for i in range(3):
         labeled.add(f"{i}.png", seed=i)
     monkeypatch.setattr(parquet, "_GROUP_BYTES", 1)

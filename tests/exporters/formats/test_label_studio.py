@@ -13,7 +13,7 @@ import pytest
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.exporters.formats import label_studio
 from grounded_sam2.exporters.formats.brush import brush_rles
-from grounded_sam2.geometry.polygons.conversion import rasterise
+from grounded_sam2.geometry.polygons.conversion import rasterize
 from grounded_sam2.geometry.rle import encode
 
 
@@ -33,7 +33,7 @@ def regions(labeled, name: str) -> list[dict]:
 
 
 def unpacked(packed: list[int], size_hw=(60, 80)) -> np.ndarray:
-    """The scheme read bit by bit: the alpha channel of the picture that it stands for."""
+    """The scheme read bit by bit: the alpha channel of the image that it stands for."""
     bits = "".join(f"{byte:08b}" for byte in packed)
     position = 0
 
@@ -56,8 +56,8 @@ def unpacked(packed: list[int], size_hw=(60, 80)) -> np.ndarray:
 @pytest.mark.parametrize("name", ["disc", "ring", "two_parts"])
 def test_a_brush_stroke_is_the_mask_in_all_channels(labeled, name):
     mask = getattr(labeled, name)()
-    picture = unpacked(brush_rles(encode(mask))[0])
-    assert np.array_equal(picture, np.repeat(255 * mask[..., None], 4, axis=2))
+    image = unpacked(brush_rles(encode(mask))[0])
+    assert np.array_equal(image, np.repeat(255 * mask[..., None], 4, axis=2))
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_brush_stroke_is_the_mask_in_all_channels(labeled, name):
     ids=["empty", "full", "diagonal", "huge", "one whole run"],
 )
 def test_brush_strokes_of_extremes(mask):
-    picture = unpacked(brush_rles(encode(mask))[0], mask.shape)
-    assert np.array_equal(picture[..., 3] == 255, mask)
+    image = unpacked(brush_rles(encode(mask))[0], mask.shape)
+    assert np.array_equal(image[..., 3] == 255, mask)
 
 
 def test_masks_come_back_with_holes_and_parts(rich):
@@ -86,8 +86,8 @@ def test_masks_come_back_with_holes_and_parts(rich):
             assert region["type"] == region["from_name"] == "brushlabels"
             assert (region["original_height"], region["original_width"]) == (60, 80)
             assert region["value"]["brushlabels"] == [label.class_name]
-            picture = unpacked(region["value"]["rle"])
-            assert np.array_equal(picture[..., 3] > 0, label.mask.decode())
+            image = unpacked(region["value"]["rle"])
+            assert np.array_equal(image[..., 3] > 0, label.mask.decode())
 
 
 def test_polygons_are_in_percent_and_one_per_object(rich):
@@ -96,7 +96,7 @@ def test_polygons_are_in_percent_and_one_per_object(rich):
         found = {region["id"]: region["value"] for region in regions(rich, item.item_id)}
         for number, label in enumerate(labels.objects, start=1):
             ring = np.array(found[f"object-{number}"]["points"]) * (0.8, 0.6)
-            painted, mask = rasterise([ring], (60, 80)), label.mask.decode()
+            painted, mask = rasterize([ring], (60, 80)), label.mask.decode()
             assert (painted & mask).sum() / (painted | mask).sum() >= 0.98
     config = ElementTree.parse(rich.folder / "ls" / "label_config.xml").getroot()
     assert [child.tag for child in config] == ["Image", "PolygonLabels", "RectangleLabels"]
@@ -156,7 +156,7 @@ def test_one_pixel(labeled):
     assert np.array_equal(unpacked(region["value"]["rle"])[..., 3] > 0, labeled.pixel(79, 59))
 
 
-def test_addresses_lead_to_the_pictures_whatever_they_are_called(labeled):
+def test_addresses_lead_to_the_images_whatever_they_are_called(labeled):
     for seed, name in enumerate(["a b&c#1?.png", "ü/100%.png", "a.jpg", "a.png"]):
         labeled.add(name, seed=seed)
     run(labeled, split={"train": 0.5, "val": 0.5})
@@ -169,7 +169,7 @@ def test_addresses_lead_to_the_pictures_whatever_they_are_called(labeled):
         assert path.split("/")[1] == task["data"]["split"]
 
 
-def test_pictures_that_no_browser_shows_become_png(labeled):
+def test_images_that_no_browser_shows_become_png(labeled):
     for seed, name in enumerate(["a.tif", "b.ppm", "c.gif", "d.webp"]):
         labeled.add(name, seed=seed)
     run(labeled)
@@ -177,12 +177,12 @@ def test_pictures_that_no_browser_shows_become_png(labeled):
     assert written == ["a.png", "b.png", "c.gif", "d.webp"]
 
 
-def test_a_turned_picture_and_its_size_agree(labeled):
+def test_a_turned_image_and_its_size_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled)
     [region] = regions(labeled, "a.jpg")
-    with PIL.Image.open(labeled.folder / "ls" / "images" / "train" / "a.jpg") as picture:
-        assert picture.size == (region["original_width"], region["original_height"]) == (80, 60)
+    with PIL.Image.open(labeled.folder / "ls" / "images" / "train" / "a.jpg") as image:
+        assert image.size == (region["original_width"], region["original_height"]) == (80, 60)
 
 
 def test_many_tasks_go_into_several_files(rich, monkeypatch):

@@ -83,7 +83,7 @@ def test_an_object_behind_others_is_counted(labeled):
     assert set(np.unique(read(labeled, "instances", "a")).tolist()) == {0, 2}
 
 
-def test_pictures_that_differ_by_their_ending_have_masks_of_their_own(labeled):
+def test_images_that_differ_by_their_ending_have_masks_of_their_own(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), seed=1)
     labeled.add("a.png", seed=2)
     run(labeled)
@@ -91,11 +91,11 @@ def test_pictures_that_differ_by_their_ending_have_masks_of_their_own(labeled):
     assert not read(labeled, "semantic", "a_png").any()
 
 
-def test_a_turned_picture_and_its_masks_agree(labeled):
+def test_a_turned_image_and_its_masks_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.pixel(79, 0)), orientation=6)
     run(labeled)
-    with PIL.Image.open(labeled.folder / "masks" / "images" / "train" / "a.jpg") as picture:
-        assert picture.size[::-1] == read(labeled, "semantic", "a").shape == (60, 80)
+    with PIL.Image.open(labeled.folder / "masks" / "images" / "train" / "a.jpg") as image:
+        assert image.size[::-1] == read(labeled, "semantic", "a").shape == (60, 80)
 
 
 def test_the_class_file_says_what_values_mean(rich):

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.exporters.formats import mots
-from grounded_sam2.store import LabelStore, Recipe
+from grounded_sam2.store import LabelStore, RunConfig
 
 
 def run(tracked, **options):
@@ -29,7 +29,7 @@ def rows(tracked, name="clip", split="train"):
         yield int(frame), int(object_id), int(class_id), mask.astype(bool)
 
 
-def test_text_and_pictures_say_the_same(tracked):
+def test_text_and_images_say_the_same(tracked):
     square = tracked.square
     labeled = {
         2: [square(9, 5), square(4, 30, 20, "box")],
@@ -50,8 +50,8 @@ def test_text_and_pictures_say_the_same(tracked):
         np.testing.assert_array_equal(row[3], label.mask.decode())
     for place, number in enumerate(labeled, start=1):
         assert tracked.number_of(root / f"img1/{place:06}.jpg") == number
-        with PIL.Image.open(root / f"instances/{place:06}.png") as picture:
-            pixels = np.asarray(picture)
+        with PIL.Image.open(root / f"instances/{place:06}.png") as image:
+            pixels = np.asarray(image)
         assert pixels.dtype == np.uint16
         expected = np.zeros(tracked.size_hw, np.uint16)
         for frame, object_id, _, mask in found:
@@ -83,7 +83,7 @@ def test_text_and_pictures_say_the_same(tracked):
 
 
 def test_the_frame_rate_is_that_of_the_frames(tracked):
-    tracked.add(tracked.pictures("clip", 8), {n: [] for n in (0, 2, 4, 6)}, stride=2)
+    tracked.add(tracked.images("clip", 8), {n: [] for n in (0, 2, 4, 6)}, stride=2)
     run(tracked, frame_stride=2)
     text = (tracked.folder / "mots/sequences/train/clip/seqinfo.ini").read_text()
     assert "frameRate=6.25\n" in text
@@ -127,7 +127,7 @@ def test_no_class_is_the_one_to_be_ignored(tmp_path, tracked):
         ontology = tuple((f"c{i}", f"c{i}") for i in range(12))
         tracked.store.close()
         tracked.store, tracked.folder = store, tmp_path / "many"
-        tracked.run = store.begin_run(Recipe(models={"t": "t"}, config={}), ontology=ontology)
+        tracked.run = store.begin_run(RunConfig(models={"t": "t"}, inference={}), ontology=ontology)
         objects = [tracked.square(i + 1, 5 * i, class_name=f"c{i}") for i in range(12)]
         tracked.add(tracked.movie("clip.mp4", 1), {0: objects})
         run(tracked)
@@ -139,7 +139,7 @@ def test_no_class_is_the_one_to_be_ignored(tmp_path, tracked):
 def test_too_many_classes(tmp_path, tracked):
     with LabelStore.create(tmp_path / "many") as store:
         ontology = tuple((f"c{i}", f"c{i}") for i in range(64))
-        store.begin_run(Recipe(models={"t": "t"}, config={}), ontology=ontology)
+        store.begin_run(RunConfig(models={"t": "t"}, inference={}), ontology=ontology)
         with pytest.raises(ExportError, match="at most 63 classes, there are 64"):
             export("mots", store, tmp_path / "mots", ExportOptions())
 

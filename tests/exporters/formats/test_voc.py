@@ -86,7 +86,7 @@ def test_the_box_of_an_object_without_a_mask_is_void(labeled):
     assert "void in masks: 1" in summary.notes[0]
 
 
-def test_an_object_outside_the_picture_is_left_out_and_counted(labeled):
+def test_an_object_outside_the_image_is_left_out_and_counted(labeled):
     labeled.add("a.png", labeled.label(None, box_xyxy=(90, 10, 99, 20)))
     assert run(labeled).notes == ("objects without extent, left out: 1",)
     assert boxes(labeled, "a") == []
@@ -109,17 +109,17 @@ def test_more_classes_than_the_palette_holds_are_an_error(labeled):
         run(labeled)
 
 
-def test_pictures_become_jpeg_only_if_they_are_not(labeled):
+def test_images_become_jpeg_only_if_they_are_not(labeled):
     kept = [labeled.add(name, seed=i) for i, name in enumerate(["a.jpg", "b.JPG", "c.jpeg"])]
     labeled.add("d.png", seed=4)
     run(labeled)
-    pictures = root(labeled) / "JPEGImages"
-    names = sorted(path.name for path in pictures.iterdir())
+    images = root(labeled) / "JPEGImages"
+    names = sorted(path.name for path in images.iterdir())
     assert names == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     for path in kept:
-        assert (pictures / f"{path.stem}.jpg").read_bytes() == path.read_bytes()
+        assert (images / f"{path.stem}.jpg").read_bytes() == path.read_bytes()
     with (
-        PIL.Image.open(pictures / "d.jpg") as written,
+        PIL.Image.open(images / "d.jpg") as written,
         PIL.Image.open(labeled.images / "d.png") as original,
     ):
         assert written.format == "JPEG"
@@ -143,12 +143,12 @@ def test_classes_that_mean_something_to_xml_are_escaped(labeled):
     assert boxes(labeled, "a")[0][0] == 'a < b & "c"\ufffd'
 
 
-def test_a_turned_picture_and_its_labels_agree(labeled):
+def test_a_turned_image_and_its_labels_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.pixel(79, 0)), orientation=6)
     run(labeled)
-    with PIL.Image.open(root(labeled) / "JPEGImages" / "a.jpg") as picture:
-        assert picture.size == (80, 60)
-        assert picture.getexif().get(0x0112, 1) == 1
+    with PIL.Image.open(root(labeled) / "JPEGImages" / "a.jpg") as image:
+        assert image.size == (80, 60)
+        assert image.getexif().get(0x0112, 1) == 1
     assert pixels(labeled, "Class", "a").shape == (60, 80)
 
 
@@ -157,7 +157,7 @@ def test_the_palette_is_pascals():
     assert palette[:4] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
     assert palette[15] == [192, 128, 128]
     assert palette[VOID] == [224, 224, 192]
-    assert len({tuple(colour) for colour in palette}) == 256
+    assert len({tuple(color) for color in palette}) == 256
 
 
 def test_the_label_map_names_the_values(rich):

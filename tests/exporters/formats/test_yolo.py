@@ -14,7 +14,7 @@ import yaml
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.results import Label, Labels
-from grounded_sam2.store import ItemResult, LabelStore
+from grounded_sam2.store import ItemOutcome, LabelStore
 
 
 def run(labeled, **options):
@@ -47,7 +47,7 @@ def stored(labeled) -> dict[str, list[Label]]:
         return {item.item_id: list(labels.objects) for item, labels in store.labels()}
 
 
-def test_every_row_is_an_outline_within_the_picture(rich):
+def test_every_row_is_an_outline_within_the_image(rich):
     run(rich)
     values = [row for each in rows(rich.folder / "yolo").values() for row in each]
     assert len(values) == 7
@@ -74,7 +74,7 @@ def test_background_has_an_empty_file(rich):
     assert (rich.folder / "yolo" / "labels" / "train" / "background.txt").read_bytes() == b""
 
 
-def test_the_reader_finds_each_label_from_its_picture(rich):
+def test_the_reader_finds_each_label_from_its_image(rich):
     run(rich, split={"train": 0.5, "val": 0.5})
     images = [str(p) for p in (rich.folder / "yolo" / "images").rglob("*.png")]
     found = {"/labels/".join(p.rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt" for p in images}
@@ -97,7 +97,7 @@ def test_names_that_would_mislead_the_reader_are_changed(labeled):
     assert (images / "images_" / "b.png").is_file()
 
 
-def test_hidden_pictures_are_hidden_no_more(labeled):
+def test_hidden_images_are_hidden_no_more(labeled):
     for seed, name in enumerate([".a.jpg", ".b/.c.jpg", "d.e/f.jpg"]):
         labeled.add(name, labeled.label(labeled.disc()), seed=seed)
     run(labeled)
@@ -113,10 +113,10 @@ def test_a_split_called_like_something_else_is_an_error(rich, name):
 
 
 @pytest.mark.parametrize(("name", "becomes"), [("a.png", "a.png"), ("a.jpg", "a.png")])
-def test_a_picture_that_is_not_what_it_is_called_is_written_anew(labeled, name, becomes):
+def test_an_image_that_is_not_what_it_is_called_is_written_anew(labeled, name, becomes):
     path = labeled.images / name
-    labeled.picture("a.gif").rename(path)
-    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+    labeled.image("a.gif").rename(path)
+    labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
     run(labeled)
     [written] = (labeled.folder / "yolo" / "images" / "train").iterdir()
     assert written.name == becomes
@@ -125,7 +125,7 @@ def test_a_picture_that_is_not_what_it_is_called_is_written_anew(labeled, name, 
         assert np.array_equal(np.asarray(ours), np.asarray(original.convert("RGB")))
 
 
-def test_a_picture_in_a_format_that_is_not_read_becomes_png(labeled):
+def test_an_image_in_a_format_that_is_not_read_becomes_png(labeled):
     path = labeled.add("a.gif")
     run(labeled)
     written = labeled.folder / "yolo" / "images" / "train" / "a.png"
@@ -134,15 +134,15 @@ def test_a_picture_in_a_format_that_is_not_read_becomes_png(labeled):
         assert np.array_equal(np.asarray(ours), np.asarray(original.convert("RGB")))
 
 
-def test_an_ending_that_is_not_read_changes_without_touching_the_picture(labeled):
-    path = labeled.picture("a.jpg").rename(labeled.images / "a.jfif")
-    labeled.write(ItemResult(labeled.item(path), Labels((60, 80))))
+def test_an_ending_that_is_not_read_changes_without_touching_the_image(labeled):
+    path = labeled.image("a.jpg").rename(labeled.images / "a.jfif")
+    labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
     run(labeled)
     written = labeled.folder / "yolo" / "images" / "train" / "a.jpg"
     assert written.read_bytes() == path.read_bytes()
 
 
-def test_tiny_pictures_are_left_out_and_counted(labeled):
+def test_tiny_images_are_left_out_and_counted(labeled):
     labeled.add("tiny.png", size_hw=(9, 80))
     labeled.add("enough.png", size_hw=(10, 10))
     summary = run(labeled)
@@ -172,14 +172,14 @@ def test_objects_without_extent_are_left_out_and_counted(labeled):
     assert "objects without extent, left out: 2" in summary.notes
 
 
-def test_a_turned_picture_and_its_labels_agree(labeled):
+def test_a_turned_image_and_its_labels_agree(labeled):
     mask = np.zeros((60, 80), bool)
     mask[:30, :20] = True
     labeled.add("a.jpg", labeled.label(mask), orientation=6)
     run(labeled)
     [row] = rows(labeled.folder / "yolo")["train/a.txt"]
-    with PIL.Image.open(labeled.folder / "yolo" / "images" / "train" / "a.jpg") as picture:
-        assert picture.size == (80, 60)
+    with PIL.Image.open(labeled.folder / "yolo" / "images" / "train" / "a.jpg") as image:
+        assert image.size == (80, 60)
     assert iou(as_ultralytics_reads(row, (60, 80)), mask) > 0.98
 
 
@@ -203,7 +203,7 @@ def test_with_one_split_train_and_val_are_the_same(rich):
     data = data_yaml(rich)
     assert (data["train"], data["val"]) == ("images/train", "images/train")
     assert "test" not in data
-    assert summary.notes == ("data.yaml names 'images/train' as val: there are no val pictures",)
+    assert summary.notes == ("data.yaml names 'images/train' as val: there are no val images",)
 
 
 def test_a_split_that_came_out_empty_is_not_named(labeled):

@@ -47,7 +47,7 @@ def test_one_pixel_is_a_box_of_one_pixel(labeled):
     assert boxes(labeled, "a.txt") == pytest.approx(np.array([[79, 59, 80, 60, 0]]), abs=1e-3)
 
 
-def test_an_object_without_a_mask_has_its_box_cut_to_the_picture(labeled):
+def test_an_object_without_a_mask_has_its_box_cut_to_the_image(labeled):
     labeled.add("a.png", labeled.label(None, box_xyxy=(-5.5, 10.25, 40.5, 70)))
     summary = run(labeled)
     expected = np.array([[0, 10.25, 40.5, 60, 0]])
@@ -55,7 +55,7 @@ def test_an_object_without_a_mask_has_its_box_cut_to_the_picture(labeled):
     assert "objects without a mask, written as their box: 1" in summary.notes
 
 
-def test_an_object_outside_the_picture_is_left_out_and_counted(labeled):
+def test_an_object_outside_the_image_is_left_out_and_counted(labeled):
     labeled.add("a.png", labeled.label(None, box_xyxy=(90, 10, 99, 20)))
     summary = run(labeled)
     assert boxes(labeled, "a.txt").size == 0
@@ -63,12 +63,12 @@ def test_an_object_outside_the_picture_is_left_out_and_counted(labeled):
     assert "objects without extent, left out: 1" in summary.notes
 
 
-def test_a_turned_picture_and_its_boxes_agree(labeled):
+def test_a_turned_image_and_its_boxes_agree(labeled):
     labeled.add("a.jpg", labeled.label(labeled.pixel(79, 0)), orientation=8)
     run(labeled)
-    with PIL.Image.open(labeled.folder / "boxes" / "images" / "train" / "a.jpg") as picture:
-        assert picture.size == (80, 60)
-        assert picture.getexif().get(0x0112, 1) == 1
+    with PIL.Image.open(labeled.folder / "boxes" / "images" / "train" / "a.jpg") as image:
+        assert image.size == (80, 60)
+        assert image.getexif().get(0x0112, 1) == 1
     assert boxes(labeled, "a.txt") == pytest.approx(np.array([[79, 0, 80, 1, 0]]), abs=1e-3)
 
 

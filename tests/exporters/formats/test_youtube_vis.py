@@ -81,7 +81,7 @@ def test_a_track_has_an_entry_for_each_frame(tracked):
 def test_videos_of_each_split_have_a_file_and_ids_of_their_own(tracked):
     for number in range(8):
         labeled = {0: [tracked.square(7, number)], 1: [tracked.square(7, number)]}
-        tracked.add(tracked.pictures(f"deep/clip {number}", 2), labeled, name=f"deep/clip {number}")
+        tracked.add(tracked.images(f"deep/clip {number}", 2), labeled, name=f"deep/clip {number}")
     _, files = run(tracked, split={"train": 0.5, "val": 0.5})
     for split, dataset in files.items():
         assert [video["id"] for video in dataset["videos"]] == [
@@ -137,14 +137,14 @@ def test_videos_without_frames_and_unfinished_ones(tracked):
 
 def test_folders_of_videos_are_told_apart(tracked):
     for name in ("a/b", "a_b", "A b", "..x"):
-        tracked.add(tracked.pictures(name.replace("..", "dots"), 1), {0: []}, name=name)
+        tracked.add(tracked.images(name.replace("..", "dots"), 1), {0: []}, name=name)
     _, files = run(tracked)
     names = [video["file_names"][0].split("/")[0] for video in files["train"]["videos"]]
     assert names == ["_x", "A_b", "a_b_2", "a_b_3"]
 
 
 @pytest.mark.parametrize("format_name", ["youtube-vis", "mots", "davis"])
-def test_a_run_of_pictures_is_no_video(rich, format_name):
+def test_a_run_of_images_is_no_video(rich, format_name):
     with pytest.raises(ExportError, match=r"run 1 holds no videos; choose .*coco"):
         export(format_name, rich.store, rich.folder / "out", ExportOptions())
     assert not (rich.folder / "out").exists()

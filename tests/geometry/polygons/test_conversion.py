@@ -11,7 +11,7 @@ from grounded_sam2.geometry.polygons.conversion import (
     fill,
     has_holes,
     polygons_of,
-    rasterise,
+    rasterize,
     rings,
     to_coco,
     to_polygons,
@@ -56,7 +56,7 @@ def read_by_pycocotools(segmentation: list[list[float]], size_hw: tuple[int, int
 class TestOverlapWithTheMask:
     def test_of_polygons(self, dense: Mask, min_iou: float) -> None:
         polygons = to_polygons(encode(dense)[0], min_iou=min_iou)
-        assert overlap(rasterise(polygons, size(dense)), dense) >= min_iou
+        assert overlap(rasterize(polygons, size(dense)), dense) >= min_iou
 
     def test_of_polygons_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
         polygons = to_polygons(dense, min_iou=min_iou)
@@ -65,7 +65,7 @@ class TestOverlapWithTheMask:
 
     def test_of_a_single_outline(self, dense: Mask, min_iou: float) -> None:
         outline = to_single_outline(encode(dense)[0], min_iou=min_iou)
-        assert overlap(rasterise([outline], size(dense)), dense) >= min_iou
+        assert overlap(rasterize([outline], size(dense)), dense) >= min_iou
 
     def test_of_a_single_outline_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
         outline = to_single_outline(dense, min_iou=min_iou)
@@ -115,7 +115,7 @@ def test_more_masks_at_once_than_pycocotools_counts_in_eight_bits() -> None:
     together = polygons_of(encode(masks))
     assert len(together) == 300
     for polygons, mask in zip(together, masks, strict=True):
-        np.testing.assert_array_equal(rasterise(polygons, (20, 20)), mask)
+        np.testing.assert_array_equal(rasterize(polygons, (20, 20)), mask)
 
 
 def test_where_more_may_be_lost_there_are_fewer_points() -> None:
@@ -168,7 +168,7 @@ def test_a_small_square_does_not_become_a_triangle() -> None:
     assert len(to_single_outline(dense)) == 4
 
 
-def test_a_single_outline_stays_inside_the_picture(dense: Mask) -> None:
+def test_a_single_outline_stays_inside_the_image(dense: Mask) -> None:
     outline = to_single_outline(dense)
     assert (outline >= 0).all()
     assert (outline <= dense.shape[::-1]).all()
@@ -184,7 +184,7 @@ def test_bridges_are_all_that_ultralytics_adds(parted: Mask) -> None:
 
 
 def test_bridges_to_holes_are_not_seen(holed: Mask) -> None:
-    around = rasterise(rings(holed)[:1], size(holed))  # without what stands in the hole
+    around = rasterize(rings(holed)[:1], size(holed))  # without what stands in the hole
     read = read_by_ultralytics(to_single_outline(around, min_iou=1), size(around))
     np.testing.assert_array_equal(read, around)
 
@@ -214,7 +214,7 @@ def test_an_empty_mask_has_no_outline() -> None:
     assert to_single_outline(empty).shape == (0, 2)
 
 
-def test_huge_pictures_cost_what_the_object_costs() -> None:
+def test_huge_images_cost_what_the_object_costs() -> None:
     target = encode_crop(np.hypot(*(np.indices((50, 50)) - 25)) < 20, (49_900, 0), (40_000, 50_000))
     assert iou([fill([to_single_outline(target)], target.size_hw)], [target])[0, 0] >= 0.98
 

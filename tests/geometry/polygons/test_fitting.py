@@ -11,8 +11,8 @@ from grounded_sam2.geometry.polygons.tracing import trace
 
 
 def disc(side: int) -> NDArray[np.bool_]:
-    centres = np.arange(side) + 0.5 - side / 2
-    inside: NDArray[np.bool_] = np.hypot(centres[:, None], centres) < side * 0.45
+    centers = np.arange(side) + 0.5 - side / 2
+    inside: NDArray[np.bool_] = np.hypot(centers[:, None], centers) < side * 0.45
     return inside
 
 

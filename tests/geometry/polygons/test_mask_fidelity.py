@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry.polygons.mask_fidelity import (
     by_area,
-    by_centres,
+    by_centers,
     in_pycocotools,
     in_ultralytics,
     paint,
 )
 from grounded_sam2.geometry.polygons.outlines import Outlines
-from grounded_sam2.geometry.polygons.rasterization import rasterise
+from grounded_sam2.geometry.polygons.rasterization import rasterize
 from grounded_sam2.geometry.polygons.tracing import trace
 from grounded_sam2.geometry.rle import Rle, decode_crops, encode_crop
 
@@ -26,7 +26,7 @@ def square(left: float, top: float, side: float) -> NDArray[np.float64]:
 
 @pytest.fixture
 def masks() -> list[Rle]:
-    """Squares of 10, 6 and 4 pixels in pictures of different sizes."""
+    """Squares of 10, 6 and 4 pixels in images of different sizes."""
     sides = {10: (40, 50), 6: (9, 20), 4: (100, 30)}
     return [
         encode_crop(np.ones((side, side), np.bool_), (3, 2), size_hw)
@@ -39,7 +39,7 @@ def test_exact_outlines_agree_with_every_reader(masks: list[Rle]) -> None:
     exact = trace(crops.pixels)
     areas = crops.areas.astype(np.float64)
     assert by_area(areas, exact, ALL).tolist() == [1, 1, 1]
-    assert by_centres(crops, exact, ALL).tolist() == [1, 1, 1]
+    assert by_centers(crops, exact, ALL).tolist() == [1, 1, 1]
     assert in_pycocotools(masks, crops, exact, ALL).tolist() == [1, 1, 1]
 
 
@@ -50,7 +50,7 @@ def test_outlines_are_judged_by_the_mask_of_their_number(masks: list[Rle]) -> No
     which = np.array([2, 0])
     areas = crops.areas.astype(np.float64)
     assert by_area(areas, outlines, which).tolist() == [1, 0.25]
-    assert by_centres(crops, outlines, which).tolist() == [1, 0.25]
+    assert by_centers(crops, outlines, which).tolist() == [1, 0.25]
     assert in_pycocotools(masks, crops, outlines, which).tolist() == [1, 0.25]
     # Ultralytics sets the pixels under the outline as well, as far as there are any.
     assert in_ultralytics(crops.pixels, outlines, which).tolist() == [1, 0.25]
@@ -63,12 +63,12 @@ def test_two_parts_are_united_and_holes_are_left_out() -> None:
     (crops, rles) = (decode_crops([rle := encode_crop(mask, (0, 0), (20, 20))]), [rle])
     exact = trace(crops.pixels)
     assert len(exact.parts) == 2
-    assert by_centres(crops, exact, ALL[:1]).tolist() == [1]
+    assert by_centers(crops, exact, ALL[:1]).tolist() == [1]
     assert in_pycocotools(rles, crops, exact, ALL[:1]).tolist() == [1]
     overlapping = Outlines.of([[square(0, 0, 4), square(2, 0, 4)]])
-    expected = rasterise([square(0, 0, 4), square(2, 0, 4)], (20, 14)) & mask[:, :14]
+    expected = rasterize([square(0, 0, 4), square(2, 0, 4)], (20, 14)) & mask[:, :14]
     share = expected.sum() / (mask.sum() + 24 - expected.sum())
-    assert by_centres(crops, overlapping, ALL[:1]).tolist() == [share]
+    assert by_centers(crops, overlapping, ALL[:1]).tolist() == [share]
     assert in_pycocotools(rles, crops, overlapping, ALL[:1]).tolist() == [share]
 
 
@@ -84,6 +84,6 @@ def test_no_outlines_have_no_agreement(masks: list[Rle]) -> None:
     outlines = Outlines.of([])
     areas = crops.areas.astype(np.float64)
     assert by_area(areas, outlines, none).shape == (0,)
-    assert by_centres(crops, outlines, none).shape == (0,)
+    assert by_centers(crops, outlines, none).shape == (0,)
     assert in_pycocotools(masks, crops, outlines, none).shape == (0,)
     assert in_ultralytics(crops.pixels, outlines, none).shape == (0,)

@@ -7,7 +7,7 @@ from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.polygons.outlines import Polygon
-from grounded_sam2.geometry.polygons.rasterization import fill, rasterise
+from grounded_sam2.geometry.polygons.rasterization import fill, rasterize
 from grounded_sam2.geometry.polygons.tracing import rings
 from grounded_sam2.geometry.rle import encode
 
@@ -16,7 +16,7 @@ Points = NDArray[np.float64]
 
 
 def by_definition(ring: Points, size_hw: tuple[int, int]) -> Mask:
-    """Even-odd counting of the edges above each pixel centre."""
+    """Even-odd counting of the edges above each pixel center."""
     y, x = np.indices(size_hw) + 0.5
     inside = np.zeros(size_hw, np.bool_)
     for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
@@ -27,13 +27,13 @@ def by_definition(ring: Points, size_hw: tuple[int, int]) -> Mask:
 
 def test_exact_outlines_give_back_the_mask(dense: Mask) -> None:
     size_hw = (dense.shape[0], dense.shape[1])
-    np.testing.assert_array_equal(rasterise(rings(dense), size_hw), dense)
+    np.testing.assert_array_equal(rasterize(rings(dense), size_hw), dense)
     assert fill(rings(dense), size_hw) == encode(dense)[0]
 
 
-def test_a_pixel_is_set_when_its_centre_is_inside() -> None:
+def test_a_pixel_is_set_when_its_center_is_inside() -> None:
     triangle = np.array([(0.6, 0.0), (0.6, 3.0), (3.6, 3.0)])
-    assert rasterise([triangle], (3, 4)).tolist() == [
+    assert rasterize([triangle], (3, 4)).tolist() == [
         [False, False, False, False],
         [False, True, False, False],
         [False, True, True, False],
@@ -41,7 +41,7 @@ def test_a_pixel_is_set_when_its_centre_is_inside() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_edges_on_the_centre_lines_of_columns_warn_of_nothing() -> None:
+def test_edges_on_the_center_lines_of_columns_warn_of_nothing() -> None:
     square = np.array([(0.5, 0.0), (2.5, 0.0), (2.5, 2.0), (0.5, 2.0)])
     assert fill([square], (3, 4)).area == 4
 
@@ -52,7 +52,7 @@ def test_any_polygons_are_filled_by_the_rule(seed: int) -> None:
     size_hw = (int(rng.integers(1, 25)), int(rng.integers(1, 25)))
     first, second = rng.uniform(-5, 30, (int(rng.integers(3, 12)), 2)), rng.uniform(-5, 30, (5, 2))
     expected = by_definition(first, size_hw) | by_definition(second, size_hw)
-    np.testing.assert_array_equal(rasterise([first, second], size_hw), expected)
+    np.testing.assert_array_equal(rasterize([first, second], size_hw), expected)
 
 
 def test_agrees_with_pycocotools_on_its_grid() -> None:
@@ -61,7 +61,7 @@ def test_agrees_with_pycocotools_on_its_grid() -> None:
         ring = rng.integers(0, 40, (7, 2)).astype(np.float64)
         theirs = coco_mask.merge(coco_mask.frPyObjects([ring.ravel().tolist()], 40, 40))
         ours = fill([ring], (40, 40))
-        # Both set the centres inside; on a slanted edge pycocotools rounds to a fifth of a pixel.
+        # Both set the centers inside; on a slanted edge pycocotools rounds to a fifth of a pixel.
         differ = ours.decode() ^ coco_mask.decode(theirs).astype(np.bool_)
         assert differ.sum() <= 0.06 * max(ours.area, 100)
 
@@ -84,8 +84,8 @@ def test_a_way_there_and_back_encloses_nothing() -> None:
 def test_what_lies_outside_is_cut_off() -> None:
     around = np.array([(-9, -9), (-9, 99), (99, 99), (99, -9)])
     beside = np.array([(50, 0), (50, 9), (60, 9), (60, 0)])
-    assert rasterise([around], (3, 5)).all()
-    assert not rasterise([beside], (9, 9)).any()
+    assert rasterize([around], (3, 5)).all()
+    assert not rasterize([beside], (9, 9)).any()
 
 
 @pytest.mark.parametrize("points", [0, 1, 2])

@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 
 @pytest.fixture
 def company(dense: Mask, parted: Mask, holed: Mask) -> list[Rle]:
-    """A mask among others, of pictures of other sizes, some of them empty."""
+    """A mask among others, of images of other sizes, some of them empty."""
     others = [parted, np.zeros((3, 4), np.bool_), holed, np.ones((5, 2), np.bool_)]
     return [encode(mask)[0] for mask in [*others, dense, *others]]
 

@@ -83,7 +83,7 @@ def test_a_mask_and_its_run_lengths_have_the_same_rings(parted: Mask) -> None:
         np.testing.assert_array_equal(ours.exterior, theirs.exterior)
 
 
-def test_in_a_huge_picture_only_the_object_counts() -> None:
+def test_in_a_huge_image_only_the_object_counts() -> None:
     huge = encode_crop(mask("##"), (59_998, 49_999), (50_000, 60_000))
     (part,) = rings(huge)
     assert part.exterior.tolist() == [

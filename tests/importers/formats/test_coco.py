@@ -1,4 +1,4 @@
-"""COCO as it is found: ids of all kinds, every form of segmentation, pictures in odd places."""
+"""COCO as it is found: ids of all kinds, every form of segmentation, images in odd places."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SQUARE = [[1, 1, 4, 1, 4, 3, 1, 3]]
 
 
 @pytest.fixture
-def coco(tmp_path: Path, picture: Any, write_json: Any) -> Callable[..., Path]:
-    """Writes a dataset of one picture and these annotations of it, unless told otherwise."""
+def coco(tmp_path: Path, write_image: Any, write_json: Any) -> Callable[..., Path]:
+    """Writes a dataset of one image and these annotations of it, unless told otherwise."""
 
     def write(
         *annotations: Any, images: Any = (IMAGE,), categories: Any = (CAT, DOG), where: str = ""
     ) -> Path:
-        picture(tmp_path / "data" / "a.png")
+        write_image(tmp_path / "data" / "a.png")
         of_all = {"image_id": 1, "category_id": 7}
         given = [
             {"id": number, **of_all, **each} if isinstance(each, dict) else each
@@ -110,13 +110,13 @@ class TestSegmentations:
         assert problem.examples[0].startswith("annotation 1 of a.png: ")
         assert detail in problem.examples[0]
 
-    def test_of_another_size_than_the_picture(self, coco: Any, imported: Any) -> None:
+    def test_of_another_size_than_the_image(self, coco: Any, imported: Any) -> None:
         wrong = {"size": [8, 6], "counts": [10, 5, 33]}
         got = imported(coco({"segmentation": wrong, "bbox": [1, 2, 3, 2]}, {"segmentation": wrong}))
         assert got.only.box_xyxy == (1, 2, 4, 4)
         assert got.reasons == {
-            "mask has another size than the picture; kept as a box": 1,
-            "mask has another size than the picture; left out": 1,
+            "mask has another size than the image; kept as a box": 1,
+            "mask has another size than the image; left out": 1,
         }
 
     def test_thinner_than_a_pixel(self, coco: Any, imported: Any) -> None:
@@ -138,8 +138,8 @@ class TestSegmentations:
         boxes = [label.box_xyxy for label in got.objects["a.png"]]
         assert boxes == [(0, 2, 3, 6), (5, 2, 8, 4), (0, 0, 3, 2), (2, 2, 7, 6)]
         assert got.reasons == {
-            "reaches out of the picture; cut off": 2,
-            "holds nothing of the picture; left out": 1,
+            "reaches out of the image; cut off": 2,
+            "holds nothing of the image; left out": 1,
         }
 
 
@@ -190,7 +190,7 @@ class TestObjects:
             ({"category_id": 8}, "of a category that is not listed; left out"),
             ({"category_id": None}, "of a category that is not listed; left out"),
             ({"category_id": [7]}, "of a category that is not listed; left out"),
-            ({"image_id": 2}, "of a picture that is not listed; left out"),
+            ({"image_id": 2}, "of an image that is not listed; left out"),
             ({"image_id": None}, "annotation without an image_id; left out"),
             ("text", "annotation without an image_id; left out"),
         ],
@@ -215,8 +215,8 @@ class TestObjects:
         )
 
 
-class TestPictures:
-    def test_ids_of_pictures_are_numbers_or_text(self, coco: Any, imported: Any) -> None:
+class TestImages:
+    def test_ids_of_images_are_numbers_or_text(self, coco: Any, imported: Any) -> None:
         first = {"id": "00012", "file_name": "a.png"}
         got = imported(coco({"image_id": "00012", "bbox": [0, 0, 2, 2]}, images=[first]))
         assert got.only
@@ -235,11 +235,11 @@ class TestPictures:
         assert "is in none of the folders" in got.failures["sub/lost.jpg"]
         assert got.summary.counts.failed == 1
 
-    def test_one_that_is_no_picture(self, coco: Any, imported: Any, tmp_path: Path) -> None:
+    def test_one_that_is_no_image(self, coco: Any, imported: Any, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "b.png").write_bytes(b"text")
         got = imported(coco(images=[IMAGE, {"id": 2, "file_name": "b.png"}]))
-        assert "is not a picture" in got.failures["b.png"]
+        assert "is not an image" in got.failures["b.png"]
 
     def test_listed_twice_loses_no_labels(self, coco: Any, imported: Any) -> None:
         again = IMAGE | {"id": 2}
@@ -272,20 +272,20 @@ class TestPictures:
         self,
         coco: Any,
         imported: Any,
-        picture: Any,
+        write_image: Any,
         tmp_path: Path,
         file_name: str,
         item_id: str,
     ) -> None:
-        picture(tmp_path / "data" / "sub" / "b.png")
-        picture(tmp_path / "elsewhere" / "b.png")
+        write_image(tmp_path / "data" / "sub" / "b.png")
+        write_image(tmp_path / "elsewhere" / "b.png")
         name = file_name.replace("{root}", str(tmp_path / "data"))
         got = imported(coco(images=[{"id": 1, "file_name": name}]))
         assert list(got.objects) == [item_id]
 
-    def test_in_a_folder_that_is_given(self, coco: Any, imported: Any, picture: Any) -> None:
+    def test_in_a_folder_that_is_given(self, coco: Any, imported: Any, write_image: Any) -> None:
         data = coco(images=[{"id": 1, "file_name": "b.png"}])
-        picture(data.parent / "pictures" / "b.png")
+        write_image(data.parent / "pictures" / "b.png")
         assert imported(data).failures
         assert list(imported(data, images=data.parent / "pictures").objects) == ["b.png"]
 
@@ -302,58 +302,58 @@ class TestSizes:
     MARK = [[0, 0, 2, 0, 2, 1, 0, 1]]  # noqa: RUF012
     """Two pixels in the upper left corner, side by side."""
 
-    def run(self, coco: Any, imported: Any, picture: Any, orientation: int, **size: int) -> Any:
+    def run(self, coco: Any, imported: Any, write_image: Any, orientation: int, **size: int) -> Any:
         image = {"id": 1, "file_name": "b.jpg", **size}
         data = coco({"segmentation": self.MARK}, {"bbox": [0, 0, 2, 1]}, images=[image])
-        picture(data / "b.jpg", (6, 8), orientation=orientation)
+        write_image(data / "b.jpg", (6, 8), orientation=orientation)
         return imported(data)
 
     @pytest.mark.parametrize(
         ("orientation", "box"),
         [(5, (0, 0, 1, 2)), (6, (5, 0, 6, 2)), (7, (5, 6, 6, 8)), (8, (0, 6, 1, 8))],
     )
-    def test_labels_of_the_stored_picture_are_turned_with_it(
-        self, coco: Any, imported: Any, picture: Any, orientation: int, box: Any
+    def test_labels_of_the_stored_image_are_turned_with_it(
+        self, coco: Any, imported: Any, write_image: Any, orientation: int, box: Any
     ) -> None:
-        got = self.run(coco, imported, picture, orientation, height=6, width=8)
+        got = self.run(coco, imported, write_image, orientation, height=6, width=8)
         masked, boxed = got.objects["b.jpg"]
         assert masked.mask.size_hw == (8, 6)
         assert masked.box_xyxy == boxed.box_xyxy == box
 
     @pytest.mark.parametrize("orientation", range(5, 9))
     @pytest.mark.parametrize("size", [{"height": 8, "width": 6}, {}, {"height": 0, "width": 0}])
-    def test_labels_of_the_upright_picture_are_not(
-        self, coco: Any, imported: Any, picture: Any, orientation: int, size: Any
+    def test_labels_of_the_upright_image_are_not(
+        self, coco: Any, imported: Any, write_image: Any, orientation: int, size: Any
     ) -> None:
-        masked, boxed = self.run(coco, imported, picture, orientation, **size).objects["b.jpg"]
+        masked, boxed = self.run(coco, imported, write_image, orientation, **size).objects["b.jpg"]
         assert masked.box_xyxy == boxed.box_xyxy == (0, 0, 2, 1)
 
     @pytest.mark.parametrize("orientation", range(1, 5))
     def test_where_the_size_does_not_tell_labels_are_upright(
-        self, coco: Any, imported: Any, picture: Any, orientation: int
+        self, coco: Any, imported: Any, write_image: Any, orientation: int
     ) -> None:
-        got = self.run(coco, imported, picture, orientation, height=6, width=8)
+        got = self.run(coco, imported, write_image, orientation, height=6, width=8)
         assert got.objects["b.jpg"][0].box_xyxy == (0, 0, 2, 1)
 
     @pytest.mark.parametrize(("orientation", "size"), [(1, (8, 6)), (1, (12, 16)), (6, (7, 8))])
-    def test_another_size_is_another_picture(
-        self, coco: Any, imported: Any, picture: Any, orientation: int, size: Any
+    def test_another_size_is_another_image(
+        self, coco: Any, imported: Any, write_image: Any, orientation: int, size: Any
     ) -> None:
-        got = self.run(coco, imported, picture, orientation, height=size[0], width=size[1])
-        assert f"for a picture of {size[1]}×{size[0]} pixels" in got.failures["b.jpg"]
+        got = self.run(coco, imported, write_image, orientation, height=size[0], width=size[1])
+        assert f"for an image of {size[1]}×{size[0]} pixels" in got.failures["b.jpg"]
 
     def test_run_lengths_tell_the_size_where_nothing_else_does(
-        self, coco: Any, imported: Any, picture: Any
+        self, coco: Any, imported: Any, write_image: Any
     ) -> None:
         runs = {"size": [6, 8], "counts": [0, 1, 47]}
         data = coco({"segmentation": runs}, images=[{"id": 1, "file_name": "b.jpg"}])
-        picture(data / "b.jpg", (6, 8), orientation=6)
+        write_image(data / "b.jpg", (6, 8), orientation=6)
         assert imported(data).only.box_xyxy == (5, 0, 6, 1)
 
 
 class TestLayouts:
     @pytest.mark.parametrize(
-        ("annotations", "pictures", "item_ids"),
+        ("annotations", "images", "item_ids"),
         [
             ("annotations/instances_train2017.json", "train2017", ["train/b.png"]),
             ("annotations/instances_val.json", "images/val", ["val/b.png"]),
@@ -365,24 +365,24 @@ class TestLayouts:
             ("result.json", "", ["b.png"]),
         ],
     )
-    def test_pictures_are_found(
+    def test_images_are_found(
         self,
         imported: Any,
-        picture: Any,
+        write_image: Any,
         write_json: Any,
         tmp_path: Path,
         annotations: str,
-        pictures: str,
+        images: str,
         item_ids: list[str],
     ) -> None:
         data = tmp_path / "data"
         write_json(data / annotations, {"images": [{"id": 1, "file_name": "b.png"}]})
-        picture(data / pictures / "b.png")
+        write_image(data / images / "b.png")
         assert list(imported(data).objects) == item_ids
         assert list(imported(data / annotations).objects) == item_ids
 
     def test_several_splits_with_ids_of_their_own(
-        self, imported: Any, picture: Any, write_json: Any, tmp_path: Path
+        self, imported: Any, write_image: Any, write_json: Any, tmp_path: Path
     ) -> None:
         data = tmp_path / "data"
         for split, category in (("train2017", CAT), ("val2017", DOG | {"id": 7})):
@@ -390,7 +390,7 @@ class TestLayouts:
             parts = {"annotations": [box], "categories": [category], "images": [IMAGE]}
             write_json(data / "annotations" / f"instances_{split}.json", parts)
             write_json(data / "annotations" / f"captions_{split}.json", {"images": [IMAGE]})
-            picture(data / split / "a.png")
+            write_image(data / split / "a.png")
         got = imported(data)
         assert {name: label.class_name for name, (label,) in got.objects.items()} == {
             "train/a.png": "cat",
@@ -398,20 +398,20 @@ class TestLayouts:
         }
 
     def test_files_that_name_no_split_are_told_apart(
-        self, imported: Any, picture: Any, write_json: Any, tmp_path: Path
+        self, imported: Any, write_image: Any, write_json: Any, tmp_path: Path
     ) -> None:
         data = tmp_path / "data"
-        picture(data / "a.png")
+        write_image(data / "a.png")
         for name in ("first", "second"):
             write_json(data / f"{name}.json", {"images": [IMAGE]})
         assert list(imported(data).objects) == ["first/a.png", "second/a.png"]
 
     def test_a_split_in_the_name_is_not_repeated(
-        self, imported: Any, picture: Any, write_json: Any, tmp_path: Path
+        self, imported: Any, write_image: Any, write_json: Any, tmp_path: Path
     ) -> None:
         image = {"id": 1, "file_name": "train2017/a.png"}
         write_json(tmp_path / "data" / "instances_train2017.json", {"images": [image]})
-        picture(tmp_path / "data" / "train2017" / "a.png")
+        write_image(tmp_path / "data" / "train2017" / "a.png")
         assert list(imported(tmp_path / "data").objects) == ["train/a.png"]
 
 
@@ -420,8 +420,8 @@ class TestWrongFiles:
         ("text", "says"),
         [
             ('{"images": [{"id": 1, "file_name": "a.png"}', "at character"),
-            ('{"images": [], "annotations": []}', "lists no pictures"),
-            ('{"categories": 5}', "lists no pictures"),
+            ('{"images": [], "annotations": []}', "lists no images"),
+            ('{"categories": 5}', "lists no images"),
         ],
         ids=["cut", "empty", "none"],
     )

@@ -18,13 +18,13 @@ BOX = [1.0, 2.0, 3.0, 2.0]
 
 
 @pytest.fixture
-def content(tmp_path: Path, picture: Any) -> bytes:
-    return picture(tmp_path / "content.png").read_bytes()
+def content(tmp_path: Path, write_image: Any) -> bytes:
+    return write_image(tmp_path / "content.png").read_bytes()
 
 
 @pytest.fixture
 def rows(tmp_path: Path, content: bytes) -> Callable[..., Path]:
-    """Writes rows that hold the picture, and whatever is given, to a shard."""
+    """Writes rows that hold the image, and whatever is given, to a shard."""
 
     def write(
         *given: dict[str, Any], shard: str = "data/train-00000-of-00001.parquet", **options: Any
@@ -112,7 +112,7 @@ def test_rows_without_objects_are_background(rows: Any, imported: Any) -> None:
     assert counts == {"train/b.png": 0, "train/c.png": 1, "train/sub/a.png": 0}
 
 
-def test_lists_of_different_lengths_fail_the_picture(rows: Any, imported: Any) -> None:
+def test_lists_of_different_lengths_fail_the_image(rows: Any, imported: Any) -> None:
     good = {"objects": {"bbox": [BOX], "category": ["dog"]}, "file_name": "good.png"}
     bad = {"objects": {"bbox": [BOX], "category": ["dog", "cat"]}, "file_name": "bad.png"}
     got = imported(rows(bad, good))
@@ -135,9 +135,9 @@ def test_crowds(rows: Any, imported: Any) -> None:
 
 
 def test_a_declared_size_says_which_way_up(
-    rows: Any, imported: Any, picture: Any, tmp_path: Path
+    rows: Any, imported: Any, write_image: Any, tmp_path: Path
 ) -> None:
-    turned = picture(tmp_path / "b.jpg", (6, 8), orientation=6).read_bytes()
+    turned = write_image(tmp_path / "b.jpg", (6, 8), orientation=6).read_bytes()
     objects = {"bbox": [[0.0, 0.0, 2.0, 1.0]], "category": ["dog"]}
     image = {"bytes": turned, "path": "b.jpg"}
     stored = {"image": image, "objects": objects, "width": 8, "height": 6}
@@ -147,7 +147,7 @@ def test_a_declared_size_says_which_way_up(
     assert boxes == [(0, 0, 2, 1), (5, 0, 6, 2)]
 
 
-def test_pictures_are_copied_byte_for_byte_and_only_once(
+def test_images_are_copied_byte_for_byte_and_only_once(
     rows: Any, imported: Any, content: bytes
 ) -> None:
     data = rows({"objects": {"bbox": [BOX], "category": ["dog"]}})
@@ -188,15 +188,15 @@ def test_rows_without_what_is_needed(rows: Any, imported: Any, row: Any, says: s
         imported(rows(row))
 
 
-def test_rows_without_pictures(imported: Any, tmp_path: Path) -> None:
+def test_rows_without_images(imported: Any, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     table = pa.table({"objects": [{"bbox": [BOX], "category": ["dog"]}], "number": [1]})
     pq.write_table(table, tmp_path / "data" / "a.parquet")
-    with pytest.raises(DatasetError, match="no column with pictures"):
+    with pytest.raises(DatasetError, match="no column with images"):
         imported(tmp_path / "data")
 
 
-def test_a_folder_of_pictures_makes_no_sense_here(rows: Any, imported: Any, tmp_path: Path) -> None:
+def test_a_folder_of_images_makes_no_sense_here(rows: Any, imported: Any, tmp_path: Path) -> None:
     data = rows({"objects": {"bbox": [BOX], "category": ["dog"]}})
     with pytest.raises(DatasetError, match="leave out images"):
         imported(data, images=tmp_path)
@@ -204,9 +204,9 @@ def test_a_folder_of_pictures_makes_no_sense_here(rows: Any, imported: Any, tmp_
 
 @pytest.mark.consumers
 @pytest.mark.parametrize("saved", ["parquet", "disk"])
-def test_what_datasets_writes(imported: Any, picture: Any, tmp_path: Path, saved: str) -> None:
+def test_what_datasets_writes(imported: Any, write_image: Any, tmp_path: Path, saved: str) -> None:
     datasets = pytest.importorskip("datasets")
-    path = picture(tmp_path / "picture.png")
+    path = write_image(tmp_path / "picture.png")
     categories = datasets.ClassLabel(names=["cat", "dog"])
     features = datasets.Features(
         {

@@ -18,12 +18,12 @@ SQUARE = "0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
 
 
 @pytest.fixture
-def yolo(tmp_path: Path, picture: Any) -> Callable[..., Path]:
-    """Writes a dataset of one picture of 8 × 8 with this label file, unless told otherwise."""
+def yolo(tmp_path: Path, write_image: Any) -> Callable[..., Path]:
+    """Writes a dataset of one image of 8 × 8 with this label file, unless told otherwise."""
 
     def write(rows: str | None = SQUARE, *, names: Any = ("cat", "dog"), **values: Any) -> Path:
         data = tmp_path / "data"
-        picture(data / "images" / "train" / "a.png", (8, 8))
+        write_image(data / "images" / "train" / "a.png", (8, 8))
         (data / "labels" / "train").mkdir(parents=True, exist_ok=True)
         if rows is not None:
             (data / "labels" / "train" / "a.txt").write_text(rows, encoding="utf-8")
@@ -92,7 +92,7 @@ class TestRows:
             ("0 320 240 100 50", "coordinates are not within 0 and 1; left out"),
             ("0 0 0 1.02 0 1.02 1", "coordinates are not within 0 and 1; left out"),
             ("0 0.5 0.5 0 0.5", "is a box without extent; left out"),
-            ("0 0.5 0.5 0.5 0.5 0.5 0.5", "holds nothing of the picture; left out"),
+            ("0 0.5 0.5 0.5 0.5 0.5 0.5", "holds nothing of the image; left out"),
         ],
     )
     def test_a_broken_one_is_named_and_costs_nothing_else(
@@ -110,7 +110,7 @@ class TestRows:
 
 class TestFiles:
     @pytest.mark.parametrize("rows", ["", "\n", None], ids=["empty", "blank", "missing"])
-    def test_a_picture_without_labels_is_background(
+    def test_an_image_without_labels_is_background(
         self, yolo: Any, imported: Any, rows: str | None
     ) -> None:
         assert imported(yolo(rows)).objects == {"train/a.png": ()}
@@ -122,47 +122,49 @@ class TestFiles:
         assert got.objects == {}
         assert "cannot be read" in got.failures["train/a.png"]
 
-    def test_labels_without_a_picture_are_named(self, yolo: Any, imported: Any) -> None:
+    def test_labels_without_an_image_are_named(self, yolo: Any, imported: Any) -> None:
         data = yolo()
         (data / "labels" / "train" / "sub").mkdir()
         (data / "labels" / "train" / "sub" / "lost.txt").write_text(SQUARE)
         (data / "labels" / "train" / "classes.txt").write_text("cat\ndog\n")
         got = imported(data)
-        assert got.reasons == {"labels without a picture; left out": 1}
+        assert got.reasons == {"labels without an image; left out": 1}
         assert got.summary.problems[0].examples[0].endswith("sub/lost.txt")
 
     def test_sub_folders_upper_case_endings_and_a_stem_twice(
-        self, yolo: Any, imported: Any, picture: Any
+        self, yolo: Any, imported: Any, write_image: Any
     ) -> None:
         data = yolo()
-        picture(data / "images" / "train" / "sub" / "b.PNG", (8, 8))
-        picture(data / "images" / "train" / "a.jpg", (8, 8))
+        write_image(data / "images" / "train" / "sub" / "b.PNG", (8, 8))
+        write_image(data / "images" / "train" / "a.jpg", (8, 8))
         (data / "labels" / "train" / "sub").mkdir()
         (data / "labels" / "train" / "sub" / "b.txt").write_text(SQUARE)
         got = imported(data)
         counts = {name: len(objects) for name, objects in got.objects.items()}
         assert counts == {"train/a.jpg": 1, "train/a.png": 1, "train/sub/b.PNG": 1}
 
-    def test_labels_of_a_turned_picture_are_upright(
-        self, yolo: Any, imported: Any, picture: Any
+    def test_labels_of_a_turned_image_are_upright(
+        self, yolo: Any, imported: Any, write_image: Any
     ) -> None:
         data = yolo("0 0.25 0.5 0.5 1")
         (data / "images" / "train" / "a.png").unlink()
-        picture(data / "images" / "train" / "a.jpg", (4, 8), orientation=6)
+        write_image(data / "images" / "train" / "a.jpg", (4, 8), orientation=6)
         assert imported(data).only.box_xyxy == (0, 0, 2, 8)
 
-    def test_labels_beside_the_pictures(self, imported: Any, picture: Any, tmp_path: Path) -> None:
+    def test_labels_beside_the_images(
+        self, imported: Any, write_image: Any, tmp_path: Path
+    ) -> None:
         data = tmp_path / "data"
-        picture(data / "obj" / "a.png", (8, 8))
+        write_image(data / "obj" / "a.png", (8, 8))
         (data / "obj" / "a.txt").write_text(SQUARE)
         (data / "data.yaml").write_text("train: obj\nnames: [cat]\n")
         assert imported(data).only.mask.area == 16
 
     def test_the_last_folder_called_images_counts(
-        self, imported: Any, picture: Any, tmp_path: Path
+        self, imported: Any, write_image: Any, tmp_path: Path
     ) -> None:
         data = tmp_path / "images" / "data"
-        picture(data / "images" / "a.png", (8, 8))
+        write_image(data / "images" / "a.png", (8, 8))
         (data / "labels").mkdir()
         (data / "labels" / "a.txt").write_text(SQUARE)
         (data / "data.yaml").write_text("train: images\nnames: [cat]\n")
@@ -218,18 +220,18 @@ class TestDataYaml:
         assert list(imported(data).objects) == ["train/a.png"]
 
     def test_a_place_for_two_splits_is_of_the_one_it_is_called_by(
-        self, yolo: Any, imported: Any, picture: Any
+        self, yolo: Any, imported: Any, write_image: Any
     ) -> None:
         data = yolo(train="images/val", val="images/val")
-        picture(data / "images" / "val" / "b.png", (8, 8))
+        write_image(data / "images" / "val" / "b.png", (8, 8))
         assert list(imported(data).objects) == ["val/b.png"]
 
     @pytest.mark.parametrize("folder", ["", "val"])
-    def test_without_any_place_pictures_are_in_images(
-        self, imported: Any, picture: Any, tmp_path: Path, folder: str
+    def test_without_any_place_images_are_in_images(
+        self, imported: Any, write_image: Any, tmp_path: Path, folder: str
     ) -> None:
         data = tmp_path / "data"
-        picture(data / "images" / folder / "a.png", (8, 8))
+        write_image(data / "images" / folder / "a.png", (8, 8))
         (data / "labels" / folder).mkdir(parents=True)
         (data / "labels" / folder / "a.txt").write_text(SQUARE)
         (data / "data.yaml").write_text("names: [cat]\n")
@@ -241,27 +243,29 @@ class TestDataYaml:
         assert list(got.objects) == ["train/a.png"]
         assert got.reasons == {"places in data.yaml that are not there; left out": 1}
 
-    def test_several_folders_keep_their_names(self, yolo: Any, imported: Any, picture: Any) -> None:
+    def test_several_folders_keep_their_names(
+        self, yolo: Any, imported: Any, write_image: Any
+    ) -> None:
         data = yolo(train=["images/one", "images/two"])
         for folder in ("one", "two"):
-            picture(data / "images" / folder / "x.png", (8, 8))
+            write_image(data / "images" / folder / "x.png", (8, 8))
         assert list(imported(data).objects) == ["train/one/x.png", "train/two/x.png"]
 
-    def test_lists_with_missing_pictures_and_equal_names(
-        self, yolo: Any, imported: Any, picture: Any
+    def test_lists_with_missing_images_and_equal_names(
+        self, yolo: Any, imported: Any, write_image: Any
     ) -> None:
         data = yolo(train="list.txt")
-        picture(data / "one" / "x.png", (8, 8))
-        picture(data / "two" / "x.png", (8, 8))
+        write_image(data / "one" / "x.png", (8, 8))
+        write_image(data / "two" / "x.png", (8, 8))
         (data / "list.txt").write_text("one/x.png\ntwo/x.png\ntwo/lost.png\n")
         got = imported(data)
         assert list(got.objects) == ["train/x-list.png", "train/x.png"]
         assert "does not exist" in got.failures["train/lost.png"]
 
-    def test_pictures_in_a_folder_that_is_given(
-        self, yolo: Any, imported: Any, picture: Any, tmp_path: Path
+    def test_images_in_a_folder_that_is_given(
+        self, yolo: Any, imported: Any, write_image: Any, tmp_path: Path
     ) -> None:
-        picture(tmp_path / "moved" / "images" / "b.png", (8, 8))
+        write_image(tmp_path / "moved" / "images" / "b.png", (8, 8))
         data = yolo(train="images")
         assert list(imported(data, images=tmp_path / "moved").objects) == ["train/b.png"]
 

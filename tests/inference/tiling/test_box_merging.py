@@ -1,6 +1,6 @@
 """What several windows show becomes one box for one thing, in named cases.
 
-The picture is 300 high and 1000 wide, seen through tiles of 300 that share 50 with the next:
+The image is 300 high and 1000 wide, seen through tiles of 300 that share 50 with the next:
 0…300, 250…550, 500…800, 700…1000, and as a whole.
 """
 

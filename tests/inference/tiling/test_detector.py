@@ -1,4 +1,4 @@
-"""Any detector on large pictures: what is asked, what comes back, what stays as it is."""
+"""Any detector on large images: what is asked, what comes back, what stays as it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RED, BLUE = "red thing", "blue thing"
 
 
 class NearSighted:
-    """Sees what is in plain colours, unless it is too small at the size that it is shown."""
+    """Sees what is in plain colors, unless it is too small at the size that it is shown."""
 
     def __init__(self, *, smallest: int = 8, confidence: float | None = 0.9) -> None:
         self.inner = FakeDetector(confidence=confidence)
@@ -46,11 +46,11 @@ class NearSighted:
 
 
 def _plain(image: Image) -> Image:
-    """Without the blends that making a picture smaller leaves along its edges."""
+    """Without the blends that making an image smaller leaves along its edges."""
     return np.where(image > 127, 255, 0).astype(np.uint8)
 
 
-def picture(
+def draw_image(
     size_hw: tuple[int, int], *things: tuple[str, tuple[int, int, int, int]]
 ) -> NDArray[np.uint8]:
     image = np.zeros((*size_hw, 3), np.uint8)
@@ -65,7 +65,7 @@ def test_satisfies_the_protocol() -> None:
 
 def test_small_things_are_found_by_tiles_and_missed_without() -> None:
     things = [(20, 30, 40, 45), (430, 500, 445, 520), (190, 700, 210, 720), (880, 880, 900, 900)]
-    image = picture((900, 900), *(("red", thing) for thing in things))
+    image = draw_image((900, 900), *(("red", thing) for thing in things))
     (without,) = NearSighted().detect([image[::5, ::5]], [[RED]])
     (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
     assert len(without) == 0
@@ -87,14 +87,14 @@ def test_small_things_are_found_by_tiles_and_missed_without() -> None:
     ids=str,
 )
 def test_a_thing_is_one_wherever_the_tiles_cut_it(thing: tuple[int, int, int, int]) -> None:
-    image = picture((900, 900), ("red", thing))
+    image = draw_image((900, 900), ("red", thing))
     (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
     assert len(found) == 1
-    np.testing.assert_allclose(found.boxes_xyxy[0], thing, atol=5)  # a pixel of the whole picture
+    np.testing.assert_allclose(found.boxes_xyxy[0], thing, atol=5)  # a pixel of the whole image
 
 
 def test_captions_come_in_the_order_in_which_they_were_asked() -> None:
-    image = picture((600, 600), ("red", (10, 10, 40, 40)), ("blue", (300, 10, 340, 40)))
+    image = draw_image((600, 600), ("red", (10, 10, 40, 40)), ("blue", (300, 10, 340, 40)))
     detector = TiledDetector(FakeDetector(), OPTIONS)
     assert detector.detect([image], [[BLUE, RED]])[0].captions == (BLUE, RED)
     assert detector.detect([image], [[RED, BLUE]])[0].captions == (RED, BLUE)
@@ -102,21 +102,21 @@ def test_captions_come_in_the_order_in_which_they_were_asked() -> None:
 
 
 def test_nothing_found() -> None:
-    (found,) = TiledDetector(FakeDetector(), OPTIONS).detect([picture((600, 600))], [[RED]])
+    (found,) = TiledDetector(FakeDetector(), OPTIONS).detect([draw_image((600, 600))], [[RED]])
     assert found.boxes_xyxy.shape == (0, 4)
     assert found.confidence is not None
     assert found.confidence.shape == (0,)
 
 
 def test_a_detector_without_confidence_gets_none() -> None:
-    image = picture((600, 600), ("red", (10, 10, 40, 40)))
+    image = draw_image((600, 600), ("red", (10, 10, 40, 40)))
     (found,) = TiledDetector(FakeDetector(confidence=None), OPTIONS).detect([image], [[RED]])
     assert len(found) == 1
     assert found.confidence is None
 
 
-def test_pictures_that_are_not_large_go_as_they_are_in_one_call() -> None:
-    images = [picture((500, 500)), picture((30, 40))]
+def test_images_that_are_not_large_go_as_they_are_in_one_call() -> None:
+    images = [draw_image((500, 500)), draw_image((30, 40))]
 
     class Asked:
         def detect(
@@ -131,8 +131,8 @@ def test_pictures_that_are_not_large_go_as_they_are_in_one_call() -> None:
     assert TiledDetector(Asked(), OPTIONS).detect(images, asked) is answer
 
 
-def test_large_and_other_pictures_together_keep_their_order() -> None:
-    small, large = (picture((hw, hw), ("red", (1, 2, 21, 22))) for hw in (100, 600))
+def test_large_and_other_images_together_keep_their_order() -> None:
+    small, large = (draw_image((hw, hw), ("red", (1, 2, 21, 22))) for hw in (100, 600))
     inner = NearSighted()
     found = TiledDetector(inner, OPTIONS).detect([small, large, small], [[RED], [RED], []])
     assert [answer.captions for answer in found] == [(RED,), (RED,), ("red",)]
@@ -141,7 +141,7 @@ def test_large_and_other_pictures_together_keep_their_order() -> None:
 
 def test_tiles_are_asked_some_at_a_time_and_none_is_larger_than_a_tile() -> None:
     inner = NearSighted()
-    TiledDetector(inner, OPTIONS).detect([picture((900, 3000))], [[RED]])
+    TiledDetector(inner, OPTIONS).detect([draw_image((900, 3000))], [[RED]])
     assert max(len(call) for call in inner.calls) == 4
     assert {max(shape) for call in inner.calls for shape in call} == {200}
 
@@ -149,13 +149,13 @@ def test_tiles_are_asked_some_at_a_time_and_none_is_larger_than_a_tile() -> None
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_the_number_of_tiles_in_a_batch_changes_nothing(size: int) -> None:
     things = [("red", (x, y, x + 30, y + 20)) for x, y in [(5, 5), (140, 180), (560, 300)]]
-    image = picture((600, 600), *things)
+    image = draw_image((600, 600), *things)
     options = TilingConfig(above_side=500, tile_size=200, tiles_per_batch=size)
     (found,) = TiledDetector(NearSighted(), options).detect([image], [[RED]])
     (same,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
     np.testing.assert_array_equal(found.boxes_xyxy, same.boxes_xyxy)
 
 
-def test_another_number_of_captions_than_pictures_is_for_the_detector_to_refuse() -> None:
+def test_another_number_of_captions_than_images_is_for_the_detector_to_refuse() -> None:
     with pytest.raises(ValueError, match="zip"):
-        TiledDetector(FakeDetector(), OPTIONS).detect([picture((600, 600))], [])
+        TiledDetector(FakeDetector(), OPTIONS).detect([draw_image((600, 600))], [])

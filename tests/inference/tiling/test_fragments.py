@@ -8,7 +8,7 @@ import pytest
 
 from grounded_sam2.config import Config, TilingConfig
 from grounded_sam2.geometry import rle
-from grounded_sam2.inference.postprocess import decide
+from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.inference.tiling import are_parts
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, Label
@@ -40,7 +40,7 @@ CASES = {
     "whole and piece": ([thing(WHOLE), thing(PIECE)], [False, True]),
     "of another caption": ([thing(WHOLE), thing(PIECE, "window")], [False, False]),
     "ends at no window": ([thing(WHOLE), thing((220, 100, 320, 170))], [False, False]),
-    "ends where the picture does": (
+    "ends where the image does": (
         [thing((300, 300, 650, 650)), thing((550, 560, 650, 630))],
         [False, False],
     ),
@@ -67,7 +67,7 @@ def test_apples_are_no_pieces_of_the_heap() -> None:
     assert not are_parts([heap, *apples], SIZE_HW, OPTIONS).any()
 
 
-def test_in_other_pictures_nothing_is_a_piece() -> None:
+def test_in_other_images_nothing_is_a_piece() -> None:
     objects = [thing(WHOLE), thing(PIECE)]
     assert not are_parts(objects, SIZE_HW, TilingConfig(mode="never")).any()
     assert not are_parts(objects, SIZE_HW, TilingConfig(above_side=650)).any()
@@ -79,9 +79,9 @@ def test_what_is_a_piece_is_no_label() -> None:
         Candidate(label.caption, label.box_xyxy, label.mask, label.confidence, label.mask_quality)
         for label in (thing(PIECE), thing(WHOLE), thing((420, 420, 600, 610)))
     ]
-    decision = decide(candidates, SIZE_HW, CaptionOntology({"roof": "building"}), config)
-    assert decision.verdicts == ("cleaned_up", "label", "label")
+    decision = postprocess(candidates, SIZE_HW, CaptionOntology({"roof": "building"}), config)
+    assert decision.statuses == ("cleaned_up", "label", "label")
     boxes = [label.box_xyxy for label in decision.labels.objects]
     assert boxes == [WHOLE, (420, 420, 600, 610)]
     untiled = Config(tiling=TilingConfig(mode="never"))
-    assert "cleaned_up" not in decide(candidates, SIZE_HW, None, untiled).verdicts
+    assert "cleaned_up" not in postprocess(candidates, SIZE_HW, None, untiled).statuses

@@ -1,4 +1,4 @@
-"""Any segmenter on large pictures: which windows are asked, and whose answer stays."""
+"""Any segmenter on large images: which windows are asked, and whose answer stays."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from grounded_sam2.testing import FakeSegmenter
 
 OPTIONS = TilingConfig(above_side=500, tile_size=200, overlap=0.25, tiles_per_batch=4)
 SIZE_HW = (700, 900)
-CENTRE = (310.0, 330.0, 340.0, 370.0)
+CENTER = (310.0, 330.0, 340.0, 370.0)
 """A box in the middle of the tile from 300 to 500 down and from 290 to 490 across."""
 
 Boxes = NDArray[np.float32]
 
 
 class Scripted:
-    """Fills boxes, or does as it is told: one way for the whole picture, another for windows.
+    """Fills boxes, or does as it is told: one way for the whole image, another for windows.
 
     Args:
-        far: what to do with the whole picture: quality, complement, how far the mask is beside
+        far: what to do with the whole image: quality, complement, how far the mask is beside
             its box.
         near: what to do with windows.
     """
@@ -74,12 +74,12 @@ def test_satisfies_the_protocols() -> None:
     assert isinstance(TiledSegmenter(FakeSegmenter(), OPTIONS), TwoStepSegmenter)
 
 
-def test_a_small_box_is_asked_of_the_whole_picture_and_of_one_window() -> None:
+def test_a_small_box_is_asked_of_the_whole_image_and_of_one_window() -> None:
     segmenter = Scripted()
-    answer = asked(segmenter, CENTRE)
+    answer = asked(segmenter, CENTER)
     assert segmenter.calls == [[(SIZE_HW, 1)], [((200, 200), 1)]]
     assert answer.masks[0].size_hw == SIZE_HW
-    assert answer.masks[0].bbox_xyxy == CENTRE
+    assert answer.masks[0].bbox_xyxy == CENTER
     assert answer.masks[0].area == 30 * 40
 
 
@@ -89,7 +89,7 @@ def test_a_small_box_is_asked_of_the_whole_picture_and_of_one_window() -> None:
         pytest.param((300, 300, 430, 310), (200, 200), id="with room around it in a tile"),
         pytest.param((300, 300, 440, 310), (400, 400), id="in twice a tile"),
         pytest.param((300, 300, 560, 310), (400, 400), id="just so"),
-        pytest.param((300, 300, 580, 310), None, id="as large as half the picture"),
+        pytest.param((300, 300, 580, 310), None, id="as large as half the image"),
         pytest.param((10, 10, 690, 690), None, id="nearly everything"),
     ],
 )
@@ -103,7 +103,7 @@ def test_the_window_grows_with_the_box(
 
 def test_boxes_of_one_window_are_asked_together() -> None:
     segmenter = Scripted()
-    answer = asked(segmenter, CENTRE, (5, 5, 20, 20), beside(CENTRE, 35), (890, 690, 900, 700))
+    answer = asked(segmenter, CENTER, (5, 5, 20, 20), beside(CENTER, 35), (890, 690, 900, 700))
     assert [sorted(count for _, count in call) for call in segmenter.calls] == [[4], [1, 1, 2]]
     assert len(answer) == 4
 
@@ -148,10 +148,10 @@ def test_the_better_answer_stays(
     far: tuple[float, bool, int], near: tuple[float, bool, int], winner: str
 ) -> None:
     expected = near if winner == "near" else far
-    answer = asked(Scripted(far, near), CENTRE)
+    answer = asked(Scripted(far, near), CENTER)
     assert answer.quality[0] == np.float32(expected[0])
     assert answer.complement[0] == expected[1]
-    assert answer.masks[0].bbox_xyxy == beside(CENTRE, expected[2])
+    assert answer.masks[0].bbox_xyxy == beside(CENTER, expected[2])
 
 
 def test_a_mask_that_runs_into_the_edge_of_its_window_is_cut_off() -> None:
@@ -167,12 +167,12 @@ def test_a_mask_that_runs_into_the_edge_of_its_window_is_cut_off() -> None:
     assert asked(empty, (310, 310, 440, 440)).quality.tolist() == [1]
 
 
-def test_a_mask_that_runs_into_the_border_of_the_picture_is_not() -> None:
+def test_a_mask_that_runs_into_the_border_of_the_image_is_not() -> None:
     answer = asked(Scripted(), (0, 0, 40, 30))
     assert answer.quality.tolist() == pytest.approx([0.9])
 
 
-def test_where_both_masks_go_beyond_the_box_the_whole_picture_shows_the_thing() -> None:
+def test_where_both_masks_go_beyond_the_box_the_whole_image_shows_the_thing() -> None:
     class Generous(Scripted):
         def _answer(self, image: Image, boxes: Boxes) -> SegmentedMasks:
             answer = super()._answer(image, boxes)
@@ -180,7 +180,7 @@ def test_where_both_masks_go_beyond_the_box_the_whole_picture_shows_the_thing() 
             larger = rle.rectangle((20, 20, width - 20, height - 20), (height, width))
             return SegmentedMasks((larger,), answer.quality, answer.complement)
 
-    assert asked(Generous(), CENTRE).masks[0].bbox_xyxy == (20, 20, 880, 680)
+    assert asked(Generous(), CENTER).masks[0].bbox_xyxy == (20, 20, 880, 680)
 
 
 def test_windows_are_asked_some_at_a_time() -> None:
@@ -198,12 +198,12 @@ def test_no_boxes() -> None:
     assert segmenter.calls == [[(SIZE_HW, 0)]]
 
 
-def test_boxes_that_reach_beyond_the_picture() -> None:
+def test_boxes_that_reach_beyond_the_image() -> None:
     answer = asked(FakeSegmenter(), (-4, -4, 30, 30), (880, 690, 910, 705), (50, 50, 50, 60))
     assert len(answer) == 3
 
 
-def test_pictures_that_are_not_large_go_as_they_are_in_one_call() -> None:
+def test_images_that_are_not_large_go_as_they_are_in_one_call() -> None:
     images = [np.zeros((500, 500, 3), np.uint8)]
     boxes = [np.zeros((0, 4), np.float32)]
     answer: list[SegmentedMasks] = []
@@ -219,10 +219,10 @@ def test_pictures_that_are_not_large_go_as_they_are_in_one_call() -> None:
     assert TiledSegmenter(Asked(), OPTIONS).segment_boxes(images, boxes) is answer
 
 
-def test_large_and_other_pictures_together_keep_their_order() -> None:
+def test_large_and_other_images_together_keep_their_order() -> None:
     segmenter = Scripted()
     small, large = np.zeros((50, 60, 3), np.uint8), np.zeros((*SIZE_HW, 3), np.uint8)
-    boxes = [np.array([box], np.float32) for box in [(1, 1, 9, 9), CENTRE, (2, 2, 8, 8)]]
+    boxes = [np.array([box], np.float32) for box in [(1, 1, 9, 9), CENTER, (2, 2, 8, 8)]]
     answers = TiledSegmenter(segmenter, OPTIONS).segment_boxes([small, large, small], boxes)
     assert [answer.masks[0].size_hw for answer in answers] == [(50, 60), SIZE_HW, (50, 60)]
     assert segmenter.calls[0] == [((50, 60), 1), ((50, 60), 1)]
@@ -248,8 +248,8 @@ class InTwoSteps(Scripted):
 def test_a_segmenter_of_two_steps_stays_one() -> None:
     segmenter = InTwoSteps()
     images = [np.zeros((50, 60, 3), np.uint8), np.zeros((*SIZE_HW, 3), np.uint8)]
-    boxes = [np.array([box], np.float32) for box in [(1, 1, 9, 9), CENTRE]]
+    boxes = [np.array([box], np.float32) for box in [(1, 1, 9, 9), CENTER]]
     finish = TiledSegmenter(segmenter, OPTIONS).start_boxes(images, boxes)
     assert (len(segmenter.calls), segmenter.finished) == (3, 0)
-    assert [answer.masks[0].bbox_xyxy for answer in finish()] == [(1, 1, 9, 9), CENTRE]
+    assert [answer.masks[0].bbox_xyxy for answer in finish()] == [(1, 1, 9, 9), CENTER]
     assert (len(segmenter.calls), segmenter.finished) == (3, 3)

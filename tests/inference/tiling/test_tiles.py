@@ -1,4 +1,4 @@
-"""The windows of large pictures: they cover it, overlap, and show everything whole somewhere."""
+"""The windows of large images: they cover it, overlap, and show everything whole somewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_is_large(mode: str, size_hw: tuple[int, int], answer: bool) -> Non
     assert is_large(size_hw, options) is answer
 
 
-def test_a_picture_of_one_tile_is_never_large() -> None:
+def test_an_image_of_one_tile_is_never_large() -> None:
     assert not is_large((90, 100), TilingConfig(tile_size=100, above_side=50))
 
 
@@ -43,7 +43,7 @@ def test_a_picture_of_one_tile_is_never_large() -> None:
     [(101, 101), (150, 400), (175, 176), (1, 2000), (2000, 1), (799, 801), (1600, 3300)],
     ids=str,
 )
-def test_every_level_covers_the_picture_and_overlaps(size_hw: tuple[int, int]) -> None:
+def test_every_level_covers_the_image_and_overlaps(size_hw: tuple[int, int]) -> None:
     views = views_of(size_hw, TILES)
     height, width = size_hw
     assert (views[-1].left, views[-1].top, views[-1].right, views[-1].bottom) == (
@@ -102,24 +102,24 @@ def test_what_is_shown_and_where_it_was() -> None:
     assert tile.shown(image).flags.c_contiguous
     np.testing.assert_array_equal(tile.shown(image), image[0:100, 75:175])
     np.testing.assert_array_equal(tile.crop(image), image[0:100, 75:175])
-    assert tile.to_picture(np.array([(0, 0, 10, 20)], np.float32)).tolist() == [[75, 0, 85, 20]]
+    assert tile.to_image(np.array([(0, 0, 10, 20)], np.float32)).tolist() == [[75, 0, 85, 20]]
     assert whole.shown(image).shape == (75, 100, 3)
-    assert whole.to_picture(np.array([(1, 2, 100, 75)], np.float32)).tolist() == [[4, 8, 400, 300]]
-    assert tile.to_picture(np.zeros((0, 4), np.float32)).shape == (0, 4)
+    assert whole.to_image(np.array([(1, 2, 100, 75)], np.float32)).tolist() == [[4, 8, 400, 300]]
+    assert tile.to_image(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
-def test_a_thin_picture_keeps_a_pixel_when_it_is_made_smaller() -> None:
+def test_a_thin_image_keeps_a_pixel_when_it_is_made_smaller() -> None:
     image = np.zeros((1, 2000, 3), np.uint8)
     (*_, whole) = views_of((1, 2000), TILES)
     assert whole.shown(image).shape == (1, 100, 3)
-    assert whole.to_picture(np.array([(0, 0, 100, 1)], np.float32)).tolist() == [[0, 0, 2000, 1]]
+    assert whole.to_image(np.array([(0, 0, 100, 1)], np.float32)).tolist() == [[0, 0, 2000, 1]]
 
 
-def test_boxes_are_cut_where_their_window_ends_but_not_where_the_picture_does() -> None:
+def test_boxes_are_cut_where_their_window_ends_but_not_where_the_image_does() -> None:
     window = np.array([(0.0, 100, 100, 200)])
     boxes = {
         "in the middle": (10, 110, 50, 150),
-        "at the border of the picture": (0, 110, 50, 150),
+        "at the border of the image": (0, 110, 50, 150),
         "at the right": (50, 110, 100, 150),
         "near the right": (50, 110, 98.5, 150),
         "not so near": (50, 110, 97, 150),
@@ -129,7 +129,7 @@ def test_boxes_are_cut_where_their_window_ends_but_not_where_the_picture_does() 
     cut = cut_by_views(np.array(list(boxes.values()), np.float64), window, (500, 500))
     assert dict(zip(boxes, cut.tolist(), strict=True)) == {
         "in the middle": False,
-        "at the border of the picture": False,
+        "at the border of the image": False,
         "at the right": True,
         "near the right": True,
         "not so near": False,

@@ -22,7 +22,7 @@ def test_formula():
     assert confidence(generation(), INSTANCE) == pytest.approx(0.9 * 0.8, rel=1e-5)
 
 
-def test_spread_over_neighbouring_bins_costs_nothing():
+def test_spread_over_neighboring_bins_costs_nothing():
     assert confidence(generation(masses=(1, 1, 1, 1)), INSTANCE) == pytest.approx(0.9, rel=1e-5)
 
 

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.florence2.decoding import (
-    NEIGHBOURHOOD,
+    NEIGHBORHOOD,
     DecodingRules,
     TokenReader,
     decode_greedily,
@@ -30,7 +30,7 @@ PROMPTS = [
 
 
 @pytest.fixture
-def pictures():
+def images():
     rng = np.random.default_rng(1)
     return [rng.integers(0, 256, size, np.uint8) for size in [(90, 120, 3), (64, 64, 3)]]
 
@@ -38,9 +38,9 @@ def pictures():
 def reference(detector, pictures, prompts, **options):
     """One `generate` call per prompt, from pixels."""
     answers = []
-    for picture, text in prompts:
+    for image, text in prompts:
         processor = detector.processor
-        inputs = processor(images=pictures[picture], text="x", return_tensors="pt")
+        inputs = processor(images=pictures[image], text="x", return_tensors="pt")
         row = processor.image_token * processor.num_image_tokens + f"<s>{text}</s>"
         ids = processor.tokenizer(row, add_special_tokens=False, return_tensors="pt").input_ids
         out = detector.model.generate(
@@ -72,19 +72,19 @@ def spoken(sequence):
 
 @pytest.mark.parametrize("ngram", [0, 3])
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
-def test_greedy_equals_generate(random_model, processor, pictures, ngram, batch_size):
+def test_greedy_equals_generate(random_model, processor, images, ngram, batch_size):
     model = with_rules(random_model, no_repeat_ngram_size=ngram, forced_eos_token_id=None)
     detector = Florence2Detector(model, processor, max_new_tokens=23, batch_size=batch_size)
-    ours = detector.generate(detector.encode(pictures), PROMPTS)
-    theirs = reference(detector, pictures, PROMPTS, num_beams=1)
+    ours = detector.generate(detector.encode(images), PROMPTS)
+    theirs = reference(detector, images, PROMPTS, num_beams=1)
     assert [answer.tokens for answer in ours] == [spoken(answer) for answer in theirs]
 
 
-def test_beams_equal_generate(random_model, processor, pictures):
+def test_beams_equal_generate(random_model, processor, images):
     model = with_rules(random_model, forced_eos_token_id=None)
     detector = Florence2Detector(model, processor, max_new_tokens=24, num_beams=3)
-    ours = detector.generate(detector.encode(pictures), PROMPTS)
-    theirs = reference(detector, pictures, PROMPTS, num_beams=3, early_stopping=True)
+    ours = detector.generate(detector.encode(images), PROMPTS)
+    theirs = reference(detector, images, PROMPTS, num_beams=3, early_stopping=True)
     assert [answer.tokens for answer in ours] == [spoken(answer) for answer in theirs]
 
 
@@ -125,9 +125,9 @@ def test_answers_are_cut_at_the_limit():
     assert [answer.tokens for answer in said] == [(5, 5, 5, 5), (6,)]
 
 
-def test_likelihoods_are_those_of_a_teacher_forced_pass(random_detector, pictures):
-    greedy = random_detector.generate(random_detector.encode(pictures), PROMPTS[:1])[0]
-    encoded, mask = random_detector._encode_rows(random_detector.encode(pictures), PROMPTS[:1])
+def test_likelihoods_are_those_of_a_teacher_forced_pass(random_detector, images):
+    greedy = random_detector.generate(random_detector.encode(images), PROMPTS[:1])[0]
+    encoded, mask = random_detector._encode_rows(random_detector.encode(images), PROMPTS[:1])
     ids = torch.tensor([[2, 0, *greedy.tokens]])
     with torch.inference_mode():
         logits = random_detector.model(
@@ -141,15 +141,15 @@ def test_likelihoods_are_those_of_a_teacher_forced_pass(random_detector, picture
     np.testing.assert_allclose(greedy.end_probability, chances[:, 2].numpy(), atol=1e-5)
 
 
-def test_reader_sums_the_neighbourhood_of_a_location():
+def test_reader_sums_the_neighborhood_of_a_location():
     locations = list(range(100, 1100))
     reader = TokenReader(locations, end=2, vocabulary=1200)
     logits = torch.randn(3, 1200)
     chosen = torch.tensor([100, 600, 5])  # first bin, a middle bin, not a location
     chances = logits.softmax(-1)
     numbers = reader.read(logits, chosen)
-    first = chances[0, 100 : 100 + NEIGHBOURHOOD + 1].sum()
-    middle = chances[1, 600 - NEIGHBOURHOOD : 600 + NEIGHBOURHOOD + 1].sum()
+    first = chances[0, 100 : 100 + NEIGHBORHOOD + 1].sum()
+    middle = chances[1, 600 - NEIGHBORHOOD : 600 + NEIGHBORHOOD + 1].sum()
     expected = torch.stack([first, middle, chances[2, 5]])
     torch.testing.assert_close(numbers[:, 1], expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(numbers[:, 2], chances[:, 2])

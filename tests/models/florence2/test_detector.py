@@ -15,7 +15,7 @@ from grounded_sam2.models.protocols import Detector
 
 
 @pytest.fixture
-def pictures():
+def images():
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, size, np.uint8) for size in [(60, 80, 3), (50, 50, 3)]]
 
@@ -26,9 +26,9 @@ def answering(detector, processor, monkeypatch, replies):
 
     def generate(features, questions):
         answers = []
-        for picture, prompt in questions:
-            asked.append((picture, prompt))
-            ids = processor.tokenizer(replies(picture, prompt), add_special_tokens=False).input_ids
+        for image, prompt in questions:
+            asked.append((image, prompt))
+            ids = processor.tokenizer(replies(image, prompt), add_special_tokens=False).input_ids
             half = np.full(len(ids), 0.5, np.float32)
             answers.append(Generation(tuple(ids), half, half, 0 * half))
         return answers
@@ -41,15 +41,15 @@ def test_is_a_detector(random_detector):
     assert isinstance(random_detector, Detector)
 
 
-def test_each_caption_is_asked_and_kept(random_detector, processor, pictures, monkeypatch):
+def test_each_caption_is_asked_and_kept(random_detector, processor, images, monkeypatch):
     """The box belongs to the caption that was asked, whatever the model calls it."""
     asked = answering(
         random_detector,
         processor,
         monkeypatch,
-        lambda picture, prompt: "dog<loc_100><loc_200><loc_500><loc_600>" if "猫" in prompt else "",
+        lambda image, prompt: "dog<loc_100><loc_200><loc_500><loc_600>" if "猫" in prompt else "",
     )
-    found = random_detector.detect(pictures, [["red circle", "猫"], ["猫"]])
+    found = random_detector.detect(images, [["red circle", "猫"], ["猫"]])
     assert asked == [
         (0, "Locate red circle in the image."),
         (0, "Locate 猫 in the image."),
@@ -60,7 +60,7 @@ def test_each_caption_is_asked_and_kept(random_detector, processor, pictures, mo
     np.testing.assert_allclose(found[0].confidence, [0.25])
 
 
-def test_grounding_asks_all_captions_at_once(random_model, processor, pictures, monkeypatch):
+def test_grounding_asks_all_captions_at_once(random_model, processor, images, monkeypatch):
     detector = Florence2Detector(random_model, processor, task="phrase_grounding")
     asked = answering(
         detector,
@@ -71,29 +71,29 @@ def test_grounding_asks_all_captions_at_once(random_model, processor, pictures, 
             "red circle here<loc_9><loc_9><loc_19><loc_19>a dog<loc_1><loc_1><loc_2><loc_2>"
         ),
     )
-    found = detector.detect(pictures[:1], [["red circle", "star"]])
+    found = detector.detect(images[:1], [["red circle", "star"]])
     assert asked == [(0, "Locate the phrases in the caption: red circle. star.")]
     assert found[0].captions == ("star", "star", "red circle")
 
 
 @pytest.mark.parametrize("task", ["object_detection", "dense_region_caption"])
 def test_tasks_without_captions_answer_in_their_own_words(
-    random_model, processor, pictures, monkeypatch, task
+    random_model, processor, images, monkeypatch, task
 ):
     detector = Florence2Detector(random_model, processor, task=task)
     answering(detector, processor, monkeypatch, lambda *_: "a cup<loc_1><loc_2><loc_3><loc_4>")
-    found = detector.detect(pictures, [[], []])
+    found = detector.detect(images, [[], []])
     assert [boxes.captions for boxes in found] == [("a cup",), ("a cup",)]
 
 
-def test_a_box_without_a_name_is_no_object(random_model, processor, pictures, monkeypatch):
+def test_a_box_without_a_name_is_no_object(random_model, processor, images, monkeypatch):
     detector = Florence2Detector(random_model, processor, task="object_detection")
     nameless = "<loc_1><loc_1><loc_20><loc_20>car<loc_3><loc_3><loc_40><loc_40>"
     answering(detector, processor, monkeypatch, lambda *_: nameless)
-    assert detector.detect(pictures[:1], [[]])[0].captions == ("car",)
+    assert detector.detect(images[:1], [[]])[0].captions == ("car",)
 
 
-def test_cascade_grounds_the_models_own_caption(random_model, processor, pictures, monkeypatch):
+def test_cascade_grounds_the_models_own_caption(random_model, processor, images, monkeypatch):
     detector = Florence2Detector(random_model, processor, task="caption_then_grounding")
     asked = answering(
         detector,
@@ -101,12 +101,12 @@ def test_cascade_grounds_the_models_own_caption(random_model, processor, picture
         monkeypatch,
         lambda _, prompt: "a red cup" if "detail" in prompt else "cup<loc_1><loc_2><loc_3><loc_4>",
     )
-    found = detector.detect(pictures[:1], [[]])
+    found = detector.detect(images[:1], [[]])
     assert asked[1] == (0, "Locate the phrases in the caption: a red cup")
     assert found[0].captions == ("cup",)
 
 
-def test_the_vision_tower_sees_each_picture_once(random_detector, pictures, monkeypatch):
+def test_the_vision_tower_sees_each_image_once(random_detector, images, monkeypatch):
     seen = []
     features = random_detector.model.get_image_features
 
@@ -115,16 +115,16 @@ def test_the_vision_tower_sees_each_picture_once(random_detector, pictures, monk
         return features(pixels)
 
     monkeypatch.setattr(random_detector.model, "get_image_features", counting)
-    random_detector.detect(pictures, [["a", "b", "c", "d"], ["e"]])
+    random_detector.detect(images, [["a", "b", "c", "d"], ["e"]])
     assert seen == [2]
 
 
-def test_pictures_without_captions_are_not_encoded(random_detector, pictures, monkeypatch):
+def test_images_without_captions_are_not_encoded(random_detector, images, monkeypatch):
     monkeypatch.setattr(random_detector.model, "get_image_features", None)
-    assert [len(boxes) for boxes in random_detector.detect(pictures, [[], []])] == [0, 0]
+    assert [len(boxes) for boxes in random_detector.detect(images, [[], []])] == [0, 0]
 
 
-def test_no_pictures(random_detector):
+def test_no_images(random_detector):
     assert random_detector.detect([], []) == []
 
 
@@ -153,31 +153,31 @@ def test_repeated_and_flat_boxes_are_dropped():
         ([["a <loc_5> b"]], "<loc_5>"),
         ([["x</s>"]], "</s>"),
         ([["word " * 1200]], "the model reads"),
-        ([], "0 lists of captions for 1 pictures"),
+        ([], "0 lists of captions for 1 images"),
     ],
 )
-def test_bad_captions_are_refused_by_name(random_detector, pictures, captions, message):
+def test_bad_captions_are_refused_by_name(random_detector, images, captions, message):
     with pytest.raises(PromptError, match=message):
-        random_detector.detect(pictures[:1], captions)
+        random_detector.detect(images[:1], captions)
 
 
-def test_from_a_folder(random_model, processor, pictures, tmp_path):
+def test_from_a_folder(random_model, processor, images, tmp_path):
     random_model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     detector = Florence2Detector.from_pretrained(tmp_path, device="cpu", max_new_tokens=8)
     again = Florence2Detector(random_model, processor, max_new_tokens=8)
     question = [(0, "Locate star in the image.")]
-    ours = detector.generate(detector.encode(pictures), question)
-    theirs = again.generate(again.encode(pictures), question)
+    ours = detector.generate(detector.encode(images), question)
+    theirs = again.generate(again.encode(images), question)
     assert ours[0].tokens == theirs[0].tokens
     assert detector.model.dtype == torch.float32
 
 
 def test_captions_that_do_not_fit_into_memory_together_are_asked_in_halves(
-    random_detector, pictures, monkeypatch
+    random_detector, images, monkeypatch
 ):
     captions = [["red circle", "star", "ring"], ["blue square", "cross"]]
-    whole = random_detector.detect(pictures, captions)
+    whole = random_detector.detect(images, captions)
     encode, tried = random_detector._encode_rows, []
 
     def small(features, rows):
@@ -187,7 +187,7 @@ def test_captions_that_do_not_fit_into_memory_together_are_asked_in_halves(
         return encode(features, rows)
 
     monkeypatch.setattr(random_detector, "_encode_rows", small)
-    halved = random_detector.detect(pictures, captions)
+    halved = random_detector.detect(images, captions)
     assert tried == [5, 2, 2, 1]
     assert [found.captions for found in halved] == [found.captions for found in whole]
     for one, other in zip(halved, whole, strict=True):

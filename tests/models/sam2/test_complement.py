@@ -20,13 +20,13 @@ CASES = {
     "the thing": (THING, BOX, False),
     "everything but the thing": (-THING, BOX, True),
     "nothing": (torch.full((16, 16), -1.0), BOX, False),
-    "the whole picture": (torch.ones(16, 16), BOX, False),
-    "a neighbour": (region(0, 4, 0, 4), BOX, False),
+    "the whole image": (torch.ones(16, 16), BOX, False),
+    "a neighbor": (region(0, 4, 0, 4), BOX, False),
     "half of the outside": (region(0, 16, 10, 16), BOX, False),
     "larger than its box": (region(2, 14, 2, 12), BOX, False),
     "the box is everything": (-THING, (0.0, 0.0, 16.0, 16.0), False),
     "the box has no pixel": (-THING, (6.1, 6.1, 6.3, 6.3), True),
-    "the box is off the picture": (THING, (20.0, 20.0, 30.0, 30.0), False),
+    "the box is off the image": (THING, (20.0, 20.0, 30.0, 30.0), False),
 }
 
 

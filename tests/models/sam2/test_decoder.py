@@ -29,7 +29,7 @@ def model(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Any:
 
 @pytest.fixture(scope="module")
 def features(model: Any) -> list[Tensor]:
-    """Features of two pictures."""
+    """Features of two images."""
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     return list(model.get_image_embeddings(pixels))
 
@@ -51,9 +51,9 @@ def embedded(model: Any, *, boxes: bool, points: bool, masks: bool) -> tuple[Ten
 
 
 def reference(
-    model: Any, features: list[Tensor], pictures: list[int], prompts: tuple[Tensor, Tensor]
+    model: Any, features: list[Tensor], images: list[int], prompts: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """All four masks and their quality from the model's own decoder, one row per picture."""
+    """All four masks and their quality from the model's own decoder, one row per image."""
     decoder, collected = model.mask_decoder, {}
 
     def keep(masks: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,18 +63,18 @@ def reference(
     decoder._dynamic_multimask_via_stability = keep
     positions = model.get_image_wide_positional_embeddings()
     decoder(
-        image_embeddings=features[2][pictures],
-        image_positional_embeddings=positions.repeat(len(pictures), 1, 1, 1),
+        image_embeddings=features[2][images],
+        image_positional_embeddings=positions.repeat(len(images), 1, 1, 1),
         sparse_prompt_embeddings=prompts[0],
         dense_prompt_embeddings=prompts[1],
         multimask_output=False,
-        high_resolution_features=[features[0][pictures], features[1][pictures]],
+        high_resolution_features=[features[0][images], features[1][images]],
     )
     del decoder._dynamic_multimask_via_stability
     return collected["all"]
 
 
-@pytest.mark.parametrize("pictures", [[1] * COUNT, [0, 0, 1, 1, 1]], ids=["shared", "mixed"])
+@pytest.mark.parametrize("images", [[1] * COUNT, [0, 0, 1, 1, 1]], ids=["shared", "mixed"])
 @pytest.mark.parametrize(
     "given",
     [
@@ -87,12 +87,12 @@ def reference(
 )
 @torch.inference_mode()
 def test_agrees_with_the_model(
-    model: Any, features: list[Tensor], pictures: list[int], given: dict[str, bool]
+    model: Any, features: list[Tensor], images: list[int], given: dict[str, bool]
 ) -> None:
     prompts = embedded(model, **given)
-    expected_masks, expected_quality = reference(model, features, pictures, prompts)
+    expected_masks, expected_quality = reference(model, features, images, prompts)
     decoder = MaskDecoder(model)
-    rows = decoder.prepare(features).rows(pictures)
+    rows = decoder.prepare(features).rows(images)
     cells = prompts[1] if given["masks"] else None
     decoded = decoder.decode(rows, prompts[0][:, 0], cells)
     torch.testing.assert_close(decoded.quality, expected_quality, rtol=1e-4, atol=1e-5)
@@ -147,7 +147,7 @@ def test_the_checkpoint_can_switch_the_fallback_off(checkpoints: dict[str, Path]
     assert decoder.choose(Decoded(masks, quality, NO_TOKENS), multimask=False).tolist() == [0]
 
 
-def test_one_picture_is_shared_and_not_copied(model: Any, features: list[Tensor]) -> None:
+def test_one_image_is_shared_and_not_copied(model: Any, features: list[Tensor]) -> None:
     prepared = MaskDecoder(model).prepare(features)
     shared = prepared.rows([1, 1, 1])
     assert shared.cells.shape[0] == 1

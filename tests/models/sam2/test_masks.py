@@ -24,8 +24,8 @@ def blobs(count: int, seed: int, side: int = 16) -> torch.Tensor:
     """Discs of all sizes and places, with noise: many pixels are near 0."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
-    centres, radii = rng.uniform(0, side, (2, count, 1, 1)), rng.uniform(0, side, (count, 1, 1))
-    distance = np.hypot(y - centres[0], x - centres[1])
+    centers, radii = rng.uniform(0, side, (2, count, 1, 1)), rng.uniform(0, side, (count, 1, 1))
+    distance = np.hypot(y - centers[0], x - centers[1])
     return torch.from_numpy((radii - distance + rng.normal(0, 1, distance.shape)).astype("f4"))
 
 
@@ -37,7 +37,7 @@ def enlarged(logits: torch.Tensor, size_hw: tuple[int, int], threshold: float) -
 
 @pytest.mark.parametrize("size_hw", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("threshold", [0.0, 0.7, -1.5])
-def test_equals_enlarging_the_whole_picture(size_hw: tuple[int, int], threshold: float) -> None:
+def test_equals_enlarging_the_whole_image(size_hw: tuple[int, int], threshold: float) -> None:
     logits = blobs(12, seed=3)
     expected = encode(enlarged(logits, size_hw, threshold))
     assert to_rles(logits, size_hw, threshold=threshold) == expected

@@ -58,11 +58,11 @@ def test_a_box_without_area_is_a_prompt() -> None:
     assert len(Prompts(boxes_xyxy=[[3, 3, 3, 3]])) == 1
 
 
-def test_rows_know_their_picture_and_are_stretched_with_it() -> None:
+def test_rows_know_their_image_and_are_stretched_with_it() -> None:
     prompts = [Prompts(boxes_xyxy=BOX * 2), Prompts(), Prompts(boxes_xyxy=BOX)]
     [rows] = rows_by_form(prompts, [(32, 128), (5, 5), (64, 64)], side=64)
-    assert rows.picture.tolist() == [0, 0, 2]
-    assert list(rows.by_picture()) == [(0, slice(0, 2)), (2, slice(2, 3))]
+    assert rows.image.tolist() == [0, 0, 2]
+    assert list(rows.by_image()) == [(0, slice(0, 2)), (2, slice(2, 3))]
     assert rows.boxes_xyxy.tolist() == [[0.5, 4, 1.5, 8], [0.5, 4, 1.5, 8], [1, 2, 3, 4]]
 
 
@@ -77,7 +77,7 @@ def test_forms_stay_apart() -> None:
         Prompts(boxes_xyxy=BOX),
     ]
     groups = rows_by_form(prompts, [(64, 64)] * 6, side=64)
-    assert [rows.picture.tolist() for rows in groups] == [[0, 5], [1], [2], [3], [4]]
+    assert [rows.image.tolist() for rows in groups] == [[0, 5], [1], [2], [3], [4]]
     assert groups[2].points_xy.tolist() == two_points["points_xy"]
     assert groups[2].point_labels.tolist() == two_points["point_labels"]
     assert groups[1].boxes_xyxy is None
@@ -91,7 +91,7 @@ def test_some_of_the_rows() -> None:
     some = rows.take(np.array([1, 3]))
     assert len(some) == 2
     assert some.boxes_xyxy[:, 2].tolist() == [1, 3]
-    assert list(some.by_picture()) == [(0, slice(0, 2))]
+    assert list(some.by_image()) == [(0, slice(0, 2))]
     assert some.mask_logits.shape == (2, 1, 1)
     assert some.points_xy is None
 

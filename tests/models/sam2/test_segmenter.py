@@ -47,7 +47,7 @@ def segmenter(checkpoints: dict[str, Path]) -> Sam2Segmenter:
 
 
 class Reference:
-    """A model with its own processor, one picture at a time, as its documentation shows."""
+    """A model with its own processor, one image at a time, as its documentation shows."""
 
     def __init__(self, folder: Path, cls: type[Any] = transformers.Sam2Model) -> None:
         self.model = cls.from_pretrained(folder).eval()
@@ -100,7 +100,7 @@ def assert_same(answer: SegmentedMasks, expected: tuple[NDArray[np.bool_], Tenso
 def test_boxes(
     kind: str, reference: type[Any], checkpoints: dict[str, Path], images: list[Any]
 ) -> None:
-    """Checkpoints for video answer as the classes for pictures do with the same weights."""
+    """Checkpoints for video answer as the classes for images do with the same weights."""
     segmenter = load(checkpoints[kind], complement="flag")
     assert type(segmenter.model).__name__.lower().removesuffix("model") == kind.replace("_", "")
     [answer] = segmenter.segment(
@@ -117,7 +117,7 @@ def reference(checkpoints: dict[str, Path]) -> Reference:
 
 @pytest.mark.parametrize("multimask", [False, True])
 @pytest.mark.parametrize("index", range(len(SIZES)))
-def test_a_point_on_pictures_of_all_shapes(
+def test_a_point_on_images_of_all_shapes(
     index: int,
     multimask: bool,
     segmenter: Sam2Segmenter,
@@ -157,7 +157,7 @@ def test_logits_are_refined(
     [first] = segmenter.segment(embeddings, [boxes], return_logits=True)
     refined = replace(boxes, mask_logits=first.low_res_logits)
     [answer] = segmenter.segment(embeddings, [refined], return_logits=True)
-    for index, box in enumerate(BOXES):  # the model itself takes one mask prompt per picture
+    for index, box in enumerate(BOXES):  # the model itself takes one mask prompt per image
         masks = torch.from_numpy(first.low_res_logits[None, index : index + 1])
         expected = reference(images[0], input_boxes=[[box]], input_masks=masks)
         part = slice(index, index + 1)
@@ -182,7 +182,7 @@ def test_a_mask_alone_is_a_prompt(
     assert_same(answer, reference(images[0], input_masks=torch.from_numpy(logits[None])))
 
 
-# --- many prompts on many pictures
+# --- many prompts on many images
 
 
 def answers_equal(first: SegmentedMasks, second: SegmentedMasks) -> bool:
@@ -266,11 +266,11 @@ def test_the_second_step_can_be_done_elsewhere_and_later(
         later = pool.submit(finish).result()
     at_once = segmenter.segment_boxes(images[:3], boxes)
     assert [len(answer) for answer in later] == [2, 0, 3]
-    for picture in (0, 2):
-        assert answers_equal(later[picture], at_once[picture])
+    for image in (0, 2):
+        assert answers_equal(later[image], at_once[image])
 
 
-def test_pictures_without_boxes_are_not_encoded(
+def test_images_without_boxes_are_not_encoded(
     segmenter: Sam2Segmenter, images: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
@@ -333,7 +333,7 @@ class Contrary:
 
 
 AROUND = [[14.0, 14.0, 34.0, 34.0], [0.0, 0.0, 64.0, 64.0]]
-"""On a picture of 64×64: around the thing, and around everything."""
+"""On an image of 64×64: around the thing, and around everything."""
 
 
 @pytest.mark.parametrize(
@@ -380,12 +380,10 @@ def test_points_have_no_complement(
 # --- wrong use
 
 
-def test_prompts_for_another_number_of_pictures(
-    segmenter: Sam2Segmenter, images: list[Any]
-) -> None:
-    with pytest.raises(PromptError, match="1 encoded pictures and prompts for 2"):
+def test_prompts_for_another_number_of_images(segmenter: Sam2Segmenter, images: list[Any]) -> None:
+    with pytest.raises(PromptError, match="1 encoded images and prompts for 2"):
         segmenter.segment(segmenter.encode(images[:1]), [Prompts(), Prompts()])
-    with pytest.raises(PromptError, match="2 pictures and boxes for 1"):
+    with pytest.raises(PromptError, match="2 images and boxes for 1"):
         segmenter.segment_boxes(images[:2], [np.array(BOXES)])
 
 

@@ -37,16 +37,16 @@ def clip(frames: int, size_hw: tuple[int, int] = SIZE_HW) -> list[Image]:
     height, width = size_hw
     background = rng.integers(0, 80, (height, width, 3))
     rows, columns = np.mgrid[:height, :width]
-    pictures = []
+    images = []
     for frame in range(frames):
-        picture = background + rng.integers(0, 20, (height, width, 3))
+        image = background + rng.integers(0, 20, (height, width, 3))
         for index in range(7):
             y = height * (0.2 + 0.09 * index) + 4 * np.sin(0.4 * frame + index)
             x = width * (0.1 + 0.12 * index) + 1.1 * frame * (-1) ** index
             inside = (rows - y) ** 2 + (columns - x) ** 2 < 36
-            picture[inside] = [(index * 37) % 255, 255 - index * 30, 120 + 15 * index]
-        pictures.append(picture.clip(0, 255).astype(np.uint8))
-    return pictures
+            image[inside] = [(index * 37) % 255, 255 - index * 30, 120 + 15 * index]
+        images.append(image.clip(0, 255).astype(np.uint8))
+    return images
 
 
 def box(index: int) -> TrackPrompt:
@@ -170,14 +170,14 @@ class Reference:
 
 
 def both(
-    tracker: Sam2Tracker, pictures: list[Image], script: Script
+    tracker: Sam2Tracker, images: list[Image], script: Script
 ) -> Iterator[tuple[TrackAnswers, Expected]]:
     """What we and the reference say of each frame, after the same frames before it."""
     reference, state = Reference(tracker), tracker.empty()
-    for frame, picture in enumerate(pictures):
-        reference.add(frame, script.get(frame, {}), picture.shape[:2])
-        expected = reference.see(frame, picture, picture.shape[:2])
-        answers, state = our_step(tracker, state, frame, picture, script.get(frame, {}))
+    for frame, image in enumerate(images):
+        reference.add(frame, script.get(frame, {}), image.shape[:2])
+        expected = reference.see(frame, image, image.shape[:2])
+        answers, state = our_step(tracker, state, frame, image, script.get(frame, {}))
         yield answers, expected
         reference.remember_as(state, frame)
 
@@ -186,10 +186,10 @@ def our_step(
     tracker: Sam2Tracker,
     state: TrackerState,
     frame: int,
-    picture: Image,
+    image: Image,
     prompts: Mapping[int, TrackPrompt],
 ) -> tuple[TrackAnswers, TrackerState]:
-    encoded = tracker.encode(picture)
+    encoded = tracker.encode(image)
     parts = [tracker.propagate(encoded, state.without(prompts), frame)]
     if prompts:
         parts.append(tracker.prompt(encoded, prompts))
@@ -197,10 +197,10 @@ def our_step(
     return answers, tracker.remember(encoded, state, frame, answers)
 
 
-def our_run(tracker: Sam2Tracker, pictures: list[Image], script: Script) -> Iterator[TrackAnswers]:
+def our_run(tracker: Sam2Tracker, images: list[Image], script: Script) -> Iterator[TrackAnswers]:
     state = tracker.empty()
-    for frame, picture in enumerate(pictures):
-        answers, state = our_step(tracker, state, frame, picture, script.get(frame, {}))
+    for frame, image in enumerate(images):
+        answers, state = our_step(tracker, state, frame, image, script.get(frame, {}))
         yield answers.in_order(sorted(answers.ids))
 
 
@@ -240,18 +240,18 @@ def test_agrees_with_the_reference(transformers_like: Sam2Tracker, script: Scrip
 def test_agrees_with_the_reference_on_the_embedded_weights(
     embedded: Sam2Tracker, name: str
 ) -> None:
-    pictures = clip(8, (96, 120))
+    images = clip(8, (96, 120))
     script = {
         frame: {number: enlarged(asked) for number, asked in prompts.items()}
         for frame, prompts in SCRIPTS[name].items()
-        if frame < len(pictures)
+        if frame < len(images)
     }
-    for ours, expected in both(embedded, pictures, script):
+    for ours, expected in both(embedded, images, script):
         assert_agree(ours, expected)
 
 
 def enlarged(asked: TrackPrompt) -> TrackPrompt:
-    """The same prompt on a picture of twice the size."""
+    """The same prompt on an image of twice the size."""
     grown = None if asked.mask is None else asked.mask.decode().repeat(2, 0).repeat(2, 1)
     return TrackPrompt(
         box_xyxy=None if asked.box_xyxy is None else 2 * asked.box_xyxy,
@@ -306,25 +306,25 @@ def test_a_correction_agrees_with_the_reference(
     tracker = Sam2Tracker.from_pretrained(
         checkpoints["sam2_tracking"], device="cpu", options=options
     )
-    pictures, reference = clip(FRAMES), Reference(tracker)
+    images, reference = clip(FRAMES), Reference(tracker)
     reference.add(0, {1: box(1)}, SIZE_HW)
     state = tracker.empty()
     # Of a video of fewer frames than it has pointers, the reference tells distances differently.
     for frame in range(18):
-        reference.see(frame, pictures[frame], SIZE_HW)
+        reference.see(frame, images[frame], SIZE_HW)
         prompts = {} if frame else {1: box(1)}
-        _, state = our_step(tracker, state, frame, pictures[frame], prompts)
+        _, state = our_step(tracker, state, frame, images[frame], prompts)
         reference.remember_as(state, frame)
     corrected = 17 - back
     reference.add(corrected, {1: asked}, SIZE_HW)
     expected = reference.see(corrected, None, SIZE_HW)
-    encoded = tracker.encode(pictures[corrected])
+    encoded = tracker.encode(images[corrected])
     answers = tracker.prompt(encoded, {1: asked}, state, corrected)
     assert_agree(answers, expected)
     state = tracker.remember(encoded, state, corrected, answers)
     reference.remember_as(state, corrected)
-    expected = reference.see(18, pictures[18], SIZE_HW)
-    assert_agree(tracker.propagate(tracker.encode(pictures[18]), state, 18), expected)
+    expected = reference.see(18, images[18], SIZE_HW)
+    assert_agree(tracker.propagate(tracker.encode(images[18]), state, 18), expected)
 
 
 # --- what the reference does not do
@@ -340,21 +340,21 @@ def test_it_satisfies_the_protocol(tracker: Sam2Tracker) -> None:
 
 
 def test_an_object_does_not_depend_on_its_company(tracker: Sam2Tracker) -> None:
-    pictures, script = clip(14), SCRIPTS["added later"]
+    images, script = clip(14), SCRIPTS["added later"]
     alone = {frame: {2: asked[2]} for frame, asked in script.items() if 2 in asked}
-    together = our_run(tracker, pictures, script)
-    for one, all_of_them in zip(our_run(tracker, pictures, alone), together, strict=True):
+    together = our_run(tracker, images, script)
+    for one, all_of_them in zip(our_run(tracker, images, alone), together, strict=True):
         theirs = all_of_them.only(one.ids)
         torch.testing.assert_close(one.logits, theirs.logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_portions_change_nothing(tracker: Sam2Tracker, most: int) -> None:
-    pictures, script = clip(3), SCRIPTS["seven of all kinds"]
-    whole = list(our_run(tracker, pictures, script))
+    images, script = clip(3), SCRIPTS["seven of all kinds"]
+    whole = list(our_run(tracker, images, script))
     before, tracker._rows.most = tracker._rows.most, most
     try:
-        for one, other in zip(our_run(tracker, pictures, script), whole, strict=True):
+        for one, other in zip(our_run(tracker, images, script), whole, strict=True):
             torch.testing.assert_close(one.logits, other.logits, atol=1e-3, rtol=1e-3)
             assert one.ids == other.ids
     finally:
@@ -362,13 +362,13 @@ def test_portions_change_nothing(tracker: Sam2Tracker, most: int) -> None:
 
 
 def test_a_state_survives_as_bytes(tracker: Sam2Tracker) -> None:
-    pictures, script = clip(12), SCRIPTS["added later"]
+    images, script = clip(12), SCRIPTS["added later"]
     state = tracker.empty()
-    for frame, picture in enumerate(pictures[:10]):
-        _, state = our_step(tracker, state, frame, picture, script.get(frame, {}))
+    for frame, image in enumerate(images[:10]):
+        _, state = our_step(tracker, state, frame, image, script.get(frame, {}))
     again = tracker.load(tracker.save(state))
     assert again.ids == state.ids
-    encoded = tracker.encode(pictures[10])
+    encoded = tracker.encode(images[10])
     one, other = (tracker.propagate(encoded, each, 10) for each in (state, again))
     assert torch.equal(one.logits, other.logits)
     assert tracker.save(again) == tracker.save(state)
@@ -382,13 +382,13 @@ def test_bytes_that_are_no_state(tracker: Sam2Tracker, data: bytes) -> None:
 
 
 def test_memory_does_not_grow(tracker: Sam2Tracker) -> None:
-    pictures, sizes = clip(3), []
+    images, sizes = clip(3), []
     state = tracker.empty()
     for frame in range(60):
         # Prompted again and again: what is remembered of that is bounded as well.
         prompts = {1: box(1)} if frame % 4 == 0 else {}
         prompts |= {2: mask(4)} if frame == 0 else {}
-        _, state = our_step(tracker, state, frame, pictures[frame % 3], prompts)
+        _, state = our_step(tracker, state, frame, images[frame % 3], prompts)
         sizes.append(len(tracker.save(state)))
     assert max(sizes[40:]) <= max(sizes[20:40])
     first, second = state.objects.values()
@@ -414,10 +414,10 @@ def test_an_object_that_is_let_go_takes_its_memory_along(tracker: Sam2Tracker) -
 
 
 def test_an_example_is_remembered_as_prompted(tracker: Sam2Tracker) -> None:
-    pictures = clip(2)
+    images = clip(2)
     state = tracker.empty()
-    for frame, picture in enumerate(pictures):
-        encoded = tracker.encode(picture)
+    for frame, image in enumerate(images):
+        encoded = tracker.encode(image)
         answers = tracker.propagate(encoded, state, frame)
         if frame == 0:
             answers = tracker.prompt(encoded, {1: box(1)})

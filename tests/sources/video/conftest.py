@@ -20,7 +20,7 @@ SIZE = (48, 64)
 MakeVideo = Callable[..., Path]
 
 
-def picture(number: int, size_hw: tuple[int, int] = SIZE) -> Image:
+def draw_image(number: int, size_hw: tuple[int, int] = SIZE) -> Image:
     """Grey that rises with the number of the frame, a red corner above left, a blue edge below."""
     image = np.full((*size_hw, 3), 40 + number * 3 % 160, np.uint8)
     image[:16, :16] = (220, 20, 20)
@@ -43,7 +43,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         pts: Sequence[int] | None = None,
         rotation: tuple[Any, ...] | None = None,
         options: dict[str, str] | None = None,
-        pictures: Sequence[Image] | None = None,
+        images: Sequence[Image] | None = None,
         setup: Callable[[Any], None] = lambda stream: None,
     ) -> Path:
         path = tmp_path / name
@@ -57,7 +57,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
                 stream.codec_context.time_base = Fraction(1, 1000)
             setup(stream)
             for number in range(count if pts is None else len(pts)):
-                image = picture(number, size_hw) if pictures is None else pictures[number]
+                image = draw_image(number, size_hw) if images is None else images[number]
                 frame = av.VideoFrame.from_ndarray(image, "rgb24")
                 frame.pts = number if pts is None else pts[number]
                 frame.time_base = Fraction(1, rate) if pts is None else Fraction(1, 1000)

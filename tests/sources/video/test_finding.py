@@ -63,11 +63,11 @@ def test_two_of_one_name_are_told_without_their_passwords():
 def test_frames_and_a_video_in_one_folder_are_refused(clip, frames_folder, video):
     (frames_folder / video).parent.mkdir(exist_ok=True)
     shutil.copy(clip, frames_folder / video)
-    with pytest.raises(SourceError, match=r"holds 24 pictures .* and 1 video "):
+    with pytest.raises(SourceError, match=r"holds 24 images .* and 1 video "):
         names(frames_folder)
 
 
-def test_pictures_below_are_not_frames_of_a_folder_of_videos(folder):
+def test_images_below_are_not_frames_of_a_folder_of_videos(folder):
     PIL.Image.new("L", (8, 8)).save(folder / "day" / "cover.png")
     assert names(folder) == ["day/one.mp4", "two.mp4"]
 

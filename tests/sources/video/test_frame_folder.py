@@ -56,7 +56,7 @@ def test_numbers_in_names_count_as_numbers(names: list[str]) -> None:
     assert sorted(shuffled, key=natural_order) == names
 
 
-def test_pictures_are_turned_as_their_orientation_says(tmp_path: Path) -> None:
+def test_images_are_turned_as_their_orientation_says(tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     PIL.Image.new("RGB", (16, 12)).save(tmp_path / "1.jpg", exif=exif)
@@ -65,7 +65,7 @@ def test_pictures_are_turned_as_their_orientation_says(tmp_path: Path) -> None:
     assert next(iter(video)).image.shape == (16, 12, 3)
 
 
-def test_a_broken_picture_keeps_its_number(folder: Path) -> None:
+def test_a_broken_image_keeps_its_number(folder: Path) -> None:
     (folder / "frame1.png").write_bytes(b"")
     (folder / "frame5.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     video = open_video(folder)
@@ -75,7 +75,7 @@ def test_a_broken_picture_keeps_its_number(folder: Path) -> None:
     assert "frame1.png': is empty" in video.broken.first[0].reason
 
 
-def test_a_picture_of_another_size_is_broken(folder: Path) -> None:
+def test_an_image_of_another_size_is_broken(folder: Path) -> None:
     save(folder / "frame3.png", size_hw=(16, 16))
     video = open_video(folder)
     assert len(list(video)) == 11
@@ -111,22 +111,24 @@ def test_stamp_and_hash_follow_the_files(folder: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_a_broken_frame(folder: Path) -> None:
-    picture = (folder / "frame4.png").read_bytes()
+    image = (folder / "frame4.png").read_bytes()
     (folder / "frame4.png").unlink()
     (folder / "frame4.png").symlink_to(folder / "nowhere")
     video = open_video(folder)
     stamp, content = video.stamp(), video.content_hash()
     assert len(list(video)) == 11
     assert [each.index for each in video.broken.first] == [3]
-    (folder / "nowhere").write_bytes(picture)
+    (folder / "nowhere").write_bytes(image)
     assert video.stamp() != stamp
     assert video.content_hash() != content
 
 
 class TestRefuses:
-    def test_a_mixture_of_videos_and_pictures(self, folder: Path) -> None:
+    def test_a_mixture_of_videos_and_images(self, folder: Path) -> None:
         (folder / "clip.mp4").write_bytes(b"")
-        with pytest.raises(SourceError, match=r"holds 1 videos, such as 'clip\.mp4', and 12 pic"):
+        with pytest.raises(
+            SourceError, match=r"holds 1 videos, such as 'clip\.mp4', and 12 images"
+        ):
             open_video(folder)
 
     def test_a_folder_of_videos(self, tmp_path: Path) -> None:
@@ -134,16 +136,16 @@ class TestRefuses:
         with pytest.raises(SourceError, match=r"holds 1 videos.*; give one of them"):
             open_video(tmp_path)
 
-    def test_two_pictures_of_one_name(self, folder: Path) -> None:
+    def test_two_images_of_one_name(self, folder: Path) -> None:
         save(folder / "frame3.jpg")
         with pytest.raises(SourceError, match=r"'frame3\.jpg' and 'frame3\.png' would be one"):
             open_video(folder)
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match="is a folder without pictures"):
+        with pytest.raises(SourceError, match="is a folder without images"):
             open_video(tmp_path)
 
-    def test_pictures_none_of_which_can_be_read(self, tmp_path: Path) -> None:
+    def test_images_none_of_which_can_be_read(self, tmp_path: Path) -> None:
         (tmp_path / "1.png").write_bytes(b"")
         with pytest.raises(SourceError, match=r"none of its 1 frames can be read.*is empty"):
             open_video(tmp_path)

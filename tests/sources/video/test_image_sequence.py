@@ -16,7 +16,7 @@ def greys(count: int) -> Iterator[Image]:
         yield np.full((6, 8, 3), number, np.uint8)
 
 
-def test_a_generator_gives_its_pictures_once() -> None:
+def test_a_generator_gives_its_images_once() -> None:
     video = open_video(greys(5), fps=10, name="live")
     assert (video.name, video.path, video.size_hw) == ("live", None, (6, 8))
     assert (video.frame_count, video.duration, video.expected_frames) == (None, None, None)
@@ -24,7 +24,7 @@ def test_a_generator_gives_its_pictures_once() -> None:
     frames = list(video)
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 2, 3, 4]
     assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
-    with pytest.raises(SourceError, match="'live': its pictures come from a generator"):
+    with pytest.raises(SourceError, match="'live': its images come from a generator"):
         list(video)
 
 
@@ -52,7 +52,7 @@ def test_no_more_is_taken_than_is_needed() -> None:
     assert taken == [0, 1, 2, 3]
 
 
-def test_pil_and_grey_pictures_become_rgb() -> None:
+def test_pil_and_grey_images_become_rgb() -> None:
     video = open_video([PIL.Image.new("L", (8, 6), 7), np.full((6, 8), 7, np.uint8)])
     for frame in video:
         np.testing.assert_array_equal(frame.image, np.full((6, 8, 3), 7))
@@ -70,7 +70,7 @@ def test_an_array_may_be_filled_anew_by_its_owner() -> None:
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 2]
 
 
-def test_a_picture_that_does_not_fit_is_broken() -> None:
+def test_an_image_that_does_not_fit_is_broken() -> None:
     wrong = [np.zeros((6, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)]
     video = open_video([*greys(1), *wrong, *greys(1)])
     assert [frame.index for frame in video] == [0, 3]
@@ -90,11 +90,11 @@ def test_what_the_generator_raises_is_raised() -> None:
         next(frames)
 
 
-def test_no_pictures_are_an_error() -> None:
-    with pytest.raises(SourceError, match="'frames': there are no pictures"):
+def test_no_images_are_an_error() -> None:
+    with pytest.raises(SourceError, match="'frames': there are no images"):
         open_video([])
 
 
-def test_a_first_picture_that_cannot_be_read_is_an_error() -> None:
-    with pytest.raises(SourceError, match=r"first picture cannot be read.*must be uint8"):
+def test_a_first_image_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(SourceError, match=r"first image cannot be read.*must be uint8"):
         open_video([np.zeros((6, 8, 3))])

@@ -73,15 +73,15 @@ def test_other_containers_and_codecs(
 def test_a_gif_is_a_video(make_video: MakeVideo) -> None:
     frames = list(open_video(make_video("a.gif", 5, codec="gif", pixels="rgb8")))
     assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
-    np.testing.assert_allclose(frames[0].image[4, 4], (220, 20, 20), atol=70)  # few colours
+    np.testing.assert_allclose(frames[0].image[4, 4], (220, 20, 20), atol=70)  # few colors
 
 
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     import PIL.Image
 
-    pictures = [PIL.Image.new("RGBA", (32, 16), (255, 0, 0, 128 * n)) for n in range(2)]
+    images = [PIL.Image.new("RGBA", (32, 16), (255, 0, 0, 128 * n)) for n in range(2)]
     path = tmp_path / "a.apng"
-    pictures[0].save(path, format="PNG", save_all=True, append_images=pictures[1:])
+    images[0].save(path, format="PNG", save_all=True, append_images=images[1:])
     clear, half = (frame.image[8, 8] for frame in open_video(path))
     np.testing.assert_array_equal(clear, (255, 255, 255))
     np.testing.assert_allclose(half, (255, 127, 127), atol=1)
@@ -187,7 +187,7 @@ def test_taken_up_after_the_end_it_gives_nothing(make_video: MakeVideo) -> None:
 
 
 @pytest.mark.parametrize("start_index", [0, 11])
-def test_of_frames_that_are_not_wanted_no_picture_is_made(
+def test_of_frames_that_are_not_wanted_no_image_is_made(
     start_index: int, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
@@ -294,11 +294,11 @@ class TestWhatIsNoVideo:
         with pytest.raises(SourceError, match=r"a\.mp4.*does not exist"):
             open_video(tmp_path / "a.mp4")
 
-    def test_a_picture(self, tmp_path: Path) -> None:
+    def test_an_image(self, tmp_path: Path) -> None:
         import PIL.Image
 
         PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-        with pytest.raises(SourceError, match=r"a\.png.*single picture"):
+        with pytest.raises(SourceError, match=r"a\.png.*single image"):
             open_video(tmp_path / "a.png")
 
     def test_sound(self, make_sound: Callable[[], Path]) -> None:

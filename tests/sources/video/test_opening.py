@@ -30,7 +30,7 @@ class TestIsVideo:
         PIL.Image.new("L", (8, 8)).save(tmp_path / "b.gif")
         assert not is_video(tmp_path / "b.gif")
 
-    def test_not_a_picture_a_text_a_folder_or_nothing(self, tmp_path: Path) -> None:
+    def test_not_an_image_a_text_a_folder_or_nothing(self, tmp_path: Path) -> None:
         PIL.Image.new("L", (8, 8)).save(tmp_path / "a.png")
         (tmp_path / "picture").write_bytes((tmp_path / "a.png").read_bytes())
         (tmp_path / "a.ts").write_text("const a: number = 1;\n" * 50)

@@ -1,4 +1,4 @@
-"""A picture of 10 000 × 8 000 pixels, labeled with tiles and without: memory, time, what is found.
+"""An image of 10 000 × 8 000 pixels, labeled with tiles and without: memory, time, what is found.
 
 A grey canvas with small shapes all over it and two large ones, of which the truth is known; the
 file is a JPEG that has to be turned upright, in labeling and again in the export, which is where
@@ -94,9 +94,9 @@ def _place(
 def _paint(rng: np.random.Generator, radius: float) -> tuple[SceneObject, Image]:
     side = int(2 * radius + 10)
     sprite = Sprite(
-        colour=str(rng.choice(list(COLOURS))),
+        color=str(rng.choice(list(COLOURS))),
         shape=str(rng.choice(SHAPES)),
-        centre_xy=(side / 2, side / 2),
+        center_xy=(side / 2, side / 2),
         radius=radius,
         angle=float(rng.uniform(0, 6)),
     )
@@ -105,7 +105,7 @@ def _paint(rng: np.random.Generator, radius: float) -> tuple[SceneObject, Image]
 
 
 def label(folder: Path, out: Path, truth: Truth, options: list[str]) -> Outcome:
-    """Label the picture in a process of its own."""
+    """Label the image in a process of its own."""
     command = [sys.executable, "-c", LABEL, "label", str(folder), "--out", str(out)]
     command += ["--ontology", "shapes", "--config", "demo", "--format", "coco"]
     for option in options:
@@ -132,7 +132,7 @@ def _compare(out: Path, truth: Truth) -> tuple[int, int, int, int, int]:
 
 
 def _draw_to(folder: Path, arguments: argparse.Namespace) -> None:
-    """Make the picture and its truth, in a process of its own: the peak of a process counts what
+    """Make the image and its truth, in a process of its own: the peak of a process counts what
     its parent had when it began."""
     size_hw = arguments.size[1], arguments.size[0]
     image, truth = draw(size_hw, arguments.shapes, tuple(arguments.radius), arguments.seed)

@@ -1,4 +1,4 @@
-"""Pictures for a page: readable or with a reason, and small enough."""
+"""Images for a page: readable or with a reason, and small enough."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from grounded_sam2.report.pictures import PictureReader, Unreadable, ahead, data_url, shrink
+from grounded_sam2.report.images import ImageReader, Unreadable, ahead, data_url, shrink
 
 
-def read_picture(item, pictures_from, longer_side):
-    return PictureReader([], pictures_from).read(item, longer_side)
+def read_image(item, images_from, longer_side):
+    return ImageReader([], images_from).read(item, longer_side)
 
 
 class TestReading:
     def test_upright_and_no_larger_than_needed(self, labeled) -> None:
-        path = labeled.picture("a.jpg", (400, 320), orientation=6)
+        path = labeled.image("a.jpg", (400, 320), orientation=6)
         item = labeled.item(path, (400, 320), orientation=6)
-        assert read_picture(item, None, 720).shape == (400, 320, 3)
-        assert read_picture(item, None, 100).shape == (100, 80, 3)
+        assert read_image(item, None, 720).shape == (400, 320, 3)
+        assert read_image(item, None, 100).shape == (100, 80, 3)
 
-    def test_a_picture_that_was_moved(self, labeled, tmp_path) -> None:
-        path = labeled.picture("sub/a.png")
+    def test_an_image_that_was_moved(self, labeled, tmp_path) -> None:
+        path = labeled.image("sub/a.png")
         item = labeled.item(path)
         (tmp_path / "elsewhere").mkdir()
         (labeled.images / "sub").rename(tmp_path / "elsewhere" / "sub")
-        assert read_picture(item, None, 72) == Unreadable(
-            "are gone; say where they are now (pictures_from)"
+        assert read_image(item, None, 72) == Unreadable(
+            "are gone; say where they are now (images_from)"
         )
-        assert read_picture(item, tmp_path / "elsewhere", 72).shape == (60, 80, 3)
+        assert read_image(item, tmp_path / "elsewhere", 72).shape == (60, 80, 3)
 
-    def test_a_picture_that_has_changed(self, labeled) -> None:
-        item = labeled.item(labeled.picture("a.png"))
-        labeled.picture("a.png", (60, 60), seed=1)
-        assert "have changed" in read_picture(item, None, 72).reason
+    def test_an_image_that_has_changed(self, labeled) -> None:
+        item = labeled.item(labeled.image("a.png"))
+        labeled.image("a.png", (60, 60), seed=1)
+        assert "have changed" in read_image(item, None, 72).reason
 
-    def test_a_picture_that_broke(self, labeled, monkeypatch) -> None:
-        item = labeled.item(labeled.picture("a.png"))
-        item.path.write_bytes(b"no picture")
+    def test_an_image_that_broke(self, labeled, monkeypatch) -> None:
+        item = labeled.item(labeled.image("a.png"))
+        item.path.write_bytes(b"no image")
         monkeypatch.setattr("grounded_sam2.exporters.originals.is_same_file", lambda *_, **__: True)
-        assert read_picture(item, None, 72) == Unreadable("cannot be decoded any more")
+        assert read_image(item, None, 72) == Unreadable("cannot be decoded any more")
 
 
 class TestShrinking:
@@ -60,11 +60,11 @@ class TestDataUrls:
         assert head == "data:image/webp;base64"
         return PIL.Image.open(io.BytesIO(base64.b64decode(data)))
 
-    def test_a_picture_survives(self) -> None:
+    def test_an_image_survives(self) -> None:
         ramp = np.tile(np.arange(200, dtype=np.uint8)[:, None, None], (1, 300, 3))
-        picture = self.decoded(data_url(ramp, 45_000))
-        assert picture.size == (300, 200)
-        assert np.abs(np.asarray(picture.convert("RGB"), int) - ramp).max() < 12
+        image = self.decoded(data_url(ramp, 45_000))
+        assert image.size == (300, 200)
+        assert np.abs(np.asarray(image.convert("RGB"), int) - ramp).max() < 12
 
     @pytest.mark.parametrize("most", [2_000, 8_000, 45_000])
     def test_noise_that_cannot_be_compressed_becomes_smaller(self, most: int) -> None:
@@ -73,7 +73,7 @@ class TestDataUrls:
         assert len(base64.b64decode(url.partition(",")[2])) <= most
         assert self.decoded(url).width < 720
 
-    def test_the_same_picture_gives_the_same_text(self) -> None:
+    def test_the_same_image_gives_the_same_text(self) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
         assert data_url(noise, 8_000) == data_url(noise.copy(), 8_000)
 

@@ -1,4 +1,4 @@
-"""The embedded models on large pictures: what is found, and what it costs."""
+"""The embedded models on large images: what is found, and what it costs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import pytest
 from grounded_sam2 import GroundedSAM2
 from grounded_sam2.geometry.boxes import box_iou
 
-BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "large_picture.py"
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "large_image.py"
 NAMES = ["circle", "square", "triangle", "star", "ring", "cross"]
 
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[Any, Any]:
-    """A picture of 2400 × 1800 with 14 small shapes after two large ones, and the truth."""
-    spec = importlib.util.spec_from_file_location("large_picture", BENCHMARK)
+    """An image of 2400 × 1800 with 14 small shapes after two large ones, and the truth."""
+    spec = importlib.util.spec_from_file_location("large_image", BENCHMARK)
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
-    sys.modules["large_picture"] = script  # where dataclasses look for what they are made in
+    sys.modules["large_image"] = script  # where dataclasses look for what they are made in
     spec.loader.exec_module(script)
     return script.draw((1800, 2400), small=14, radius=(30, 50), seed=3)
 
@@ -54,7 +54,7 @@ def test_small_shapes_are_found_with_tiles_and_missed_without(drawn: tuple[Any, 
 
 @pytest.mark.usefixtures("demo_weights")
 def test_80_million_pixels_are_labeled_in_less_than_2_gib() -> None:
-    # Tiles of 1024, so that it takes seconds; what needs the memory is the picture.
+    # Tiles of 1024, so that it takes seconds; what needs the memory is the image.
     command = [sys.executable, str(BENCHMARK), "--json", "--only-tiled"]
     command += ["--shapes", "12", "--radius", "130", "220", "--set", "tiling.tile_size=1024"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

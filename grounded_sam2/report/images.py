@@ -2,7 +2,7 @@
 
 JPEGs are decoded at a half, a quarter or an eighth of their size where that is enough: decoding is
 most of what it takes to read a folder. Frames of a video come in its order, from one pass that ends
-with the last that is shown. Whatever is wrong with a picture is a reason to show, never the end of
+with the last that is shown. Whatever is wrong with an image is a reason to show, never the end of
 a report.
 """
 
@@ -26,35 +26,35 @@ import PIL.Image
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.exporters.frames import FrameReader, LeftOut
-from grounded_sam2.exporters.originals import find_picture
+from grounded_sam2.exporters.originals import find_image
 from grounded_sam2.results import Image
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import Item, StoredVideo
 
-__all__ = ["PictureReader", "Unreadable", "ahead", "data_url", "shrink"]
+__all__ = ["ImageReader", "Unreadable", "ahead", "data_url", "shrink"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _QUALITIES = (72, 50, 35)
-"""WebP qualities to try, until the bytes are few enough; then the picture is made smaller."""
+"""WebP qualities to try, until the bytes are few enough; then the image is made smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a picture cannot be shown, as what follows its number."""
+    """Why an image cannot be shown, as what follows its number."""
 
     reason: str
 
 
-class PictureReader:
-    """Loads labeled pictures, no larger than needed where their format allows that. Close it.
+class ImageReader:
+    """Loads labeled images, no larger than needed where their format allows that. Close it.
 
-    Pictures may be read in many threads at once; frames of videos in one, and in order.
+    Images may be read in many threads at once; frames of videos in one, and in order.
 
     Args:
         videos: of the run.
-        pictures_from: folder to find pictures in by their ids, and videos by their names, if they
+        images_from: folder to find images in by their ids, and videos by their names, if they
             were moved.
         only: indices of the frames that will be read, by the name of the video; ``None`` if that is
             not known.
@@ -63,22 +63,22 @@ class PictureReader:
     def __init__(
         self,
         videos: Sequence[StoredVideo],
-        pictures_from: Path | None,
+        images_from: Path | None,
         only: Mapping[str, AbstractSet[int]] | None = None,
     ) -> None:
-        self._pictures_from = pictures_from
-        self._frames = FrameReader(videos, pictures_from, only)
+        self._images_from = images_from
+        self._frames = FrameReader(videos, images_from, only)
 
     def read(self, item: Item, longer_side: int) -> Image | Unreadable:
-        """Load a picture.
+        """Load an image.
 
         Args:
-            item: the picture, or frame of a video.
-            longer_side: pixels that the longer side should have at least, if the picture has as
+            item: the image, or frame of a video.
+            longer_side: pixels that the longer side should have at least, if the image has as
                 many.
 
         Returns:
-            Upright RGB, ``(h, w, 3)`` ``uint8``, of the picture's shape; or why there is none.
+            Upright RGB, ``(h, w, 3)`` ``uint8``, of the image's shape; or why there is none.
         """
         assert item.size_hw is not None, "a labeled item has a size"
         height, width = item.size_hw
@@ -93,7 +93,7 @@ class PictureReader:
             return Unreadable("cannot be decoded any more")
 
     def missing(self, item: Item) -> Unreadable | None:
-        """Why a picture will not be read, as far as that can be told without decoding it."""
+        """Why an image will not be read, as far as that can be told without decoding it."""
         try:
             self._file_of(item)
         except LeftOut as error:
@@ -107,17 +107,17 @@ class PictureReader:
     def _file_of(self, item: Item) -> Path | None:
         """Its own file; ``None`` for a frame that has none."""
         if item.frame_index is None:
-            return find_picture(item, self._pictures_from)
+            return find_image(item, self._images_from)
         return self._frames.file_of(item)
 
 
-@lru_cache(maxsize=64)  # pictures of a folder have few sizes, and configurations check themselves
+@lru_cache(maxsize=64)  # images of a folder have few sizes, and configurations check themselves
 def _at_most(pixels: int) -> ImageConfig:
     return ImageConfig(max_pixels=pixels)
 
 
 def shrink(image: Image, longer_side: int) -> Image:
-    """A picture of at most this many pixels on its longer side; itself if it is small enough."""
+    """An image of at most this many pixels on its longer side; itself if it is small enough."""
     height, width = image.shape[:2]
     scale = longer_side / max(height, width)
     if scale >= 1:
@@ -127,9 +127,9 @@ def shrink(image: Image, longer_side: int) -> Image:
 
 
 def data_url(image: Image, max_bytes: int) -> str:
-    """A picture as text that a page can hold: WebP of at most so many bytes, in base 64.
+    """An image as text that a page can hold: WebP of at most so many bytes, in base 64.
 
-    Compression becomes stronger as needed, then the picture smaller; at least 2 kB are needed.
+    Compression becomes stronger as needed, then the image smaller; at least 2 kB are needed.
     """
     while True:
         for quality in _QUALITIES:
