@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from synthetic import CLASSES, RECIPE, item_results
+from synthetic import CLASSES, RUN_CONFIG, item_results
 from timing import interleave, print_rows
 
 from grounded_sam2.geometry.rle import Rle
@@ -29,7 +29,7 @@ from grounded_sam2.store import ItemOutcome, LabelStore
 BATCH = 8
 
 
-def with_findings(result: ItemOutcome) -> ItemOutcome:
+def with_predictions(result: ItemOutcome) -> ItemOutcome:
     """As labeling has it: each object is a candidate that became a label."""
     assert result.labels is not None
     candidates = tuple(
@@ -43,7 +43,7 @@ def with_findings(result: ItemOutcome) -> ItemOutcome:
 def write_store(folder: Path, batches: Sequence[Sequence[ItemOutcome]]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with LabelStore.create(folder) as store:
-        run = store.begin_run(RECIPE, ontology=tuple((name, name) for name in CLASSES))
+        run = store.begin_run(RUN_CONFIG, ontology=tuple((name, name) for name in CLASSES))
         for batch in batches:
             store.write_batch(run.id, batch)
 
@@ -105,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         root = Path(name)
         plain = list(item_results(root / "pictures", arguments.images, arguments.per_image))
-        found = [with_findings(result) for result in plain]
+        found = [with_predictions(result) for result in plain]
         expected = [result.labels for result in plain]
         batches, full = (
             [results[first : first + BATCH] for first in range(0, len(results), BATCH)]

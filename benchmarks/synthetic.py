@@ -25,7 +25,7 @@ __all__ = ["CLASSES", "SIZE_HW", "item_results", "label_store", "outlines", "syn
 
 SIZE_HW = (480, 640)
 CLASSES = [f"class {index}" for index in range(20)]
-RECIPE = RunConfig(models={}, inference={})
+RUN_CONFIG = RunConfig(models={}, inference={})
 _SHAPES = 1000
 
 
@@ -129,7 +129,7 @@ def label_store(
 ) -> LabelStore:
     """A store of synthetic labels in ``folder/labeled``, open for writing."""
     store = LabelStore.create(folder / "labeled")
-    run = store.begin_run(RECIPE, ontology=tuple((name, name) for name in CLASSES))
+    run = store.begin_run(RUN_CONFIG, ontology=tuple((name, name) for name in CLASSES))
     results = item_results(folder / "pictures", images, objects, seed, size_hw)
     while batch := list(islice(results, 64)):
         store.write_batch(run.id, batch)

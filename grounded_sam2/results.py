@@ -155,10 +155,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class RawPredictions:
-    """All that the models said of one image, and what they were asked."""
+    """All candidates of one image, and the captions that the detector was run with."""
 
-    asked: frozenset[str]
-    """Captions; empty for a task without captions."""
+    captions: frozenset[str]
+    """Captions requested; empty for a task without captions."""
     candidates: tuple[Candidate, ...]
 
 

@@ -67,7 +67,7 @@ def demo_weights() -> Path:
 
 
 ORIENTATION_TAG = 0x0112
-RECIPE = RunConfig(
+RUN_CONFIG = RunConfig(
     models={},
     inference={},
 )
@@ -123,7 +123,7 @@ class Labeled:
         self.images = root / "images"
         self.folder = root / "labeled"
         self.store = LabelStore.create(self.folder)
-        self.run = self.store.begin_run(RECIPE, ontology=ONTOLOGY)
+        self.run = self.store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
 
     def image(self, name: str, size_hw=(60, 80), *, orientation: int = 1, seed: int = 0) -> Path:
         """Write an image of noise that is `size_hw` when upright."""

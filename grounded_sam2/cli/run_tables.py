@@ -190,7 +190,7 @@ def print_counts(store: LabelStore, summary: StoreSummary) -> None:
     table.add_row("objects", str(summary.objects))
     for name, count in summary.objects_per_class.items():
         table.add_row(f"  {escape(name)}", str(count))
-    for status, count in summary.set_aside.items():
+    for status, count in summary.dropped_candidates.items():
         table.add_row(f"set aside: {_SET_ASIDE[status]}", str(count))
     Console().print(table)
     print_few_failures(store, summary)

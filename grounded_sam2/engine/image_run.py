@@ -159,7 +159,9 @@ def label_source(
     began = time.perf_counter()
     captions = captions_of(ontology, config)
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
-    run_config = run_config_of(config, ontology, models=models, source=store.relative(source.root))
+    run_config = run_config_of(
+        config, ontology, models=models, source=store.relative_path(source.root)
+    )
     earlier = store.run_of(run_config)
     batch_size = _batch_size(config, earlier.settings if earlier else {}, auto_batch_size)
     run = store.begin_run(
@@ -171,7 +173,7 @@ def label_source(
     )
     if prune:
         _check_readable(source)
-    there = store.register(run.id, ((ref.item_id, ref.path) for ref in source), prune=prune)
+    there = store.register_items(run.id, ((ref.item_id, ref.path) for ref in source), prune=prune)
     if progress is not None:
         progress.start(there.total)
     threads = {"decode": config.runtime.loader_threads, "models": 1, "masks": 1, "store": 1}
@@ -268,9 +270,9 @@ def _decide_removed(
     config: Config,
 ) -> None:
     """Decide anew about images that are gone, where what the models said is enough for it."""
-    for item_id in store.undecided(run_id):
+    for item_id in store.pending_postprocess(run_id):
         found = store.predictions(run_id, item_id)
-        if found is not None and found[1].asked.issuperset(captions):
+        if found is not None and found[1].captions.issuperset(captions):
             opened = Opened(found[0], earlier=found[1])
             _write(store, run_id, [settle(opened, None, ontology, config)])
 
@@ -279,7 +281,7 @@ def _write(store: LabelStore, run_id: int, batch: list[Settled]) -> list[Settled
     if results := [each.result for each in batch if each.result is not None]:
         store.write_batch(run_id, results)
     if touched := [each.item for each in batch if each.was_touched]:
-        store.restamp(run_id, touched)
+        store.update_file_stamps(run_id, touched)
     return batch
 
 

@@ -31,7 +31,7 @@ from grounded_sam2.results import Image, RawPredictions
 from grounded_sam2.sources.fingerprint import file_hash
 from grounded_sam2.sources.image import load_frame, pixels_of
 from grounded_sam2.sources.refs import ImageRef, ImageSource
-from grounded_sam2.store import Item, KnownItem, LabelStore
+from grounded_sam2.store import Item, ItemState, LabelStore
 
 __all__ = ["Opened", "Opening", "opened_batches"]
 
@@ -71,7 +71,7 @@ class Opening:
 class _Known:
     """What the store has of an image."""
 
-    state: KnownItem
+    state: ItemState
     item: Item | None = None
     predictions: RawPredictions | None = None
     """Read ahead only where a decision is pending."""
@@ -123,9 +123,9 @@ def _without_size(size: Future[int], _: Future[Opened]) -> None:
 
 def _known(store: LabelStore, run_id: int, item_ids: Sequence[str]) -> dict[str, _Known]:
     known = {}
-    for item_id, state in store.known(run_id, item_ids).items():
+    for item_id, state in store.item_states(run_id, item_ids).items():
         found = None
-        if state.status == "pending" and state.asked is not None:
+        if state.status == "pending" and state.captions is not None:
             found = store.predictions(run_id, item_id)
         known[item_id] = _Known(state) if found is None else _Known(state, *found)
     return known
@@ -183,7 +183,7 @@ class _Opener:
             earlier = known.predictions
         captions = self.captions
         if known is not None and known.item is not None and earlier is not None:
-            captions = [caption for caption in captions if caption not in earlier.asked]
+            captions = [caption for caption in captions if caption not in earlier.captions]
             if not captions:
                 return Opened(replace(known.item, file_stamp=item.file_stamp), earlier=earlier)
         try:
@@ -214,13 +214,13 @@ class _Opener:
         )
         return Opened(item, frame.image, captions, earlier)
 
-    def _is_settled(self, state: KnownItem) -> bool:
+    def _is_settled(self, state: ItemState) -> bool:
         return state.status == "done" or (state.status == "failed" and not self.retry_failed)
 
 
-def _unchanged(ref: ImageRef, stamp: str | None, state: KnownItem) -> bool:
+def _unchanged(ref: ImageRef, stamp: str | None, state: ItemState) -> bool:
     """Whether this is the image that the store has labels, answers or a failure of."""
-    if state.status == "pending" and state.asked is None:
+    if state.status == "pending" and state.captions is None:
         return False  # the store has nothing of it
     if stamp is None:
         return True  # what cannot be looked at has not changed: its labels stay

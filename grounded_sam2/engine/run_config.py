@@ -8,7 +8,7 @@ from typing import Any
 
 from grounded_sam2.config import Config
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.store import Pairs, RunConfig
+from grounded_sam2.store import OntologyPairs, RunConfig
 
 __all__ = ["OntologyChange", "least_confidence", "run_config_of", "tracking_run_config_of"]
 
@@ -38,7 +38,7 @@ def run_config_of(
         ontology: read only for ``phrase_grounding``, where all captions are asked together and
             another caption changes the answers to the rest.
         models: model ids by role; the configuration's checkpoints if ``None``.
-        source: where the images are, as `LabelStore.relative` writes it.
+        source: where the images are, as `LabelStore.relative_path` writes it.
     """
     said: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "tiling": {}}
     decided: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "cleanup": {}}
@@ -114,7 +114,9 @@ class OntologyChange:
     """Caption, class before, class now."""
 
     @classmethod
-    def between(cls, before: Pairs | None, after: Pairs | None) -> OntologyChange | None:
+    def between(
+        cls, before: OntologyPairs | None, after: OntologyPairs | None
+    ) -> OntologyChange | None:
         """``None`` if nothing but the order is different."""
         old, new = dict(before or ()), dict(after or ())
         change = cls(

@@ -110,7 +110,7 @@ def settle(
         return Settled(item, was_touched=opened.was_touched)
     before = earlier or RawPredictions(frozenset(), ())
     predictions = RawPredictions(
-        before.asked | frozenset(opened.captions), before.candidates + (answer or ())
+        before.captions | frozenset(opened.captions), before.candidates + (answer or ())
     )
     assert item.size_hw is not None, "an image that was opened has a size"
     try:

@@ -84,7 +84,7 @@ def _check_unknown(store: LabelStore, run_id: int, record: VideoRecord) -> None:
 
 def _check_replaceable(store: LabelStore, record: VideoRecord, earlier: StoredVideo) -> None:
     """Raise `StoreError` unless both are one file that has changed, or there is nothing to lose."""
-    if earlier.frames and not (record.is_recognizable and earlier.record.is_recognizable):
+    if earlier.frames and not (record.is_identifiable and earlier.record.is_identifiable):
         raise StoreError(
             f"label store '{store.path}' holds {earlier.frames} frames of an earlier reading of "
             f"'{record.name}', which cannot be read again; label into another folder"

@@ -96,7 +96,7 @@ def track_videos(
                 raise VideosInterrupted(
                     given.name,
                     done[-1].frames,
-                    can_continue=stored is None or stored.record.is_recognizable,
+                    can_continue=stored is None or stored.record.is_identifiable,
                 )
     return TrackSummary(run.id, tuple(done), time.perf_counter() - began)
 
@@ -125,7 +125,7 @@ def _label(
                 work.go_on(source, known, stop, progress)
             except UnreadableStateError as lost:
                 warning = f"its {known.frames} frames were labeled again: {lost}"
-                known = work.store.begin_video(work.run_id, known.record, anew=True)
+                known = work.store.begin_video(work.run_id, known.record, restart=True)
                 work.go_on(source, known, stop, progress)
     except (SourceError, SameVideoError) as reason:
         if only:

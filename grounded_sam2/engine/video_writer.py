@@ -69,7 +69,7 @@ class VideoWork:
         """Label a video that was begun to its end, or until it is asked to stop.
 
         Raises:
-            UnreadableStateError: and nothing was done; see `LabelStore.begin_video` (``anew``).
+            UnreadableStateError: and nothing was done; see `LabelStore.begin_video` (``restart``).
             SourceError: it cannot be read to its end.
         """
         resume = self._resume(source.name)
@@ -103,7 +103,7 @@ class VideoWork:
                 batch.broken, batch.told = reading.broken, reading.told
                 del reading  # before the next is waited for
                 if stop.requested:
-                    if not known.record.is_recognizable:
+                    if not known.record.is_identifiable:
                         break  # nothing will go on with it: what still waits is labeled as well
                     commit()
                     return

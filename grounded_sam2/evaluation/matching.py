@@ -9,7 +9,7 @@ from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.matching import match_best
 from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label
-from grounded_sam2.store.reader import StoreReader
+from grounded_sam2.store import LabelStore
 
 __all__ = ["ImagePairs", "PairOfLabels", "check_two_runs", "pair_labels"]
 
@@ -30,13 +30,13 @@ class ImagePairs:
     are known by their ids. One line per image of the second run is in memory.
     """
 
-    def __init__(self, store: StoreReader, first: int, second: int) -> None:
+    def __init__(self, store: LabelStore, first: int, second: int) -> None:
         self._ids: dict[str, list[str]] = {}
         for item in store.done_items(second):
-            self._ids.setdefault(item.content, []).append(item.item_id)
+            self._ids.setdefault(item.content_key, []).append(item.item_id)
         self._second_of: dict[str, str] = {}
         for item in store.done_items(first):
-            same = self._ids.get(item.content)
+            same = self._ids.get(item.content_key)
             if same:  # the same image may be there under several names
                 other = item.item_id if item.item_id in same else same[0]
                 same.remove(other)
@@ -84,7 +84,7 @@ def pair_labels(
     return sorted(pairs)
 
 
-def check_two_runs(store: StoreReader, first: int, second: int, min_iou: float) -> None:
+def check_two_runs(store: LabelStore, first: int, second: int, min_iou: float) -> None:
     """Raise `StoreError` unless both runs are there and differ, and `min_iou` is a share."""
     for run_id in (first, second):
         store.run(run_id)

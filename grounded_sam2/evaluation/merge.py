@@ -23,7 +23,7 @@ from grounded_sam2.evaluation.matching import (
 )
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.names import UniqueIds
-from grounded_sam2.store import ItemOutcome, LabelStore, Pairs, RunConfig, StoreSummary
+from grounded_sam2.store import ItemOutcome, LabelStore, OntologyPairs, RunConfig, StoreSummary
 
 __all__ = ["merge_runs", "merged_labels"]
 
@@ -74,7 +74,9 @@ def merge_runs(
         )
         new_ids = _new_ids(before, first, second, pairs)
         ids = [item.item_id for item in before.done_items(first)]
-        store.register(run.id, ((each, None) for each in [*ids, *new_ids.values()]), prune=True)
+        store.register_items(
+            run.id, ((each, None) for each in [*ids, *new_ids.values()]), prune=True
+        )
         results = _results(before, first, second, pairs, new_ids, min_iou)
         while batch := list(islice(results, _BATCH)):
             store.write_batch(run.id, batch)
@@ -124,7 +126,7 @@ def _new_ids(store: LabelStore, first: int, second: int, pairs: ImagePairs) -> d
     }
 
 
-def _ontology(first: Pairs, second: Pairs) -> Pairs:
+def _ontology(first: OntologyPairs, second: OntologyPairs) -> OntologyPairs:
     """Captions and classes of both; where they differ on a caption, as in the first."""
     known = dict(first)
     return (*first, *((caption, name) for caption, name in second if caption not in known))

@@ -94,11 +94,11 @@ def import_labels(
         run_config = RunConfig(
             models={"import": format_name} | ({"name": name} if name is not None else {}),
             inference={
-                "images": None if images is None else store.relative(Path(images)),
+                "images": None if images is None else store.relative_path(Path(images)),
                 "origin": origin,
                 "crowds": crowds,
             },
-            source=store.relative(path),
+            source=store.relative_path(path),
         )
         options = ImportOptions(
             images=None if images is None else Path(images),
@@ -115,7 +115,7 @@ def import_labels(
                 versions={"grounded-sam2": version("grounded-sam2")},
                 new_run=True,
             )
-            store.register(run.id, ((each, None) for each in dataset.item_ids()), prune=True)
+            store.register_items(run.id, ((each, None) for each in dataset.item_ids()), prune=True)
             if progress is not None:
                 progress.start(total)
             problems = Problems()

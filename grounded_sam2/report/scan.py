@@ -153,8 +153,8 @@ def look_at(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
             split_ids.append(splits.index(split))
-            contents.append(0 if item.content_hash is None else _number(item.content))
-            lots.append(_number(f"{options.seed} sample {item.content}"))
+            contents.append(0 if item.content_hash is None else _number(item.content_key))
+            lots.append(_number(f"{options.seed} sample {item.content_key}"))
             measured += measure(labels, number, class_ids).tobytes()
             if isinstance(seen_as, Unreadable):
                 unreadable[seen_as.reason] += 1

@@ -2,7 +2,7 @@
 
     with LabelStore.create("labeled") as store:
         run = store.begin_run(recipe)
-        store.register(run.id, [("a.jpg", Path("images/a.jpg"))])
+        store.register_items(run.id, [("a.jpg", Path("images/a.jpg"))])
         store.write_batch(run.id, results)
 
     with LabelStore.open("labeled") as store:
@@ -22,13 +22,20 @@ from types import TracebackType
 from typing import Any
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store.records import Item, ItemOutcome, Pairs, Registered, Run, RunConfig
+from grounded_sam2.store.records import (
+    Item,
+    ItemOutcome,
+    OntologyPairs,
+    Registration,
+    Run,
+    RunConfig,
+)
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
     ITEM_COLUMNS,
     candidate_to_row,
     path_to_row,
-    storable,
+    utf8_safe,
 )
 from grounded_sam2.store.schema import connect, hold_writer_lock
 from grounded_sam2.store.video_writer import VideoWriter
@@ -101,7 +108,7 @@ class LabelStore(VideoWriter):
         self,
         run_config: RunConfig,
         *,
-        ontology: Pairs | None = None,
+        ontology: OntologyPairs | None = None,
         settings: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
         new_run: bool = False,
@@ -112,7 +119,7 @@ class LabelStore(VideoWriter):
         of them stays, and they are finished again by deciding anew. With videos that cannot be: a
         run of videos has its ontology in the recipe's ``config`` as well. A new run takes over
         what the models said from an earlier one, if they would say the same
-        (`RunConfig.says_the_same`).
+        (`RunConfig.same_inference`).
 
         Args:
             recipe: what determines the labels.
@@ -160,7 +167,7 @@ class LabelStore(VideoWriter):
                     ),
                 ).fetchall()
                 for run in reversed(runs):
-                    if run.config.says_the_same(run_config):
+                    if run.config.same_inference(run_config):
                         self._take_over(run.id, run_id)
                         break
             else:
@@ -210,9 +217,9 @@ class LabelStore(VideoWriter):
             (to_run, from_run),
         )
 
-    def register(
+    def register_items(
         self, run_id: int, items: Iterable[tuple[str, Path | None]], *, prune: bool = False
-    ) -> Registered:
+    ) -> Registration:
         """Note what a run is going to label, so that an interrupted one knows what it lacks.
 
         Args:
@@ -227,7 +234,7 @@ class LabelStore(VideoWriter):
             run("CREATE TEMP TABLE present (item_id TEXT PRIMARY KEY, path)")
             self._connection.executemany(
                 "INSERT OR IGNORE INTO present VALUES (?, ?)",
-                ((storable(item_id), path_to_row(path, self._root)) for item_id, path in items),
+                ((utf8_safe(item_id), path_to_row(path, self._root)) for item_id, path in items),
             )
             absent = "run_id = ? AND item_id NOT IN (SELECT item_id FROM present)"
             run(
@@ -248,7 +255,7 @@ class LabelStore(VideoWriter):
             )
             ((total,),) = run("SELECT count(*) FROM present")
             run("DROP TABLE present")
-        return Registered(total, removed, tuple(item_id for (item_id,) in examples))
+        return Registration(total, removed, tuple(item_id for (item_id,) in examples))
 
     def write_batch(self, run_id: int, results: Sequence[ItemOutcome]) -> None:
         """Write what became of a batch of items, all or nothing. Earlier results are replaced.
@@ -262,12 +269,12 @@ class LabelStore(VideoWriter):
             for result in results:
                 self._write(run_id, result)
 
-    def restamp(self, run_id: int, items: Sequence[Item]) -> None:
+    def update_file_stamps(self, run_id: int, items: Sequence[Item]) -> None:
         """Note new file stamps of items whose images are the same."""
         with self._transaction():
             self._connection.executemany(
                 "UPDATE items SET file_stamp = ? WHERE run_id = ? AND item_id = ?",
-                [(item.file_stamp, run_id, storable(item.item_id)) for item in items],
+                [(item.file_stamp, run_id, utf8_safe(item.item_id)) for item in items],
             )
 
     def _write(self, run_id: int, result: ItemOutcome) -> None:
@@ -283,15 +290,15 @@ class LabelStore(VideoWriter):
             "group_id": item.group,
             "asked": None
             if result.predictions is None
-            else self._caption_set(result.predictions.asked),
+            else self._caption_set(result.predictions.captions),
             "status": "failed" if labels is None else "done",
-            "error": None if result.error is None else storable(result.error),
+            "error": None if result.error is None else utf8_safe(result.error),
         }
         ((key,),) = self._connection.execute(
             f"INSERT INTO items (run_id, item_id, {', '.join(row)}) "
             f"VALUES (?, ?{', ?' * len(row)}) ON CONFLICT (run_id, item_id) DO UPDATE SET "
             f"{', '.join(f'{name} = excluded.{name}' for name in row)} RETURNING key",
-            (run_id, storable(item.item_id), *row.values()),
+            (run_id, utf8_safe(item.item_id), *row.values()),
         ).fetchall()
         self._connection.execute("DELETE FROM candidates WHERE item_key = ?", (key,))
         self._write_objects(key, item.item_id, labels)
@@ -321,5 +328,5 @@ class LabelStore(VideoWriter):
         return int(set_id)
 
 
-def _json_or_null(ontology: Pairs | None) -> str | None:
+def _json_or_null(ontology: OntologyPairs | None) -> str | None:
     return None if ontology is None else json.dumps(ontology)

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from grounded_sam2.results import Labels, RawPredictions
-from grounded_sam2.store.records import Item, KnownItem, StoreSummary
+from grounded_sam2.store.records import Item, ItemState, StoreSummary
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
     ITEM_COLUMNS,
     candidate_from_row,
     item_from_row,
-    storable,
+    utf8_safe,
 )
 from grounded_sam2.store.video_reader import VideoReader
 
@@ -39,9 +39,9 @@ class StoreReader(VideoReader):
         super().__init__(path, connection)
         self._caption_sets: dict[int, frozenset[str]] = {}  # they never change, and are few
 
-    def known(self, run_id: int, item_ids: Sequence[str]) -> dict[str, KnownItem]:
+    def item_states(self, run_id: int, item_ids: Sequence[str]) -> dict[str, ItemState]:
         """What a run has of these items, by the ids given; those that it lacks are left out."""
-        given = {storable(item_id): item_id for item_id in item_ids}
+        given = {utf8_safe(item_id): item_id for item_id in item_ids}
         rows = self._rows(
             "SELECT item_id, status, content_hash, file_stamp, asked FROM items "
             f"WHERE run_id = ? AND item_id IN ({', '.join('?' * len(given))})",
@@ -49,7 +49,7 @@ class StoreReader(VideoReader):
             *given,
         )
         return {
-            given[item_id]: KnownItem(status, content_hash, stamp, self._captions(asked))
+            given[item_id]: ItemState(status, content_hash, stamp, self._captions(asked))
             for item_id, status, content_hash, stamp, asked in rows
         }
 
@@ -60,7 +60,7 @@ class StoreReader(VideoReader):
                 f"SELECT i.key, i.asked, {_ITEM} FROM items i WHERE i.run_id = ? "
                 "AND i.item_id = ? AND i.asked IS NOT NULL",
                 run_id,
-                storable(item_id),
+                utf8_safe(item_id),
             ),
             None,
         )
@@ -77,7 +77,7 @@ class StoreReader(VideoReader):
         candidates = tuple(candidate_from_row(row, item.size_hw) for row in rows)
         return item, RawPredictions(self._captions(asked) or frozenset(), candidates)
 
-    def undecided(self, run_id: int) -> list[str]:
+    def pending_postprocess(self, run_id: int) -> list[str]:
         """Items that models were asked about and that have no labels, in order."""
         rows = self._rows(
             "SELECT item_id FROM items WHERE run_id = ? AND status = 'pending' "
@@ -130,7 +130,7 @@ class StoreReader(VideoReader):
     def labels_of(self, run_id: int, item_id: str) -> Labels | None:
         """The objects of one item; ``None`` if it is not labeled."""
         found = self._labels(
-            "i.run_id = ? AND i.item_id = ?", "o.position", run_id, storable(item_id)
+            "i.run_id = ? AND i.item_id = ?", "o.position", run_id, utf8_safe(item_id)
         )
         return next((labels for _, labels in found), None)
 
@@ -165,7 +165,7 @@ class StoreReader(VideoReader):
                     run_id,
                 )
             )
-            set_aside = dict(
+            dropped_candidates = dict(
                 self._rows(
                     "SELECT c.verdict, count(*) FROM candidates c "
                     "JOIN items i ON i.key = c.item_key "
@@ -181,5 +181,5 @@ class StoreReader(VideoReader):
             failed=status.get("failed", 0),
             pending=status.get("pending", 0),
             objects_per_class={name: objects.get(name, 0) for name in classes},
-            set_aside=set_aside,
+            dropped_candidates=dropped_candidates,
         )

@@ -23,10 +23,10 @@ from grounded_sam2.results import CandidateStatus, Labels, RawPredictions
 __all__ = [
     "Item",
     "ItemOutcome",
+    "ItemState",
     "ItemStatus",
-    "KnownItem",
-    "Pairs",
-    "Registered",
+    "OntologyPairs",
+    "Registration",
     "Run",
     "RunConfig",
     "StoreSummary",
@@ -34,7 +34,7 @@ __all__ = [
 
 ItemStatus: TypeAlias = Literal["pending", "done", "failed"]
 
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
+OntologyPairs: TypeAlias = tuple[tuple[str, str], ...]
 """An ontology as the store keeps it: ``(caption, class)`` in order."""
 
 _brief = Repr()
@@ -62,7 +62,7 @@ class RunConfig:
         """SHA-256 of the recipe's canonical JSON, hexadecimal: the identity of a run."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def says_the_same(self, other: RunConfig) -> bool:
+    def same_inference(self, other: RunConfig) -> bool:
         """Whether the models say the same under both recipes."""
         return replace(self, postprocess={}) == replace(other, postprocess={})
 
@@ -125,7 +125,7 @@ class Run:
 
     id: int
     config: RunConfig
-    ontology: Pairs | None
+    ontology: OntologyPairs | None
     """``(caption, class)`` in the ontology's order; ``None`` for a task without captions."""
     settings: Mapping[str, Any]
     """The whole configuration as it was when the run began, for the record."""
@@ -160,7 +160,7 @@ class Item:
     """Seconds from the first frame of the video."""
 
     @property
-    def content(self) -> str:
+    def content_key(self) -> str:
         """What two items share that are the same image, whatever they are called."""
         if self.content_hash is None:
             return f"item {self.item_id}"
@@ -188,19 +188,19 @@ class ItemOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownItem:
+class ItemState:
     """As much of a stored item as it takes to decide whether to label it again."""
 
     status: ItemStatus
     content_hash: str | None
     file_stamp: str | None
-    asked: frozenset[str] | None
-    """Captions that the detector was asked of it; ``None`` if it was asked nothing yet."""
+    captions: frozenset[str] | None
+    """Captions that the detector was run with; ``None`` if it was not run on the item yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """What `LabelStore.register` found."""
+class Registration:
+    """What `LabelStore.register_items` found."""
 
     total: int
     """Items of the source."""
@@ -224,7 +224,7 @@ class StoreSummary:
     """Pictures of the source that the run has not come to."""
     objects_per_class: Mapping[str, int] = field(default_factory=dict)
     """In the order of the classes, those without objects included."""
-    set_aside: Mapping[CandidateStatus, int] = field(default_factory=dict)
+    dropped_candidates: Mapping[CandidateStatus, int] = field(default_factory=dict)
     """Candidates that are no labels, by what became of them."""
 
     @property

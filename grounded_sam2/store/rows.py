@@ -23,7 +23,7 @@ __all__ = [
     "path_from_row",
     "path_to_row",
     "relative_path",
-    "storable",
+    "utf8_safe",
 ]
 
 ITEM_COLUMNS = (
@@ -172,7 +172,7 @@ def path_to_row(path: Path | None, root: Path) -> str | bytes | None:
     if path is None:
         return None
     relative = relative_path(path, root)
-    return relative if storable(relative) == relative else os.fsencode(relative)
+    return relative if utf8_safe(relative) == relative else os.fsencode(relative)
 
 
 def path_from_row(path: str | bytes | None, root: Path) -> Path | None:
@@ -180,6 +180,6 @@ def path_from_row(path: str | bytes | None, root: Path) -> Path | None:
     return None if path is None else Path(os.path.normpath(root / os.fsdecode(path)))
 
 
-def storable(text: str) -> str:
+def utf8_safe(text: str) -> str:
     """SQLite holds UTF-8; undecodable bytes of a file name become backslash escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

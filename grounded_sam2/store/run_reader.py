@@ -11,7 +11,7 @@ from typing import Any
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.store.records import Run, RunConfig
-from grounded_sam2.store.rows import relative_path, storable
+from grounded_sam2.store.rows import relative_path, utf8_safe
 from grounded_sam2.store.schema import store_errors
 
 __all__ = ["RunReader"]
@@ -34,12 +34,12 @@ class RunReader:
         """The output folder. Paths in the store are relative to it."""
         return self.path.parent
 
-    def relative(self, place: Path | str) -> str:
+    def relative_path(self, place: Path | str) -> str:
         """A path as text that means the same after images and labels were moved together.
 
         An address (text) is what it is.
         """
-        return storable(place if isinstance(place, str) else relative_path(place, self._root))
+        return utf8_safe(place if isinstance(place, str) else relative_path(place, self._root))
 
     def runs(self) -> list[Run]:
         """All runs, the current one last; ``[]`` if nothing was ever labeled."""

@@ -19,7 +19,7 @@ from grounded_sam2.store.rows import (
     item_from_row,
     label_from_row,
     path_from_row,
-    storable,
+    utf8_safe,
 )
 from grounded_sam2.store.run_reader import RunReader
 from grounded_sam2.store.video_records import StoredTrack, StoredVideo, VideoRecord
@@ -48,7 +48,7 @@ class VideoReader(RunReader):
             "SELECT s.state FROM tracker_states s JOIN videos v ON v.key = s.video_key "
             "WHERE v.run_id = ? AND v.name = ? ORDER BY s.part",
             run_id,
-            storable(name),
+            utf8_safe(name),
         )
         parts = [state for (state,) in rows]
         return b"".join(parts) if parts else None
@@ -127,7 +127,7 @@ class VideoReader(RunReader):
         for key, height, width in self._rows(
             "SELECT key, height, width FROM videos WHERE run_id = ? AND name = ?",
             run_id,
-            storable(name),
+            utf8_safe(name),
         ):
             return key, (height, width)
         raise self._unknown_video(run_id, name)
@@ -136,7 +136,7 @@ class VideoReader(RunReader):
         return StoreError(f"run {run_id} of label store '{self.path}' has no video '{name}'")
 
     def _videos_called(self, run_id: int, name: str) -> Iterator[tuple[int, StoredVideo]]:
-        return self._videos("v.name = ?", run_id, storable(name))
+        return self._videos("v.name = ?", run_id, utf8_safe(name))
 
     def _videos(
         self, condition: str, run_id: int, *values: object

@@ -43,7 +43,7 @@ class VideoRecord:
     """Size and modification time of the file: while they stand, its bytes need no hashing."""
 
     @property
-    def is_recognizable(self) -> bool:
+    def is_identifiable(self) -> bool:
         """Whether a later run can tell that it is given the same: not of an address or a camera."""
         return self.file_stamp is not None or self.content_hash is not None
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.results import BrokenFrame, TrackedFrame
-from grounded_sam2.store.rows import path_to_row, storable
+from grounded_sam2.store.rows import path_to_row, utf8_safe
 from grounded_sam2.store.video_records import StoredVideo, VideoRecord, frame_id
 from grounded_sam2.store.writer import StoreWriter
 
@@ -33,7 +33,9 @@ _MOST_REASONS = 100
 class VideoWriter(StoreWriter):
     """The half of `LabelStore` that writes videos."""
 
-    def begin_video(self, run_id: int, record: VideoRecord, *, anew: bool = False) -> StoredVideo:
+    def begin_video(
+        self, run_id: int, record: VideoRecord, *, restart: bool = False
+    ) -> StoredVideo:
         """Continue a video, or begin it.
 
         One that has changed since, or is to be labeled in other steps, begins anew: its frames are
@@ -42,7 +44,7 @@ class VideoWriter(StoreWriter):
         Args:
             run_id: the run.
             record: the video.
-            anew: begin it anew in any case.
+            restart: label it from the start in any case.
 
         Returns:
             The video, and how far it is labeled.
@@ -61,21 +63,21 @@ class VideoWriter(StoreWriter):
             "error": None,
         }
         with self._transaction():
-            if known is not None and (anew or not record.continues(known.record)):
+            if known is not None and (restart or not record.continues(known.record)):
                 self._connection.execute(
                     "DELETE FROM videos WHERE run_id = ? AND name = ?",
-                    (run_id, storable(record.name)),
+                    (run_id, utf8_safe(record.name)),
                 )
             self._connection.execute(  # of an attempt that could not even begin
                 "DELETE FROM items WHERE run_id = ? AND item_id = ? AND video_key IS NULL "
                 "AND status = 'failed'",
-                (run_id, storable(record.name)),
+                (run_id, utf8_safe(record.name)),
             )
             self._connection.execute(
                 f"INSERT INTO videos (run_id, name, {', '.join(row)}) "
                 f"VALUES (?, ?{', ?' * len(row)}) ON CONFLICT (run_id, name) DO UPDATE SET "
                 f"{', '.join(f'{name} = excluded.{name}' for name in row)}",
-                (run_id, storable(record.name), *row.values()),
+                (run_id, utf8_safe(record.name), *row.values()),
             )
         return self._video(run_id, record.name)[1]
 
@@ -127,7 +129,7 @@ class VideoWriter(StoreWriter):
         key, _ = self._key_and_size(run_id, name)
         with self._transaction():
             self._connection.execute(
-                "UPDATE videos SET error = ? WHERE key = ?", (storable(error), key)
+                "UPDATE videos SET error = ? WHERE key = ?", (utf8_safe(error), key)
             )
 
     def _write_state(self, key: int, state: bytes | None) -> None:
@@ -150,7 +152,7 @@ class VideoWriter(StoreWriter):
         self._connection.executemany(
             "INSERT INTO broken_frames VALUES (?, ?, ?, ?, ?)",
             (
-                (key, position, each.index, round(each.time, 6), storable(each.reason))
+                (key, position, each.index, round(each.time, 6), utf8_safe(each.reason))
                 for position, each in enumerate(broken[: _MOST_REASONS - known], start=known)
             ),
         )
@@ -171,9 +173,9 @@ class VideoWriter(StoreWriter):
             "RETURNING key",
             (
                 run_id,
-                storable(item_id),
+                utf8_safe(item_id),
                 *size_hw,
-                storable(video),
+                utf8_safe(video),
                 key,
                 frame.index,
                 round(frame.time, 6),

@@ -348,7 +348,7 @@ def test_the_recipe_names_models_and_all_that_changes_labels():
         ("detector.candidate_confidence", 0.2),
     ]:
         other = run_config_of(Config().with_options({option: value}), ONTOLOGY)
-        assert not other.says_the_same(run_config), option
+        assert not other.same_inference(run_config), option
     for option, value in [
         ("cleanup.nms_iou", 0.9),
         ("detector.min_confidence", 0.5),
@@ -356,7 +356,7 @@ def test_the_recipe_names_models_and_all_that_changes_labels():
     ]:
         other = run_config_of(Config().with_options({option: value}), ONTOLOGY)
         assert other.key != run_config.key
-        assert other.says_the_same(run_config), option
+        assert other.same_inference(run_config), option
 
 
 def test_a_threshold_below_the_candidates_asks_for_more_of_them():
@@ -367,7 +367,7 @@ def test_a_threshold_below_the_candidates_asks_for_more_of_them():
 def test_captions_that_are_asked_together_belong_to_the_recipe():
     config = Config().with_options({"detector.task": "phrase_grounding"})
     more = CaptionOntology({**ONTOLOGY.to_dict(), "green thing": "pen"})
-    assert not run_config_of(config, more).says_the_same(run_config_of(config, ONTOLOGY))
+    assert not run_config_of(config, more).same_inference(run_config_of(config, ONTOLOGY))
     assert run_config_of(Config(), more) == run_config_of(Config(), ONTOLOGY)
 
 
@@ -431,7 +431,7 @@ def test_a_renamed_class_and_a_dropped_caption_need_no_model_and_no_image(images
         assert store.classes() == ["sphere"]
         names = {label.class_name for _, labels in store.labels() for label in labels.objects}
         assert names == {"sphere"}
-        assert store.summary().set_aside["not_wanted"] > 0
+        assert store.summary().dropped_candidates["not_wanted"] > 0
 
     summary = run(images, tmp_path / "labeled", detector=detector)  # back again
     assert (summary.decided, detector.captions) == (8, [])
@@ -551,7 +551,7 @@ def test_unsure_things_are_kept_in_the_store_and_are_no_labels(images, tmp_path)
     run(images, tmp_path / "labeled", detector=unsure)
     with LabelStore.open(tmp_path / "labeled") as store:
         assert store.summary().objects == 0
-        assert store.summary().set_aside["low_confidence"] > 8
+        assert store.summary().dropped_candidates["low_confidence"] > 8
     lower = CONFIG.with_options({"detector.min_confidence": 0.15})
     detector = Asked()
     summary = run(images, tmp_path / "labeled", detector=detector, config=lower, new_run=True)

@@ -23,7 +23,7 @@ from grounded_sam2.store import LabelStore, RunConfig
 from grounded_sam2.testing import FakeDetector, FakeTracker
 from grounded_sam2.tracking import Checkpoint
 
-RECIPE = RunConfig(models={"detector": "d", "tracker": "t"}, inference={})
+RUN_CONFIG = RunConfig(models={"detector": "d", "tracker": "t"}, inference={})
 ONTOLOGY = CaptionOntology({"red box": "warm", "blue box": "cold"})
 CONFIG = Config().with_options({"tracking.detect_every": 4, "tracking.min_hits": 1})
 
@@ -53,7 +53,7 @@ def track(store: LabelStore, *videos: Given, tracker=None, **options) -> TrackSu
         tracker or FakeTracker(),
         ONTOLOGY,
         CONFIG,
-        run_config=RECIPE,
+        run_config=RUN_CONFIG,
         **options,
     )
 

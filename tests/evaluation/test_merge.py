@@ -92,7 +92,7 @@ def test_the_same_again_is_the_same_run_as_the_two_are_now(runs: Any) -> None:
     assert merged.config.models == {"merge of runs": f"{first}, {second}"}
     runs.store.close()
     runs.store = LabelStore.create(runs.folder)
-    runs.store.register(second, [("c.jpg", None)], prune=True)
+    runs.store.register_items(second, [("c.jpg", None)], prune=True)
     assert list(merge(runs, first, second)) == ["a.jpg", "c.jpg"]
     assert runs.store.run().id == merged.id
     assert len(runs.store.runs()) == 3

@@ -298,7 +298,7 @@ class TestStrangeStores:
         assert json.loads(summary.json.read_text(encoding="utf-8"))["doubts"] == []
 
     def test_nothing_labeled_yet(self, labeled, page) -> None:
-        labeled.store.register(labeled.run.id, [("a.png", Path("a.png"))])
+        labeled.store.register_items(labeled.run.id, [("a.png", Path("a.png"))])
         assert "1 to come" in page(write_report(labeled.folder).page).text()
 
     def test_boxes_only(self, labeled, clean, page) -> None:

@@ -18,7 +18,7 @@ from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Candidate, Label, Labels, RawPredictions
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
-RECIPE = RunConfig(
+RUN_CONFIG = RunConfig(
     models={"detector": "d", "segmenter": "s"},
     inference={"detector": {"task": "open_vocabulary_detection"}},
     postprocess={"detector": {"min_confidence": 0.3}, "cleanup": {"nms": "none"}},
@@ -86,7 +86,7 @@ def store(tmp_path):
 
 
 def test_labels_come_back_as_they_were_written(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     item = Item("sub/a.jpg", path=None, content_hash="aa", size_hw=(20, 30), exif_orientation=6)
     labels = Labels((20, 30), (ball(), ball(track_id=7, origin="human")))
 
@@ -97,7 +97,7 @@ def test_labels_come_back_as_they_were_written(store):
 
 
 def test_what_a_model_did_not_say_stays_unsaid(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     label = ball(mask=None, confidence=None, mask_quality=None)
     store.write_batch(run.id, [done("a.jpg", label)])
     [(_, labels)] = store.labels()
@@ -105,7 +105,7 @@ def test_what_a_model_did_not_say_stays_unsaid(store):
 
 
 def test_background_comes_without_objects_and_failures_do_not_come(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg"), failed("b.jpg", "truncated"), done("c.jpg", ball())])
     assert [(item.item_id, len(labels)) for item, labels in store.labels()] == [
         ("a.jpg", 0),
@@ -115,7 +115,7 @@ def test_background_comes_without_objects_and_failures_do_not_come(store):
 
 
 def test_labels_of_one_image(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(
         run.id, [done("a.jpg"), failed("b.jpg"), done("c.jpg", ball(), ball(confidence=0.25))]
     )
@@ -126,7 +126,7 @@ def test_labels_of_one_image(store):
 
 
 def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     for name in ("b.jpg", "ä.jpg", "a/z.jpg", "a.jpg", "B.jpg"):
         store.write_batch(run.id, [done(name, ball(), ball(confidence=0.25))])
     names = [item.item_id for item, _ in store.labels()]
@@ -137,7 +137,7 @@ def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
 
 
 def test_numbers_are_rounded_to_what_they_mean(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     label = ball(
         box_xyxy=(np.float32(0.123456), 1.005, 2.999, 3.0),
         confidence=np.float32(0.123456),
@@ -151,7 +151,7 @@ def test_numbers_are_rounded_to_what_they_mean(store):
 
 
 def test_a_result_replaces_the_earlier_one_whole(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg", ball(), ball(), ball())])
     store.write_batch(run.id, [done("a.jpg", ball(confidence=0.5))])
     [(_, labels)] = store.labels()
@@ -162,7 +162,7 @@ def test_a_result_replaces_the_earlier_one_whole(store):
 
 
 def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     wrong = done("b.jpg", ball(mask=square_mask((40, 40))))
     with pytest.raises(StoreError, match=r"'b\.jpg'.*\(40, 40\).*\(20, 30\)"):
         store.write_batch(run.id, [done("a.jpg", ball()), wrong])
@@ -171,18 +171,18 @@ def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store)
 
 @pytest.mark.skipif(os.name != "posix", reason="names are Unicode elsewhere")
 def test_a_name_that_is_not_utf8_is_found_again(store, tmp_path):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     name = os.fsdecode(b"caf\xe9.jpg")
-    store.register(run.id, [(name, tmp_path / name)])
+    store.register_items(run.id, [(name, tmp_path / name)])
     store.write_batch(run.id, [done(name, ball(), path=tmp_path / name, content_hash="e9")])
     [(item, _)] = store.labels()
     assert item.item_id == "caf\\udce9.jpg"
     assert item.path == tmp_path / name
-    assert store.known(run.id, [name])[name].status == "done"
+    assert store.item_states(run.id, [name])[name].status == "done"
 
 
 def test_reading_many_items_takes_the_memory_of_one(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done(f"{i:05}.jpg", *[ball()] * 5) for i in range(1000)])
     tracemalloc.start()
     count = sum(len(labels) for _, labels in store.labels())
@@ -199,7 +199,7 @@ def test_labels_and_images_can_be_moved_together(tmp_path):
     (tmp_path / "before").mkdir()
     image = tmp_path / "before" / "images" / "a.jpg"
     with LabelStore.create(tmp_path / "before" / "labeled") as store:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg", path=image)])
         assert [item.path for item, _ in store.labels()] == [image]
     (tmp_path / "before").rename(tmp_path / "after")
@@ -211,7 +211,7 @@ def test_a_link_in_the_path_of_an_image_keeps_its_name(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with LabelStore.create(tmp_path / "labeled") as store:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg", path=tmp_path / "link" / "a.jpg")])
         assert [item.path for item, _ in store.labels()] == [tmp_path / "link" / "a.jpg"]
 
@@ -222,22 +222,22 @@ def test_a_link_in_the_path_of_an_image_keeps_its_name(tmp_path):
 def test_the_same_recipe_continues_its_run(tmp_path):
     with LabelStore.create(tmp_path) as store:
         first = store.begin_run(
-            RECIPE, ontology=ONTOLOGY, settings={"a": 1}, versions={"torch": "2"}
+            RUN_CONFIG, ontology=ONTOLOGY, settings={"a": 1}, versions={"torch": "2"}
         )
         store.write_batch(first.id, [done("a.jpg")])
     with LabelStore.create(tmp_path) as store:
-        again = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        again = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         assert again == first
         assert (again.settings, again.versions) == ({"a": 1}, {"torch": "2"})
-        assert again.config == RECIPE
+        assert again.config == RUN_CONFIG
         assert store.summary().images == 1
 
 
 def test_a_changed_recipe_is_refused_with_each_difference(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg")])
     changed = replace(
-        RECIPE,
+        RUN_CONFIG,
         postprocess={"detector": {"min_confidence": 0.4}, "cleanup": {"nms": "none"}},
         models={"detector": "other", "segmenter": "s"},
     )
@@ -253,29 +253,29 @@ def test_a_changed_recipe_is_refused_with_each_difference(store):
 
 
 def test_a_run_that_ended_before_its_first_batch_is_in_nobodys_way(store):
-    mistaken = store.begin_run(replace(RECIPE, models={"detector": "typo", "segmenter": "s"}))
-    store.register(mistaken.id, [("a.jpg", None)])
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    mistaken = store.begin_run(replace(RUN_CONFIG, models={"detector": "typo", "segmenter": "s"}))
+    store.register_items(mistaken.id, [("a.jpg", None)])
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     assert store.runs() == [run]
 
 
 def test_a_recipe_comes_back_from_its_json():
-    assert RunConfig.from_json(RECIPE.to_json()) == RECIPE
-    assert replace(RECIPE, source="elsewhere").key != RECIPE.key
+    assert RunConfig.from_json(RUN_CONFIG.to_json()) == RUN_CONFIG
+    assert replace(RUN_CONFIG, source="elsewhere").key != RUN_CONFIG.key
 
 
 def test_a_changed_ontology_continues_the_run_and_leaves_all_to_be_decided(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [asked("a.jpg", candidate()), failed("b.jpg")])
 
     renamed = (("red circle", "sphere"), *ONTOLOGY[1:])
-    again = store.begin_run(RECIPE, ontology=renamed)
+    again = store.begin_run(RUN_CONFIG, ontology=renamed)
 
     assert (again.id, again.ontology) == (run.id, renamed)
     assert list(store.labels()) == []
-    known = store.known(run.id, ["a.jpg", "b.jpg"])
+    known = store.item_states(run.id, ["a.jpg", "b.jpg"])
     assert known["a.jpg"].status == "pending"
-    assert known["a.jpg"].asked == {"red circle", "blue square"}
+    assert known["a.jpg"].captions == {"red circle", "blue square"}
     assert known["b.jpg"].status == "failed"
     item, predictions = store.predictions(run.id, "a.jpg")
     assert item.content_hash == "hash of a.jpg"
@@ -284,20 +284,20 @@ def test_a_changed_ontology_continues_the_run_and_leaves_all_to_be_decided(store
 
 
 def test_the_same_ontology_leaves_all_as_it_is(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [asked("a.jpg", candidate())])
-    store.begin_run(RECIPE, ontology=ONTOLOGY)
-    assert store.known(run.id, ["a.jpg"])["a.jpg"].status == "done"
+    store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
+    assert store.item_states(run.id, ["a.jpg"])["a.jpg"].status == "done"
 
 
 def test_candidates_come_back_with_what_became_of_them(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     doubtful = candidate(confidence=0.15, mask=None, mask_quality=None)
     store.write_batch(run.id, [asked("a.jpg", candidate(), doubtful)])
     _, predictions = store.predictions(run.id, "a.jpg")
-    assert predictions.asked == {"red circle", "blue square"}
+    assert predictions.captions == {"red circle", "blue square"}
     assert predictions.candidates == (candidate(), doubtful)
-    assert store.summary().set_aside == {"low_confidence": 1}
+    assert store.summary().dropped_candidates == {"low_confidence": 1}
 
     store.write_batch(run.id, [asked("a.jpg", doubtful)])  # replaces
     assert store.predictions(run.id, "a.jpg")[1].candidates == (doubtful,)
@@ -306,24 +306,24 @@ def test_candidates_come_back_with_what_became_of_them(store):
 
 
 def test_another_threshold_takes_over_what_the_models_said(store):
-    first = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    first = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(first.id, [asked("a.jpg", candidate()), asked("b.jpg"), failed("c.jpg")])
-    strict = replace(RECIPE, postprocess={"detector": {"min_confidence": 0.9}})
+    strict = replace(RUN_CONFIG, postprocess={"detector": {"min_confidence": 0.9}})
     second = store.begin_run(strict, ontology=ONTOLOGY, new_run=True)
-    known = store.known(second.id, ["a.jpg", "b.jpg", "c.jpg"])
+    known = store.item_states(second.id, ["a.jpg", "b.jpg", "c.jpg"])
     assert [each.status for each in known.values()] == ["pending", "pending", "failed"]
     assert store.predictions(second.id, "a.jpg") == store.predictions(first.id, "a.jpg")
     assert store.summary(first.id).images == 2
 
-    other = replace(RECIPE, models={"detector": "other"})
+    other = replace(RUN_CONFIG, models={"detector": "other"})
     third = store.begin_run(other, ontology=ONTOLOGY, new_run=True)
-    assert store.known(third.id, ["a.jpg"]) == {}
+    assert store.item_states(third.id, ["a.jpg"]) == {}
 
 
 def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
-    first = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    first = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(first.id, [done("a.jpg", ball())])
-    second = store.begin_run(replace(RECIPE, source="elsewhere"), new_run=True)
+    second = store.begin_run(replace(RUN_CONFIG, source="elsewhere"), new_run=True)
     store.write_batch(second.id, [done("a.jpg", ball(class_name="wheel", caption="wheel"))])
 
     assert store.run() == second
@@ -331,7 +331,7 @@ def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
     [(_, labels)] = store.labels(first.id)
     assert labels.objects == (ball(),)
 
-    assert store.begin_run(RECIPE, ontology=ONTOLOGY) == first
+    assert store.begin_run(RUN_CONFIG, ontology=ONTOLOGY) == first
     assert store.run() == first
     assert [run.id for run in store.runs()] == [second.id, first.id]
 
@@ -339,13 +339,13 @@ def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
 def test_a_run_that_does_not_exist_is_named(store):
     with pytest.raises(StoreError, match="no run yet"):
         store.summary()
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     with pytest.raises(StoreError, match=f"no run 99; it has {run.id}"):
         store.run(99)
 
 
 def test_classes_follow_the_ontology_and_then_the_alphabet(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     assert store.classes() == ["ball", "box"]
     store.write_batch(
         run.id, [done("a.jpg", ball(class_name="zebra"), ball(class_name="ape"), ball())]
@@ -357,8 +357,8 @@ def test_classes_follow_the_ontology_and_then_the_alphabet(store):
 
 
 def test_summary_counts_what_there_is(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
-    assert store.register(run.id, [(f"{n}.jpg", None) for n in "abcde"]).total == 5
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
+    assert store.register_items(run.id, [(f"{n}.jpg", None) for n in "abcde"]).total == 5
     store.write_batch(run.id, [done("a.jpg", ball(), ball()), done("b.jpg"), failed("c.jpg")])
     summary = store.summary()
     assert (summary.images, summary.background, summary.failed, summary.pending) == (2, 1, 1, 2)
@@ -367,41 +367,41 @@ def test_summary_counts_what_there_is(store):
 
 
 def test_registering_again_keeps_results_and_forgets_what_is_gone(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
-    store.register(run.id, [("a.jpg", None), ("b.jpg", None), ("gone.jpg", None)])
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
+    store.register_items(run.id, [("a.jpg", None), ("b.jpg", None), ("gone.jpg", None)])
     store.write_batch(run.id, [done("a.jpg", ball())])
-    store.register(run.id, [("a.jpg", None), ("b.jpg", None), ("new.jpg", None)])
+    store.register_items(run.id, [("a.jpg", None), ("b.jpg", None), ("new.jpg", None)])
     summary = store.summary()
     assert (summary.images, summary.objects, summary.pending) == (1, 1, 2)
 
 
 def test_what_the_source_no_longer_holds_is_told_and_dropped_only_when_asked(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg", ball()), asked("b.jpg", candidate()), failed("c.jpg")])
-    there = store.register(run.id, [("a.jpg", None)])
+    there = store.register_items(run.id, [("a.jpg", None)])
     assert (there.total, there.removed, there.removed_ids) == (1, 1, ("b.jpg",))
     assert (store.summary().images, store.summary().failed) == (2, 0)  # a failure holds nothing
-    there = store.register(run.id, [("a.jpg", None)], prune=True)
+    there = store.register_items(run.id, [("a.jpg", None)], prune=True)
     assert there.removed == 1
     assert store.summary().images == 1
     assert store.predictions(run.id, "b.jpg") is None
-    assert store.register(run.id, [("a.jpg", None)]).removed == 0
+    assert store.register_items(run.id, [("a.jpg", None)]).removed == 0
 
 
 def test_a_new_stamp_of_the_same_bytes_is_noted(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg", ball(), file_stamp="10:1")])
-    store.restamp(run.id, [Item("a.jpg", path=None, file_stamp="10:2")])
-    known = store.known(run.id, ["a.jpg"])["a.jpg"]
+    store.update_file_stamps(run.id, [Item("a.jpg", path=None, file_stamp="10:2")])
+    known = store.item_states(run.id, ["a.jpg"])["a.jpg"]
     assert (known.status, known.file_stamp) == ("done", "10:2")
     assert store.summary().objects == 1
 
 
 def test_known_items_tell_what_to_label_again(store):
-    run = store.begin_run(RECIPE, ontology=ONTOLOGY)
-    store.register(run.id, [("a.jpg", None), ("b.jpg", None)])
+    run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
+    store.register_items(run.id, [("a.jpg", None), ("b.jpg", None)])
     store.write_batch(run.id, [done("a.jpg", content_hash="aa", file_stamp="10:99")])
-    known = store.known(run.id, ["a.jpg", "b.jpg", "c.jpg"])
+    known = store.item_states(run.id, ["a.jpg", "b.jpg", "c.jpg"])
     assert set(known) == {"a.jpg", "b.jpg"}
     assert known["b.jpg"].status == "pending"
     a = known["a.jpg"]
@@ -413,7 +413,7 @@ def test_known_items_tell_what_to_label_again(store):
 
 def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
         with pytest.raises(StoreError, match="being labeled by another process"):
             LabelStore.create(tmp_path)
@@ -422,7 +422,7 @@ def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
             store.write_batch(run.id, [done("b.jpg")])
             assert reader.summary().images == 2
             with pytest.raises(StoreError, match="open for reading"):
-                reader.begin_run(RECIPE, ontology=ONTOLOGY)
+                reader.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     LabelStore.create(tmp_path).close()
 
 
@@ -440,7 +440,7 @@ def test_another_process_is_stopped_too(tmp_path):
 
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
     with LabelStore.create(tmp_path) as store, LabelStore.open(tmp_path) as reader:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
         with reader.snapshot():
             assert reader.summary().images == 1
@@ -451,7 +451,7 @@ def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
 
 def test_reading_leaves_nothing_beside_the_store(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
     with LabelStore.open(tmp_path) as reader:
         assert reader.summary().images == 1
@@ -463,7 +463,7 @@ def test_reading_leaves_nothing_beside_the_store(tmp_path):
 )
 def test_a_store_on_read_only_media_can_be_read(tmp_path):
     with LabelStore.create(tmp_path / "labeled") as store:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
     (tmp_path / "labeled").chmod(0o555)
     with LabelStore.open(tmp_path / "labeled") as reader:
@@ -549,7 +549,7 @@ def test_a_failed_opening_gives_the_lock_back(tmp_path):
 
 def test_damage_inside_the_file_is_a_store_error(tmp_path):
     with LabelStore.create(tmp_path) as store:
-        run = store.begin_run(RECIPE, ontology=ONTOLOGY)
+        run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done(f"{i}.jpg", *[ball()] * 20) for i in range(100)])
     whole = tmp_path / "labels.db"
     content = bytearray(whole.read_bytes())

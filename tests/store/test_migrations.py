@@ -73,7 +73,7 @@ def test_a_store_of_the_first_version_keeps_its_labels_and_its_run(tmp_path):
             source="../images",
         )
         assert store.begin_run(run.config, ontology=run.ontology) == run
-        assert store.known(run.id, ["a.jpg"])["a.jpg"].asked is None
+        assert store.item_states(run.id, ["a.jpg"])["a.jpg"].captions is None
 
 
 def test_runs_that_differed_by_their_ontology_alone_both_stay(tmp_path):

@@ -22,7 +22,7 @@ from grounded_sam2.store import (
     video_writer,
 )
 
-RECIPE = RunConfig(models={"detector": "d", "tracker": "t"}, inference={}, source="../clips")
+RUN_CONFIG = RunConfig(models={"detector": "d", "tracker": "t"}, inference={}, source="../clips")
 SIZE = (20, 30)
 
 
@@ -45,7 +45,7 @@ def clip(name: str = "clip.mp4", **changes) -> VideoRecord:
 @pytest.fixture
 def store(tmp_path):
     with LabelStore.create(tmp_path / "tracked") as store:
-        store.begin_run(RECIPE)
+        store.begin_run(RUN_CONFIG)
         yield store
 
 
@@ -91,7 +91,7 @@ def test_frames_are_items_in_the_group_of_their_video(store, run_id, tmp_path):
     [video] = store.videos()
     assert (video, video.frames, video.last_index) == (store.video(run_id, "clip.mp4"), 2, 2)
     assert store.summary().images == 2
-    assert store.known(run_id, ["clip.mp4/000002"])["clip.mp4/000002"].status == "done"
+    assert store.item_states(run_id, ["clip.mp4/000002"])["clip.mp4/000002"].status == "done"
 
 
 def test_a_video_may_be_moved_together_with_its_labels(store, run_id, tmp_path):
@@ -131,7 +131,7 @@ def test_images_and_videos_of_one_run_come_one_after_the_other(store, run_id):
     image = Item("b.jpg", None, "aa", SIZE)
     store.write_batch(run_id, [ItemOutcome(image, Labels(SIZE, (ball(1),)))])
     assert [item.item_id for item, _ in store.labels()] == ["b.jpg", "a.mp4/000000"]
-    assert [item.content for item in store.done_items()] == ["aa", "hash of 'a.mp4' frame 0"]
+    assert [item.content_key for item in store.done_items()] == ["aa", "hash of 'a.mp4' frame 0"]
 
 
 def test_an_unknown_video_is_told_by_name(store, run_id):
@@ -209,7 +209,7 @@ def test_no_question_looks_through_all_rows(store, run_id):
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))])
     list(store.labels_by_track(run_id, "clip.mp4"))
     store.tracks(run_id, "clip.mp4")
-    store.begin_video(run_id, clip(), anew=True)
+    store.begin_video(run_id, clip(), restart=True)
     connection.set_trace_callback(None)
     questions = [query for query in queries if query.startswith(("SELECT", "DELETE", "UPDATE"))]
     assert len(questions) > 9
@@ -239,7 +239,7 @@ def test_a_killed_run_goes_on_from_its_last_batch(store, run_id):
     store.write_frames(run_id, "clip.mp4", [frame(2)], state=b"second", broken_frames=2)
     store.close()
     with LabelStore.create(store.folder) as again:
-        assert again.begin_run(RECIPE).id == run_id
+        assert again.begin_run(RUN_CONFIG).id == run_id
         video = again.begin_video(run_id, clip())
         assert (video.frames, video.last_index, video.broken_frames) == (3, 2, 2)
         assert again.tracker_state(run_id, "clip.mp4") == b"second"
@@ -307,7 +307,7 @@ def test_a_video_begun_anew_leaves_nothing_behind(store, run_id):
     store.write_frames(
         run_id, "clip.mp4", [frame(0, ball(1))], state=b"first", broken_frames=1, broken=broken
     )
-    begun = store.begin_video(run_id, clip(), anew=True)
+    begun = store.begin_video(run_id, clip(), restart=True)
     assert (begun.frames, begun.broken_frames) == (0, 0)
     for table in ("items", "objects", "tracker_states", "broken_frames"):
         assert store._connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
@@ -363,5 +363,5 @@ def test_a_reader_writes_nothing(store, run_id):
 def test_another_ontology_does_not_undo_tracks(store, run_id):
     store.begin_video(run_id, clip())
     with pytest.raises(StoreError, match=r"ontology has changed.*another folder"):
-        store.begin_run(RECIPE, ontology=(("red circle", "ball"),))
+        store.begin_run(RUN_CONFIG, ontology=(("red circle", "ball"),))
     assert store.run().ontology is None
