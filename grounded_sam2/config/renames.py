@@ -1,7 +1,8 @@
 """Configuration keys of earlier versions: the names they have now, in one table.
 
 Files that people wrote and label stores on their disks hold the earlier names; both are read with
-this table, so that neither has to be edited.
+this table, so that neither has to be edited. Stores go on writing the earlier names: the identity
+of a run is a hash of them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RENAMED_KEYS", "with_current_keys"]
+__all__ = ["RENAMED_KEYS", "with_current_keys", "with_stored_keys"]
 
 RENAMED_KEYS = {
     "tracking.sure_confidence": "tracking.high_confidence",
@@ -20,20 +21,30 @@ RENAMED_KEYS = {
 """Earlier name → name now, as ``section.key``. A key is never taken out of this table."""
 
 
-def with_current_keys(value: Any, path: str = "") -> Any:
+_STORED_KEYS = {current: earlier for earlier, current in RENAMED_KEYS.items()}
+
+
+def with_current_keys(value: Any) -> Any:
     """Parsed JSON or YAML in which every renamed key has its current name.
 
     Args:
         value: mappings are searched at any depth, since a store keeps its sections inside others.
-        path: name of the mapping that holds `value`; for the recursion.
 
     Returns:
         A copy; the order of the keys is kept.
     """
+    return _renamed(value, RENAMED_KEYS)
+
+
+def with_stored_keys(value: Any) -> Any:
+    """Inverse of `with_current_keys`."""
+    return _renamed(value, _STORED_KEYS)
+
+
+def _renamed(value: Any, names: Mapping[str, str], section: str = "") -> Any:
     if not isinstance(value, Mapping):
         return value
-    renamed = {}
-    for key, inner in value.items():
-        current = RENAMED_KEYS.get(f"{path}.{key}", f"{path}.{key}").partition(".")[2]
-        renamed[current] = with_current_keys(inner, str(key))
-    return renamed
+    return {
+        names.get(f"{section}.{key}", f".{key}").partition(".")[2]: _renamed(inner, names, str(key))
+        for key, inner in value.items()
+    }

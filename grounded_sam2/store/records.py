@@ -17,7 +17,7 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any, Literal, TypeAlias
 
-from grounded_sam2.config.renames import with_current_keys
+from grounded_sam2.config.renames import with_current_keys, with_stored_keys
 from grounded_sam2.results import CandidateStatus, Labels, RawPredictions
 
 __all__ = [
@@ -74,7 +74,7 @@ class RunConfig:
             "decisions": self.postprocess,
             "source": self.source,
         }
-        return json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return json.dumps(with_stored_keys(values), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
@@ -98,7 +98,8 @@ class RunConfig:
 
     def _options(self) -> dict[str, Any]:
         """All values by the names that users know: ``detector.min_confidence``."""
-        values = json.loads(self.to_json())  # as JSON holds them: a tuple is a list there
+        # As JSON holds them: a tuple is a list there.
+        values = with_current_keys(json.loads(self.to_json()))
         named = {"models": values["models"], "source": values["source"]}
         return dict(
             option
