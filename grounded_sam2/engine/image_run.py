@@ -37,7 +37,7 @@ from grounded_sam2.errors import (
     PromptError,
     SourceError,
 )
-from grounded_sam2.inference.detect_and_segment import captions_of
+from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.sources.refs import ImageSource, UnreadableRef
@@ -157,7 +157,7 @@ def label_source(
             when the disk has no space for an image that must be fetched.
     """
     began = time.perf_counter()
-    captions = captions_of(ontology, config)
+    captions = requested_captions(ontology, config)
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
     run_config = run_config_of(
         config, ontology, models=models, source=store.relative_path(source.root)

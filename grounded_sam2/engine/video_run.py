@@ -22,7 +22,7 @@ from grounded_sam2.engine.video_summaries import (
 )
 from grounded_sam2.engine.video_writer import UnreadableStateError, VideoWork
 from grounded_sam2.errors import SourceError
-from grounded_sam2.inference.detect_and_segment import captions_of
+from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.sources.video.finding import FoundVideo
@@ -82,7 +82,7 @@ def track_videos(
         CheckpointError, ConfigError, OntologyError: nothing can be labeled so.
     """
     began = time.perf_counter()
-    captions_of(ontology, config)
+    requested_captions(ontology, config)
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
     run = store.begin_run(run_config, ontology=pairs, settings=config.to_dict(), new_run=new_run)
     wait = _COMMIT_SECONDS if commit_seconds is None else commit_seconds

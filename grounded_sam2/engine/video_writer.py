@@ -17,7 +17,7 @@ from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import TrackedFrame, VideoFrame
 from grounded_sam2.sources.video import VideoSource, prefetched
 from grounded_sam2.store import LabelStore, StoredVideo
-from grounded_sam2.tracking import Checkpoint, ClipTracker
+from grounded_sam2.tracking import ClipState, ClipTracker
 
 __all__ = ["UnreadableStateError", "VideoWork"]
 
@@ -73,7 +73,7 @@ class VideoWork:
             SourceError: it cannot be read to its end.
         """
         resume = self._resume(source.name)
-        start = resume or Checkpoint()
+        start = resume or ClipState()
         clip = self._clip(resume)
         batch = _Batch()
         written = time.monotonic()
@@ -83,7 +83,7 @@ class VideoWork:
                 self.run_id,
                 source.name,
                 batch.frames,
-                state=None if finished else clip.checkpoint().to_bytes(),
+                state=None if finished else clip.state().to_bytes(),
                 broken_frames=known.broken_frames + batch.broken,
                 broken=source.broken.first[batch.told_before : batch.told],
                 finished=finished,
@@ -115,14 +115,14 @@ class VideoWork:
         give(clip.finish())
         commit(finished=True)
 
-    def _resume(self, name: str) -> Checkpoint | None:
+    def _resume(self, name: str) -> ClipState | None:
         saved = self.store.tracker_state(self.run_id, name)
         try:
-            return None if saved is None else Checkpoint.from_bytes(saved)
+            return None if saved is None else ClipState.from_bytes(saved)
         except StoreError as error:
             raise UnreadableStateError(str(error)) from error
 
-    def _clip(self, resume: Checkpoint | None) -> ClipTracker:
+    def _clip(self, resume: ClipState | None) -> ClipTracker:
         self.tracker.empty()  # a model that cannot be loaded is no fault of the state
         try:
             return ClipTracker(
@@ -134,7 +134,7 @@ class VideoWork:
             raise UnreadableStateError(str(error)) from error
 
 
-def _read(source: VideoSource, start: Checkpoint) -> Generator[_Read, None, None]:
+def _read(source: VideoSource, start: ClipState) -> Generator[_Read, None, None]:
     for frame in source.frames(start.feed_from, broken_from=start.next_index):
         yield _Read(frame, source.broken.count, len(source.broken.first))
         del frame  # while the next is decoded

@@ -24,10 +24,10 @@ from grounded_sam2.results import Candidate, DetectedBoxes, Image, Labels, Segme
 
 __all__ = [
     "TASKS_WITH_CAPTIONS",
-    "Candidates",
-    "captions_of",
+    "CandidatesPerImage",
     "detect_and_segment",
-    "label_images",
+    "predict_labels",
+    "requested_captions",
     "start_detect_and_segment",
 ]
 
@@ -35,11 +35,11 @@ TASKS_WITH_CAPTIONS = ("open_vocabulary_detection", "phrase_grounding")
 """Tasks of `DetectorConfig.task` that ask for an ontology's captions; the others find things by
 themselves and name them in the model's own words."""
 
-Candidates: TypeAlias = list[tuple[Candidate, ...]]
+CandidatesPerImage: TypeAlias = list[tuple[Candidate, ...]]
 """Of each image, in the order that the detector said so."""
 
 
-def label_images(
+def predict_labels(
     images: Sequence[Image],
     detector: Detector,
     segmenter: Segmenter,
@@ -63,7 +63,7 @@ def label_images(
     Raises:
         ConfigError: the task needs an ontology and there is none, or the other way round.
     """
-    captions = captions_of(ontology, config)
+    captions = requested_captions(ontology, config)
     found = detect_and_segment(
         images,
         [captions] * len(images),
@@ -77,7 +77,7 @@ def label_images(
     ]
 
 
-def captions_of(ontology: CaptionOntology | None, config: Config) -> list[str]:
+def requested_captions(ontology: CaptionOntology | None, config: Config) -> list[str]:
     """The captions to ask for; ``[]`` for a task without captions.
 
     Raises:
@@ -104,7 +104,7 @@ def detect_and_segment(
     segmenter: Segmenter,
     *,
     min_confidence: float,
-) -> Candidates:
+) -> CandidatesPerImage:
     """Ask the models for all that they find.
 
     Boxes are rounded to hundredths of a pixel, confidence and mask quality to four decimals,
@@ -138,7 +138,7 @@ def start_detect_and_segment(
     segmenter: Segmenter,
     *,
     min_confidence: float,
-) -> Callable[[], Candidates]:
+) -> Callable[[], CandidatesPerImage]:
     """The models' part of `detect_and_segment`; what is returned does the rest, in any thread.
 
     The rest is making compact masks, where the segmenter can put that off (`TwoStepSegmenter`):
@@ -163,7 +163,7 @@ def start_detect_and_segment(
         masks = segmenter.segment_boxes(*boxed)
         finish = lambda: masks  # noqa: E731
 
-    def candidates() -> Candidates:
+    def candidates() -> CandidatesPerImage:
         masks = dict(zip(asked, finish(), strict=True))
         return [
             _candidates(boxes, masks[i]) if i in masks else () for i, boxes in enumerate(detections)

@@ -15,7 +15,7 @@ import numpy as np
 
 from grounded_sam2.config import Config
 from grounded_sam2.inference.cleanup import clean_up
-from grounded_sam2.inference.tiling import are_parts
+from grounded_sam2.inference.tiling import are_fragments
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, CandidateStatus, Label, Labels
 
@@ -29,8 +29,8 @@ class Postprocessed:
     labels: Labels
     statuses: tuple[CandidateStatus, ...]
     """One per candidate."""
-    chosen: tuple[int, ...]
-    """Which of the candidates each label is."""
+    candidate_indices: tuple[int, ...]
+    """Index of the candidate that each label was made from, in the order of the labels."""
 
 
 def postprocess(
@@ -59,9 +59,9 @@ def postprocess(
         order = {caption: number for number, caption in enumerate(classes)}
         places.sort(key=lambda place: order[candidates[place].caption])
     found = [_label(candidates[place], classes) for place in places]
-    whole = np.flatnonzero(~are_parts(found, size_hw, config.tiling)).tolist()
-    places, chosen = [places[i] for i in whole], [found[i] for i in whole]
-    cleaned = clean_up(Labels(size_hw, tuple(chosen)), config.cleanup)
+    whole = np.flatnonzero(~are_fragments(found, size_hw, config.tiling)).tolist()
+    places = [places[i] for i in whole]
+    cleaned = clean_up(Labels(size_hw, tuple(found[i] for i in whole)), config.cleanup)
     kept = [places[index] for index in cleaned.kept]
     labels = sorted(
         zip(cleaned.labels.objects, kept, strict=True), key=lambda each: _order(each[0])

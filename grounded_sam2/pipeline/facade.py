@@ -30,7 +30,7 @@ from grounded_sam2.exporters import (
     export,
 )
 from grounded_sam2.exporters.staging import MARKER
-from grounded_sam2.inference.detect_and_segment import label_images
+from grounded_sam2.inference.detect_and_segment import predict_labels
 from grounded_sam2.models.identity import identity
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
@@ -283,7 +283,7 @@ class GroundedSAM2(VideoLabeling):
 
     def _label(self, images: Sequence[Image], ontology: CaptionOntology | None) -> list[Labels]:
         models = ModelsWhenNeeded(self)
-        return label_images(images, models, models, ontology, self.config)
+        return predict_labels(images, models, models, ontology, self.config)
 
 
 def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]) -> list[Path]:

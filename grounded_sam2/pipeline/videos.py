@@ -34,7 +34,7 @@ from grounded_sam2.sources.video.finding import (
     listed,
 )
 from grounded_sam2.store import LabelStore
-from grounded_sam2.tracking import follow_prompts, track_frames
+from grounded_sam2.tracking import track_frames, track_prompts
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -114,7 +114,7 @@ class VideoLabeling(ABC):
             prompt: caption or captions to ask for, instead of the ontology's; each is then its own
                 class. Words of the model's own are numbered as they come, the same in all frames.
             prompts: boxes, points or masks instead of captions, by frame and object: see
-                `grounded_sam2.tracking.follow_prompts`. Frames then come at once.
+                `grounded_sam2.tracking.track_prompts`. Frames then come at once.
             detect_every: frames from one look of the detector to the next; as configured if
                 ``None``.
             stride: takes every so many frames.
@@ -144,7 +144,7 @@ class VideoLabeling(ABC):
         with closing(prefetched(source.frames())) as frames:
             if prompts is not None:
                 one_each = self.config.tracking.exclusive == "all"
-                tracked = follow_prompts(frames, self.tracker, prompts, exclusive=one_each)
+                tracked = track_prompts(frames, self.tracker, prompts, exclusive=one_each)
                 classes = ["object"]
             else:
                 models = ModelsWhenNeeded(self)

@@ -7,7 +7,7 @@ Nothing here loads a model: whatever satisfies the Protocols will do.
 """
 
 from grounded_sam2.tracking.clip import ClipTracker, track_frames
-from grounded_sam2.tracking.prompted import follow_prompts
-from grounded_sam2.tracking.saved_state import Checkpoint
+from grounded_sam2.tracking.prompted import track_prompts
+from grounded_sam2.tracking.saved_state import ClipState
 
-__all__ = ["Checkpoint", "ClipTracker", "follow_prompts", "track_frames"]
+__all__ = ["ClipState", "ClipTracker", "track_frames", "track_prompts"]

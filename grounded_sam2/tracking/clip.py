@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import SourceError
-from grounded_sam2.inference.detect_and_segment import captions_of
+from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import Answers, AnyTracker, Detector, Encoded, State
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Label, TrackedFrame, VideoFrame
@@ -25,7 +25,7 @@ from grounded_sam2.tracking.detections import find
 from grounded_sam2.tracking.frame_context import Now
 from grounded_sam2.tracking.labels import carried_label, detected_label
 from grounded_sam2.tracking.propagated import Carried
-from grounded_sam2.tracking.saved_state import Checkpoint
+from grounded_sam2.tracking.saved_state import ClipState
 from grounded_sam2.tracking.window import Waiting, Window, finished
 
 __all__ = ["ClipTracker", "track_frames"]
@@ -38,7 +38,7 @@ def track_frames(
     ontology: CaptionOntology | None,
     config: Config,
     *,
-    resume: Checkpoint | None = None,
+    resume: ClipState | None = None,
 ) -> Iterator[TrackedFrame]:
     """Label the frames of a video, one thing under one id.
 
@@ -48,16 +48,16 @@ def track_frames(
         tracker: turns boxes into masks, and carries them to the other frames.
         ontology: captions to ask for, and their classes; ``None`` for tasks without captions.
         config: see `TrackingConfig`; thresholds and clean-up are those of images.
-        resume: where to go on; `frames` then begin at `Checkpoint.feed_from`.
+        resume: where to go on; `frames` then begin at `ClipState.feed_from`.
 
     Yields:
         Every frame once, in order, some frames late: see `ClipTracker.delay`. Of those that were
-        given away before the checkpoint, none again.
+        given away before the saved state, none again.
 
     Raises:
         ConfigError: the task needs an ontology and there is none, or the other way round.
         OntologyError: the detector answers with a caption that was not asked.
-        SourceError: the frames do not go on where the checkpoint ends.
+        SourceError: the frames do not go on where the saved state ends.
     """
     clip = ClipTracker(detector, tracker, ontology, config, resume=resume)
     for frame in frames:
@@ -86,9 +86,9 @@ class ClipTracker:
         ontology: CaptionOntology | None,
         config: Config,
         *,
-        resume: Checkpoint | None = None,
+        resume: ClipState | None = None,
     ) -> None:
-        captions_of(ontology, config)  # wrong from the start, not at the first look
+        requested_captions(ontology, config)  # wrong from the start, not at the first look
         self._detector = detector
         self._tracker = tracker
         self._ontology = ontology
@@ -96,7 +96,7 @@ class ClipTracker:
         options = config.tracking
         self.delay = options.fill_frames + (options.min_hits - 1) * options.detect_every
         """Frames that wait: so many are given away only after later ones were fed."""
-        known = resume or Checkpoint()
+        known = resume or ClipState()
         self._position = known.position
         self._since_look = known.since_look
         self._next_number = known.next_number
@@ -113,7 +113,7 @@ class ClipTracker:
 
         Raises:
             OntologyError: the detector answers with a caption that was not asked.
-            SourceError: it does not follow on the frame before, or on the checkpoint.
+            SourceError: it does not follow on the frame before, or on the saved state.
         """
         encoded = self._tracker.encode(frame.image)
         if lacking := self._window.lacking():
@@ -122,7 +122,7 @@ class ClipTracker:
         if frame.index < self._next_index:
             raise SourceError(
                 f"frame {frame.index} of the video: frame {self._next_index} or a later one is "
-                "next; give frames in order, and go on with those from `Checkpoint.feed_from`"
+                "next; give frames in order, and go on with those from `ClipState.feed_from`"
             )
         begins_scene = self._is_cut(frame)
         now = Now(
@@ -152,11 +152,11 @@ class ClipTracker:
         """
         return self._give_away(everything=True)
 
-    def checkpoint(self) -> Checkpoint:
+    def state(self) -> ClipState:
         """All that is known now. Going on from there gives what going on from here would."""
         waiting = tuple(replace(frame, encoded=None) for frame in self._window.waiting)
         needed = waiting[max(len(waiting) - self._config.tracking.fill_frames, 0) :]
-        return Checkpoint(
+        return ClipState(
             feed_from=needed[0].index if needed else self._next_index,
             position=self._position,
             since_look=self._since_look,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.inference.detect_and_segment import captions_of, detect_and_segment
+from grounded_sam2.inference.detect_and_segment import detect_and_segment, requested_captions
 from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.models.protocols import Answers, TrackPrompt
 from grounded_sam2.results import Image, Label, SegmentedMasks
@@ -76,7 +76,7 @@ def find(now: Now, *, first_number: int) -> Sightings:
     config, asking = now.config, _Asking(now, first_number)
     [candidates] = detect_and_segment(
         [now.image],
-        [captions_of(now.ontology, config)],
+        [requested_captions(now.ontology, config)],
         now.detector,
         asking,
         min_confidence=config.detector.min_confidence,
@@ -87,7 +87,7 @@ def find(now: Now, *, first_number: int) -> Sightings:
     seen = asking.seen
     things = [
         Sighting(number, label, seen[number], Appearance.of(now.image, seen[number].mask))
-        for place, label in zip(decision.chosen, decision.labels.objects, strict=True)
+        for place, label in zip(decision.candidate_indices, decision.labels.objects, strict=True)
         if (number := first_number + place) in seen
     ]
     return Sightings(tuple(things), asking.answers, len(candidates))

@@ -1,7 +1,7 @@
 """Following what somebody points at: prompts instead of captions.
 
     prompts = {0: {1: TrackPrompt(box_xyxy=[10, 20, 80, 90])}, 40: {1: TrackPrompt(mask=better)}}
-    for frame in follow_prompts(frames, tracker, prompts):
+    for frame in track_prompts(frames, tracker, prompts):
         ...
 
 An object begins on the first frame on which it is shown. Shown again later, it is corrected: what
@@ -17,10 +17,10 @@ from grounded_sam2.models.protocols import Answers, AnyTracker, TrackPrompt
 from grounded_sam2.results import Label, Labels, TrackedFrame, VideoFrame
 from grounded_sam2.tracking.detections import sights
 
-__all__ = ["follow_prompts"]
+__all__ = ["track_prompts"]
 
 
-def follow_prompts(
+def track_prompts(
     frames: Iterable[VideoFrame],
     tracker: AnyTracker,
     prompts: Mapping[int, Mapping[int, TrackPrompt]],

@@ -26,13 +26,13 @@ from grounded_sam2.tracking.shot_detection import THUMBNAIL_SIDE
 from grounded_sam2.tracking.tracks import Track
 from grounded_sam2.tracking.window import Waiting
 
-__all__ = ["Checkpoint"]
+__all__ = ["ClipState"]
 
 _MAGIC = b"GS2TRK03"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
+class ClipState:
     """Where tracking a video stands after a frame; by default, before the first.
 
     To go on, give frames from `feed_from` on: the first few have been processed, and are only to be
@@ -87,7 +87,7 @@ class Checkpoint:
         return _MAGIC + struct.pack("<Q", len(text)) + text + self.state
 
     @classmethod
-    def from_bytes(cls, saved: bytes) -> Checkpoint:
+    def from_bytes(cls, saved: bytes) -> ClipState:
         """The inverse of `to_bytes`.
 
         Raises:
@@ -95,8 +95,9 @@ class Checkpoint:
         """
         if saved[:8] != _MAGIC or len(saved) < 16:
             raise StoreError(
-                f"checkpoint of a video: begins with {saved[:8]!r} instead of {_MAGIC!r}; it was "
-                "made by another version, go on with that or begin without a checkpoint"
+                f"saved state of a video: begins with {saved[:8]!r} instead of {_MAGIC!r}; it was "
+                "written by another version, continue with that version or track the video from "
+                "its first frame"
             )
         (length,) = struct.unpack("<Q", saved[8:16])
         known = json.loads(saved[16 : 16 + length])

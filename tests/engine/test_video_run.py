@@ -21,7 +21,7 @@ from grounded_sam2.sources.video import VideoSource, open_video
 from grounded_sam2.sources.video.frame_folder import FrameFolder
 from grounded_sam2.store import LabelStore, RunConfig
 from grounded_sam2.testing import FakeDetector, FakeTracker
-from grounded_sam2.tracking import Checkpoint
+from grounded_sam2.tracking import ClipState
 
 RUN_CONFIG = RunConfig(models={"detector": "d", "tracker": "t"}, inference={})
 ONTOLOGY = CaptionOntology({"red box": "warm", "blue box": "cold"})
@@ -247,7 +247,7 @@ def test_a_state_that_cannot_be_read_is_let_go_of(tmp_path, store, frames_folder
         track(store, given(frames_folder), tracker=Stopping(15))
     run_id = store.run().id
     before = store.video(run_id, "walk").frames
-    known = Checkpoint.from_bytes(store.tracker_state(run_id, "walk"))
+    known = ClipState.from_bytes(store.tracker_state(run_id, "walk"))
     state = b"GS2TRK00" + bytes(20)
     if what == "of another tracker":
         state = replace(known, state=b"?").to_bytes()

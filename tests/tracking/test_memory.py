@@ -39,8 +39,8 @@ def test_memory_does_not_grow_with_the_number_of_frames(studio):
             last_id = max(last_id, tracked.labels.objects[-1].track_id)
         if frame.index in (199, 999):  # at the same place of the story
             used.append(containers())
-            saved.append(len(clip.checkpoint().to_bytes()))
+            saved.append(len(clip.state().to_bytes()))
     assert last_id == 26  # and those that ended are forgotten
-    assert len(clip.checkpoint().track_ids) < 4
+    assert len(clip.state().track_ids) < 4
     assert saved[1] - saved[0] < 200  # larger numbers have more digits
     assert used[1] - used[0] < 800 * 8

@@ -10,7 +10,7 @@ from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.results import VideoFrame
 from grounded_sam2.testing import COLORS, FakeTracker
-from grounded_sam2.tracking import follow_prompts
+from grounded_sam2.tracking import track_prompts
 
 
 def frames(count: int = 6):
@@ -28,7 +28,7 @@ BLUE = TrackPrompt(points_xy=[[34, 30]], point_labels=[1])
 
 
 def follow(prompts, **options):
-    return list(follow_prompts(frames(), FakeTracker(), prompts, **options))
+    return list(track_prompts(frames(), FakeTracker(), prompts, **options))
 
 
 def test_boxes_and_points():

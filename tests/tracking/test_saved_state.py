@@ -10,7 +10,7 @@ import pytest
 from grounded_sam2.errors import SourceError, StoreError
 from grounded_sam2.results import VideoFrame
 from grounded_sam2.testing import FakeTracker
-from grounded_sam2.tracking import Checkpoint, ClipTracker, track_frames
+from grounded_sam2.tracking import ClipState, ClipTracker, track_frames
 
 COUNT = 28
 TOLD = {
@@ -55,12 +55,12 @@ def test_going_on_from_any_frame_gives_the_same(studio, frames, values):
     clip, given, stops = ClipTracker(*models), 0, []
     for frame in [None, *frames]:
         given += len(clip.feed(frame)) if frame else 0
-        stops.append((given, clip.checkpoint().to_bytes()))
+        stops.append((given, clip.state().to_bytes()))
     for given, saved in stops:
-        checkpoint = Checkpoint.from_bytes(saved)
-        assert checkpoint.released == given
-        rest = [frame for frame in frames if frame.index >= checkpoint.feed_from]
-        assert list(track_frames(rest, *models, resume=checkpoint)) == whole[given:]
+        state = ClipState.from_bytes(saved)
+        assert state.released == given
+        rest = [frame for frame in frames if frame.index >= state.feed_from]
+        assert list(track_frames(rest, *models, resume=state)) == whole[given:]
 
 
 def test_a_run_may_be_killed_again_before_it_has_gone_on(studio, frames):
@@ -68,11 +68,11 @@ def test_a_run_may_be_killed_again_before_it_has_gone_on(studio, frames):
     clip = ClipTracker(*models)
     for frame in frames[:20]:
         clip.feed(frame)
-    first = clip.checkpoint()
+    first = clip.state()
     again = ClipTracker(*models, resume=first)
     for frame in [frame for frame in frames if frame.index >= first.feed_from][:4]:
         assert again.feed(frame) == []
-        assert again.checkpoint().to_bytes() == first.to_bytes()
+        assert again.state().to_bytes() == first.to_bytes()
 
 
 def test_frames_that_were_processed_are_looked_at_again_but_not_detected_again(studio, frames):
@@ -82,19 +82,19 @@ def test_frames_that_were_processed_are_looked_at_again_but_not_detected_again(s
     for frame in frames[:20]:
         clip.feed(frame)
     looked = detector.looked.copy()
-    resumed = ClipTracker(*models, resume=clip.checkpoint())
+    resumed = ClipTracker(*models, resume=clip.state())
     for frame in frames[10:20]:
         resumed.feed(frame)
     assert detector.looked == looked
 
 
-def test_a_checkpoint_at_the_end_still_holds_what_waits(studio, frames):
+def test_a_saved_state_at_the_end_still_holds_what_waits(studio, frames):
     models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
     clip = ClipTracker(*models)
     for frame in frames:
         clip.feed(frame)
-    checkpoint = clip.checkpoint()
-    assert ClipTracker(*models, resume=checkpoint).finish() == clip.finish()
+    state = clip.state()
+    assert ClipTracker(*models, resume=state).finish() == clip.finish()
     assert clip.finish() == []
 
 
@@ -103,7 +103,7 @@ def test_other_frames_than_before_are_refused(studio, frames):
     clip = ClipTracker(*models)
     for frame in frames[:20]:
         clip.feed(frame)
-    resumed = ClipTracker(*models, resume=clip.checkpoint())
+    resumed = ClipTracker(*models, resume=clip.state())
     with pytest.raises(SourceError, match="had frame 30 there"):
         resumed.feed(frames[0])
     for frame in frames[10:20]:
@@ -112,32 +112,32 @@ def test_other_frames_than_before_are_refused(studio, frames):
         resumed.feed(frames[19])
 
 
-def test_a_checkpoint_holds_no_images(studio, frames):
+def test_a_saved_state_holds_no_images(studio, frames):
     models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
     clip = ClipTracker(*models)
     for frame in frames:
         clip.feed(frame)
-    assert all(frame.encoded is None for frame in clip.checkpoint().waiting)
-    assert len(clip.checkpoint().to_bytes()) < 25_000
+    assert all(frame.encoded is None for frame in clip.state().waiting)
+    assert len(clip.state().to_bytes()) < 25_000
 
 
-def test_bytes_hold_all_of_a_checkpoint(studio, frames):
+def test_bytes_hold_all_of_a_saved_state(studio, frames):
     models = (studio.ToldDetector(TOLD), FakeTracker(), studio.ontology, studio.options())
     clip = ClipTracker(*models)
     for frame in frames:
         clip.feed(frame)
-    before = clip.checkpoint()
-    after = Checkpoint.from_bytes(before.to_bytes())
-    for field in dataclasses.fields(Checkpoint):
+    before = clip.state()
+    after = ClipState.from_bytes(before.to_bytes())
+    for field in dataclasses.fields(ClipState):
         if field.name not in ("thumbnail", "waiting"):
             assert getattr(after, field.name) == getattr(before, field.name), field.name
     assert np.array_equal(after.thumbnail, before.thumbnail)
     assert [f.labels for f in after.waiting] == [f.labels for f in before.waiting]
-    empty = Checkpoint.from_bytes(Checkpoint().to_bytes())
+    empty = ClipState.from_bytes(ClipState().to_bytes())
     assert (empty.thumbnail, empty.tracks, empty.waiting, empty.feed_from) == (None, (), (), 0)
 
 
 @pytest.mark.parametrize("saved", [b"", b"GS2TRK01", b"GS2TRK99" + bytes(20)], ids=str)
 def test_other_bytes_are_refused(saved):
-    with pytest.raises(StoreError, match="begin without a checkpoint"):
-        Checkpoint.from_bytes(saved)
+    with pytest.raises(StoreError, match="written by another version"):
+        ClipState.from_bytes(saved)

@@ -11,7 +11,7 @@ all. Other images go to the models as they are.
 from __future__ import annotations
 
 from grounded_sam2.inference.tiling.detector import TiledDetector
-from grounded_sam2.inference.tiling.fragments import are_parts
+from grounded_sam2.inference.tiling.fragments import are_fragments
 from grounded_sam2.inference.tiling.segmenter import TiledSegmenter
 
-__all__ = ["TiledDetector", "TiledSegmenter", "are_parts"]
+__all__ = ["TiledDetector", "TiledSegmenter", "are_fragments"]

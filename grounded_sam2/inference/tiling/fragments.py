@@ -18,7 +18,7 @@ from grounded_sam2.geometry import rle
 from grounded_sam2.inference.tiling.tiles import cut_by_views, is_large, shows, views_of, windows
 from grounded_sam2.results import Label
 
-__all__ = ["are_parts"]
+__all__ = ["are_fragments"]
 
 _INSIDE = 0.9
 """Share of a piece's mask in that of the whole. Not all: masks of one thing differ at the rim."""
@@ -27,7 +27,7 @@ _SMALLER = 0.7
 which clean-up keeps the surer one."""
 
 
-def are_parts(
+def are_fragments(
     objects: Sequence[Label], size_hw: tuple[int, int], options: TilingConfig
 ) -> NDArray[np.bool_]:
     """Which objects of an image are pieces of others, cut off by a window.

@@ -9,7 +9,7 @@ import pytest
 from grounded_sam2.config import Config, TilingConfig
 from grounded_sam2.geometry import rle
 from grounded_sam2.inference.postprocess import postprocess
-from grounded_sam2.inference.tiling import are_parts
+from grounded_sam2.inference.tiling import are_fragments
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, Label
 
@@ -58,19 +58,19 @@ CASES = {
 
 @pytest.mark.parametrize(("objects", "parts"), CASES.values(), ids=CASES)
 def test_pieces(objects: list[Label], parts: list[bool]) -> None:
-    assert are_parts(objects, SIZE_HW, OPTIONS).tolist() == parts
+    assert are_fragments(objects, SIZE_HW, OPTIONS).tolist() == parts
 
 
 def test_apples_are_no_pieces_of_the_heap() -> None:
     heap = thing((10, 10, 640, 640))
     apples = [thing((x, y, x + 30, y + 30)) for x in (40, 240, 380) for y in (40, 240, 560)]
-    assert not are_parts([heap, *apples], SIZE_HW, OPTIONS).any()
+    assert not are_fragments([heap, *apples], SIZE_HW, OPTIONS).any()
 
 
 def test_in_other_images_nothing_is_a_piece() -> None:
     objects = [thing(WHOLE), thing(PIECE)]
-    assert not are_parts(objects, SIZE_HW, TilingConfig(mode="never")).any()
-    assert not are_parts(objects, SIZE_HW, TilingConfig(above_side=650)).any()
+    assert not are_fragments(objects, SIZE_HW, TilingConfig(mode="never")).any()
+    assert not are_fragments(objects, SIZE_HW, TilingConfig(above_side=650)).any()
 
 
 def test_what_is_a_piece_is_no_label() -> None:
