@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image as PILImage
 
-from grounded_sam2.demo.scenes import COLOURS, SHAPES, SceneObject, Sprite, render
+from grounded_sam2.demo.scenes import COLORS, SHAPES, SceneObject, Sprite, render
 from grounded_sam2.geometry.boxes import box_iou
 from grounded_sam2.results import Image
 from grounded_sam2.store import LabelStore
@@ -94,7 +94,7 @@ def _place(
 def _paint(rng: np.random.Generator, radius: float) -> tuple[SceneObject, Image]:
     side = int(2 * radius + 10)
     sprite = Sprite(
-        color=str(rng.choice(list(COLOURS))),
+        color=str(rng.choice(list(COLORS))),
         shape=str(rng.choice(SHAPES)),
         center_xy=(side / 2, side / 2),
         radius=radius,

@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from synthetic import CLASSES, RUN_CONFIG, item_results
+from synthetic import CLASSES, RUN_CONFIG, item_outcomes
 from timing import interleave, print_rows
 
 from grounded_sam2.geometry.rle import Rle
@@ -104,7 +104,7 @@ def main() -> None:
     objects = arguments.images * arguments.per_image
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         root = Path(name)
-        plain = list(item_results(root / "pictures", arguments.images, arguments.per_image))
+        plain = list(item_outcomes(root / "pictures", arguments.images, arguments.per_image))
         found = [with_predictions(result) for result in plain]
         expected = [result.labels for result in plain]
         batches, full = (

@@ -21,7 +21,7 @@ from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.fingerprint import file_hash, file_stamp
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
-__all__ = ["CLASSES", "SIZE_HW", "item_results", "label_store", "outlines", "synthetic_labels"]
+__all__ = ["CLASSES", "SIZE_HW", "item_outcomes", "label_store", "outlines", "synthetic_labels"]
 
 SIZE_HW = (480, 640)
 CLASSES = [f"class {index}" for index in range(20)]
@@ -100,7 +100,7 @@ def synthetic_labels(
         yield Labels(size_hw, labels)
 
 
-def item_results(
+def item_outcomes(
     folder: Path, images: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
 ) -> Iterator[ItemOutcome]:
     """Labels of images in a folder: one small grey file, under as many names.
@@ -130,7 +130,7 @@ def label_store(
     """A store of synthetic labels in ``folder/labeled``, open for writing."""
     store = LabelStore.create(folder / "labeled")
     run = store.begin_run(RUN_CONFIG, ontology=tuple((name, name) for name in CLASSES))
-    results = item_results(folder / "pictures", images, objects, seed, size_hw)
+    results = item_outcomes(folder / "pictures", images, objects, seed, size_hw)
     while batch := list(islice(results, 64)):
         store.write_batch(run.id, batch)
     return store

@@ -81,15 +81,14 @@ def draw(path: Path, frames: int) -> None:
 
 def measure(video: Path, out: Path) -> None:
     """Label in this process, and print what it took."""
-    from embedded_training.segmenter import build_processor
-    from embedded_training.train_segmenter import at_size
+    from embedded_training.segmenter import build_processor, with_image_size
     from grounded_sam2 import GroundedSAM2
     from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
 
     whole = Sam2Segmenter.from_pretrained("demo", device="cpu")
     processor = build_processor().image_processor
     processor.size = {"height": SIDE, "width": SIDE}
-    tracker = Sam2Tracker(at_size(whole.model, SIDE).eval(), processor)
+    tracker = Sam2Tracker(with_image_size(whole.model, SIDE).eval(), processor)
     model = GroundedSAM2({"blob": "blob"}, config="demo", detector=Blobs(), tracker=tracker)
     readings = Readings()
     result = model.label_videos(video, out, progress=readings)

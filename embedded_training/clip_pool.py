@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embedded_training.pool import TRAINING_SEED
+from embedded_training.scene_pool import TRAINING_SEED
 from grounded_sam2.demo.clips import Clip, make_clip
 from grounded_sam2.demo.scenes import SHAPES
 

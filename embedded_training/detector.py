@@ -1,7 +1,7 @@
 """The embedded detector: a small `Florence2ForConditionalGeneration` and its processor.
 
 The same classes as the public checkpoints, with a tokenizer of some 1 400 tokens: bytes, the
-words of `embedded_training.captions` and Florence-2's thousand location tokens. Nothing here
+words of `embedded_training.text_targets` and Florence-2's thousand location tokens. Nothing here
 is special to inference; the saved folder loads like any other checkpoint.
 """
 
@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.florence2.configuration_florence2 import Florence2VisionConfig
 
-from embedded_training.captions import CORPUS, NUM_BINS
+from embedded_training.text_targets import CORPUS, NUM_BINS
 
 __all__ = ["IMAGE_SIZE", "build_model", "build_processor"]
 

@@ -20,7 +20,7 @@ import torch
 
 from grounded_sam2.config import load_config
 from grounded_sam2.demo.ground_truth import ground_truth
-from grounded_sam2.demo.scenes import COLOURS, SHAPES, Scene, make_scenes
+from grounded_sam2.demo.scenes import COLORS, SHAPES, Scene, make_scenes
 from grounded_sam2.demo.scores import auroc, average_precision, expected_calibration_error
 from grounded_sam2.geometry.boxes import box_iou
 from grounded_sam2.geometry.rle import encode, iou
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 HELD_OUT_SEED = 7
-CAPTIONS = tuple(f"{color} {shape}" for color in COLOURS for shape in SHAPES)
+CAPTIONS = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
 _SCENES_PER_STEP = 8
 
 

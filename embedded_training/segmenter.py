@@ -18,7 +18,7 @@ from transformers.models.sam2_video.configuration_sam2_video import (
     Sam2VideoPromptEncoderConfig,
 )
 
-__all__ = ["IMAGE_SIZE", "build_model", "build_processor"]
+__all__ = ["IMAGE_SIZE", "build_model", "build_processor", "with_image_size"]
 
 IMAGE_SIZE = 256
 _WIDTH = 128
@@ -90,3 +90,12 @@ def build_model(image_size: int = IMAGE_SIZE) -> Sam2VideoModel:
     waves = model.shared_image_embedding.positional_embedding.mul_(_WAVE_SCALE)
     model.prompt_encoder.shared_embedding.positional_embedding.copy_(waves)
     return model
+
+
+def with_image_size(model: Sam2VideoModel, size: int) -> Sam2VideoModel:
+    """The same weights for images of another size."""
+    other = build_model(size)
+    weights = other.state_dict()
+    weights |= {k: v for k, v in model.state_dict().items() if v.shape == weights[k].shape}
+    other.load_state_dict(weights)
+    return other

@@ -1,6 +1,6 @@
 """Train the embedded detector from scratch on a pool of scenes.
 
-    python -m embedded_training.pool pool/
+    python -m embedded_training.scene_pool pool/
     python -m embedded_training.train_detector pool/ --out weights/detector
 
 Asked to answer captions from the first step on, a small model learns next to nothing for an
@@ -27,7 +27,9 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.florence2.modeling_florence2 import shift_tokens_right
 
-from embedded_training.captions import (
+from embedded_training.detector import build_model, build_processor
+from embedded_training.scene_pool import ScenePool
+from embedded_training.text_targets import (
     NUM_BINS,
     Question,
     Thing,
@@ -35,10 +37,8 @@ from embedded_training.captions import (
     ask_for_caption,
     boxes_to_bins,
 )
-from embedded_training.detector import build_model, build_processor
-from embedded_training.pool import ScenePool
 from embedded_training.training import Trainer, save_checkpoint
-from grounded_sam2.demo.scenes import COLOURS, SHAPES
+from grounded_sam2.demo.scenes import COLORS, SHAPES
 
 __all__ = ["main"]
 
@@ -92,7 +92,7 @@ class CellHeads(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.color = nn.Linear(width, len(COLOURS) + 1)
+        self.color = nn.Linear(width, len(COLORS) + 1)
         self.shape = nn.Linear(width, len(SHAPES) + 1)
         self.sides = nn.Linear(width, 4 * width)
 
@@ -109,7 +109,7 @@ class CellHeads(nn.Module):
         names = names + F.cross_entropy(
             self.shape(cells).flatten(0, 1), batch.cell_names[..., 1].flatten()
         )
-        filled = batch.cell_names[..., 0] < len(COLOURS)
+        filled = batch.cell_names[..., 0] < len(COLORS)
         sides = (self.sides(cells[filled]).unflatten(-1, (4, -1)) @ locations.T).float()
         targets = smooth[batch.cell_bins[filled]]
         return names + -(targets * sides.log_softmax(-1)).sum(-1).mean()
@@ -215,14 +215,14 @@ def _cell_targets(
     winner = shares.argmax(-1)
     filled = shares.max(-1) > 1 / 7
     rows = np.arange(count)[:, None]
-    nothing = np.array([len(COLOURS), len(SHAPES)])
+    nothing = np.array([len(COLORS), len(SHAPES)])
     cell_names = np.where(filled[..., None], names[rows, winner], nothing)
     return cell_names.astype(np.int64), bins[rows, winner]
 
 
 def _things(names: NDArray[np.int8], bins: NDArray[np.int64]) -> tuple[Thing, ...]:
     """The objects of one scene, from left to right: the order of every answer."""
-    colors = tuple(COLOURS)
+    colors = tuple(COLORS)
     things = [
         Thing(colors[color], SHAPES[shape], tuple(int(v) for v in box))  # type: ignore[arg-type]
         for (color, shape), box in zip(names, bins, strict=True)

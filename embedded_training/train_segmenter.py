@@ -1,6 +1,6 @@
 """Train the image part of the embedded segmenter from scratch on a pool of scenes.
 
-    python -m embedded_training.pool pool/
+    python -m embedded_training.scene_pool pool/
     python -m embedded_training.train_segmenter pool/ --out weights/segmenter
 
 As with the detector, the vision encoder is first taught directly what stands where, and then
@@ -27,10 +27,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Sam2Processor, Sam2VideoModel
 
-from embedded_training.pool import ScenePool
-from embedded_training.segmenter import IMAGE_SIZE, build_model, build_processor
+from embedded_training.scene_pool import ScenePool
+from embedded_training.segmenter import (
+    IMAGE_SIZE,
+    build_model,
+    build_processor,
+    with_image_size,
+)
 from embedded_training.training import Trainer, save_checkpoint
-from grounded_sam2.demo.scenes import COLOURS, SHAPES
+from grounded_sam2.demo.scenes import COLORS, SHAPES
 
 __all__ = ["main"]
 
@@ -107,16 +112,16 @@ class DenseHeads(nn.Module):
         # Normalized: else the features grow, since loud features are the easiest to read, and
         # drown the positions that prompts are matched by.
         self.coarse = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, len(COLOURS) + 1 + len(SHAPES) + 1 + 4)
+            nn.LayerNorm(width), nn.Linear(width, len(COLORS) + 1 + len(SHAPES) + 1 + 4)
         )
         self.fine = nn.Sequential(
-            nn.LayerNorm(width // 8), nn.Linear(width // 8, len(COLOURS) + 1 + 1)
+            nn.LayerNorm(width // 8), nn.Linear(width // 8, len(COLORS) + 1 + 1)
         )
 
     def loss(self, embeddings: list[Tensor], batch: Batch) -> Tensor:
         """Names and sides at stride 16; colors and borders at stride 4."""
         coarse = self.coarse(embeddings[-1].permute(0, 2, 3, 1)).flatten(0, 2)
-        color, shape, sides = coarse.split([len(COLOURS) + 1, len(SHAPES) + 1, 4], dim=-1)
+        color, shape, sides = coarse.split([len(COLORS) + 1, len(SHAPES) + 1, 4], dim=-1)
         identity = batch.instances[:, 8::16, 8::16]
         colors, shapes = self._names(identity, batch.names)
         loss = F.cross_entropy(color, colors.flatten()) + F.cross_entropy(shape, shapes.flatten())
@@ -133,7 +138,7 @@ class DenseHeads(nn.Module):
     def _names(identity: Tensor, names: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.arange(len(names))[:, None, None]
         found = names[rows, (identity - 1).clamp(min=0)]
-        nothing = torch.tensor([len(COLOURS), len(SHAPES)])
+        nothing = torch.tensor([len(COLORS), len(SHAPES)])
         found = torch.where(identity[..., None] > 0, found, nothing)
         return found[..., 0], found[..., 1]
 
@@ -350,17 +355,8 @@ def train_stage(
                 loss = loss + refined
                 log["iou_refined"] = iou.mean().item()
         if trainer.update(step, loss, log):
-            save_checkpoint(at_size(trainer.mean, IMAGE_SIZE), processor, out)
+            save_checkpoint(with_image_size(trainer.mean, IMAGE_SIZE), processor, out)
     return trainer.mean
-
-
-def at_size(model: Sam2VideoModel, size: int) -> Sam2VideoModel:
-    """The same weights for images of another size."""
-    other = build_model(size)
-    weights = other.state_dict()
-    weights |= {k: v for k, v in model.state_dict().items() if v.shape == weights[k].shape}
-    other.load_state_dict(weights)
-    return other
 
 
 def main() -> None:
@@ -380,7 +376,7 @@ def main() -> None:
     model = build_model(small.size)
     heads = DenseHeads(model.hidden_dim)
     model = train_stage(model, heads, pool, small, arguments.out)
-    train_stage(at_size(model, large.size), heads, pool, large, arguments.out)
+    train_stage(with_image_size(model, large.size), heads, pool, large, arguments.out)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,15 @@ from torch import Tensor, nn
 from transformers import Sam2VideoModel
 
 from embedded_training.clip_pool import ClipPool
-from embedded_training.segmenter import IMAGE_SIZE, build_model, build_processor
-from embedded_training.track_episodes import Episode, EpisodeSampler
-from embedded_training.track_unroll import Answer, Features, Unroll
-from embedded_training.train_segmenter import at_size
+from embedded_training.episodes import Episode, EpisodeSampler
+from embedded_training.segmenter import (
+    IMAGE_SIZE,
+    build_model,
+    build_processor,
+    with_image_size,
+)
 from embedded_training.training import Trainer, save_checkpoint
+from embedded_training.unrolled_tracker import Answer, Features, Unroll
 
 __all__ = ["answer_loss", "episode_loss", "freeze", "main", "with_new_memory"]
 
@@ -124,7 +128,7 @@ def train_stage(model: Sam2VideoModel, pool: ClipPool, stage: Stage, out: Path) 
         episode = sampler.draw(rng, stage.clips, frames, stage.objects)
         loss, log = episode_loss(unroll, episode, rng)
         if trainer.update(step, loss, log):
-            save_checkpoint(at_size(trainer.mean, IMAGE_SIZE), processor, out)
+            save_checkpoint(with_image_size(trainer.mean, IMAGE_SIZE), processor, out)
     return trainer.mean
 
 
@@ -297,7 +301,7 @@ def main() -> None:
     )
     model = with_new_memory(arguments.segmenter, small.size)
     model = train_stage(model, pool, small, arguments.out)
-    train_stage(at_size(model, large.size), pool, large, arguments.out)
+    train_stage(with_image_size(model, large.size), pool, large, arguments.out)
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ MinIouOption = Annotated[
 ImagesFromOption = Annotated[
     Path | None,
     typer.Option(
-        "--pictures-from",
+        "--images-from",
         metavar="FOLDER",
         help="Where the images are now, if they were moved.",
     ),

@@ -17,10 +17,10 @@ __all__ = ["ProgressBar", "VideoProgressBar"]
 
 
 class ProgressBar:
-    """Satisfies `grounded_sam2.engine.image_run.Progress`; a context manager. Writes to standard error.
+    """Progress bar of a run over images, on standard error; a context manager.
 
-    Draws nothing before the run begins, and nothing at all where there is no terminal: a log has
-    no use for a bar.
+    Implements `grounded_sam2.engine.image_run.Progress`. Draws nothing before the run begins, and
+    nothing at all where there is no terminal, so that logs stay free of bars.
 
     Args:
         doing: what is being done to the images.
@@ -95,8 +95,10 @@ class ProgressBar:
 
 
 class VideoProgressBar:
-    """Satisfies `grounded_sam2.engine.video_summaries.VideoProgress`, with a bar for each video; see
-    `ProgressBar`."""
+    """One `ProgressBar` per video.
+
+    Implements `grounded_sam2.engine.video_summaries.VideoProgress`.
+    """
 
     def __init__(self) -> None:
         self._bar: ProgressBar | None = None

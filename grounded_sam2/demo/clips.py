@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from grounded_sam2.demo.clip_motion import Body, Camera
 from grounded_sam2.demo.painting import Exposure, Shadow, background, coverage, fill
 from grounded_sam2.demo.scenes import (
-    COLOURS,
+    COLORS,
     MAX_RADIUS,
     MIN_RADIUS,
     SHAPES,
@@ -106,7 +106,7 @@ class _Stage:
         self.shadows: list[Shadow | None] = []
         for thing, body in zip(clip.objects, clip.bodies, strict=True):
             patch = max(8, int(2 * _PATCH_REACH * body.size * self.side))
-            self.paints.append(fill(rng, COLOURS[thing.color], (patch, patch)))
+            self.paints.append(fill(rng, COLORS[thing.color], (patch, patch)))
             self.shadows.append(Shadow.draw(rng) if rng.random() < 0.5 else None)
         self.exposure = Exposure.draw(rng, clip.size_hw)
 
@@ -165,7 +165,7 @@ def make_clip(
     objects: int | None = None,
     *,
     twins: bool = False,
-    colors: int = len(COLOURS),
+    colors: int = len(COLORS),
 ) -> Clip:
     """Make the clip of a seed.
 
@@ -182,7 +182,7 @@ def make_clip(
     rng = np.random.default_rng([seed, 0xC11B])
     size_hw = size_hw or random_size(rng)
     count = objects or int(rng.integers(3, 7))
-    names = list(COLOURS)
+    names = list(COLORS)
     if colors < len(names):
         names = [names[i] for i in rng.choice(len(names), colors, replace=False)]
     kinds = [(color, shape) for color in names for shape in SHAPES]

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from grounded_sam2.demo.clips import Clip, make_clips
-from grounded_sam2.demo.track_agreement import Masks, region_and_border
+from grounded_sam2.demo.davis_metrics import Masks, region_and_border
 from grounded_sam2.engine.video_summaries import VideoProgress
 from grounded_sam2.errors import ExportError
 from grounded_sam2.pipeline import GroundedSAM2, TrackResult

@@ -23,7 +23,7 @@ from grounded_sam2.demo.painting import Exposure, Shadow, background, coverage, 
 from grounded_sam2.results import Image
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "SHAPES",
     "Scene",
     "SceneObject",
@@ -36,7 +36,7 @@ __all__ = [
     "render",
 ]
 
-COLOURS: dict[str, tuple[float, float]] = {
+COLORS: dict[str, tuple[float, float]] = {
     # name: (hue in degrees, half-width of the jitter); no two ranges touch, so that names are fair
     "red": (357.0, 7.0),
     "orange": (28.0, 5.0),
@@ -124,7 +124,7 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
             radius = side * rng.uniform(MIN_RADIUS, MAX_RADIUS)
             margin = 0.8 * radius  # shapes may leave the image a little
             sprite = Sprite(
-                color=str(rng.choice(list(COLOURS))),
+                color=str(rng.choice(list(COLORS))),
                 shape=str(rng.choice(SHAPES)),
                 center_xy=(
                     rng.uniform(margin, width - margin),
@@ -160,7 +160,7 @@ def render(rng: np.random.Generator, size_hw: tuple[int, int], sprites: Sequence
         covered = coverage(outline(sprite), size_hw)
         if rng.random() < 0.5:
             canvas *= 1 - Shadow.draw(rng).darkening(covered, sprite.radius)[..., None]
-        canvas += covered[..., None] * (fill(rng, COLOURS[sprite.color], size_hw) - canvas)
+        canvas += covered[..., None] * (fill(rng, COLORS[sprite.color], size_hw) - canvas)
         solid = covered > 0.5
         masks = [*(mask & ~solid for mask in masks), solid]
     image = Exposure.draw(rng, size_hw).photograph(rng, canvas)

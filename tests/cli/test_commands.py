@@ -456,7 +456,7 @@ class TestExportAndInfo:
         lost = cli("export", labeled, "--format", "coco")
         assert lost.code == 1
         assert one_line(lost.err)
-        assert cli("export", labeled, "--format", "coco", "--pictures-from", moved).code == 0
+        assert cli("export", labeled, "--format", "coco", "--images-from", moved).code == 0
 
     def test_export_of_a_run_that_does_not_exist(self, cli: Cli, labeled: Path) -> None:
         ran = cli("export", labeled, "--format", "coco", "--run", 9)

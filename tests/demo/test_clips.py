@@ -11,7 +11,7 @@ import pytest
 
 from grounded_sam2.demo.clip_motion import Body, Camera
 from grounded_sam2.demo.clips import SMALLEST_SIGHTING, Clip, ClipObject, make_clip, make_clips
-from grounded_sam2.demo.scenes import COLOURS, SHAPES, make_scene
+from grounded_sam2.demo.scenes import COLORS, SHAPES, make_scene
 
 SMALL = (96, 120)
 
@@ -34,7 +34,7 @@ def body(**changes) -> Body:
 
 
 def clip_of(*bodies: Body, shape: str = "square", camera: Camera | None = None, frames=5) -> Clip:
-    colors = list(COLOURS)
+    colors = list(COLORS)
     things = tuple(ClipObject(i + 1, colors[i], shape) for i in range(len(bodies)))
     still = Camera(pan=0.0, pace_xy=(0.0, 0.0), phase_xy=(0.0, 0.0), shake=0.0)
     return Clip(5, frames, (100, 100), things, bodies, camera or still)
@@ -202,4 +202,4 @@ def test_paint_covers_the_whole_shape(shape, angle):
     pixels = frame.image[mask].astype(float) / 255
     for part in np.array_split(pixels, 4):
         measured = colorsys.rgb_to_hsv(*part.mean(0))[0] * 360
-        assert abs((measured - COLOURS["red"][0] + 180) % 360 - 180) < COLOURS["red"][1] + 12
+        assert abs((measured - COLORS["red"][0] + 180) % 360 - 180) < COLORS["red"][1] + 12

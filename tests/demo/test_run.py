@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-from embedded_training.pool import TRAINING_SEED
+from embedded_training.scene_pool import TRAINING_SEED
 from grounded_sam2.config import load_config
 from grounded_sam2.demo.run import LAST_SEED, run_demo
 from grounded_sam2.demo.scenes import Scene, make_scenes

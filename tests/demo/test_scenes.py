@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.demo.scenes import (
-    COLOURS,
+    COLORS,
     MIN_VISIBLE,
     SHAPES,
     Sprite,
@@ -63,7 +63,7 @@ def test_truth_is_consistent(scene):
 
 def test_everything_is_drawn_sometimes():
     things = [thing for scene in make_scenes(80, seed=5) for thing in scene.objects]
-    assert {thing.color for thing in things} == set(COLOURS)
+    assert {thing.color for thing in things} == set(COLORS)
     assert {thing.shape for thing in things} == set(SHAPES)
 
 
@@ -90,7 +90,7 @@ def test_no_shape_is_hidden_beyond_recognition():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pixels_have_the_hue_of_their_name(shape):
     """Hue is measured under the light and noise of the finished image."""
-    for color, (hue, jitter) in COLOURS.items():
+    for color, (hue, jitter) in COLORS.items():
         scene = render(np.random.default_rng(7), (100, 120), [sprite(shape, color)])
         pixels = scene.image[scene.objects[0].mask].astype(float).mean(0) / 255
         measured = colorsys.rgb_to_hsv(*pixels)[0] * 360

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embedded_training import train_detector, train_segmenter
-from embedded_training.pool import ScenePool, build_pool
+from embedded_training.scene_pool import ScenePool, build_scene_pool
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.sam2 import Sam2Segmenter
 
@@ -16,7 +16,7 @@ from grounded_sam2.models.sam2 import Sam2Segmenter
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pool")
-    build_pool(folder, count=4, processes=1)
+    build_scene_pool(folder, count=4, processes=1)
     return folder
 
 

@@ -32,7 +32,7 @@ def report(
     ] = None,
     images: Annotated[
         int,
-        typer.Option("--pictures", metavar="N", min=0, help="Pictures that the page holds."),
+        typer.Option("--images", metavar="N", min=0, help="Images that the page holds."),
     ] = 200,
     labels: Annotated[
         int,

@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from embedded_training.captions import (
+from embedded_training.detector import build_processor
+from embedded_training.text_targets import (
     Thing,
     ask_about_everything,
     ask_for_caption,
     boxes_to_bins,
 )
-from embedded_training.detector import build_processor
-from grounded_sam2.demo.scenes import COLOURS, SHAPES
+from grounded_sam2.demo.scenes import COLORS, SHAPES
 
 THINGS = (
     Thing("red", "circle", (10, 20, 110, 120)),
@@ -34,7 +34,7 @@ def test_a_caption_is_answered_with_exactly_what_it_names(seed):
     question = ask_for_caption(np.random.default_rng(seed), THINGS)
     phrase = re.fullmatch(r"Locate (.*) in the image\.", question.prompt)[1]
     words = set(phrase.split())
-    colors, shapes = words & set(COLOURS), words & set(SHAPES)
+    colors, shapes = words & set(COLORS), words & set(SHAPES)
     expected = [
         thing.bins
         for thing in THINGS
@@ -75,6 +75,6 @@ def test_bins_are_those_of_the_processor():
 
 def test_words_of_the_questions_are_single_tokens():
     tokenizer = build_processor().tokenizer
-    for color in COLOURS:
+    for color in COLORS:
         for shape in SHAPES:
             assert len(tokenizer.tokenize(f"{color} {shape}")) == 2

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.demo.scenes import COLOURS, SHAPES
+from grounded_sam2.demo.scenes import COLORS, SHAPES
 
 __all__ = [
     "CORPUS",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 NUM_BINS = 1000
-_COLORS = tuple(COLOURS)
+_COLORS = tuple(COLORS)
 _SHARE_ABSENT = 0.42
 """Nearly half of the questions are about things that are not there: saying no is half the job."""
 

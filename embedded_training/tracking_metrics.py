@@ -1,6 +1,6 @@
 """How well tracks are: J and F as in DAVIS, HOTA and identity switches by TrackEval.
 
-For J and F see `grounded_sam2.demo.track_agreement`. HOTA also counts what was found that is not
+For J and F see `grounded_sam2.demo.davis_metrics`. HOTA also counts what was found that is not
 there, and asks that one thing keeps one number through the whole clip; a mask that is found is one
 with enough IoU, at 19 thresholds.
 
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from trackeval.metrics import CLEAR, HOTA
 
-from grounded_sam2.demo.track_agreement import Masks, iou, numbers, region_and_border
+from grounded_sam2.demo.davis_metrics import Masks, iou, numbers, region_and_border
 
-__all__ = ["ClipScore", "TrackScores", "score_clip", "summarise"]
+__all__ = ["ClipScore", "TrackScores", "score_clip", "summarize"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ def score_clip(
     )
 
 
-def summarise(clips: Sequence[ClipScore]) -> TrackScores:
+def summarize(clips: Sequence[ClipScore]) -> TrackScores:
     """Put the scores of clips together: J and F by object, HOTA as TrackEval does."""
     by_name = {str(index): clip.hota for index, clip in enumerate(clips)}
     hota = HOTA().combine_sequences(by_name)

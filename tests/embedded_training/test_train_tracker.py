@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from embedded_training import track_episodes
+from embedded_training import episodes
 from embedded_training.clip_pool import CROWD, ClipPool, build_clip_pool, training_clip
+from embedded_training.episodes import SMALLEST_PROMPT, Episode, EpisodeSampler
 from embedded_training.segmenter import build_model, build_processor
-from embedded_training.track_episodes import SMALLEST_PROMPT, Episode, EpisodeSampler
-from embedded_training.track_unroll import Unroll
 from embedded_training.train_tracker import answer_loss, episode_loss, freeze, with_new_memory
+from embedded_training.unrolled_tracker import Unroll
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.checkpoints import resolve
 from grounded_sam2.models.protocols import TrackPrompt
@@ -125,7 +125,7 @@ def test_stories_in_which_things_disappear_are_told_more_often(monkeypatch):
         return float(np.mean([(draw.masks.flatten(2).sum(2) == 0).any() for draw in draws]))
 
     looked_for = share()
-    monkeypatch.setattr(track_episodes, "EVENTFUL", 0)
+    monkeypatch.setattr(episodes, "EVENTFUL", 0)
     assert looked_for > share() + 0.15
 
 
@@ -142,15 +142,15 @@ def test_stories_in_which_things_meet_are_told_more_often(monkeypatch):
         return float(np.mean([(min(index) < 25) & (max(index) >= 25) for _, index, _ in stories]))
 
     looked_for = share()
-    monkeypatch.setattr(track_episodes, "EVENTFUL", 0)
+    monkeypatch.setattr(episodes, "EVENTFUL", 0)
     assert looked_for > share() + 0.15
 
 
 def test_an_interrupted_story_shows_another_clip_without_the_object(pool, monkeypatch):
-    monkeypatch.setattr(track_episodes, "INTERRUPTED", 1)
-    monkeypatch.setattr(track_episodes, "SKIPPED", 0)
-    monkeypatch.setattr(track_episodes, "LOST", 0)
-    monkeypatch.setattr(track_episodes, "EVENTFUL", 0)
+    monkeypatch.setattr(episodes, "INTERRUPTED", 1)
+    monkeypatch.setattr(episodes, "SKIPPED", 0)
+    monkeypatch.setattr(episodes, "LOST", 0)
+    monkeypatch.setattr(episodes, "EVENTFUL", 0)
     sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
     for seed in range(10):
         episode = sampler.draw(np.random.default_rng(seed), clips=2, frames=6, objects=4)
@@ -160,8 +160,8 @@ def test_an_interrupted_story_shows_another_clip_without_the_object(pool, monkey
 
 
 def test_a_lost_object_is_given_time_to_be_found_again(pool, monkeypatch):
-    monkeypatch.setattr(track_episodes, "SKIPPED", 0)
-    monkeypatch.setattr(track_episodes, "LOST", 1)
+    monkeypatch.setattr(episodes, "SKIPPED", 0)
+    monkeypatch.setattr(episodes, "LOST", 1)
     sampler = EpisodeSampler(pool, PROCESSOR, SIDE)
     for seed in range(6):
         episode = sampler.draw(np.random.default_rng(seed), clips=2, frames=6, objects=4)
@@ -170,8 +170,8 @@ def test_a_lost_object_is_given_time_to_be_found_again(pool, monkeypatch):
 
 
 def test_nothing_is_found_while_lost(model, pool, monkeypatch):
-    monkeypatch.setattr(track_episodes, "SKIPPED", 0)
-    monkeypatch.setattr(track_episodes, "LOST", 1)
+    monkeypatch.setattr(episodes, "SKIPPED", 0)
+    monkeypatch.setattr(episodes, "LOST", 1)
     episode = EpisodeSampler(pool, PROCESSOR, SIDE).draw(np.random.default_rng(0), 2, 6, 4)
     unroll = Unroll(model)
     features = [unroll.features(unroll.look(frame), episode.rows) for frame in episode.pixels]

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from grounded_sam2.demo.scenes import COLOURS, SHAPES, make_scene
+from grounded_sam2.demo.scenes import COLORS, SHAPES, make_scene
 
-__all__ = ["MAX_OBJECTS", "ScenePool", "build_pool"]
+__all__ = ["MAX_OBJECTS", "ScenePool", "build_scene_pool"]
 
 MAX_OBJECTS = 6
 TRAINING_SEED = 1_000_003_000
@@ -47,11 +47,11 @@ class ScenePool:
 
     @classmethod
     def open(cls, folder: Path) -> ScenePool:
-        """Map a pool made by `build_pool`; nothing is read until it is used."""
+        """Map a pool made by `build_scene_pool`; nothing is read until it is used."""
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES))
 
 
-def build_pool(folder: Path, count: int, processes: int = 2) -> None:
+def build_scene_pool(folder: Path, count: int, processes: int = 2) -> None:
     """Render ``count`` scenes into ``folder`` as ``.npy`` files (about 330 kB a scene)."""
     folder.mkdir(parents=True, exist_ok=True)
     shapes_and_types = {
@@ -83,7 +83,7 @@ def _row(seed: int) -> dict[str, NDArray[np.generic]]:
     instances = np.zeros((height, width), np.uint8)
     for index, thing in enumerate(scene.objects):
         boxes[index] = np.divide(thing.box_xyxy, (width, height, width, height))
-        names[index] = list(COLOURS).index(thing.color), SHAPES.index(thing.shape)
+        names[index] = list(COLORS).index(thing.color), SHAPES.index(thing.shape)
         instances[thing.mask] = index + 1
     image = PILImage.fromarray(scene.image)
     return {
@@ -103,4 +103,4 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    build_pool(arguments.folder, arguments.count, arguments.processes)
+    build_scene_pool(arguments.folder, arguments.count, arguments.processes)

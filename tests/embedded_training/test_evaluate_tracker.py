@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("trackeval", reason="needs the evaluation extra")
 
 from embedded_training.evaluate import HELD_OUT_SEED
-from embedded_training.track_evaluate import follow, follow_by_reference, follow_by_text, main
-from embedded_training.track_scores import summarise
+from embedded_training.evaluate_tracker import follow, follow_by_reference, follow_by_text, main
+from embedded_training.tracking_metrics import summarize
 from grounded_sam2.config import load_config
 from grounded_sam2.demo.clips import Clip, make_clips
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
@@ -49,7 +49,7 @@ def test_frames_before_an_object_was_shown_are_no_misses(tracker, clip):
         {n: mask for n, mask in frame.items() if index >= followed.since.get(n, 0)}
         for index, frame in enumerate(followed.truth)
     ]
-    scores = summarise([type(followed)(followed.truth, perfect, followed.since).score()])
+    scores = summarize([type(followed)(followed.truth, perfect, followed.since).score()])
     assert (scores.region_and_border, scores.hota, scores.switches) == (1, 1, 0)
 
 
@@ -65,7 +65,7 @@ def test_both_trackers_are_asked_the_same(tracker, clip):
 def test_the_shapes_of_a_clip_are_found_by_their_names(clip):
     followed = follow_by_text(GroundedSAM2("shapes", config="demo"), clip)
     assert len(followed.predicted) == len(clip)
-    assert summarise([followed.score()]).region > 0.5
+    assert summarize([followed.score()]).region > 0.5
 
 
 def test_the_command_prints_a_line_for_each_way(monkeypatch, capsys):

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("trackeval", reason="needs the evaluation extra")
 
-from embedded_training.track_scores import score_clip, summarise
-from grounded_sam2.demo.track_agreement import border_agreement
+from embedded_training.tracking_metrics import score_clip, summarize
+from grounded_sam2.demo.davis_metrics import border_agreement
 
 SIZE = (60, 80)
 
@@ -26,7 +26,7 @@ TRUTH = [{1: disk(15 + t), 2: disk(60 - t)} for t in range(8)]
 
 
 def scores_of(predicted, truth=TRUTH, **options):
-    return summarise([score_clip(truth, predicted, **options)])
+    return summarize([score_clip(truth, predicted, **options)])
 
 
 def test_perfect():
@@ -110,7 +110,7 @@ def test_swapped_numbers_are_switches():
 def test_clips_are_averaged_by_object():
     one = [{1: frame[1]} for frame in TRUTH]
     clips = [score_clip(TRUTH, TRUTH), score_clip(one, [{} for _ in one])]
-    scores = summarise(clips)
+    scores = summarize(clips)
     assert scores.objects == 3
     assert scores.region == pytest.approx(2 / 3)
 
@@ -140,7 +140,7 @@ def test_a_mask_that_fills_the_image_has_no_border():
 def test_borders_as_trackeval_finds_them():
     from trackeval.metrics import JAndF
 
-    from grounded_sam2.demo.track_agreement import _border
+    from grounded_sam2.demo.davis_metrics import _border
 
     rng = np.random.default_rng(0)
     for mask in (disk(30), disk(0), disk(79, 0), rng.random(SIZE) < 0.5, NOTHING, ~NOTHING):

@@ -1,6 +1,6 @@
 """Score the embedded tracker on clips it was not trained on.
 
-    python -m embedded_training.track_evaluate --clips 20
+    python -m embedded_training.evaluate_tracker --clips 20
 
 ``ours`` and ``reference``: every object is shown by its true mask on the first frame that it is
 seen in, and followed from there, by our tracker or by ``Sam2VideoModel`` with the same weights,
@@ -24,10 +24,10 @@ from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 from embedded_training.evaluate import HELD_OUT_SEED
-from embedded_training.track_scores import ClipScore, TrackScores, score_clip, summarise
+from embedded_training.tracking_metrics import ClipScore, TrackScores, score_clip, summarize
 from grounded_sam2.config import load_config
 from grounded_sam2.demo.clips import Clip, ClipFrame, make_clips
-from grounded_sam2.demo.track_agreement import Masks
+from grounded_sam2.demo.davis_metrics import Masks
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.models.sam2.track_masks import TrackAnswers
@@ -190,7 +190,7 @@ def main() -> None:
         began = time.monotonic()
         clips = make_clips(arguments.clips, arguments.seed, arguments.frames)
         scores = [_WAYS[name](model, clip).score() for clip in clips]
-        _report(name, summarise(scores), time.monotonic() - began)
+        _report(name, summarize(scores), time.monotonic() - began)
 
 
 if __name__ == "__main__":
