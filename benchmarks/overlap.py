@@ -38,13 +38,13 @@ from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.results import (
     Candidate,
     DetectedBoxes,
-    Frame,
     Image,
+    LoadedImage,
     RawPredictions,
     SegmentedMasks,
 )
 from grounded_sam2.sources.folder import FolderSource
-from grounded_sam2.sources.image import load_frame
+from grounded_sam2.sources.image import load_image_file
 from grounded_sam2.sources.refs import ImageRef
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
@@ -152,8 +152,8 @@ def stages_alone(
         yield
         seconds[name] = time.perf_counter() - began
 
-    def load(ref: ImageRef) -> Frame:
-        return load_frame(ref.path, ref.item_id)
+    def load(ref: ImageRef) -> LoadedImage:
+        return load_image_file(ref.path, ref.item_id)
 
     with timed("decode"), ThreadPoolExecutor(config.runtime.loader_threads) as pool:
         frames = list(pool.map(load, FolderSource(images)))
@@ -178,7 +178,7 @@ def stages_alone(
 
 
 def result_of(
-    frame: Frame, candidates: tuple[Candidate, ...], ontology: CaptionOntology, config: Config
+    frame: LoadedImage, candidates: tuple[Candidate, ...], ontology: CaptionOntology, config: Config
 ) -> ItemOutcome:
     """What the store is given of an image."""
     decision = postprocess(candidates, frame.size_hw, ontology, config)

@@ -65,11 +65,11 @@ class Readings:
 
 def draw(path: Path, frames: int) -> None:
     """Eight blobs that wander over a dark ground, each in its own lane."""
-    from grounded_sam2.visualization.video_file import VideoFile
+    from grounded_sam2.visualization.video_encoder import VideoEncoder
 
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 60, (*SIZE_HW, 3)).astype(np.uint8)
-    with VideoFile(path, size_hw=SIZE_HW, fps=25) as video:
+    with VideoEncoder(path, size_hw=SIZE_HW, fps=25) as video:
         for frame in range(frames):
             image = ground.copy()
             for lane in range(OBJECTS):

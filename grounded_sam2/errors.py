@@ -3,6 +3,10 @@
 Catch `GroundedSAM2Error` to catch everything this package raises on purpose.
 """
 
+from __future__ import annotations
+
+import re
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
@@ -17,7 +21,11 @@ __all__ = [
     "SourceError",
     "StoreError",
     "VideoError",
+    "one_line",
+    "printable",
 ]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class GroundedSAM2Error(Exception):
@@ -70,3 +78,43 @@ class DatasetError(GroundedSAM2Error):
 
 class VideoError(GroundedSAM2Error):
     """A video cannot be written as asked."""
+
+
+def one_line(
+    error: BaseException, *, with_type: bool = False, max_length: int | None = None
+) -> str:
+    """An exception as one line of printable text, for a store, a report or a terminal.
+
+    Args:
+        with_type: begin with the class of the exception, unless it is one of this package's, whose
+            messages need none. Then the whole message follows; otherwise that of a system error is
+            shortened to its reason (``does not exist``, ``Permission denied``).
+        max_length: characters of the message that are kept; all if ``None``.
+
+    Returns:
+        The class alone where the message is empty.
+    """
+    name = type(error).__name__
+    if with_type:
+        text = str(error)
+    elif isinstance(error, FileNotFoundError):  # the message of many libraries is the path alone
+        text = "does not exist"
+    else:
+        text = getattr(error, "strerror", None) or str(error)
+    text = " ".join(printable(text).split())[:max_length]
+    if not text:
+        return name
+    return f"{name}: {text}" if with_type and not isinstance(error, GroundedSAM2Error) else text
+
+
+def printable(name: object) -> str:
+    """A path, address or message as text that any terminal, database or JSON file takes.
+
+    Bytes of a file name that are not UTF-8 are written ``\\xff``.
+    """
+    return _SURROGATE.sub(_escape, str(name))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -25,10 +25,10 @@ __all__ = [
     "Candidate",
     "CandidateStatus",
     "DetectedBoxes",
-    "Frame",
     "Image",
     "Label",
     "Labels",
+    "LoadedImage",
     "Origin",
     "RawPredictions",
     "SegmentedMasks",
@@ -56,7 +56,7 @@ same thing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class LoadedImage:
     """One upright image of a source, and where it came from."""
 
     item_id: str

@@ -112,7 +112,7 @@ def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A working directory with the images and the video that the pages speak of."""
     from grounded_sam2.demo.clips import make_clip
     from grounded_sam2.demo.scenes import make_scenes
-    from grounded_sam2.visualization.video_file import VideoFile
+    from grounded_sam2.visualization.video_encoder import VideoEncoder
 
     monkeypatch.chdir(tmp_path)
     Path("images").mkdir()
@@ -120,7 +120,7 @@ def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         PIL.Image.fromarray(scene.image).save(f"images/{index}.png")
     PIL.Image.fromarray(scene.image).save("scene.png")
     clip = make_clip(11, frames=50)
-    with VideoFile("clip.mp4", size_hw=clip.size_hw) as video:
+    with VideoEncoder("clip.mp4", size_hw=clip.size_hw) as video:
         for frame in clip:
             video.write(frame.image)
     return tmp_path

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from grounded_sam2.errors import printable
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.sources.names import printable
 
 if TYPE_CHECKING:
     import supervision as sv

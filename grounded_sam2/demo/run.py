@@ -31,7 +31,8 @@ from grounded_sam2.pipeline import GroundedSAM2, LabelResult
 from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import LabelStore
-from grounded_sam2.visualization.drawing import annotate, contact_sheet, save_image
+from grounded_sam2.visualization.annotated_image import annotate, save_image
+from grounded_sam2.visualization.contact_sheet import contact_sheet
 
 __all__ = ["LAST_SEED", "DemoResult", "run_demo"]
 

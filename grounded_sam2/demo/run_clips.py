@@ -29,8 +29,9 @@ from grounded_sam2.pipeline import GroundedSAM2, TrackResult
 from grounded_sam2.results import Image
 from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import LabelStore
-from grounded_sam2.visualization.drawing import contact_sheet, save_image
-from grounded_sam2.visualization.video_file import VideoFile
+from grounded_sam2.visualization.annotated_image import save_image
+from grounded_sam2.visualization.contact_sheet import contact_sheet
+from grounded_sam2.visualization.video_encoder import VideoEncoder
 
 __all__ = ["ClipDemoResult", "run_clip_demo"]
 
@@ -133,7 +134,7 @@ def _write(clip: Clip, folder: Path, index: int) -> Path:
     """The file of a clip; made unless it is there, so that it is the same file when continued."""
     path = folder / f"clip-{index:03d}.mp4"
     if not path.exists():
-        with VideoFile(path, size_hw=clip.size_hw, fps=_FPS) as video:
+        with VideoEncoder(path, size_hw=clip.size_hw, fps=_FPS) as video:
             for frame in clip:
                 video.write(frame.image)
     return path

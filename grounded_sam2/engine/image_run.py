@@ -40,7 +40,7 @@ from grounded_sam2.errors import (
 from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.sources.refs import ImageSource, UnreadableRef
+from grounded_sam2.sources.refs import FailedRef, ImageSource
 from grounded_sam2.store import LabelStore
 
 __all__ = [
@@ -255,7 +255,7 @@ def _batch_size(
 def _check_readable(source: ImageSource) -> None:
     """A folder that cannot be read looks like one whose images are gone."""
     for ref in source:
-        if isinstance(ref, UnreadableRef):
+        if isinstance(ref, FailedRef):
             raise SourceError(
                 f"{ref.reason}; its images may still be there, so that nothing is pruned: make "
                 "it readable, or run without --prune"

@@ -29,7 +29,7 @@ from grounded_sam2.engine.stages import Occupancy
 from grounded_sam2.errors import SourceError
 from grounded_sam2.results import Image, RawPredictions
 from grounded_sam2.sources.fingerprint import file_hash
-from grounded_sam2.sources.image import load_frame, pixels_of
+from grounded_sam2.sources.image import load_image_file, pixel_count
 from grounded_sam2.sources.refs import ImageRef, ImageSource
 from grounded_sam2.store import Item, ItemState, LabelStore
 
@@ -164,7 +164,7 @@ class _Opener:
                 self.budget.skip(ticket)
         if isinstance(seen, Opened):
             return seen
-        needed = 3 * pixels_of(seen.path)
+        needed = 3 * pixel_count(seen.path)
         size.set_result(needed)
         self.budget.take(ticket, needed)
         with self.occupancy.at_work("decode"):
@@ -187,7 +187,7 @@ class _Opener:
             if not captions:
                 return Opened(replace(known.item, file_stamp=item.file_stamp), earlier=earlier)
         try:
-            path = ref.bring()
+            path = ref.fetch()
         except Exception as error:  # whatever it is, the run goes on without this image
             if isinstance(error, OSError) and error.errno in _FULL:
                 raise SourceError(
@@ -201,7 +201,7 @@ class _Opener:
     def _decode(self, seen: _ToDecode) -> Opened:
         captions, earlier = seen.captions, seen.earlier
         try:
-            frame = load_frame(seen.path, seen.item.item_id, config=self.limits)
+            frame = load_image_file(seen.path, seen.item.item_id, config=self.limits)
         except Exception as error:  # whatever a broken file does to a decoder, the run goes on
             return Opened(seen.item, error=reason(error))
         if earlier is not None and frame.content_hash != seen.hash_before:
@@ -224,11 +224,11 @@ def _unchanged(ref: ImageRef, stamp: str | None, state: ItemState) -> bool:
         return False  # the store has nothing of it
     if stamp is None:
         return True  # what cannot be looked at has not changed: its labels stay
-    if stamp == state.file_stamp and (ref.is_here() or state.status == "failed"):
+    if stamp == state.file_stamp and (ref.is_local() or state.status == "failed"):
         return True
     if state.content_hash is None:
         return False
     try:
-        return file_hash(ref.bring()) == state.content_hash
+        return file_hash(ref.fetch()) == state.content_hash
     except Exception:  # as above
         return True

@@ -25,7 +25,7 @@ from grounded_sam2.errors import SourceError
 from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.sources.video.finding import FoundVideo
+from grounded_sam2.sources.video.discovery import FoundVideo
 from grounded_sam2.store import (
     Item,
     ItemOutcome,

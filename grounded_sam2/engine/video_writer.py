@@ -15,7 +15,7 @@ from grounded_sam2.errors import CheckpointError, StoreError
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import TrackedFrame, VideoFrame
-from grounded_sam2.sources.video import VideoSource, prefetched
+from grounded_sam2.sources.video import VideoSource, prefetch
 from grounded_sam2.store import LabelStore, StoredVideo
 from grounded_sam2.tracking import ClipState, ClipTracker
 
@@ -97,7 +97,7 @@ class VideoWork:
             if progress is not None and len(batch.frames) > before:
                 progress.advance(len(batch.frames) - before)
 
-        with closing(prefetched(_read(source, start))) as readings:
+        with closing(prefetch(_read(source, start))) as readings:
             for reading in readings:
                 give(clip.feed(reading.frame))
                 batch.broken, batch.told = reading.broken, reading.told

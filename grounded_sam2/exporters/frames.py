@@ -96,7 +96,7 @@ class FrameReader:
         Raises:
             LeftOut: as `file_of`, or it cannot be decoded any more.
         """
-        from grounded_sam2.sources.video import prefetched
+        from grounded_sam2.sources.video import prefetch
 
         source, index = self._source_of(item), item.frame_index
         assert index is not None, "asked of frames only"
@@ -104,7 +104,7 @@ class FrameReader:
             self._stop()
             assert item.group is not None, "frames are grouped by their video"
             wanted = self._only.get(item.group)
-            self._frames = prefetched(source.frames(index, only=wanted), _AHEAD)
+            self._frames = prefetch(source.frames(index, only=wanted), _AHEAD)
         self._asked = index
         try:
             while self._next is None or self._next.index < index:

@@ -28,7 +28,7 @@ from grounded_sam2.exporters.names import NameRules
 from grounded_sam2.exporters.options import ExportOptions
 from grounded_sam2.results import Image
 from grounded_sam2.sources.fingerprint import is_same_file
-from grounded_sam2.sources.image import load_image, read_header
+from grounded_sam2.sources.image import load_image, read_image_header
 from grounded_sam2.sources.pixels import to_pillow
 from grounded_sam2.store import Item, LabelStore
 
@@ -100,7 +100,7 @@ class Originals:
         file = self._frames.file_of(item)
         if file is not None:
             try:
-                return self._file(file, item.size_hw, read_header(file).exif_orientation)
+                return self._file(file, item.size_hw, read_image_header(file).exif_orientation)
             except ImageError as error:
                 raise LeftOut("cannot be decoded any more") from error
         suffix, _ = self._rules.suffix(f".{self._options.frame_format}")

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from grounded_sam2.errors import GeometryError
+from grounded_sam2.errors import GeometryError, printable
 from grounded_sam2.geometry.polygons.conversion import Ring
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.importers.records import Box, GivenObject, Outline, Trouble
-from grounded_sam2.sources.names import printable
 
 __all__ = ["CROWD_LEFT_OUT", "read_object"]
 

@@ -21,7 +21,7 @@ from typing import TypeAlias
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.engine.image_run import Progress, RunInterrupted, RunSummary
 from grounded_sam2.engine.signals import StopRequest
-from grounded_sam2.errors import DatasetError, GroundedSAM2Error
+from grounded_sam2.errors import DatasetError, GroundedSAM2Error, one_line
 from grounded_sam2.importers.formats.coco import open_coco
 from grounded_sam2.importers.formats.hugging_face import open_hugging_face
 from grounded_sam2.importers.formats.yolo import open_yolo
@@ -30,8 +30,7 @@ from grounded_sam2.importers.recognition import recognized_format
 from grounded_sam2.importers.records import Dataset, GivenImage, ImportOptions
 from grounded_sam2.importers.summary import ImportSummary, Problems
 from grounded_sam2.results import Origin
-from grounded_sam2.sources.image import read_header
-from grounded_sam2.sources.names import reason_of
+from grounded_sam2.sources.image import read_image_header
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
 
 __all__ = ["IMPORTERS", "Importer", "check_format", "import_labels"]
@@ -169,12 +168,12 @@ def _result(
     with suppress(GroundedSAM2Error, OSError):  # what is wrong shows at once, in better words
         stamp = given.ref.stamp()  # before the bytes: a change while reading shows later
     try:
-        path = given.ref.bring()
-        header = read_header(path, config=config)
+        path = given.ref.fetch()
+        header = read_image_header(path, config=config)
         labels, troubles = labels_of(given, header.size_hw, header.exif_orientation, origin)
     except (GroundedSAM2Error, OSError) as error:
         problems.add(given.troubles, of=item_id)
-        return ItemOutcome(Item(item_id, path, file_stamp=stamp), None, reason_of(error))
+        return ItemOutcome(Item(item_id, path, file_stamp=stamp), None, one_line(error))
     problems.add(troubles, of=item_id)
     item = Item(
         item_id=item_id,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grounded_sam2.errors import DatasetError
+from grounded_sam2.errors import DatasetError, printable
 from grounded_sam2.importers.formats.coco_layout import annotation_files
 from grounded_sam2.importers.formats.hugging_face import find_shards
 from grounded_sam2.importers.formats.yolo_layout import find_yaml
-from grounded_sam2.sources.names import printable
 
 __all__ = ["recognized_format"]
 

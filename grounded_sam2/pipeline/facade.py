@@ -38,9 +38,9 @@ from grounded_sam2.pipeline.arguments import chosen_ontology, one_off
 from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded
 from grounded_sam2.pipeline.videos import VideoLabeling
 from grounded_sam2.results import Image, Labels, to_supervision
+from grounded_sam2.sources.factory import default_output_folder, open_image_source
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput, load_image
-from grounded_sam2.sources.opening import labeled_beside, open_source
 from grounded_sam2.store import LabelStore, StoreSummary
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class GroundedSAM2(VideoLabeling):
         Args:
             input_folder: a folder, a file, a pattern, a list file, a table or dataset of images,
                 an archive, an address (``s3://…``), or several files: see
-                `grounded_sam2.sources.opening`. Images that are no files on this machine are
+                `grounded_sam2.sources.factory`. Images that are no files on this machine are
                 kept in the output folder, in ``pictures/``.
             extension: endings to take, in any case; all image formats by default.
             output_folder: where the label store and the datasets go; ``<input_folder>_labeled``
@@ -222,8 +222,12 @@ class GroundedSAM2(VideoLabeling):
         began = time.monotonic()
         for name in formats:
             check_format(name, of_images=True)
-        folder = Path(output_folder) if output_folder is not None else labeled_beside(input_folder)
-        source = open_source(
+        folder = (
+            Path(output_folder)
+            if output_folder is not None
+            else default_output_folder(input_folder)
+        )
+        source = open_image_source(
             input_folder,
             images_folder=folder / "pictures",
             extensions=extension,

@@ -19,22 +19,22 @@ from grounded_sam2.errors import ExportError, PromptError
 from grounded_sam2.exporters import ExportOptions, ExportSummary, check_format, export
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.pipeline.annotated_videos import annotated_places, draw
 from grounded_sam2.pipeline.arguments import one_off
 from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded, TrackerWhenNeeded
 from grounded_sam2.results import to_supervision
+from grounded_sam2.sources.factory import default_output_folder
 from grounded_sam2.sources.image import ImageInput
-from grounded_sam2.sources.opening import labeled_beside
-from grounded_sam2.sources.video import open_video, path_of_video, prefetched, video_name
-from grounded_sam2.sources.video.finding import (
+from grounded_sam2.sources.video import local_video_path, open_video, prefetch, video_name
+from grounded_sam2.sources.video.discovery import (
     FoundVideo,
     VideoInput,
     VideoOptions,
     find_videos,
-    listed,
+    list_video_inputs,
 )
 from grounded_sam2.store import LabelStore
 from grounded_sam2.tracking import track_frames, track_prompts
+from grounded_sam2.visualization.annotated_video import annotated_video_paths, render_videos
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -141,7 +141,7 @@ class VideoLabeling(ABC):
         source = open_video(
             video, stride=stride, start=start, end=end, fps=fps, limits=self.config.images
         )
-        with closing(prefetched(source.frames())) as frames:
+        with closing(prefetch(source.frames())) as frames:
             if prompts is not None:
                 one_each = self.config.tracking.exclusive == "all"
                 tracked = track_prompts(frames, self.tracker, prompts, exclusive=one_each)
@@ -205,11 +205,13 @@ class VideoLabeling(ABC):
             check_format(name)
         folder = Path(output_folder) if output_folder is not None else _labeled_beside(videos)
         options = VideoOptions(stride, start, end, fps, self.config.images)
-        given = {path.resolve() for each in listed(videos) if (path := path_of_video(each))}
+        given = {
+            path.resolve() for each in list_video_inputs(videos) if (path := local_video_path(each))
+        }
         ours = [folder] if annotated is None else [folder, Path(annotated)]
         exclude = [path for path in ours if path.resolve() not in given]
         found = find_videos(videos, options, exclude=exclude)
-        places = annotated_places(found, annotated, [path for path in given if path.is_dir()])
+        paths = annotated_video_paths(found, annotated, [path for path in given if path.is_dir()])
         if formats:
             _check_can_be_exported(found)
         config = self._tracking_config(detect_every)
@@ -232,9 +234,9 @@ class VideoLabeling(ABC):
                 progress=progress,
             )
             lost = {video.name for video in run.failed}
-            wanted = [video for video in found if video.name in places and video.name not in lost]
+            wanted = [video for video in found if video.name in paths and video.name not in lost]
             try:
-                drawn = draw(wanted, places, store, run.run_id, progress)
+                rendered = render_videos(wanted, paths, store, run.run_id, progress)
                 exports = {
                     name: export(name, store, folder / name, export_options)
                     for name in formats
@@ -248,8 +250,8 @@ class VideoLabeling(ABC):
         return TrackResult(
             folder,
             run,
-            tuple(drawn.paths),
-            drawn.failures,
+            tuple(rendered.paths),
+            rendered.failures,
             exports,
             time.monotonic() - began,
         )
@@ -261,12 +263,12 @@ class VideoLabeling(ABC):
 
 
 def _labeled_beside(videos: VideoInput | Sequence[VideoInput]) -> Path:
-    first = listed(videos)[0]
+    first = list_video_inputs(videos)[0]
     if isinstance(first, int):
         return Path(f"{video_name(first)}_labeled")
     if isinstance(videos, (str, os.PathLike)):
-        return labeled_beside(first)
-    return labeled_beside([first])
+        return default_output_folder(first)
+    return default_output_folder([first])
 
 
 def _check_can_be_exported(videos: Sequence[FoundVideo]) -> None:

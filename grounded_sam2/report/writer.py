@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from grounded_sam2.errors import ExportError
+from grounded_sam2.errors import ExportError, printable
 from grounded_sam2.report.crops import LabelView
 from grounded_sam2.report.issues import KINDS, Doubts, label_scores
 from grounded_sam2.report.messages import doubt_record
@@ -24,7 +24,6 @@ from grounded_sam2.report.rules import find_doubts
 from grounded_sam2.report.scan import Survey, look_at
 from grounded_sam2.report.selection import choose
 from grounded_sam2.report.views import look_again
-from grounded_sam2.sources.names import printable
 from grounded_sam2.store import LabelStore
 
 __all__ = ["Progress", "ReportSummary", "write_report"]

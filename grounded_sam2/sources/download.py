@@ -10,7 +10,7 @@ import urllib.request
 
 from grounded_sam2.errors import ImageError
 
-__all__ = ["download"]
+__all__ = ["download", "too_large"]
 
 _CHUNK = 1 << 16
 
@@ -37,13 +37,13 @@ def download(url: str, *, timeout_s: float, max_bytes: int) -> bytes:
             announced = response.headers.get("Content-Length", "")
             length = int(announced) if announced.isdigit() else None
             if length is not None and length > max_bytes:
-                raise _too_large(url, max_bytes)
+                raise too_large(url, max_bytes)
             data = bytearray()
             # read1 returns what has come, so that a server that trickles cannot outlast us
             while chunk := response.read1(_CHUNK):
                 data += chunk
                 if len(data) > max_bytes:
-                    raise _too_large(url, max_bytes)
+                    raise too_large(url, max_bytes)
                 if time.monotonic() > deadline:
                     raise TimeoutError
     except TimeoutError as error:
@@ -81,7 +81,8 @@ def _web_only() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _too_large(url: str, max_bytes: int) -> ImageError:
+def too_large(url: str, max_bytes: int) -> ImageError:
+    """The error for a file above the limit of downloads."""
     return ImageError(
         f"image {url!r}: is larger than {max_bytes} bytes; raise images.url_max_bytes to allow it"
     )

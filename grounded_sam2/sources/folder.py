@@ -10,18 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.names import item_name, printable
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.errors import SourceError, printable
+from grounded_sam2.sources.names import item_name
+from grounded_sam2.sources.refs import FailedRef, ImageRef
 from grounded_sam2.sources.walk import FoundFile, walk
 
 __all__ = [
     "IMAGE_EXTENSIONS",
     "FolderSource",
-    "endings_of",
     "has_images",
-    "nothing_found",
-    "refs_of",
+    "image_refs",
+    "no_images_error",
+    "normalize_extensions",
 ]
 
 IMAGE_EXTENSIONS = (
@@ -30,7 +30,7 @@ IMAGE_EXTENSIONS = (
 )
 
 
-def endings_of(extensions: str | Iterable[str]) -> tuple[str, ...]:
+def normalize_extensions(extensions: str | Iterable[str]) -> tuple[str, ...]:
     """Endings in lower case with their dots; ``jpg``, ``.JPG`` and ``*.jpg`` are one.
 
     Raises:
@@ -43,7 +43,7 @@ def endings_of(extensions: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f".{ending}" for ending in endings))
 
 
-def refs_of(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterator[ImageRef]:
+def image_refs(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterator[ImageRef]:
     """What a walk came upon, as images to be.
 
     Args:
@@ -59,17 +59,17 @@ def refs_of(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterato
             reason = f"source: {_unlisted(found)}"
             if not found.name:
                 raise SourceError(reason)
-            yield UnreadableRef(item_name(found.name), Path(found.path), reason)
+            yield FailedRef(item_name(found.name), Path(found.path), reason)
         elif taken(found.name):
             yield ImageRef(item_name(found.name), Path(found.path))
 
 
 def has_images(refs: Iterable[ImageRef]) -> bool:
     """Whether there is one at least; stops at the first."""
-    return any(not isinstance(ref, UnreadableRef) for ref in refs)
+    return any(not isinstance(ref, FailedRef) for ref in refs)
 
 
-def nothing_found(where: str, looked_for: str, files: Iterable[FoundFile]) -> SourceError:
+def no_images_error(where: str, looked_for: str, files: Iterable[FoundFile]) -> SourceError:
     """The error for a place without images: says what is there instead."""
     endings: Counter[str] = Counter()
     failures = []
@@ -94,7 +94,7 @@ class FolderSource:
 
     Iterating yields an `ImageRef` for each image, and may be done again; `len` counts them by
     walking the folder once more. Nothing is opened: decode with
-    `grounded_sam2.sources.image.load_frame`.
+    `grounded_sam2.sources.image.load_image_file`.
 
     Hidden files and folders (``.name``) are left out. Links are followed; a link to a folder that
     it lies in is not. A broken link counts as an image, to be reported when it is opened; so does
@@ -120,7 +120,7 @@ class FolderSource:
         recursive: bool = True,
         exclude: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
-        self.extensions = endings_of(extensions)
+        self.extensions = normalize_extensions(extensions)
         self.recursive = recursive
         self._excluded = frozenset(Path(path).resolve() for path in exclude)
         if isinstance(root, (str, os.PathLike)) and Path(root).is_dir():
@@ -128,7 +128,7 @@ class FolderSource:
             self._files: tuple[Path, ...] | None = None
             if not has_images(self):
                 without = "" if recursive else " (without its folders)"
-                raise nothing_found(
+                raise no_images_error(
                     f"{printable(self.root)!r}{without}", ", ".join(self.extensions), self._walk()
                 )
         else:
@@ -140,7 +140,7 @@ class FolderSource:
 
     def __iter__(self) -> Iterator[ImageRef]:
         if self._files is None:
-            yield from refs_of(self._walk(), lambda name: name.lower().endswith(self.extensions))
+            yield from image_refs(self._walk(), lambda name: name.lower().endswith(self.extensions))
         else:
             names = {path.relative_to(self.root).as_posix(): path for path in self._files}
             for name in sorted(names):

@@ -29,11 +29,10 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import ImageError
-from grounded_sam2.results import Frame, Image
+from grounded_sam2.errors import ImageError, one_line, printable
+from grounded_sam2.results import Image, LoadedImage
 from grounded_sam2.sources.download import download
-from grounded_sam2.sources.file_sniffing import BEGINNING_BYTES, what_it_is
-from grounded_sam2.sources.names import printable, reason_of
+from grounded_sam2.sources.file_signatures import SIGNATURE_BYTES, describe_file_type
 from grounded_sam2.sources.pixels import (
     check_size,
     exif_orientation,
@@ -44,12 +43,12 @@ from grounded_sam2.sources.pixels import (
 
 __all__ = [
     "FORMATS",
-    "Header",
+    "ImageHeader",
     "ImageInput",
-    "load_frame",
     "load_image",
-    "pixels_of",
-    "read_header",
+    "load_image_file",
+    "pixel_count",
+    "read_image_header",
 ]
 
 ImageInput: TypeAlias = (
@@ -119,7 +118,7 @@ def load_image(
         try:
             data = source.read()
         except (OSError, ValueError) as error:  # ValueError: closed
-            raise ImageError(f"{name}: cannot be read: {reason_of(error)}") from error
+            raise ImageError(f"{name}: cannot be read: {one_line(error)}") from error
         return _decode(data, name, config, longer_side)[0]
     raise ImageError(
         f"image: cannot load a {type(source).__name__}; give a path, URL, bytes, file, PIL image "
@@ -127,7 +126,9 @@ def load_image(
     )
 
 
-def load_frame(path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULTS) -> Frame:
+def load_image_file(
+    path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULTS
+) -> LoadedImage:
     """Load one file of a source, with the hash of its bytes. The file is read once.
 
     Raises:
@@ -136,7 +137,7 @@ def load_frame(path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULT
     path = Path(path)
     data = _read(path)
     image, orientation = _decode(data, f"image {printable(path)!r}", config)
-    return Frame(
+    return LoadedImage(
         item_id=item_id,
         image=image,
         path=path,
@@ -146,7 +147,7 @@ def load_frame(path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class ImageHeader:
     """What an image's file says before it is decoded."""
 
     size_hw: tuple[int, int]
@@ -156,7 +157,7 @@ class Header:
     """SHA-256 of the file's bytes, hexadecimal."""
 
 
-def read_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> Header:
+def read_image_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> ImageHeader:
     """Measure one file and hash its bytes, mostly without decoding it.
 
     That takes 0.1 ms where a JPEG of 640×480 takes 3 to decode; a PNG is decoded after all, since
@@ -178,10 +179,10 @@ def read_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> Header:
                 check_size(*picture.size, max_pixels=config.max_pixels)
                 orientation = exif_orientation(picture)
                 height, width = upright_size(picture)
-    return Header((height, width), orientation, hashlib.sha256(data).hexdigest())
+    return ImageHeader((height, width), orientation, hashlib.sha256(data).hexdigest())
 
 
-def pixels_of(path: Path) -> int:
+def pixel_count(path: Path) -> int:
     """Pixels of a file by its first bytes, without decoding it; 0 where they do not tell."""
     try:
         if not path.is_file():  # opening a pipe could wait for ever
@@ -193,7 +194,7 @@ def pixels_of(path: Path) -> int:
         return 0
 
 
-def ending_of(data: bytes) -> str:
+def guess_extension(data: bytes) -> str:
     """The usual ending of a file with these bytes, with dot; ``""`` if they are no image."""
     try:
         image = _open(io.BytesIO(data))
@@ -220,7 +221,7 @@ def _read(path: Path) -> bytes:
             raise ImageError(f"{name}: is a link to {target!r}, which does not exist") from error
         raise ImageError(f"{name}: does not exist") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise ImageError(f"{name}: cannot be read: {reason_of(error)}") from error
+        raise ImageError(f"{name}: cannot be read: {one_line(error)}") from error
 
 
 def _decode(
@@ -243,10 +244,10 @@ def _named(name: str) -> Iterator[None]:
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
     except (OSError, SyntaxError) as error:  # what most decoders raise on a damaged file
-        reason = f"cannot be decoded: {reason_of(error)}; {_AGAIN}"
+        reason = f"cannot be decoded: {one_line(error)}; {_AGAIN}"
         raise ImageError(f"{name}: {reason}") from error
     except Exception as error:  # the others raise anything
-        raise ImageError(f"{name}: cannot be decoded: {reason_of(error)}") from error
+        raise ImageError(f"{name}: cannot be decoded: {one_line(error)}") from error
 
 
 def _open(file: IO[bytes]) -> PIL.Image.Image | None:
@@ -255,7 +256,7 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     This walks Pillow's registry of formats as `PIL.Image.open` does. That function refuses, or
     warns of, images above a process-wide number of pixels, which is not ours to change.
     """
-    beginning = file.read(BEGINNING_BYTES)
+    beginning = file.read(SIGNATURE_BYTES)
     if not beginning:
         raise ImageError("is empty (0 bytes)")
     PIL.Image.init()
@@ -273,8 +274,8 @@ def _open(file: IO[bytes]) -> PIL.Image.Image | None:
     if beginning[:4] in (b"II*\0", b"MM\0*"):
         return None
     if damage is not None:
-        raise ImageError(f"is damaged: {reason_of(damage)}; {_AGAIN}") from damage
-    if (instead := what_it_is(beginning)) is not None:
+        raise ImageError(f"is damaged: {one_line(damage)}; {_AGAIN}") from damage
+    if (instead := describe_file_type(beginning)) is not None:
         raise ImageError(f"is not an image, but {instead}")
     raise ImageError(f"is not an image in a known format ({', '.join(FORMATS)})")
 

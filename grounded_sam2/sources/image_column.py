@@ -20,8 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import types
 
-from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources.names import printable
+from grounded_sam2.errors import ImageError, SourceError, printable
 
 __all__ = ["ImageColumn", "find_column", "image_bytes"]
 

@@ -11,18 +11,17 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from grounded_sam2.errors import printable
+
 __all__ = [
     "UniqueIds",
-    "copies_folder",
-    "digest_of",
+    "cache_folder",
     "item_name",
-    "local_path",
-    "printable",
-    "public_address",
-    "reason_of",
+    "redact_address",
+    "safe_path",
+    "text_hash",
 ]
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
@@ -37,14 +36,6 @@ _MAX_NAME_BYTES = 200
 _MAX_SUFFIX = 10
 
 
-def printable(name: object) -> str:
-    """A path or address as text that any terminal, database or JSON file takes.
-
-    What is not UTF-8 in a file name is written ``\\xff``.
-    """
-    return _SURROGATE.sub(_escape, str(name))
-
-
 def item_name(name: str) -> str:
     """A file name as an item id: `printable`, and different for different names.
 
@@ -53,25 +44,17 @@ def item_name(name: str) -> str:
     return printable(_LOOKS_ESCAPED.sub(r"\\x5c", name))
 
 
-def reason_of(error: BaseException) -> str:
-    """What went wrong, as one line that can be written down anywhere."""
-    if isinstance(error, FileNotFoundError):  # many say no more than the path
-        return "does not exist"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(printable(text).split())
-
-
-def digest_of(text: str) -> str:
+def text_hash(text: str) -> str:
     """SHA-256 of any text, in hexadecimal digits: a name for what cannot be one itself."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def public_address(address: str) -> str:
+def redact_address(address: str) -> str:
     """An address as text that may be written down: without user, password and signature."""
     return printable(_SECRET_FIELD.sub(r"\1***", _CREDENTIALS.sub("", address)))
 
 
-def local_path(folder: Path, item_id: str) -> Path:
+def safe_path(folder: Path, item_id: str) -> Path:
     """Where the image of an id is kept below a folder, whoever chose the id.
 
     The path is the id wherever every file system takes it. Parts that lead out of the folder, that
@@ -81,7 +64,7 @@ def local_path(folder: Path, item_id: str) -> Path:
     return folder.joinpath(*(_safe(part) for part in item_id.split("/")))
 
 
-def copies_folder(images_folder: Path, root: Path | str) -> Path:
+def cache_folder(images_folder: Path, root: Path | str) -> Path:
     """Where copies from one place are kept: two places may call different images the same.
 
     Args:
@@ -95,7 +78,7 @@ def copies_folder(images_folder: Path, root: Path | str) -> Path:
     else:
         name = next((part for part in reversed(re.split("[/:]+", root)) if part), "")
         place = root
-    return local_path(images_folder, f"{item_name(name) or 'place'}-{digest_of(place)[:8]}")
+    return safe_path(images_folder, f"{item_name(name) or 'place'}-{text_hash(place)[:8]}")
 
 
 class UniqueIds:
@@ -117,11 +100,6 @@ class UniqueIds:
         return claimed
 
 
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
-
-
 def _safe(part: str) -> str:
     cleaned = _UNSAFE.sub("_", part).strip(" .")
     taken_everywhere = cleaned and not _RESERVED.match(part)
@@ -130,4 +108,4 @@ def _safe(part: str) -> str:
     name = PurePosixPath(cleaned)
     stem = name.stem.encode()[: _MAX_NAME_BYTES // 2].decode(errors="ignore")
     suffix = name.suffix if len(name.suffix) <= _MAX_SUFFIX else ""
-    return f"{stem or 'picture'}-{digest_of(part)[:12]}{suffix}"
+    return f"{stem or 'picture'}-{text_hash(part)[:12]}{suffix}"

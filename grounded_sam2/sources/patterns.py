@@ -16,19 +16,18 @@ from pathlib import Path, PurePosixPath
 
 from fsspec.utils import glob_translate
 
-from grounded_sam2.errors import SourceError
+from grounded_sam2.errors import SourceError, printable
 from grounded_sam2.sources.folder import (
     IMAGE_EXTENSIONS,
-    endings_of,
     has_images,
-    nothing_found,
-    refs_of,
+    image_refs,
+    no_images_error,
+    normalize_extensions,
 )
-from grounded_sam2.sources.names import printable
 from grounded_sam2.sources.refs import ImageRef
 from grounded_sam2.sources.walk import FoundFile, walk
 
-__all__ = ["GlobSource", "Pattern", "is_pattern"]
+__all__ = ["GlobPattern", "GlobSource", "is_pattern"]
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -39,7 +38,7 @@ def is_pattern(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Pattern:
+class GlobPattern:
     """A POSIX path with wildcards, cut before the first part that has one.
 
     Raises:
@@ -126,17 +125,17 @@ class GlobSource:
         extensions: str | Iterable[str] = IMAGE_EXTENSIONS,
         exclude: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
-        self._pattern = Pattern(Path(pattern).as_posix())
-        self._endings = endings_of(extensions)
+        self._pattern = GlobPattern(Path(pattern).as_posix())
+        self._endings = normalize_extensions(extensions)
         self._excluded = frozenset(Path(path).resolve() for path in exclude)
         self.root = Path(self._pattern.root)
         if not has_images(self):
-            raise nothing_found(
+            raise no_images_error(
                 repr(printable(self.root)), self._pattern.wants(self._endings), self._walk()
             )
 
     def __iter__(self) -> Iterator[ImageRef]:
-        yield from refs_of(self._walk(), lambda name: self._pattern.takes(name, self._endings))
+        yield from image_refs(self._walk(), lambda name: self._pattern.takes(name, self._endings))
 
     def __repr__(self) -> str:
         return f"GlobSource({self._pattern.text!r})"

@@ -19,15 +19,15 @@ from typing import IO, Any
 import fsspec
 from fsspec.core import url_to_fs
 
-from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources.download_cache import FetchedRef, too_large
-from grounded_sam2.sources.folder import nothing_found
-from grounded_sam2.sources.names import item_name, local_path, public_address, reason_of
-from grounded_sam2.sources.patterns import Pattern, is_pattern
-from grounded_sam2.sources.refs import ImageRef
+from grounded_sam2.errors import ImageError, SourceError, one_line
+from grounded_sam2.sources.download import too_large
+from grounded_sam2.sources.folder import no_images_error
+from grounded_sam2.sources.names import item_name, redact_address, safe_path
+from grounded_sam2.sources.patterns import GlobPattern, is_pattern
+from grounded_sam2.sources.refs import CachedRef, ImageRef
 from grounded_sam2.sources.walk import FoundFile
 
-__all__ = ["Listing", "RemoteFile", "RemoteRef", "RemoteSource", "remote_file"]
+__all__ = ["RemoteFile", "RemoteListing", "RemoteRef", "RemoteSource", "remote_file"]
 
 _MARKS = (
     *("ETag", "etag", "md5Hash", "blob_id", "sha", "CRC", "mtime", "LastModified"),
@@ -61,7 +61,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteRef(FetchedRef):
+class RemoteRef(CachedRef):
     """An image behind an address."""
 
     file: RemoteFile
@@ -72,13 +72,13 @@ class RemoteRef(FetchedRef):
         try:
             return self.file.stamp()
         except Exception as error:
-            raise ImageError(f"image {self.item_id!r}: {reason_of(error)}") from error
+            raise ImageError(f"image {self.item_id!r}: {one_line(error)}") from error
 
     def _write(self, file: IO[bytes]) -> None:
         try:
             original = self.file.open()
         except Exception as error:  # apart from what may go wrong with our own disk
-            raise ImageError(f"image {self.item_id!r}: {reason_of(error)}") from error
+            raise ImageError(f"image {self.item_id!r}: {one_line(error)}") from error
         written = 0
         with original:
             while chunk := original.read(1 << 20):
@@ -88,7 +88,7 @@ class RemoteRef(FetchedRef):
 
 
 @dataclass(frozen=True)
-class Listing:
+class RemoteListing:
     """The visible files of a place, in order."""
 
     address: str
@@ -99,21 +99,21 @@ class Listing:
     names: tuple[str, ...]
     paths: tuple[str, ...]
     stamps: tuple[str, ...]
-    pattern: Pattern | None = None
+    pattern: GlobPattern | None = None
     """What the names were asked to match; all have been listed."""
     is_file: bool = False
     """Whether the address is that of a file."""
 
     @classmethod
-    def of(cls, address: str, *, recursive: bool = True) -> Listing:
+    def of(cls, address: str, *, recursive: bool = True) -> RemoteListing:
         """Ask for the files of a folder, of a pattern, or for a single one.
 
         Raises:
             SourceError: the protocol is unknown or needs a package, or the place cannot be listed.
         """
-        public = public_address(address)
+        public = redact_address(address)
         file_system, path = _open(address)
-        pattern = Pattern(path) if is_pattern(path) else None
+        pattern = GlobPattern(path) if is_pattern(path) else None
         base = path if pattern is None else pattern.root
         depth = None if recursive or pattern is not None else 1
         try:
@@ -123,7 +123,7 @@ class Listing:
         except FileNotFoundError as error:
             raise SourceError(f"source: {public!r} does not exist") from error
         except Exception as error:
-            raise SourceError(f"source: {public!r} cannot be listed: {reason_of(error)}") from error
+            raise SourceError(f"source: {public!r} cannot be listed: {one_line(error)}") from error
         is_file = pattern is None and list(found) == [base]
         if is_file:
             base = posixpath.dirname(base)
@@ -162,7 +162,7 @@ class RemoteSource:
     """The images of a listing.
 
     Args:
-        listing: from `Listing.of`.
+        listing: from `RemoteListing.of`.
         images_folder: where copies are kept.
         endings: of images, lower case with dot.
         max_bytes: files that are larger are refused when they are fetched.
@@ -173,7 +173,7 @@ class RemoteSource:
 
     def __init__(
         self,
-        listing: Listing,
+        listing: RemoteListing,
         *,
         images_folder: Path,
         endings: tuple[str, ...],
@@ -185,7 +185,7 @@ class RemoteSource:
         self._endings = endings
         self._max_bytes = max_bytes
         if next(iter(self), None) is None:
-            raise nothing_found(
+            raise no_images_error(
                 repr(listing.address),
                 ", ".join(endings) if listing.pattern is None else listing.pattern.wants(endings),
                 (FoundFile(name, name) for name in listing.names),
@@ -194,7 +194,7 @@ class RemoteSource:
     def __iter__(self) -> Iterator[ImageRef]:
         for name, file in self._listing.files(self._endings):
             item_id = item_name(name)
-            yield RemoteRef(item_id, local_path(self._folder, item_id), file, self._max_bytes)
+            yield RemoteRef(item_id, safe_path(self._folder, item_id), file, self._max_bytes)
 
     def __repr__(self) -> str:
         return f"RemoteSource({self._listing.address!r})"
@@ -214,29 +214,29 @@ def _open(address: str) -> tuple[Any, str]:
         return url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise SourceError(
-            f"source: {public_address(address)!r}: {_help(address, error)}"
+            f"source: {redact_address(address)!r}: {_help(address, error)}"
         ) from error
     except Exception as error:  # an archive is opened here
         raise SourceError(
-            f"source: {public_address(address)!r} cannot be opened: {reason_of(error)}"
+            f"source: {redact_address(address)!r} cannot be opened: {one_line(error)}"
         ) from error
 
 
 def _help(address: str, error: Exception) -> str:
     if isinstance(error, ImportError):
-        return f"a package is missing: {reason_of(error)}"
+        return f"a package is missing: {one_line(error)}"
     protocols = {part.split("://")[0] for part in address.split("::") if "://" in part}
     unknown = sorted(protocols - set(fsspec.available_protocols()))
     if unknown:
         return f"unknown protocol {unknown[0]!r}; give one that fsspec knows, such as s3, gs or zip"
-    return reason_of(error)
+    return one_line(error)
 
 
 def _address_of(file_system: Any, path: str, asked: str) -> str:
     """The address of a path in the place of the one that was asked for."""
     within, _, outer = asked.partition("::")
     archive = f"::{outer}" if outer and "://" in within else ""
-    return public_address(file_system.unstrip_protocol(path) + archive)
+    return redact_address(file_system.unstrip_protocol(path) + archive)
 
 
 def _below(base: str, path: str) -> str:

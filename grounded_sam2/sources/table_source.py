@@ -21,15 +21,14 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources.download_cache import FetchedRef
-from grounded_sam2.sources.image import ending_of
+from grounded_sam2.errors import ImageError, SourceError, one_line
+from grounded_sam2.sources.image import guess_extension
 from grounded_sam2.sources.image_column import ImageColumn, find_column, image_bytes
-from grounded_sam2.sources.names import UniqueIds, item_name, local_path, reason_of
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
-from grounded_sam2.sources.table_files import Shard
+from grounded_sam2.sources.names import UniqueIds, item_name, safe_path
+from grounded_sam2.sources.refs import CachedRef, FailedRef, ImageRef
+from grounded_sam2.sources.shards import Shard
 
-__all__ = ["RowReader", "RowRef", "RowSource", "column_of", "texts_of"]
+__all__ = ["RowReader", "RowRef", "RowSource", "find_shard_column", "text_entries"]
 
 _BROKEN = (OSError, pa.ArrowException, SourceError)
 _SHARD_NUMBER = re.compile(r"(^|[-_.])\d+-of-\d+(-[0-9a-f]+)?$|^\d+$")
@@ -92,7 +91,7 @@ class RowReader:
 
 
 @dataclass(frozen=True, slots=True)
-class RowRef(FetchedRef):
+class RowRef(CachedRef):
     """The image of a row."""
 
     shard: Shard
@@ -114,7 +113,7 @@ class RowSource:
 
     Args:
         shards: its files, in order.
-        column: from `column_of`.
+        column: from `find_shard_column`.
         root: the place that the names of shards are relative to.
         images_folder: where copies are kept.
     """
@@ -141,7 +140,7 @@ class RowSource:
             ending: str | None = None
             try:
                 stamp = shard.stamp()
-                column = column_of([shard], self._column.name)
+                column = find_shard_column([shard], self._column.name)
                 for row, given in enumerate(_names(shard, column)):
                     number = f"{counts[split]:06}"
                     counts[split] += 1
@@ -151,18 +150,18 @@ class RowSource:
                         name += ending
                     whole = item_name(f"{split}/{name}" if split else name)
                     item_id = ids.claim(whole, otherwise=number)
-                    copy = local_path(self._folder, item_id)
+                    copy = safe_path(self._folder, item_id)
                     yield RowRef(item_id, copy, shard, stamp, row, column, reader)
             except _BROKEN as error:
                 item_id = item_name(shard.name)
-                reason = f"source: shard {shard.name!r} cannot be read: {reason_of(error)}"
-                yield UnreadableRef(item_id, local_path(self._folder, item_id), reason)
+                reason = f"source: shard {shard.name!r} cannot be read: {one_line(error)}"
+                yield FailedRef(item_id, safe_path(self._folder, item_id), reason)
 
     def __repr__(self) -> str:
         return f"RowSource({str(self.root)!r})"
 
 
-def column_of(shards: Iterable[Shard], wanted: str | None = None) -> ImageColumn:
+def find_shard_column(shards: Iterable[Shard], wanted: str | None = None) -> ImageColumn:
     """The column with images, or with paths and addresses, of the first shard that has one.
 
     Raises:
@@ -179,12 +178,12 @@ def column_of(shards: Iterable[Shard], wanted: str | None = None) -> ImageColumn
                 "them, or their paths (column)"
             )
         except _BROKEN as error:
-            failure = SourceError(reason_of(error))
+            failure = SourceError(one_line(error))
         failure = SourceError(f"shard {shard.name!r}: {failure}")
     raise failure
 
 
-def texts_of(shards: Iterable[Shard], column: ImageColumn) -> Iterator[str]:
+def text_entries(shards: Iterable[Shard], column: ImageColumn) -> Iterator[str]:
     """The texts in a column, such as paths and addresses; null and empty ones are left out.
 
     Raises:
@@ -195,7 +194,7 @@ def texts_of(shards: Iterable[Shard], column: ImageColumn) -> Iterator[str]:
             for _, batch in shard.batches([column.name]):
                 yield from filter(None, batch.column(column.name).to_pylist())
         except _BROKEN as error:
-            raise SourceError(f"shard {shard.name!r} cannot be read: {reason_of(error)}") from error
+            raise SourceError(f"shard {shard.name!r} cannot be read: {one_line(error)}") from error
 
 
 def _names(shard: Shard, column: ImageColumn) -> Iterator[str]:
@@ -227,7 +226,7 @@ def _ending(shard: Shard, column: ImageColumn) -> str:
         try:
             folder = shard.file.parent if isinstance(shard.file, Path) else None
             cell = batch.column(column.name)[0]
-            return ending_of(image_bytes(cell, column.kind, folder=folder))
+            return guess_extension(image_bytes(cell, column.kind, folder=folder))
         except (ImageError, OSError):
             if row >= _CHUNK_ROWS:
                 break

@@ -23,7 +23,7 @@ from grounded_sam2.errors import CheckpointError, PromptError, SourceError, Stor
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.sources.folder import FolderSource
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.sources.refs import FailedRef, ImageRef
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
@@ -492,7 +492,7 @@ def label_refs(source, labeled, **options):
 def test_nothing_is_pruned_while_a_folder_cannot_be_read(images, tmp_path):
     refs = list(FolderSource(images))
     label_refs(Source(images, *refs), tmp_path / "labeled")
-    lost = UnreadableRef("sub", images / "sub", "source: folder 'sub' cannot be listed")
+    lost = FailedRef("sub", images / "sub", "source: folder 'sub' cannot be listed")
     partly = Source(images, *refs[:5], lost)
     with pytest.raises(SourceError, match=r"'sub' cannot be listed; .*nothing is pruned"):
         label_refs(partly, tmp_path / "labeled", prune=True)
@@ -504,7 +504,7 @@ def test_nothing_is_pruned_while_a_folder_cannot_be_read(images, tmp_path):
 
 def test_a_full_disk_ends_the_run_instead_of_failing_every_image(images, tmp_path):
     class Full(ImageRef):
-        def bring(self):
+        def fetch(self):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     refs = list(FolderSource(images))
@@ -518,10 +518,10 @@ def test_a_full_disk_ends_the_run_instead_of_failing_every_image(images, tmp_pat
 
 def test_an_image_that_failed_and_is_not_here_is_not_fetched_again(images, tmp_path):
     class Away(ImageRef):
-        def is_here(self):
+        def is_local(self):
             return False
 
-        def bring(self):
+        def fetch(self):
             fetched.append(self.item_id)
             raise OSError("no answer")
 

@@ -11,8 +11,8 @@ import pytest
 
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.factory import open_image_source
 from grounded_sam2.sources.image import load_image
-from grounded_sam2.sources.opening import open_source
 from grounded_sam2.sources.refs import ImageSource
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
@@ -35,12 +35,12 @@ def images(tmp_path: Path) -> list[str]:
 
 
 def opened(given: Path) -> ImageSource:
-    return open_source(given, images_folder=given.with_name("copies"))
+    return open_image_source(given, images_folder=given.with_name("copies"))
 
 
 def greys(source: ImageSource) -> dict[str, int]:
     """Ids and what the images show, as the number that they were made with."""
-    return {ref.item_id: int(load_image(ref.bring()).mean()) // 10 for ref in source}
+    return {ref.item_id: int(load_image(ref.fetch()).mean()) // 10 for ref in source}
 
 
 def test_our_export_comes_back_byte_for_byte(tmp_path: Path, images: list[str]) -> None:
@@ -57,7 +57,7 @@ def test_our_export_comes_back_byte_for_byte(tmp_path: Path, images: list[str]) 
     }
     for ref in source:
         original = tmp_path / "pictures" / ref.item_id.removeprefix("train/")
-        assert ref.bring().read_bytes() == original.read_bytes()
+        assert ref.fetch().read_bytes() == original.read_bytes()
 
 
 @pytest.mark.consumers

@@ -213,7 +213,7 @@ class TestFoldersThatCannotBeListed:
         assert [ref.item_id for ref in refs] == ["a.jpg", "b/c", "b/e.jpg", "f.jpg"]
         assert refs[1].stamp() == refs[1].stamp()
         with pytest.raises(SourceError, match="b/c' cannot be listed: Permission denied"):
-            refs[1].bring()
+            refs[1].fetch()
 
     def test_one_that_vanishes_while_it_is_walked(self, tmp_path: Path) -> None:
         images = iter(FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg")))
@@ -221,7 +221,7 @@ class TestFoldersThatCannotBeListed:
         shutil.rmtree(tmp_path / "sub")
         (ref,) = images
         with pytest.raises(SourceError, match="sub' cannot be listed: No such file"):
-            ref.bring()
+            ref.fetch()
 
     def test_one_without_anything_beside_it_is_an_error(
         self, tmp_path: Path, unreadable: Callable[[Path], None]

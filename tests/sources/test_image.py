@@ -20,11 +20,11 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
 from grounded_sam2.sources.image import (
-    ending_of,
-    load_frame,
+    guess_extension,
     load_image,
-    pixels_of,
-    read_header,
+    load_image_file,
+    pixel_count,
+    read_image_header,
 )
 
 
@@ -97,8 +97,8 @@ def test_a_suffix_says_nothing(tmp_path: Path, pixels: Image) -> None:
 def test_the_ending_that_a_file_should_have(pixels: Image, kind: str, expected: str) -> None:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, kind)
-    assert ending_of(buffer.getvalue()) == expected
-    assert ending_of(b"no image") == ""
+    assert guess_extension(buffer.getvalue()) == expected
+    assert guess_extension(b"no image") == ""
 
 
 def test_one_pixel() -> None:
@@ -110,7 +110,7 @@ def test_a_frame_carries_name_hash_and_orientation(tmp_path: Path, pixels: Image
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     PIL.Image.fromarray(np.ascontiguousarray(np.rot90(pixels))).save(path, exif=exif)
-    frame = load_frame(path, "sub/scene.png")
+    frame = load_image_file(path, "sub/scene.png")
     assert (frame.item_id, frame.path, frame.exif_orientation) == ("sub/scene.png", path, 6)
     assert frame.content_hash == hashlib.sha256(path.read_bytes()).hexdigest()
     assert frame.size_hw == (5, 8)
@@ -218,7 +218,7 @@ class TestHeaders:
         exif[0x0112] = orientation
         path = tmp_path / "picture"
         PIL.Image.fromarray(pixels).save(path, kind, exif=exif)
-        header, frame = read_header(path), load_frame(path, "picture")
+        header, frame = read_image_header(path), load_image_file(path, "picture")
         assert header.size_hw == frame.size_hw
         assert header.exif_orientation == frame.exif_orientation
         assert header.content_hash == frame.content_hash
@@ -226,7 +226,7 @@ class TestHeaders:
     def test_of_a_tiff_that_pillow_does_not_know(self, tmp_path: Path) -> None:
         path = tmp_path / "doubles.tif"
         cv2.imwrite(str(path), np.zeros((3, 7), np.float64))
-        assert read_header(path).size_hw == (3, 7)
+        assert read_image_header(path).size_hw == (3, 7)
 
     @pytest.mark.parametrize(
         ("content", "expected"),
@@ -237,13 +237,13 @@ class TestHeaders:
         path = tmp_path / "a.png"
         path.write_bytes(content)
         with pytest.raises(ImageError, match=expected):
-            read_header(path)
+            read_image_header(path)
 
     def test_of_an_image_that_is_too_large(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(png_header(30_000, 30_000))
         with pytest.raises(ImageError, match="max_pixels"):
-            read_header(path)
+            read_image_header(path)
 
 
 class TestBadImages:
@@ -293,12 +293,12 @@ class TestBadImages:
 
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="is a folder; give a file"):
-            load_frame(tmp_path, "x")
+            load_image_file(tmp_path, "x")
 
     def test_a_pipe_that_nobody_writes_to(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(ImageError, match=r"pipe\.png': is a pipe or device; give a file"):
-            load_frame(tmp_path / "pipe.png", "x")
+            load_image_file(tmp_path / "pipe.png", "x")
 
     def test_a_path_that_cannot_be(self) -> None:
         with pytest.raises(ImageError, match="cannot be read"):
@@ -341,7 +341,7 @@ class TestSizeLimit:
         path.write_bytes(png(pixels))
         limit = ImageConfig(max_pixels=39)
         with pytest.raises(ImageError, match=r"scene\.png': has 8 × 5 pixels.*max_pixels is 39"):
-            load_frame(path, "scene.png", config=limit)
+            load_image_file(path, "scene.png", config=limit)
         with PIL.Image.open(path) as image, pytest.raises(ImageError, match="has 8 × 5 pixels"):
             load_image(image, config=limit)
 
@@ -361,22 +361,22 @@ class TestSizeLimit:
 class TestPixelsOf:
     def test_the_header_tells(self, tmp_path: Path, pixels: Image) -> None:
         (tmp_path / "scene.png").write_bytes(png(pixels))
-        assert pixels_of(tmp_path / "scene.png") == 40
+        assert pixel_count(tmp_path / "scene.png") == 40
 
     def test_however_many_and_nothing_warns(self, tmp_path: Path) -> None:
         """Pillow's own limit would refuse to tell, and such images would count as nothing."""
         (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert pixels_of(tmp_path / "huge.png") == 3_600_000_000
+            assert pixel_count(tmp_path / "huge.png") == 3_600_000_000
 
     def test_what_has_no_pixels(self, tmp_path: Path) -> None:
         (tmp_path / "text.png").write_text("no image")
         (tmp_path / "empty.png").touch()
         for name in ("text.png", "empty.png", "absent.png", "."):
-            assert pixels_of(tmp_path / name) == 0
+            assert pixel_count(tmp_path / name) == 0
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
     def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.png")
-        assert pixels_of(tmp_path / "pipe.png") == 0
+        assert pixel_count(tmp_path / "pipe.png") == 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from grounded_sam2.sources.names import UniqueIds, item_name, local_path, printable, public_address
+from grounded_sam2.errors import printable
+from grounded_sam2.sources.names import UniqueIds, item_name, redact_address, safe_path
 
 
 class TestItemNames:
@@ -39,7 +40,7 @@ class TestLocalPaths:
         "item_id", ["a.jpg", "sub/é b.jpg", "漢字/😀.png", "a", "a.b.c", "COMB"]
     )
     def test_a_plain_id_is_its_path(self, tmp_path: Path, item_id: str) -> None:
-        assert local_path(tmp_path, item_id) == tmp_path / item_id
+        assert safe_path(tmp_path, item_id) == tmp_path / item_id
 
     @pytest.mark.parametrize(
         "item_id",
@@ -52,7 +53,7 @@ class TestLocalPaths:
     def test_any_other_stays_in_the_folder_and_can_be_written(
         self, tmp_path: Path, item_id: str
     ) -> None:
-        path = local_path(tmp_path, item_id)
+        path = safe_path(tmp_path, item_id)
         assert path.resolve().is_relative_to(tmp_path)
         assert path != tmp_path
         assert not any(part.startswith(".") for part in path.relative_to(tmp_path).parts)
@@ -73,11 +74,11 @@ class TestLocalPaths:
             "a",
             "a.",
         ]
-        assert len({local_path(tmp_path, item_id) for item_id in ids}) == len(ids)
+        assert len({safe_path(tmp_path, item_id) for item_id in ids}) == len(ids)
 
     def test_the_ending_is_kept(self, tmp_path: Path) -> None:
-        assert local_path(tmp_path, "x" * 300 + ".jpg").suffix == ".jpg"
-        assert local_path(tmp_path, "a:b.PNG").suffix == ".PNG"
+        assert safe_path(tmp_path, "x" * 300 + ".jpg").suffix == ".jpg"
+        assert safe_path(tmp_path, "a:b.PNG").suffix == ".PNG"
 
 
 class TestUniqueIds:
@@ -97,8 +98,8 @@ class TestUniqueIds:
 
 def test_passwords_are_not_written_down() -> None:
     address = "zip://x::ftp://me:secret@host/a@b.zip"
-    assert public_address(address) == "zip://x::ftp://host/a@b.zip"
-    assert public_address("hf://datasets/me/it@main/x") == "hf://datasets/me/it@main/x"
+    assert redact_address(address) == "zip://x::ftp://host/a@b.zip"
+    assert redact_address("hf://datasets/me/it@main/x") == "hf://datasets/me/it@main/x"
 
 
 @pytest.mark.parametrize(
@@ -120,4 +121,4 @@ def test_passwords_are_not_written_down() -> None:
     ],
 )
 def test_signatures_are_not_written_down(address: str, expected: str) -> None:
-    assert public_address(address) == expected
+    assert redact_address(address) == expected

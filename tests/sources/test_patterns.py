@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.patterns import GlobSource, Pattern, is_pattern
+from grounded_sam2.sources.patterns import GlobPattern, GlobSource, is_pattern
 from grounded_sam2.sources.refs import ImageRef
 
 
@@ -121,5 +121,5 @@ def test_what_a_pattern_is() -> None:
     assert is_pattern("a/*.jpg")
     assert is_pattern("a[1].jpg")
     assert not is_pattern("a/b{1}.jpg")
-    pattern = Pattern("/*.jpg")
+    pattern = GlobPattern("/*.jpg")
     assert (pattern.root, pattern.rest) == ("/", "*.jpg")

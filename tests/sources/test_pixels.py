@@ -16,7 +16,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
 from grounded_sam2.sources import pixels
-from grounded_sam2.sources.image import load_frame, load_image
+from grounded_sam2.sources.image import load_image, load_image_file
 
 WHITE = [255, 255, 255]
 
@@ -269,7 +269,7 @@ class TestOrientation:
         exif[0x0112] = orientation
         image = PIL.Image.fromarray(stored(self.UPRIGHT, orientation))
         image.save(path, kind, exif=exif, **options)
-        frame = load_frame(path, "scene")
+        frame = load_image_file(path, "scene")
         tolerance = 3 if kind == "jpeg" else 0
         np.testing.assert_allclose(frame.image.astype(int), self.UPRIGHT, atol=tolerance)
         assert frame.exif_orientation == orientation
@@ -281,7 +281,7 @@ class TestOrientation:
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
         PIL.Image.fromarray(self.UPRIGHT).save(path, exif=exif)
-        frame = load_frame(path, "scene.png")
+        frame = load_image_file(path, "scene.png")
         assert frame.exif_orientation == 1
         np.testing.assert_array_equal(frame.image, self.UPRIGHT)
 

@@ -16,8 +16,8 @@ class TestLocalFiles:
         path = tmp_path / "a.jpg"
         path.write_bytes(b"picture")
         ref = ImageRef("a.jpg", path)
-        assert ref.is_here()
-        assert ref.bring() == path
+        assert ref.is_local()
+        assert ref.fetch() == path
         assert path.read_bytes() == b"picture"
 
     def test_the_stamp_changes_with_size_or_time(self, tmp_path: Path) -> None:

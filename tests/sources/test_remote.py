@@ -14,7 +14,7 @@ import pytest
 
 from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.remote import (
-    Listing,
+    RemoteListing,
     RemoteRef,
     RemoteSource,
     remote_file,
@@ -36,10 +36,10 @@ def bucket() -> Iterator[Any]:
     memory.rm("/bucket", recursive=True)
 
 
-def open_source(
+def open_image_source(
     address: str, folder: Path, *, recursive: bool = True, max_bytes: int = 1000
 ) -> RemoteSource:
-    listing = Listing.of(address, recursive=recursive)
+    listing = RemoteListing.of(address, recursive=recursive)
     return RemoteSource(listing, images_folder=folder, endings=ENDINGS, max_bytes=max_bytes)
 
 
@@ -52,15 +52,15 @@ class TestListing:
 
     @pytest.mark.usefixtures("bucket")
     def test_in_the_order_of_a_folder_without_what_is_hidden(self, tmp_path: Path) -> None:
-        source = open_source("memory://bucket/pictures", tmp_path)
+        source = open_image_source("memory://bucket/pictures", tmp_path)
         assert ids(source) == ids(source) == list(self.ALL)
         assert source.root == "memory:///bucket/pictures"
-        assert ids(open_source("memory://bucket/pictures/", tmp_path)) == list(self.ALL)
-        assert ids(open_source("memory://bucket", tmp_path))[0] == "pictures/a-1.png"
+        assert ids(open_image_source("memory://bucket/pictures/", tmp_path)) == list(self.ALL)
+        assert ids(open_image_source("memory://bucket", tmp_path))[0] == "pictures/a-1.png"
 
     @pytest.mark.usefixtures("bucket")
     def test_without_folders(self, tmp_path: Path) -> None:
-        source = open_source("memory://bucket/pictures", tmp_path, recursive=False)
+        source = open_image_source("memory://bucket/pictures", tmp_path, recursive=False)
         assert ids(source) == ["a-1.png", "a.png", "a0.png", "é b.png"]
 
     @pytest.mark.parametrize(
@@ -69,83 +69,83 @@ class TestListing:
     )
     @pytest.mark.usefixtures("bucket")
     def test_a_pattern(self, tmp_path: Path, pattern: str, expected: list[str]) -> None:
-        source = open_source(f"memory://bucket/pictures/{pattern}", tmp_path)
+        source = open_image_source(f"memory://bucket/pictures/{pattern}", tmp_path)
         assert ids(source) == expected
         assert source.root == "memory:///bucket/pictures"
 
     @pytest.mark.usefixtures("bucket")
     def test_one_file_whatever_its_ending(self, tmp_path: Path) -> None:
-        source = open_source("memory://bucket/pictures/notes.txt", tmp_path)
+        source = open_image_source("memory://bucket/pictures/notes.txt", tmp_path)
         assert ids(source) == ["notes.txt"]
         assert source.root == "memory:///bucket/pictures"
 
     def test_a_file_with_a_wildcard_in_its_name(self, bucket: Any, tmp_path: Path) -> None:
         bucket.pipe("/bucket/odd/a[1].png", b"odd")
-        assert ids(open_source("memory://bucket/odd/a[1].png", tmp_path)) == ["a[1].png"]
+        assert ids(open_image_source("memory://bucket/odd/a[1].png", tmp_path)) == ["a[1].png"]
 
     def test_a_folder_called_like_its_only_file(self, bucket: Any, tmp_path: Path) -> None:
         bucket.pipe("/bucket/x/x", b"no image")
         with pytest.raises(SourceError, match=r"looked for \.jpg, \.png; found none \(1\)"):
-            open_source("memory://bucket/x", tmp_path)
+            open_image_source("memory://bucket/x", tmp_path)
 
 
 class TestBringing:
     def test_byte_for_byte(self, bucket: Any, tmp_path: Path) -> None:
-        refs = list(open_source("memory://bucket/pictures", tmp_path / "pictures"))
+        refs = list(open_image_source("memory://bucket/pictures", tmp_path / "pictures"))
         for ref in refs:
-            assert not ref.is_here()
-            assert ref.bring() == ref.path == tmp_path / "pictures" / ref.item_id
-            assert ref.is_here()
+            assert not ref.is_local()
+            assert ref.fetch() == ref.path == tmp_path / "pictures" / ref.item_id
+            assert ref.is_local()
             assert ref.path.read_bytes() == f"bytes of {ref.item_id}".encode()
 
     def test_once_while_the_original_and_the_copy_stand(self, bucket: Any, tmp_path: Path) -> None:
         def ref() -> RemoteRef:
-            (ref,) = open_source("memory://bucket/pictures/a.png", tmp_path)
+            (ref,) = open_image_source("memory://bucket/pictures/a.png", tmp_path)
             assert isinstance(ref, RemoteRef)
             return ref
 
-        copied = ref().bring().stat().st_ino
-        assert ref().bring().stat().st_ino == copied
+        copied = ref().fetch().stat().st_ino
+        assert ref().fetch().stat().st_ino == copied
         stamp = ref().stamp()
 
         bucket.pipe("/bucket/pictures/a.png", b"changed")
         assert ref().stamp() != stamp
-        assert ref().bring().read_bytes() == b"changed"
+        assert ref().fetch().read_bytes() == b"changed"
 
         (tmp_path / "a.png").write_bytes(b"damaged here")
-        assert ref().bring().read_bytes() == b"changed"
+        assert ref().fetch().read_bytes() == b"changed"
 
         (tmp_path / "a.png").unlink()
-        assert not ref().is_here()
-        assert ref().bring().read_bytes() == b"changed"
+        assert not ref().is_local()
+        assert ref().fetch().read_bytes() == b"changed"
 
         (tmp_path / ".fetched" / "a.png.json").write_bytes(b"")  # after a power cut
-        assert ref().bring().read_bytes() == b"changed"
+        assert ref().fetch().read_bytes() == b"changed"
 
     def test_nothing_half_done_is_left(self, bucket: Any, tmp_path: Path) -> None:
-        (ref,) = open_source("memory://bucket/pictures/a.png", tmp_path, max_bytes=5)
+        (ref,) = open_image_source("memory://bucket/pictures/a.png", tmp_path, max_bytes=5)
         with pytest.raises(
             ImageError, match=r"'a\.png': is larger than 5 bytes; raise images\.url"
         ):
-            ref.bring()
+            ref.fetch()
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
     def test_an_image_that_is_gone_by_then(self, bucket: Any, tmp_path: Path) -> None:
-        (ref,) = open_source("memory://bucket/pictures/a.png", tmp_path)
+        (ref,) = open_image_source("memory://bucket/pictures/a.png", tmp_path)
         bucket.rm("/bucket/pictures/a.png")
         with pytest.raises(ImageError, match=r"image 'a\.png': does not exist"):
-            ref.bring()
+            ref.fetch()
 
     @pytest.mark.usefixtures("bucket")
     def test_references_travel_to_other_processes(self, tmp_path: Path) -> None:
-        (ref,) = open_source("memory://bucket/pictures/a.png", tmp_path)
-        assert pickle.loads(pickle.dumps(ref)).bring().read_bytes() == b"bytes of a.png"
+        (ref,) = open_image_source("memory://bucket/pictures/a.png", tmp_path)
+        assert pickle.loads(pickle.dumps(ref)).fetch().read_bytes() == b"bytes of a.png"
 
 
 class TestSingleFiles:
     def test_the_stamp_is_asked_for(self, bucket: Any) -> None:
         file = remote_file("memory://bucket/pictures/a.png")
-        (path,) = Listing.of("memory://bucket/pictures/a.png").stamps
+        (path,) = RemoteListing.of("memory://bucket/pictures/a.png").stamps
         assert file.stamp() == path
         bucket.rm("/bucket/pictures/a.png")
         with pytest.raises(FileNotFoundError):
@@ -165,60 +165,60 @@ class TestArchives:
         return path
 
     def test_a_zip_file(self, archive: Path, tmp_path: Path) -> None:
-        source = open_source(f"zip://::{archive}", tmp_path / "copies")
+        source = open_image_source(f"zip://::{archive}", tmp_path / "copies")
         assert ids(source) == list(TestListing.ALL)
         assert source.root == f"zip://::{archive}"
         for ref in source:
-            assert ref.bring().read_bytes() == f"bytes of {ref.item_id}".encode()
+            assert ref.fetch().read_bytes() == f"bytes of {ref.item_id}".encode()
             assert ref.path.is_relative_to(tmp_path / "copies")
 
     def test_parts_of_it(self, archive: Path, tmp_path: Path) -> None:
-        assert ids(open_source(f"zip://**/*.jpg::{archive}", tmp_path)) == ["a/b/c.jpg"]
-        assert ids(open_source(f"zip://a::{archive}", tmp_path)) == ["1.PNG", "b/c.jpg"]
+        assert ids(open_image_source(f"zip://**/*.jpg::{archive}", tmp_path)) == ["a/b/c.jpg"]
+        assert ids(open_image_source(f"zip://a::{archive}", tmp_path)) == ["1.PNG", "b/c.jpg"]
 
     def test_in_a_bucket(self, archive: Path, bucket: Any, tmp_path: Path) -> None:
         bucket.pipe("/bucket/p.zip", archive.read_bytes())
-        source = open_source("zip://a/b::memory://bucket/p.zip", tmp_path / "copies")
+        source = open_image_source("zip://a/b::memory://bucket/p.zip", tmp_path / "copies")
         (ref,) = source
         assert source.root == "zip://a/b::memory://bucket/p.zip"
-        assert ref.bring().read_bytes() == b"bytes of a/b/c.jpg"
+        assert ref.fetch().read_bytes() == b"bytes of a/b/c.jpg"
 
     def test_a_tar_file(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(b"bytes")
         with tarfile.open(tmp_path / "p.tar.gz", "w:gz") as file:
             file.add(tmp_path / "a.png", "x/a.png")
-        (ref,) = open_source(f"tar://::{tmp_path}/p.tar.gz", tmp_path / "copies")
+        (ref,) = open_image_source(f"tar://::{tmp_path}/p.tar.gz", tmp_path / "copies")
         assert ref.item_id == "x/a.png"
-        assert ref.bring().read_bytes() == b"bytes"
+        assert ref.fetch().read_bytes() == b"bytes"
 
     def test_no_archive(self, tmp_path: Path) -> None:
         (tmp_path / "bad.zip").write_bytes(b"no archive")
         with pytest.raises(
             SourceError, match=r"bad\.zip' cannot be opened: File is not a zip file"
         ):
-            Listing.of(f"zip://::{tmp_path}/bad.zip")
+            RemoteListing.of(f"zip://::{tmp_path}/bad.zip")
         with pytest.raises(SourceError, match=r"none\.zip' cannot be opened: does not exist"):
-            Listing.of(f"zip://::{tmp_path}/none.zip")
+            RemoteListing.of(f"zip://::{tmp_path}/none.zip")
 
 
 class TestWhatCannotBeOpened:
     def test_an_unknown_protocol(self) -> None:
         with pytest.raises(SourceError, match=r"'s4://b/x': unknown protocol 's4'; give one that"):
-            Listing.of("s4://b/x")
+            RemoteListing.of("s4://b/x")
 
     def test_a_missing_package_is_named(self) -> None:
         fsspec.register_implementation(
             "cloud-of-tests", "no_such_package.Cloud", errtxt="Install cloudfs to access it"
         )
         with pytest.raises(SourceError, match="a package is missing: Install cloudfs to access it"):
-            Listing.of("cloud-of-tests://b/x")
+            RemoteListing.of("cloud-of-tests://b/x")
 
     @pytest.mark.usefixtures("bucket")
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"no images in 'memory://bucket/none'; .*no files"):
-            open_source("memory://bucket/none", tmp_path)
+            open_image_source("memory://bucket/none", tmp_path)
         with pytest.raises(SourceError, match=r"for \*\.bmp; found \.png \(5\), \.jpg"):
-            open_source("memory://bucket/pictures/*.bmp", tmp_path)
+            open_image_source("memory://bucket/pictures/*.bmp", tmp_path)
 
     def test_a_listing_that_fails(
         self, tmp_path: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch
@@ -228,4 +228,4 @@ class TestWhatCannotBeOpened:
 
         monkeypatch.setattr(type(bucket), "find", find)
         with pytest.raises(SourceError, match="cannot be listed: no credentials"):
-            Listing.of("memory://bucket/pictures")
+            RemoteListing.of("memory://bucket/pictures")

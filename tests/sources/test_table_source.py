@@ -19,9 +19,9 @@ import pytest
 
 from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.refs import ImageRef
-from grounded_sam2.sources.remote import Listing
-from grounded_sam2.sources.table_files import Shard
-from grounded_sam2.sources.table_source import RowSource, column_of, texts_of
+from grounded_sam2.sources.remote import RemoteListing
+from grounded_sam2.sources.shards import Shard
+from grounded_sam2.sources.table_source import RowSource, find_shard_column, text_entries
 
 PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
@@ -52,7 +52,7 @@ def write_arrow(folder: Path, name: str, content: pa.Table, *, stream: bool, row
 
 
 def source(folder: Path, *shards: Shard, column: str | None = None) -> RowSource:
-    found = column_of(shards, column)
+    found = find_shard_column(shards, column)
     return RowSource(shards, found, root=folder, images_folder=folder / "copies")
 
 
@@ -61,7 +61,7 @@ def ids(images: RowSource) -> list[str]:
 
 
 def contents(refs: RowSource | Sequence[ImageRef]) -> list[bytes]:
-    return [ref.bring().read_bytes() for ref in refs]
+    return [ref.fetch().read_bytes() for ref in refs]
 
 
 NAMES = [f"{number}.png" for number in range(50)]
@@ -82,7 +82,7 @@ def shard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shard]:
         return
     memory = fsspec.filesystem("memory")
     memory.pipe("/bucket/cats.parquet", (tmp_path / "cats.parquet").read_bytes())
-    ((name, file),) = Listing.of("memory://bucket").files((".parquet",))
+    ((name, file),) = RemoteListing.of("memory://bucket").files((".parquet",))
     yield Shard(name, file)
     memory.rm("/bucket", recursive=True)
 
@@ -101,15 +101,15 @@ class TestReading:
 
     def test_from_several_threads(self, tmp_path: Path, shard: Shard) -> None:
         with ThreadPoolExecutor(8) as pool:
-            brought = list(pool.map(lambda ref: ref.bring(), source(tmp_path, shard)))
+            brought = list(pool.map(lambda ref: ref.fetch(), source(tmp_path, shard)))
         assert [path.read_bytes() for path in brought] == FILES
 
     def test_after_a_journey_to_another_process(self, tmp_path: Path, shard: Shard) -> None:
         refs = list(source(tmp_path, shard))
-        refs[3].bring()
+        refs[3].fetch()
         travelled = pickle.loads(pickle.dumps(refs[4]))
         assert travelled == refs[4]
-        assert travelled.bring().read_bytes() == FILES[4]
+        assert travelled.fetch().read_bytes() == FILES[4]
 
     def test_once(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
         assert contents(source(tmp_path, shard)) == FILES
@@ -138,7 +138,7 @@ class TestReading:
 
         monkeypatch.setattr(Shard, "batches", counted)
         for row in (0, 2, 1, 8, 7, 19, 41, 40, 49):
-            assert refs[row].bring().read_bytes() == FILES[row]
+            assert refs[row].fetch().read_bytes() == FILES[row]
         assert opened == [0, 41]  # what lies between was left out
 
 
@@ -218,7 +218,7 @@ class TestNames:
         shard = write_parquet(tmp_path, "x.parquet", pa.table({"pixels": column}))
         (ref,) = source(tmp_path, shard)
         assert ref.item_id == "x/000000.png"
-        with PIL.Image.open(ref.bring()) as image:
+        with PIL.Image.open(ref.fetch()) as image:
             np.testing.assert_array_equal(image, samples)
 
 
@@ -253,32 +253,32 @@ class TestWhatCannotBeRead:
         assert [ref.item_id for ref in refs] == [
             *("a.parquet", "b/a.png", "c.parquet", "d.parquet", "e.parquet"),
         ]
-        assert refs[1].bring().read_bytes() == FILES[0]
+        assert refs[1].fetch().read_bytes() == FILES[0]
         for number, expected in ((0, ""), (2, ""), (3, "holds no images"), (4, "does not exist")):
             with pytest.raises(SourceError, match=f"cannot be read: .*{expected}"):
-                refs[number].bring()
+                refs[number].fetch()
 
     def test_a_row_without_an_image_fails_alone(self, tmp_path: Path) -> None:
         content = pa.table({"image": pa.array([None, {"bytes": png(1), "path": "b"}], PICTURE)})
         first, second = source(tmp_path, write_parquet(tmp_path, "x.parquet", content))
         with pytest.raises(ImageError, match="the row holds no image"):
-            first.bring()
-        assert second.bring().read_bytes() == FILES[1]
+            first.fetch()
+        assert second.fetch().read_bytes() == FILES[1]
 
     def test_a_row_that_is_gone(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, ["a.png", "b.png"]))
         refs = list(source(tmp_path, shard))
         write_parquet(tmp_path, "x.parquet", table(0, ["a.png"]))
         with pytest.raises(ImageError, match=r"shard 'x\.parquet' has no row 1 any more"):
-            refs[1].bring()
+            refs[1].fetch()
 
     def test_no_column(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", pa.table({"url": ["a"], "n": [1]}))
         with pytest.raises(SourceError, match=r"'x\.parquet': no column with images among url, n;"):
-            column_of([shard])
+            find_shard_column([shard])
         with pytest.raises(SourceError, match=r"column 'n' holds no images; .* n \(int64\)"):
-            column_of([shard], "n")
-        assert list(texts_of([shard], column_of([shard], "url"))) == ["a"]
+            find_shard_column([shard], "n")
+        assert list(text_entries([shard], find_shard_column([shard], "url"))) == ["a"]
 
     def test_an_empty_table(self, tmp_path: Path) -> None:
         assert ids(source(tmp_path, write_parquet(tmp_path, "x.parquet", table(0, [])))) == []
@@ -296,6 +296,6 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     before = pa.total_allocated_bytes()
     peak = 0
     for ref in source(tmp_path, shard):
-        ref.bring()
+        ref.fetch()
         peak = max(peak, pa.total_allocated_bytes() - before)
     assert 0 < peak < 80 * size  # the rows that are kept, and a page twice

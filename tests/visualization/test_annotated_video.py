@@ -10,11 +10,14 @@ import pytest
 
 from grounded_sam2.errors import ExportError, SourceError, VideoError
 from grounded_sam2.pipeline import videos as pipeline_videos
-from grounded_sam2.pipeline.annotated_videos import annotated_places
 from grounded_sam2.sources.video import open_video
-from grounded_sam2.sources.video.finding import find_videos
+from grounded_sam2.sources.video.discovery import find_videos
 from grounded_sam2.store import LabelStore
-from grounded_sam2.visualization.annotated_video import is_rendered, render
+from grounded_sam2.visualization.annotated_video import (
+    annotated_video_paths,
+    is_up_to_date,
+    render_video,
+)
 
 
 def state(path: Path) -> tuple[int, int]:
@@ -57,16 +60,16 @@ class TestNothingIsReplaced:
 class TestPlaces:
     def test_an_ending_of_a_video_means_a_file(self, clip, tmp_path):
         [video] = find_videos(clip)
-        assert annotated_places([video], "a.webm") == {"clip": Path("a.webm")}
+        assert annotated_video_paths([video], "a.webm") == {"clip": Path("a.webm")}
         with pytest.raises(VideoError, match=r"'\.avi'"):
-            annotated_places([video], "a.avi")
+            annotated_video_paths([video], "a.avi")
 
     def test_anything_else_means_a_folder_also_for_one(self, clip, tmp_path):
-        assert annotated_places(find_videos(clip), "a") == {"clip": Path("a/clip.mp4")}
+        assert annotated_video_paths(find_videos(clip), "a") == {"clip": Path("a/clip.mp4")}
 
     def test_names_that_end_as_videos_do_stay(self, clip, folder):
         shutil.copy(clip, folder / "three.avi")
-        places = annotated_places(find_videos(folder), "a")
+        places = annotated_video_paths(find_videos(folder), "a")
         assert sorted(map(str, places.values())) == [
             "a/day/one.mp4",
             "a/three.avi.mp4",
@@ -75,12 +78,12 @@ class TestPlaces:
 
     def test_one_file_is_too_few_for_two(self, folder):
         with pytest.raises(VideoError, match=r"give a folder, such as 'all'"):
-            annotated_places(find_videos(folder), "all.mp4")
+            annotated_video_paths(find_videos(folder), "all.mp4")
 
     def test_two_that_would_be_one(self, clip, folder):
         videos = find_videos([folder / "two.mp4", folder])
         with pytest.raises(VideoError, match="elsewhere"):
-            annotated_places(videos, "a")
+            annotated_video_paths(videos, "a")
 
 
 @pytest.mark.parametrize("given", ["rtsp://me:secret@host/live", 0])
@@ -122,10 +125,10 @@ class TestDrawnOnce:
         os.utime(shown, (2e9, 2e9))
         model.label_videos(frames_folder, tmp_path / "out", annotated=shown)
         with LabelStore.open(tmp_path / "out") as store:
-            assert is_rendered(shown, store, "walk")
+            assert is_up_to_date(shown, store, "walk")
             shown.write_bytes(shown.read_bytes()[:100])
-            assert not is_rendered(shown, store, "walk")
-            assert not is_rendered(tmp_path / "nowhere.mp4", store, "walk")
+            assert not is_up_to_date(shown, store, "walk")
+            assert not is_up_to_date(tmp_path / "nowhere.mp4", store, "walk")
 
     def test_the_file_does_not_depend_on_how_the_run_went(self, model, frames_folder, tmp_path):
         files = []
@@ -154,10 +157,10 @@ def test_a_frame_that_is_gone(model, frames_folder, tmp_path):
         LabelStore.open(tmp_path / "out") as store,
         pytest.raises(SourceError, match="frame 23 was labeled"),
     ):
-        render(tmp_path / "a.mp4", open_video(frames_folder), store)
+        render_video(tmp_path / "a.mp4", open_video(frames_folder), store)
 
 
-@pytest.mark.parametrize("what", ["draw", "export"])
+@pytest.mark.parametrize("what", ["render_videos", "export"])
 def test_ctrl_c_after_labeling_says_that_all_is_labeled(
     model, frames_folder, tmp_path, monkeypatch, what
 ):

@@ -102,7 +102,7 @@ def label(
     from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
-    from grounded_sam2.sources.lists import is_address
+    from grounded_sam2.sources.image_list import is_address
     from grounded_sam2.sources.patterns import is_pattern
 
     for given in pictures:

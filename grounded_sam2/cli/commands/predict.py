@@ -50,7 +50,7 @@ def predict(
     from grounded_sam2.errors import ImageError
     from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.image import load_image
-    from grounded_sam2.visualization.drawing import annotate, image_format, save_image
+    from grounded_sam2.visualization.annotated_image import annotate, image_format, save_image
 
     if prompt and ontology:
         raise typer.BadParameter("--prompt and --ontology both say what to look for; give one")

@@ -96,7 +96,7 @@ def track(
     from grounded_sam2.cli.run_tables import print_track_result
     from grounded_sam2.errors import SourceError, VideoError
     from grounded_sam2.pipeline import GroundedSAM2
-    from grounded_sam2.sources.lists import is_address
+    from grounded_sam2.sources.image_list import is_address
 
     given: list[str | int] = [
         int(video) if video.isdecimal() and not os.path.lexists(video) else video

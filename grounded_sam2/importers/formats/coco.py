@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grounded_sam2.errors import DatasetError
+from grounded_sam2.errors import DatasetError, printable
 from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
 from grounded_sam2.importers.formats.coco_layout import (
     AnnotationFile,
@@ -29,8 +29,7 @@ from grounded_sam2.importers.json_stream import elements
 from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
 from grounded_sam2.importers.splits import id_in_split
 from grounded_sam2.importers.spool import ListedImage, Spool
-from grounded_sam2.sources.names import printable
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.sources.refs import FailedRef, ImageRef
 
 __all__ = ["open_coco"]
 
@@ -97,7 +96,7 @@ class _CocoDataset:
             f"image {image.name!r}: is in none of the folders {places}; say where the "
             "pictures are (images)"
         )
-        return UnreadableRef(image.item_id, folders[0] / image.item_id, reason)
+        return FailedRef(image.item_id, folders[0] / image.item_id, reason)
 
     def _object(
         self, annotation: Mapping[str, Any], file: int

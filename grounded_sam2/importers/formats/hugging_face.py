@@ -21,15 +21,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from grounded_sam2.errors import DatasetError, SourceError
+from grounded_sam2.errors import DatasetError, SourceError, one_line, printable
 from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
 from grounded_sam2.importers.formats.row_layout import RowLayout, class_names, layout_of
 from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
 from grounded_sam2.importers.splits import id_in_split, split_called
-from grounded_sam2.sources.names import printable, reason_of
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
-from grounded_sam2.sources.table_files import SHARD_SUFFIXES, Shard
-from grounded_sam2.sources.table_source import RowRef, RowSource, column_of
+from grounded_sam2.sources.refs import FailedRef, ImageRef
+from grounded_sam2.sources.shards import SHARD_EXTENSIONS, Shard
+from grounded_sam2.sources.table_source import RowRef, RowSource, find_shard_column
 from grounded_sam2.sources.walk import walk
 
 __all__ = ["find_shards", "open_hugging_face"]
@@ -42,11 +41,11 @@ _BROKEN = (OSError, pa.ArrowException, SourceError)
 def find_shards(path: Path) -> list[Shard]:
     """The files of rows of a dataset, in the order of their names; ``[]`` if there are none."""
     if path.is_file():
-        return [Shard(path.name, path)] if path.suffix.lower() in SHARD_SUFFIXES else []
+        return [Shard(path.name, path)] if path.suffix.lower() in SHARD_EXTENSIONS else []
     return [
         Shard(found.name, Path(found.path))
         for found in walk(path)
-        if found.failure is None and found.name.lower().endswith(SHARD_SUFFIXES)
+        if found.failure is None and found.name.lower().endswith(SHARD_EXTENSIONS)
     ]
 
 
@@ -63,12 +62,12 @@ def open_hugging_face(path: Path, options: ImportOptions) -> Iterator[_RowDatase
     if options.images is not None:
         raise DatasetError(f"'{path}' holds its images itself; leave out images")
     try:
-        column = column_of(shards)
+        column = find_shard_column(shards)
         schema = _first_schema(shards)
         layout = layout_of(schema, path)
         names = class_names(schema, layout) or _names_used(shards, layout)
     except _BROKEN as error:
-        raise DatasetError(f"'{path}': {reason_of(error)}") from error
+        raise DatasetError(f"'{path}': {one_line(error)}") from error
     root = path if path.is_dir() else path.parent
     source = RowSource(shards, column, root=root, images_folder=options.images_folder)
     yield _RowDataset(source, layout, names, options.crowds)
@@ -102,8 +101,8 @@ class _RowDataset:
             try:
                 yield self._image(ref, next(rows))
             except (*_BROKEN, DatasetError, StopIteration) as error:
-                reason = f"objects of {ref.item_id!r} cannot be read: {reason_of(error)}"
-                yield GivenImage(UnreadableRef(ref.item_id, ref.path, reason))
+                reason = f"objects of {ref.item_id!r} cannot be read: {one_line(error)}"
+                yield GivenImage(FailedRef(ref.item_id, ref.path, reason))
 
     def strays(self) -> Iterator[Trouble]:
         return iter(())  # every object is in the row of its image

@@ -10,8 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from grounded_sam2.errors import DatasetError
-from grounded_sam2.sources.names import printable
+from grounded_sam2.errors import DatasetError, printable
 
 __all__ = ["RowLayout", "class_names", "layout_of"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grounded_sam2.errors import DatasetError
+from grounded_sam2.errors import DatasetError, printable
 from grounded_sam2.importers.formats.yolo_layout import (
     YoloYaml,
     find_yaml,
@@ -32,8 +32,8 @@ from grounded_sam2.importers.formats.yolo_layout import (
 from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
 from grounded_sam2.importers.splits import id_in_split
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
-from grounded_sam2.sources.names import UniqueIds, printable
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.sources.names import UniqueIds
+from grounded_sam2.sources.refs import FailedRef, ImageRef
 from grounded_sam2.sources.walk import walk
 
 __all__ = ["open_yolo"]
@@ -86,7 +86,7 @@ class _YoloDataset:
             except (OSError, UnicodeDecodeError) as error:
                 # Not background: there are labels, which we cannot read.
                 reason = f"labels '{printable(labels)}' cannot be read: {error}"
-                yield GivenImage(UnreadableRef(ref.item_id, ref.path, reason))
+                yield GivenImage(FailedRef(ref.item_id, ref.path, reason))
                 continue
             objects, troubles = _objects(text, self.yaml.classes)
             yield GivenImage(ref, objects, troubles, normalized=True)

@@ -21,9 +21,8 @@ from typing import Any
 
 import yaml
 
-from grounded_sam2.errors import DatasetError
+from grounded_sam2.errors import DatasetError, printable
 from grounded_sam2.importers.splits import split_called
-from grounded_sam2.sources.names import printable
 
 __all__ = ["YoloYaml", "find_yaml", "labels_of_folder", "labels_of_image", "read_yaml"]
 

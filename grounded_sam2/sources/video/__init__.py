@@ -1,24 +1,29 @@
-"""Videos as images in an order: files, folders of frames, streams, cameras, generators."""
+"""Videos as sequences of frames: media files, folders of frames, streams, cameras, iterables.
 
-from grounded_sam2.sources.video.extensions import VIDEO_EXTENSIONS
-from grounded_sam2.sources.video.opening import is_video, open_video, path_of_video, video_name
-from grounded_sam2.sources.video.prefetch import prefetched
+`open_video` turns an input into a `VideoSource`; iterating that yields upright RGB frames, each
+with its index and its time. `grounded_sam2.sources.video.discovery` finds the videos among several
+inputs and in folders. `prefetch` decodes frames ahead in a thread.
+"""
+
+from grounded_sam2.sources.video.factory import is_video, local_video_path, open_video, video_name
 from grounded_sam2.sources.video.source import (
+    VIDEO_EXTENSIONS,
     BrokenFrame,
-    BrokenFrames,
-    Selection,
+    BrokenFrameLog,
+    FrameSelection,
     VideoSource,
+    prefetch,
 )
 
 __all__ = [
     "VIDEO_EXTENSIONS",
     "BrokenFrame",
-    "BrokenFrames",
-    "Selection",
+    "BrokenFrameLog",
+    "FrameSelection",
     "VideoSource",
     "is_video",
+    "local_video_path",
     "open_video",
-    "path_of_video",
-    "prefetched",
+    "prefetch",
     "video_name",
 ]

@@ -18,12 +18,18 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources.names import reason_of
+from grounded_sam2.errors import ImageError, SourceError, one_line
 from grounded_sam2.sources.pixels import check_size
-from grounded_sam2.sources.video.source import BrokenFrames
+from grounded_sam2.sources.video.source import BrokenFrameLog
 
-__all__ = ["Clock", "average_fps", "decode", "frame_count", "open_container", "video_stream"]
+__all__ = [
+    "TimestampNormalizer",
+    "average_fps",
+    "decode",
+    "frame_count",
+    "open_container",
+    "video_stream",
+]
 
 _FALLBACK_FPS = 25
 _HOPELESS = 20
@@ -121,7 +127,7 @@ def frame_count(container: InputContainer, stream: VideoStream) -> int | None:
     return max(1, round(seconds * average_fps(stream)))
 
 
-class Clock:
+class TimestampNormalizer:
     """Tells the times of frames, in seconds from the first, always rising.
 
     A timestamp that is missing, or not later than the one before, becomes the time at which the
@@ -157,13 +163,13 @@ class Clock:
 
 
 def decode(
-    container: InputContainer, stream: VideoStream, broken: BrokenFrames
+    container: InputContainer, stream: VideoStream, broken: BrokenFrameLog
 ) -> Generator[tuple[int, float, av.VideoFrame], None, None]:
     """All frames that can be decoded: number, time in seconds, and the frame.
 
     What cannot be decoded is written down in `broken`, and the rest is read.
     """
-    clock = Clock(1 / average_fps(stream))
+    clock = TimestampNormalizer(1 / average_fps(stream))
     index = 0
 
     def lost(error: Exception) -> None:
@@ -214,4 +220,4 @@ def _why_not(error: Exception) -> str:
             "is no video that FFmpeg can read, or was cut off before its index; "
             "copy or download it again"
         )
-    return f"cannot be opened: {reason_of(error)}"
+    return f"cannot be opened: {one_line(error)}"

@@ -10,24 +10,24 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import ImageError, SourceError
+from grounded_sam2.errors import ImageError, SourceError, one_line, printable
 from grounded_sam2.results import Image
 from grounded_sam2.sources.fingerprint import file_hash, file_stamp
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import load_image
-from grounded_sam2.sources.names import item_name, printable, reason_of
-from grounded_sam2.sources.video.extensions import VIDEO_EXTENSIONS
+from grounded_sam2.sources.names import item_name
 from grounded_sam2.sources.video.source import (
-    BrokenFrames,
-    PendingFrame,
-    Selection,
+    VIDEO_EXTENSIONS,
+    BrokenFrameLog,
+    FrameSelection,
+    LazyFrame,
     VideoSource,
 )
 
-__all__ = ["FrameFolder", "natural_order"]
+__all__ = ["FrameFolder", "natural_sort_key"]
 
 
-def natural_order(name: str) -> tuple[list[str | int], str]:
+def natural_sort_key(name: str) -> tuple[list[str | int], str]:
     """Key to sort names by: numbers in them count as numbers, so that ``f2`` is before ``f10``."""
     parts = re.split(r"([0-9]+)", PurePosixPath(name).stem)
     numbered = [int(part) if place % 2 else part for place, part in enumerate(parts)]
@@ -63,7 +63,7 @@ class FrameFolder(VideoSource):
         *,
         name: str | None,
         fps: float,
-        selection: Selection,
+        selection: FrameSelection,
         limits: ImageConfig,
     ) -> None:
         self._limits = limits
@@ -86,9 +86,9 @@ class FrameFolder(VideoSource):
         """SHA-256 of the names and bytes of all files, as far as they can be read."""
         return _digest(self.files, file_hash)
 
-    def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
+    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
         for index, file in enumerate(self.files):
-            yield PendingFrame(index, index / self.fps, partial(self._load, file))
+            yield LazyFrame(index, index / self.fps, partial(self._load, file))
 
     def _load(self, file: Path) -> Image:
         image = load_image(file, config=self._limits)
@@ -120,9 +120,9 @@ def _frame_files(folder: Path) -> tuple[Path, ...]:
     try:
         names = [file.name for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
-        raise SourceError(f"video {shown!r}: cannot be listed: {reason_of(error)}") from error
+        raise SourceError(f"video {shown!r}: cannot be listed: {one_line(error)}") from error
     images = sorted(
-        (name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)), key=natural_order
+        (name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)), key=natural_sort_key
     )
     videos = sorted(name for name in names if name.lower().endswith(VIDEO_EXTENSIONS))
     if videos:

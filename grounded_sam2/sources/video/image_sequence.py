@@ -13,16 +13,16 @@ from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.results import Image
 from grounded_sam2.sources.image import ImageInput, load_image
 from grounded_sam2.sources.video.source import (
-    BrokenFrames,
-    PendingFrame,
-    Selection,
+    BrokenFrameLog,
+    FrameSelection,
+    LazyFrame,
     VideoSource,
 )
 
-__all__ = ["ImageVideo"]
+__all__ = ["ImageSequence"]
 
 
-class ImageVideo(VideoSource):
+class ImageSequence(VideoSource):
     """Arrays or PIL images from a list, a generator, a camera's own driver …
 
     The first is taken at once, since it tells the size. An iterator can be read once; a list as
@@ -45,7 +45,7 @@ class ImageVideo(VideoSource):
         *,
         name: str,
         fps: float,
-        selection: Selection,
+        selection: FrameSelection,
         limits: ImageConfig,
     ) -> None:
         self._limits = limits
@@ -71,9 +71,9 @@ class ImageVideo(VideoSource):
             selection=selection,
         )
 
-    def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
+    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
         for index, image in enumerate(self._begun()):
-            pending = PendingFrame(index, index / self.fps, partial(self._of_one_size, image))
+            pending = LazyFrame(index, index / self.fps, partial(self._of_one_size, image))
             del image
             yield pending
             del pending

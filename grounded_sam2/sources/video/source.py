@@ -13,24 +13,42 @@ image, under the same number, whatever the stride, the range, and where reading 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from pathlib import Path
+from typing import TypeVar
 
-from grounded_sam2.errors import ImageError, SourceError
+from grounded_sam2.errors import ImageError, SourceError, one_line
 from grounded_sam2.results import BrokenFrame, Image, VideoFrame
-from grounded_sam2.sources.names import reason_of
 
-__all__ = ["BrokenFrame", "BrokenFrames", "PendingFrame", "Selection", "VideoSource"]
+__all__ = [
+    "VIDEO_EXTENSIONS",
+    "BrokenFrame",
+    "BrokenFrameLog",
+    "FrameSelection",
+    "LazyFrame",
+    "VideoSource",
+    "prefetch",
+]
+
+VIDEO_EXTENSIONS = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v"),
+    *(".mpg", ".mpeg", ".mpe", ".m2v", ".m2ts", ".mts", ".vob", ".3gp", ".3g2", ".ogv", ".mxf"),
+    *(".y4m", ".divx", ".h264", ".h265", ".hevc", ".ivf", ".nut"),
+)
+"""What can be nothing else. GIFs may be images, and ``.ts`` TypeScript: their bytes tell."""
 
 _MOST_KEPT = 100
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class BrokenFrames:
+class BrokenFrameLog:
     """What of a video could not be read so far."""
 
     count: int = 0
@@ -45,11 +63,11 @@ class BrokenFrames:
             return
         self.count += 1
         if len(self.first) < _MOST_KEPT:
-            self.first.append(BrokenFrame(index, time, reason_of(error)))
+            self.first.append(BrokenFrame(index, time, one_line(error)))
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class FrameSelection:
     """Which frames of a video are taken.
 
     Raises:
@@ -95,7 +113,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingFrame:
+class LazyFrame:
     """A frame whose pixels are made when they are asked for."""
 
     index: int
@@ -127,7 +145,7 @@ class VideoSource(ABC):
     frame_count: int | None
     """Frames before any stride, as the video itself says: good for a progress bar, but damage and
     careless programs make it wrong. ``None`` for a stream without end."""
-    broken: BrokenFrames
+    broken: BrokenFrameLog
     """What could not be read since `frames` was last begun."""
 
     def __init__(
@@ -138,7 +156,7 @@ class VideoSource(ABC):
         fps: float,
         size_hw: tuple[int, int],
         frame_count: int | None,
-        selection: Selection,
+        selection: FrameSelection,
     ) -> None:
         self.name = name
         self.path = path
@@ -146,7 +164,7 @@ class VideoSource(ABC):
         self.size_hw = size_hw
         self.frame_count = frame_count
         self.selection = selection
-        self.broken = BrokenFrames()
+        self.broken = BrokenFrameLog()
 
     @property
     def duration(self) -> float | None:
@@ -183,7 +201,7 @@ class VideoSource(ABC):
         Raises:
             SourceError: it cannot be opened any more, or no frame lies in the range of time.
         """
-        self.broken = broken = BrokenFrames(from_index=broken_from)
+        self.broken = broken = BrokenFrameLog(from_index=broken_from)
         # What was read before is not known here, nor whether those that are wanted exist.
         met_any = start_index > 0 or only is not None
         last_time = 0.0
@@ -230,13 +248,47 @@ class VideoSource(ABC):
         return None
 
     @abstractmethod
-    def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
+    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
         """All frames from the first on, in order, with rising numbers and times."""
 
 
-def _loaded(pending: PendingFrame, broken: BrokenFrames) -> VideoFrame | None:
+def _loaded(pending: LazyFrame, broken: BrokenFrameLog) -> VideoFrame | None:
     try:
         return VideoFrame(pending.index, pending.time, pending.image())
     except ImageError as error:
         broken.add(pending.index, pending.time, error)
         return None
+
+
+def prefetch(items: Iterator[T], ahead: int = 4) -> Generator[T, None, None]:
+    """Take items in a thread before they are asked for; FFmpeg lets other threads run meanwhile.
+
+    What `items` raises is raised in its place. Closing this early closes `items` too, if it is a
+    generator, when the item under way is done.
+
+    Args:
+        items: nobody else may take from it.
+        ahead: items made and waiting at a time, at most; at least 1. 4 even out frames of different
+            cost, and are 25 MB at 1920 × 1080.
+
+    Yields:
+        The items in their order.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
+    waiting: deque[Future[tuple[T, ...]]] = deque()
+
+    def taken() -> tuple[T, ...]:
+        for item in items:
+            return (item,)
+        return ()
+
+    try:
+        waiting.extend(pool.submit(taken) for _ in range(max(1, ahead)))
+        while item := waiting.popleft().result():
+            waiting.append(pool.submit(taken))
+            yield item[0]
+            del item  # or two would be held while the next is waited for
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(items, Generator):
+            items.close()

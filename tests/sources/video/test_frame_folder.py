@@ -10,7 +10,7 @@ import pytest
 
 from grounded_sam2.errors import SourceError
 from grounded_sam2.sources.video import open_video
-from grounded_sam2.sources.video.frame_folder import natural_order
+from grounded_sam2.sources.video.frame_folder import natural_sort_key
 
 
 def save(path: Path, grey: int = 0, size_hw: tuple[int, int] = (12, 16)) -> None:
@@ -53,7 +53,7 @@ def test_frame_rate_stride_and_range_are_options(folder: Path) -> None:
 )
 def test_numbers_in_names_count_as_numbers(names: list[str]) -> None:
     shuffled = random.Random(0).sample(names, len(names))
-    assert sorted(shuffled, key=natural_order) == names
+    assert sorted(shuffled, key=natural_sort_key) == names
 
 
 def test_images_are_turned_as_their_orientation_says(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import SourceError
 from grounded_sam2.results import VideoFrame
 from grounded_sam2.sources.video import open_video
-from grounded_sam2.sources.video.upright import Upright
+from grounded_sam2.sources.video.frame_conversion import FrameConverter
 
 MakeVideo = Callable[..., Path]
 
@@ -192,13 +192,13 @@ def test_of_frames_that_are_not_wanted_no_image_is_made(
 ) -> None:
     made: list[object] = []
 
-    def counted(upright: Upright, frame: object) -> object:
+    def counted(upright: FrameConverter, frame: object) -> object:
         made.append(frame)
         return whole_call(upright, frame)
 
     video = open_video(make_video(options=LONG_GROUPS))
-    whole, whole_call = list(video), Upright.__call__
-    monkeypatch.setattr(Upright, "__call__", counted)
+    whole, whole_call = list(video), FrameConverter.__call__
+    monkeypatch.setattr(FrameConverter, "__call__", counted)
     chosen = list(video.frames(start_index, only={3, 11, 20, 99}))
     wanted = [index for index in (3, 11, 20) if index >= start_index]
     assert [frame.index for frame in chosen] == wanted

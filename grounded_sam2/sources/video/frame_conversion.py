@@ -21,11 +21,10 @@ from av.buffer import Buffer
 from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 
-from grounded_sam2.errors import ImageError
+from grounded_sam2.errors import ImageError, one_line
 from grounded_sam2.results import Image
-from grounded_sam2.sources.names import reason_of
 
-__all__ = ["Upright"]
+__all__ = ["FrameConverter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class _Turn:
         return np.ascontiguousarray(turned[:, ::-1] if self.flips_columns else turned)
 
 
-class Upright:
+class FrameConverter:
     """Makes the images of one video.
 
     Args:
@@ -75,7 +74,7 @@ class Upright:
             stored = np.asarray(converted.to_ndarray(), np.uint8)
         except (av.error.FFmpegError, ValueError) as error:
             raise ImageError(
-                f"its pixels are of a kind that is not known: {reason_of(error)}"
+                f"its pixels are of a kind that is not known: {one_line(error)}"
             ) from error
         image = turn.applied(_on_white(stored) if has_alpha else stored)
         self._size_hw = self._size_hw or (image.shape[0], image.shape[1])

@@ -10,11 +10,11 @@ import pytest
 from grounded_sam2.errors import VideoError
 from grounded_sam2.results import Image
 from grounded_sam2.sources.video import open_video
-from grounded_sam2.visualization import video_file
-from grounded_sam2.visualization.video_file import (
-    VIDEO_SUFFIXES,
-    VideoFile,
-    check_video_suffix,
+from grounded_sam2.visualization import video_encoder
+from grounded_sam2.visualization.video_encoder import (
+    WRITABLE_VIDEO_EXTENSIONS,
+    VideoEncoder,
+    check_video_extension,
     video_comment,
 )
 
@@ -26,13 +26,13 @@ def plain(color: tuple[int, int, int] = RED, size_hw: tuple[int, int] = (48, 64)
 
 
 def write(path: Path, times: list[float | None], size_hw: tuple[int, int] = (48, 64)) -> Path:
-    with VideoFile(path, size_hw=size_hw, fps=25) as video:
+    with VideoEncoder(path, size_hw=size_hw, fps=25) as video:
         for time in times:
             video.write(plain(size_hw=size_hw), time)
     return path
 
 
-@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE_VIDEO_EXTENSIONS)
 def test_every_ending_gives_back_images_and_times(suffix: str, tmp_path: Path) -> None:
     times: list[float | None] = [0.0, 0.04, 0.05, 0.5, 1.0, 3.0]
     video = open_video(write(tmp_path / f"a{suffix}", times))
@@ -64,10 +64,10 @@ def test_times_nearer_than_a_tick_still_rise(tmp_path: Path) -> None:
     np.testing.assert_allclose([frame.time for frame in frames], times, atol=0.001)
 
 
-@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE_VIDEO_EXTENSIONS)
 def test_a_comment_is_found_again(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
-    with VideoFile(path, size_hw=(48, 64), comment="ein Wort") as video:
+    with VideoEncoder(path, size_hw=(48, 64), comment="ein Wort") as video:
         video.write(plain())
     assert video_comment(path) == "ein Wort"
 
@@ -94,7 +94,7 @@ def test_odd_sizes_are_made_even(size_hw: tuple[int, int], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])
 def test_colors_stay(color: tuple[int, int, int], tmp_path: Path) -> None:
-    with VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
+    with VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
         video.write(plain(color))
     (frame,) = open_video(tmp_path / "a.mp4")
     np.testing.assert_allclose(frame.image[24, 32], color, atol=4)
@@ -103,7 +103,7 @@ def test_colors_stay(color: tuple[int, int, int], tmp_path: Path) -> None:
 def test_a_view_into_a_larger_image_is_written(tmp_path: Path) -> None:
     wide = np.zeros((48, 128, 3), np.uint8)
     wide[:, ::2] = RED
-    with VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
+    with VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
         video.write(wide[:, ::2])
     (frame,) = open_video(tmp_path / "a.mp4")
     np.testing.assert_allclose(frame.image, plain(), atol=3)
@@ -112,7 +112,7 @@ def test_a_view_into_a_larger_image_is_written(tmp_path: Path) -> None:
 class TestAppearsWhole:
     def test_only_at_the_end_and_in_a_new_folder(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "folder" / "a.mp4"
-        with VideoFile(path, size_hw=(48, 64)) as video:
+        with VideoEncoder(path, size_hw=(48, 64)) as video:
             video.write(plain())
             assert not path.exists()
         assert [each.name for each in path.parent.iterdir()] == ["a.mp4"]
@@ -122,7 +122,7 @@ class TestAppearsWhole:
         path.write_text("earlier")
 
         def fail() -> None:
-            with VideoFile(path, size_hw=(48, 64)) as video:
+            with VideoEncoder(path, size_hw=(48, 64)) as video:
                 video.write(plain())
                 raise KeyError
 
@@ -148,7 +148,7 @@ class TestAppearsWhole:
         resource = pytest.importorskip("resource", reason="limits files as POSIX does")
 
         def write_noise() -> None:
-            with VideoFile(tmp_path / "a.mp4", size_hw=(240, 320)) as video:
+            with VideoEncoder(tmp_path / "a.mp4", size_hw=(240, 320)) as video:
                 for image in noise:
                     video.write(image)
 
@@ -166,12 +166,12 @@ class TestRefuses:
     @pytest.mark.parametrize("name", ["a.avi", "a.png", "a"])
     def test_other_endings(self, name: str) -> None:
         with pytest.raises(VideoError, match=r"cannot write a video with ending .*use \.mp4"):
-            check_video_suffix(name)
+            check_video_extension(name)
 
     def test_a_place_that_is_no_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(VideoError, match=r"a\.mp4.*cannot be written"):
-            VideoFile(tmp_path / "file" / "a.mp4", size_hw=(48, 64))
+            VideoEncoder(tmp_path / "file" / "a.mp4", size_hw=(48, 64))
 
     @pytest.mark.parametrize(
         ("size_hw", "fps"), [((0, 64), 25), ((48, 64), 0), ((48, 64), float("nan"))]
@@ -180,7 +180,7 @@ class TestRefuses:
         self, size_hw: tuple[int, int], fps: float, tmp_path: Path
     ) -> None:
         with pytest.raises(VideoError, match="give numbers above 0"):
-            VideoFile(tmp_path / "a.mp4", size_hw=size_hw, fps=fps)
+            VideoEncoder(tmp_path / "a.mp4", size_hw=size_hw, fps=fps)
 
     @pytest.mark.parametrize(
         "image",
@@ -190,7 +190,7 @@ class TestRefuses:
     def test_an_image_of_another_kind(self, image: Image, tmp_path: Path) -> None:
         with (
             pytest.raises(VideoError, match=r"all must be \(48, 64, 3\) uint8"),
-            VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video,
+            VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video,
         ):
             video.write(image)
 
@@ -202,15 +202,15 @@ class TestRefuses:
     def test_a_build_without_encoders(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(video_file.av, "codecs_available", {"ffv1"})
+        monkeypatch.setattr(video_encoder.av, "codecs_available", {"ffv1"})
         with pytest.raises(VideoError, match="no encoder for it here"):
-            VideoFile(tmp_path / "a.mp4", size_hw=(48, 64))
+            VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64))
 
 
 def test_a_build_without_x264_writes_what_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_file.av, "codecs_available", {"mpeg4"})
+    monkeypatch.setattr(video_encoder.av, "codecs_available", {"mpeg4"})
     path = write(tmp_path / "a.mp4", [0.0, 0.04])
     first, second = open_video(path)
     np.testing.assert_allclose(second.image, plain(), atol=6)
@@ -219,7 +219,7 @@ def test_a_build_without_x264_writes_what_it_can(
 
 def test_memory_does_not_grow(tmp_path: Path) -> None:
     peaks = []
-    with VideoFile(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
+    with VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
         tracemalloc.start()
         try:
             for number in range(1500):

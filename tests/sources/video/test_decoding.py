@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import pytest
 
-from grounded_sam2.sources.video.decoding import Clock
+from grounded_sam2.sources.video.decoding import TimestampNormalizer
 
 
 def times(stamps: list[int | None], durations: list[int | None] | None = None) -> list[float]:
     """Of frames at 10 per second, in tenths of a second."""
-    clock = Clock(0.1)
+    clock = TimestampNormalizer(0.1)
     given = durations or [None] * len(stamps)
 
     def tenths(value: int | None) -> Fraction | None:

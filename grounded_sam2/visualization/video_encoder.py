@@ -1,6 +1,6 @@
 """Pictures written as a video that any player opens, at the pace at which they were taken.
 
-    with VideoFile("annotated.mp4", size_hw=source.size_hw, fps=source.fps) as video:
+    with VideoEncoder("annotated.mp4", size_hw=source.size_hw, fps=source.fps) as video:
         for frame in source:
             video.write(frame.image, frame.time)
 
@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 from grounded_sam2.errors import VideoError
 from grounded_sam2.results import Image
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFile", "check_video_suffix", "video_comment"]
+__all__ = ["WRITABLE_VIDEO_EXTENSIONS", "VideoEncoder", "check_video_extension", "video_comment"]
 
 
 class _Encoder(NamedTuple):
@@ -54,7 +54,7 @@ _FORMATS = {
     ".mkv": ("matroska", _H264),
     ".webm": ("webm", _VP9),
 }
-VIDEO_SUFFIXES = tuple(_FORMATS)
+WRITABLE_VIDEO_EXTENSIONS = tuple(_FORMATS)
 """Endings of the files that can be written."""
 _TICK = Fraction(1, 60_000)
 """Precision of times: frames of most rates are a whole number of these apart, and MPEG-4 takes no
@@ -63,7 +63,7 @@ _BT709, _LIMITED = 1, 1
 """How FFmpeg numbers the colors that players expect."""
 
 
-def check_video_suffix(path: str | os.PathLike[str]) -> None:
+def check_video_extension(path: str | os.PathLike[str]) -> None:
     """Refuse a path before there is anything to write.
 
     Raises:
@@ -72,7 +72,7 @@ def check_video_suffix(path: str | os.PathLike[str]) -> None:
     if Path(path).suffix.lower() not in _FORMATS:
         raise VideoError(
             f"video {os.fspath(path)!r}: cannot write a video with ending "
-            f"{Path(path).suffix!r}; use {', '.join(VIDEO_SUFFIXES)}"
+            f"{Path(path).suffix!r}; use {', '.join(WRITABLE_VIDEO_EXTENSIONS)}"
         )
 
 
@@ -86,7 +86,7 @@ def video_comment(path: str | os.PathLike[str]) -> str | None:
     return known.get("comment")
 
 
-class VideoFile:
+class VideoEncoder:
     """A video that is being written; to be used with ``with``.
 
     Args:
@@ -109,7 +109,7 @@ class VideoFile:
         fps: float = 25.0,
         comment: str | None = None,
     ) -> None:
-        check_video_suffix(path)
+        check_video_extension(path)
         self.path = Path(path)
         self._size_hw = size_hw
         if min(size_hw) < 1 or not 0 < fps < math.inf:
@@ -177,7 +177,7 @@ class VideoFile:
         except (OSError, av.error.FFmpegError) as error:
             raise self._failed(error) from error
 
-    def __enter__(self) -> VideoFile:
+    def __enter__(self) -> VideoEncoder:
         return self
 
     def __exit__(

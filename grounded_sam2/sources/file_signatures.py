@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["BEGINNING_BYTES", "what_it_is"]
+__all__ = ["SIGNATURE_BYTES", "describe_file_type"]
 
-BEGINNING_BYTES = 64
+SIGNATURE_BYTES = 64
 """How much of a file it takes to tell."""
 
 _WEB_PAGE = "a web page, as servers send for what they do not have; download it again"
@@ -27,11 +27,11 @@ _BRANDS = {
 """What stands behind ``ftyp`` in files of the family of MP4."""
 
 
-def what_it_is(beginning: bytes) -> str | None:
+def describe_file_type(beginning: bytes) -> str | None:
     """What a file is, and what to do about it; ``None`` if its first bytes do not tell.
 
     Args:
-        beginning: its first `BEGINNING_BYTES`, or all of a shorter one.
+        beginning: its first `SIGNATURE_BYTES`, or all of a shorter one.
     """
     if not beginning.strip(b"\0"):
         return "a row of zeros, as an interrupted copy leaves; copy it again"

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from grounded_sam2.sources.video import prefetched
+from grounded_sam2.sources.video import prefetch
 
 
 def test_items_come_in_order() -> None:
-    assert list(prefetched(iter(range(50)), 4)) == list(range(50))
-    assert list(prefetched(iter(()), 4)) == []
+    assert list(prefetch(iter(range(50)), 4)) == list(range(50))
+    assert list(prefetch(iter(()), 4)) == []
 
 
 def test_items_that_are_false_are_items() -> None:
-    assert list(prefetched(iter([0, None, ""]), 2)) == [0, None, ""]
+    assert list(prefetch(iter([0, None, ""]), 2)) == [0, None, ""]
 
 
 def test_no_more_are_made_than_may_wait() -> None:
@@ -28,7 +28,7 @@ def test_no_more_are_made_than_may_wait() -> None:
                 reached.set()
             yield number
 
-    ahead = prefetched(items(), 3)
+    ahead = prefetch(items(), 3)
     assert next(ahead) == 0
     assert reached.wait(10), "one is out, three are made or waiting"
     ahead.close()
@@ -36,7 +36,7 @@ def test_no_more_are_made_than_may_wait() -> None:
 
 
 def test_they_are_made_in_another_thread() -> None:
-    names = list(prefetched((threading.current_thread().name for _ in range(3)), 2))
+    names = list(prefetch((threading.current_thread().name for _ in range(3)), 2))
     assert all(name.startswith("frames") for name in names)
 
 
@@ -46,7 +46,7 @@ def test_what_is_raised_comes_in_its_place() -> None:
         yield 2
         raise RuntimeError("broken")
 
-    ahead = prefetched(items(), 5)
+    ahead = prefetch(items(), 5)
     assert [next(ahead), next(ahead)] == [1, 2]
     with pytest.raises(RuntimeError, match="broken"):
         next(ahead)
@@ -62,7 +62,7 @@ def test_closing_early_ends_the_thread_and_closes_the_generator() -> None:
             closed.set()
 
     before = threading.active_count()
-    ahead = prefetched(items(), 4)
+    ahead = prefetch(items(), 4)
     next(ahead)
     ahead.close()
     assert closed.is_set()

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.video.finding import VideoOptions, find_videos
+from grounded_sam2.sources.video.discovery import VideoOptions, find_videos
 
 
 def names(*given, **options) -> list[str]:

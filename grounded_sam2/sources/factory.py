@@ -25,22 +25,26 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.folder import IMAGE_EXTENSIONS, FolderSource, endings_of, has_images
-from grounded_sam2.sources.list_files import LIST_SUFFIXES, read_list
-from grounded_sam2.sources.lists import ListSource, is_address
-from grounded_sam2.sources.names import copies_folder, printable, public_address
-from grounded_sam2.sources.patterns import GlobSource, Pattern, is_pattern
+from grounded_sam2.errors import SourceError, printable
+from grounded_sam2.sources.folder import (
+    IMAGE_EXTENSIONS,
+    FolderSource,
+    has_images,
+    normalize_extensions,
+)
+from grounded_sam2.sources.image_list import LIST_EXTENSIONS, ListSource, is_address, read_list
+from grounded_sam2.sources.names import cache_folder, redact_address
+from grounded_sam2.sources.patterns import GlobPattern, GlobSource, is_pattern
 from grounded_sam2.sources.refs import ImageSource
-from grounded_sam2.sources.remote import Listing, RemoteSource
-from grounded_sam2.sources.table_files import SHARD_SUFFIXES, Shard, saved_shards
-from grounded_sam2.sources.table_source import RowSource, column_of, texts_of
+from grounded_sam2.sources.remote import RemoteListing, RemoteSource
+from grounded_sam2.sources.shards import SHARD_EXTENSIONS, Shard, saved_shards
+from grounded_sam2.sources.table_source import RowSource, find_shard_column, text_entries
 from grounded_sam2.sources.walk import walk
 
-__all__ = ["labeled_beside", "open_source"]
+__all__ = ["default_output_folder", "open_image_source"]
 
 
-def open_source(
+def open_image_source(
     given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     images_folder: Path,
@@ -71,7 +75,7 @@ def open_source(
     items = [given] if isinstance(given, (str, os.PathLike)) else list(given)
     opening = _Opening(
         images_folder=Path(images_folder),
-        endings=endings_of(extensions),
+        endings=normalize_extensions(extensions),
         recursive=recursive,
         exclude=tuple(Path(path) for path in exclude),
         column=column,
@@ -81,7 +85,7 @@ def open_source(
     return opening.one(paths[0]) if len(paths) == 1 else opening.several(paths)
 
 
-def labeled_beside(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
+def default_output_folder(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
     """Where labels go when nobody says where.
 
     Returns:
@@ -96,19 +100,19 @@ def labeled_beside(given: str | os.PathLike[str] | Sequence[str | os.PathLike[st
         text = re.split("[?#]", first)[0].rpartition("/")[0] if is_address(first) else ""
         text = text or os.fspath(Path(first).parent)
     if is_address(text):
-        parts = re.split(r"[/:]+", re.split(r"[*?\[]", public_address(text))[0])
+        parts = re.split(r"[/:]+", re.split(r"[*?\[]", redact_address(text))[0])
         names = [part for part in parts if part]
         return Path(f"{Path(names[-1]).stem}_labeled")
     path = Path(text)
     if is_pattern(text) and not os.path.lexists(path):
-        path = Path(Pattern(path.as_posix()).root)
+        path = Path(GlobPattern(path.as_posix()).root)
     path = path.resolve()
     return path.with_name(f"{path.stem if path.is_file() else path.name}_labeled")
 
 
 @dataclass(frozen=True)
 class _Opening:
-    """The options of `open_source`."""
+    """The options of `open_image_source`."""
 
     images_folder: Path
     endings: tuple[str, ...]
@@ -127,7 +131,7 @@ class _Opening:
             return self._file(path)
         if is_pattern(given):
             images = GlobSource(given, extensions=self.endings, exclude=self.exclude)
-            if path.suffix.lower() in SHARD_SUFFIXES:
+            if path.suffix.lower() in SHARD_EXTENSIONS:
                 shards = [Shard(ref.item_id, ref.path) for ref in images]
                 return self._rows(shards, images.root, given)
             return self._without_columns(images, given)
@@ -136,7 +140,7 @@ class _Opening:
     def several(self, items: Sequence[str]) -> ImageSource:
         local = [item for item in items if not is_address(item)]
         for item in local:
-            is_more = Path(item).suffix.lower() in (*LIST_SUFFIXES, *SHARD_SUFFIXES, ".zip")
+            is_more = Path(item).suffix.lower() in (*LIST_EXTENSIONS, *SHARD_EXTENSIONS, ".zip")
             if is_more or (is_pattern(item) and not os.path.lexists(item)):
                 raise SourceError(
                     f"source: {printable(item)!r} among several: a pattern, list, table or archive "
@@ -166,10 +170,10 @@ class _Opening:
 
     def _file(self, path: Path) -> ImageSource:
         suffix = path.suffix.lower()
-        if suffix in LIST_SUFFIXES:
+        if suffix in LIST_EXTENSIONS:
             entries = partial(read_list, path, column=self.column)
             return self._list(entries, f"list {printable(path)!r}", path.parent)
-        if suffix in SHARD_SUFFIXES:
+        if suffix in SHARD_EXTENSIONS:
             return self._rows([Shard(path.name, path)], path, str(path))
         if suffix == ".zip":
             return self._address(f"zip://::{os.path.abspath(path)}")  # noqa: PTH100
@@ -181,8 +185,8 @@ class _Opening:
             return self.one(url2pathname(urlsplit(address).path))
         if protocol in ("http", "https"):
             return self._addresses([address])
-        listing = Listing.of(address, recursive=self.recursive)
-        if listing.is_file and listing.suffix in LIST_SUFFIXES:
+        listing = RemoteListing.of(address, recursive=self.recursive)
+        if listing.is_file and listing.suffix in LIST_EXTENSIONS:
             raise SourceError(
                 f"source: {listing.address!r}: a list must lie on this machine; fetch it first"
             )
@@ -191,12 +195,12 @@ class _Opening:
         images = partial(
             RemoteSource,
             listing,
-            images_folder=copies_folder(self.images_folder, listing.root),
+            images_folder=cache_folder(self.images_folder, listing.root),
             endings=self.endings,
             max_bytes=self.limits.url_max_bytes,
         )
-        if listing.suffix in SHARD_SUFFIXES:
-            shards = [Shard(name, file) for name, file in listing.files(SHARD_SUFFIXES)]
+        if listing.suffix in SHARD_EXTENSIONS:
+            shards = [Shard(name, file) for name, file in listing.files(SHARD_EXTENSIONS)]
             return self._rows(shards, listing.root, listing.address)
         if listing.suffix or listing.pattern is not None:
             return self._without_columns(images(), listing.address)
@@ -211,7 +215,7 @@ class _Opening:
         if local:
             folder = Path(os.path.commonpath([Path(path).parent for path in local]))
             return self._list(lambda: items, "list of images", Path(), root=folder)
-        shared = os.path.commonprefix([public_address(item) for item in items])  # noqa: RUF071
+        shared = os.path.commonprefix([redact_address(item) for item in items])  # noqa: RUF071
         return self._list(lambda: items, "list of images", Path(), root=shared.rpartition("/")[0])
 
     def _either(
@@ -222,7 +226,7 @@ class _Opening:
         where: str,
     ) -> ImageSource:
         """The rows of tables, or the images beside which they lie; never some of both."""
-        if self.column is not None or set(self.endings) <= set(SHARD_SUFFIXES):
+        if self.column is not None or set(self.endings) <= set(SHARD_EXTENSIONS):
             if not shards:
                 raise self._no_table(where)
             return self._rows(shards, root, where)
@@ -242,17 +246,17 @@ class _Opening:
 
     def _rows(self, shards: Sequence[Shard], root: Path | str, where: str) -> ImageSource:
         try:
-            column = column_of(shards, self.column)
+            column = find_shard_column(shards, self.column)
         except SourceError as error:
             raise SourceError(f"source: {printable(where)!r}: {error}") from error
         if column.kind == "text":
             name = f"column {column.name!r} of {printable(where)!r}"
-            entries = partial(texts_of, shards, column)
+            entries = partial(text_entries, shards, column)
             if isinstance(root, str):
                 return self._list(entries, name, Path(), root=root)
             return self._list(entries, name, root.parent if root.is_file() else root)
         rows = RowSource(
-            shards, column, root=root, images_folder=copies_folder(self.images_folder, root)
+            shards, column, root=root, images_folder=cache_folder(self.images_folder, root)
         )
         if not has_images(rows):
             raise SourceError(f"source: {printable(where)!r}: its tables have no rows")
@@ -272,7 +276,7 @@ class _Opening:
             name=name,
             folder=folder,
             root=root,
-            images_folder=copies_folder(self.images_folder, root),
+            images_folder=cache_folder(self.images_folder, root),
             limits=self.limits,
         )
 
@@ -288,7 +292,7 @@ class _Opening:
     @property
     def _tables(self) -> tuple[str, ...]:
         """Endings of the tables that a folder is searched for."""
-        if set(self.endings) <= set(SHARD_SUFFIXES):
+        if set(self.endings) <= set(SHARD_EXTENSIONS):
             return self.endings
         is_default = self.endings == IMAGE_EXTENSIONS
         # Arrow files are also what datasets keeps its caches in.
@@ -297,7 +301,7 @@ class _Opening:
 
 def _hold_images(shards: Sequence[Shard]) -> bool:
     try:
-        column_of(shards)
+        find_shard_column(shards)
     except SourceError:  # descriptions of the images beside them
         return False
     return True

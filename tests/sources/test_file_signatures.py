@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from grounded_sam2.sources.file_sniffing import BEGINNING_BYTES, what_it_is
+from grounded_sam2.sources.file_signatures import SIGNATURE_BYTES, describe_file_type
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,13 @@ from grounded_sam2.sources.file_sniffing import BEGINNING_BYTES, what_it_is
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; convert it"),
         (b"<?xml version='1.0'?><svg/>", "if it is an SVG drawing, convert it"),
         (b"%PDF-1.7\n", "a PDF document"),
-        (bytes(BEGINNING_BYTES), "zeros, .*; copy it again"),
+        (bytes(SIGNATURE_BYTES), "zeros, .*; copy it again"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF.*; convert it to JPEG"),
         (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video; label it with 'grounded-sam2 track'"),
     ],
 )
 def test_what_can_be_told(beginning: bytes, expected: str) -> None:
-    assert re.search(expected, what_it_is(beginning) or "nothing")
+    assert re.search(expected, describe_file_type(beginning) or "nothing")
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_what_can_be_told(beginning: bytes, expected: str) -> None:
     ],
 )
 def test_what_cannot(beginning: bytes) -> None:
-    assert what_it_is(beginning) is None
+    assert describe_file_type(beginning) is None

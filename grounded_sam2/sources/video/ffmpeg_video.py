@@ -20,18 +20,18 @@ from grounded_sam2.sources.video.decoding import (
     open_container,
     video_stream,
 )
+from grounded_sam2.sources.video.frame_conversion import FrameConverter
 from grounded_sam2.sources.video.source import (
-    BrokenFrames,
-    PendingFrame,
-    Selection,
+    BrokenFrameLog,
+    FrameSelection,
+    LazyFrame,
     VideoSource,
 )
-from grounded_sam2.sources.video.upright import Upright
 
-__all__ = ["MediaVideo"]
+__all__ = ["FFmpegVideo"]
 
 
-class MediaVideo(VideoSource):
+class FFmpegVideo(VideoSource):
     """A file, an address or a device that FFmpeg reads.
 
     Opening decodes up to the first good frame, which tells the size. The first stream of video
@@ -55,7 +55,7 @@ class MediaVideo(VideoSource):
         *,
         shown: str,
         name: str,
-        selection: Selection,
+        selection: FrameSelection,
         limits: ImageConfig,
         input_format: str | None = None,
     ) -> None:
@@ -81,12 +81,12 @@ class MediaVideo(VideoSource):
         """SHA-256 of the file."""
         return None if self.path is None else file_hash(self.path)
 
-    def _pending(self, broken: BrokenFrames) -> Generator[PendingFrame, None, None]:
+    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
         with self._opened() as (container, stream):
-            upright = Upright(self.size_hw)
+            upright = FrameConverter(self.size_hw)
             with closing(decode(container, stream, broken)) as decoded:
                 for index, time, frame in decoded:
-                    pending = PendingFrame(index, time, partial(upright, frame))
+                    pending = LazyFrame(index, time, partial(upright, frame))
                     del frame
                     yield pending
                     del pending  # and the frame with it, before the next is decoded
@@ -101,8 +101,8 @@ class MediaVideo(VideoSource):
 
 
 def _first_size(container: InputContainer, stream: VideoStream, shown: str) -> tuple[int, int]:
-    broken = BrokenFrames()
-    upright = Upright()
+    broken = BrokenFrameLog()
+    upright = FrameConverter()
     with closing(decode(container, stream, broken)) as decoded:
         for index, time, frame in decoded:
             try:

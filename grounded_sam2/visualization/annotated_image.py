@@ -7,8 +7,6 @@ supervision's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +20,8 @@ from grounded_sam2.results import Image
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["annotate", "contact_sheet", "image_format", "save_image"]
+__all__ = ["annotate", "image_format", "save_image"]
 
-_PAPER = 255
-_GAP = 6
 _MASK_OPACITY = 0.3  # the thing can still be seen; the outline says where the mask ends
 _SMALLEST_TEXT = 0.35  # OpenCV's stroke font is not readable below
 _PIXELS_PER_LINE = 540  # lines of 1 pixel to 720p, 2 in Full HD, 4 in 4K
@@ -77,32 +73,6 @@ def annotate(image: Image, detections: sv.Detections) -> Image:
         smart_position=True,  # inside the image, and not on one another
     ).annotate(canvas, detections, labels=labels)
     return cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
-
-
-def contact_sheet(images: Iterable[Image], *, columns: int = 6, cell: int = 256) -> Image:
-    """Arrange images in rows on white paper.
-
-    Args:
-        images: RGB, ``(h, w, 3)`` ``uint8``, sizes may differ. Each is brought to the side of
-            its cell, keeping its proportions, and centerd.
-        columns: images in a row.
-        cell: side of a cell in pixels.
-
-    Returns:
-        RGB ``uint8``; one empty cell for no images.
-    """
-    cells = [_fitted(image, cell) for image in images]
-    columns = max(1, min(columns, len(cells)))
-    rows = max(1, ceil(len(cells) / columns))
-    pitch = cell + _GAP
-    sheet = np.full((rows * pitch + _GAP, columns * pitch + _GAP, 3), _PAPER, np.uint8)
-    for index, image in enumerate(cells):
-        row, column = divmod(index, columns)
-        height, width = image.shape[:2]
-        top = _GAP + row * pitch + (cell - height) // 2
-        left = _GAP + column * pitch + (cell - width) // 2
-        sheet[top : top + height, left : left + width] = image
-    return sheet
 
 
 def image_format(path: str | Path) -> str:
@@ -176,11 +146,3 @@ def _text_on(palette: sv.ColorPalette) -> sv.ColorPalette:
     return sv.ColorPalette(
         [sv.Color.BLACK if value > _BRIGHT else sv.Color.WHITE for value in brightness]
     )
-
-
-def _fitted(image: Image, cell: int) -> Image:
-    height, width = image.shape[:2]
-    scale = cell / max(height, width)
-    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size_wh, interpolation=method), np.uint8)

@@ -19,14 +19,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grounded_sam2.errors import SourceError
+from grounded_sam2.errors import SourceError, one_line, printable
 from grounded_sam2.sources.fingerprint import file_stamp
-from grounded_sam2.sources.names import printable, reason_of
 from grounded_sam2.sources.remote import RemoteFile
 
-__all__ = ["SHARD_SUFFIXES", "Shard", "saved_shards"]
+__all__ = ["SHARD_EXTENSIONS", "Shard", "saved_shards"]
 
-SHARD_SUFFIXES = (".parquet", ".arrow")
+SHARD_EXTENSIONS = (".parquet", ".arrow")
 
 _BUFFER_BYTES = 1 << 20
 """Without a buffer, pyarrow reads a column of a whole row group at once. With it, a page, which is
@@ -128,7 +127,7 @@ def saved_shards(folder: Path) -> list[Shard] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(
             f"source: {printable(folder)!r} is a dataset saved to disk, and its state cannot be "
-            f"read: {reason_of(error)}; save it again"
+            f"read: {one_line(error)}; save it again"
         ) from error
     return [Shard(name, folder / name) for name in names]
 

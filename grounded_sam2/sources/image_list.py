@@ -7,32 +7,30 @@ list's folder; of anything else, the whole path or address (``data/a.jpg`` for `
 
 from __future__ import annotations
 
+import codecs
+import csv
+import json
 import os
 import re
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import SourceError
+from grounded_sam2.errors import SourceError, one_line, printable
 from grounded_sam2.sources.download import download
-from grounded_sam2.sources.download_cache import FetchedRef
-from grounded_sam2.sources.names import (
-    UniqueIds,
-    digest_of,
-    item_name,
-    local_path,
-    printable,
-    public_address,
-)
-from grounded_sam2.sources.refs import ImageRef, UnreadableRef
+from grounded_sam2.sources.names import UniqueIds, item_name, redact_address, safe_path, text_hash
+from grounded_sam2.sources.refs import CachedRef, FailedRef, ImageRef
 from grounded_sam2.sources.remote import RemoteRef, remote_file
 
-__all__ = ["ListSource", "WebRef", "is_address"]
+__all__ = ["LIST_EXTENSIONS", "ListSource", "WebRef", "is_address", "read_list"]
 
+LIST_EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson")
+
+_COLUMNS = ("image", "file_name", "image_path", "path", "file", "filename", "url", "image_url")
 _PROTOCOLS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*(?=://)")
 
 
@@ -42,7 +40,7 @@ def is_address(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class WebRef(FetchedRef):
+class WebRef(CachedRef):
     """An image on the web.
 
     It is fetched once: that a page has changed since cannot be known without asking for each
@@ -54,7 +52,7 @@ class WebRef(FetchedRef):
 
     def stamp(self) -> str:
         """The address, as a hash: it may hold keys."""
-        return f"web:{digest_of(self.url)}"
+        return f"web:{text_hash(self.url)}"
 
     def _write(self, file: IO[bytes]) -> None:
         limits = self.limits
@@ -101,7 +99,7 @@ class ListSource:
         base = os.path.abspath(self.root) if isinstance(self.root, Path) else ""  # noqa: PTH100
         for entry in self._entries():
             place = _place_of(entry, self._folder)
-            digest = digest_of(place)
+            digest = text_hash(place)
             if digest not in seen:
                 seen.add(digest)
                 yield self._ref(place, ids.claim(_id_of(place, base), otherwise=digest[:8]))
@@ -112,13 +110,13 @@ class ListSource:
     def _ref(self, place: str, item_id: str) -> ImageRef:
         if not is_address(place):
             return ImageRef(item_id, Path(place))
-        copy = local_path(self._copies, item_id)
+        copy = safe_path(self._copies, item_id)
         if _is_web(place):
             return WebRef(item_id, copy, place, self._limits)
         try:
             return RemoteRef(item_id, copy, remote_file(place), self._limits.url_max_bytes)
         except SourceError as error:  # an archive that is not there
-            return UnreadableRef(item_id, copy, str(error))
+            return FailedRef(item_id, copy, str(error))
 
     def _check(self) -> None:
         """Refuse what is no list of images, before thousands of them fail one by one."""
@@ -164,6 +162,85 @@ def _id_of(place: str, base: str) -> str:
     if _is_web(place):
         place = urllib.parse.unquote(re.split("[?#]", place)[0])
     # The inmost comes first (zip://a.jpg::s3://bucket/x.zip); caches have no path of their own.
-    *inner, outer = public_address(place).split("::")
+    *inner, outer = redact_address(place).split("::")
     parts = [outer, *(part for part in reversed(inner) if "://" in part)]
     return item_name("/".join(part.rpartition("://")[2].strip("/") for part in parts))
+
+
+def read_list(path: Path, *, column: str | None = None) -> Iterator[str]:
+    """The entries of a list file, one at a time.
+
+    Args:
+        path: its ending says which kind it is.
+        column: column or key that holds paths or addresses; found by its name if ``None``.
+
+    Raises:
+        SourceError: it cannot be read, is no such list, or has no such column.
+    """
+    name = f"list {printable(path)!r}"
+    readers: Mapping[str, Callable[[IO[str], str, str | None], Iterator[str]]] = {
+        ".csv": _csv_entries,
+        ".tsv": _csv_entries,
+        ".jsonl": _json_entries,
+        ".ndjson": _json_entries,
+    }
+    reader = readers.get(path.suffix.lower(), _text_entries)
+    try:
+        # Names that are not UTF-8 are read as the file system gives them.
+        with path.open(encoding=_encoding(path), errors="surrogateescape", newline="") as file:
+            for entry in reader(file, name, column):
+                if entry := entry.strip():
+                    yield entry
+    except (OSError, csv.Error, UnicodeError) as error:
+        raise SourceError(f"{name}: cannot be read: {one_line(error)}") from error
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 unless a mark at the beginning says what some editors and shells write instead."""
+    with path.open("rb") as file:
+        begin = file.read(3)
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig" if begin == codecs.BOM_UTF8 else "utf-8"
+
+
+def _text_entries(file: IO[str], name: str, column: str | None) -> Iterator[str]:
+    if column is not None:
+        raise SourceError(f"{name}: has no columns, so none called {column!r}; leave it out")
+    return (line for line in file if not line.lstrip().startswith("#"))
+
+
+def _csv_entries(file: IO[str], name: str, column: str | None) -> Iterator[str]:
+    header = file.readline()
+    delimiter = max(",;\t", key=header.count)
+    names = next(csv.reader([header], delimiter=delimiter), [])
+    known = {each.strip().lower(): number for number, each in reversed(list(enumerate(names)))}
+    wanted = _COLUMNS if column is None else (column.lower(),)
+    number = next((known[each] for each in wanted if each in known), None)
+    if number is None:
+        raise SourceError(
+            f"{name}: has no column called {' or '.join(wanted)}; it has "
+            f"{', '.join(names) or 'none'}; say which holds the images (column), or write a .txt"
+        )
+    for row in csv.reader(file, delimiter=delimiter):
+        if len(row) > number:
+            yield row[number]
+
+
+def _json_entries(file: IO[str], name: str, column: str | None) -> Iterator[str]:
+    wanted = _COLUMNS if column is None else (column,)
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise SourceError(f"{name}: line {number} is no JSON: {error}") from error
+        if isinstance(value, dict):
+            value = next((value[key] for key in wanted if key in value), None)
+        if not isinstance(value, str):
+            raise SourceError(
+                f"{name}: line {number} has no text called {' or '.join(wanted)}; say what holds "
+                "the image (column)"
+            )
+        yield value

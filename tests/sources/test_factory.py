@@ -20,9 +20,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from grounded_sam2.errors import SourceError
+from grounded_sam2.sources.factory import default_output_folder, open_image_source
 from grounded_sam2.sources.folder import FolderSource
-from grounded_sam2.sources.lists import ListSource
-from grounded_sam2.sources.opening import labeled_beside, open_source
+from grounded_sam2.sources.image_list import ListSource
 from grounded_sam2.sources.patterns import GlobSource
 from grounded_sam2.sources.refs import ImageSource
 from grounded_sam2.sources.remote import RemoteSource
@@ -69,7 +69,7 @@ def bucket(here: Path) -> Iterator[None]:
 
 
 def opened(given: Any, **options: Any) -> ImageSource:
-    return open_source(given, images_folder=Path("copies"), **options)
+    return open_image_source(given, images_folder=Path("copies"), **options)
 
 
 def ids(source: ImageSource) -> list[str]:
@@ -140,7 +140,7 @@ class TestKinds:
     def test_images_that_are_no_files_are_brought(self) -> None:
         for given in ("dataset", "memory://bucket/pictures", "archive.zip"):
             for ref in opened(given):
-                path = ref.bring()
+                path = ref.fetch()
                 assert path.is_relative_to("copies")
                 assert path.as_posix().endswith(f"/{ref.item_id}")
                 assert path.read_bytes().startswith(b"\x89PNG")
@@ -155,12 +155,12 @@ class TestKinds:
         self, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (before, *_) = opened("dataset")
-        before.bring()
+        before.fetch()
         here.rename(here.with_name("moved"))
         monkeypatch.chdir(here.with_name("moved"))
         (after, *_) = opened("dataset")
         assert after == before
-        assert after.is_here()
+        assert after.is_local()
 
     def test_file_addresses(self, here: Path) -> None:
         assert ids(opened(f"file://{here}/pictures")) == IMAGES
@@ -257,7 +257,7 @@ class TestTheHub:
         rows = opened("hf://datasets/me/it/dataset")
         assert rows.root == "hf://datasets/me/it/dataset"
         assert ids(rows) == ROWS
-        assert next(iter(rows)).bring().read_bytes() == png(0)
+        assert next(iter(rows)).fetch().read_bytes() == png(0)
         assert ids(opened("hf://datasets/me/it/pictures")) == IMAGES
 
 
@@ -341,10 +341,10 @@ def test_a_zoo_of_names(here: Path, given: str) -> None:
     ],
 )
 def test_labels_go_beside_what_was_given(here: Path, given: Any, expected: str) -> None:
-    assert labeled_beside(given).absolute() == here / expected
+    assert default_output_folder(given).absolute() == here / expected
 
 
 def test_labels_of_several_addresses_go_into_the_working_directory() -> None:
     given = ["https://me:secret@h/a/x.mp4?key=b/c", "https://h/a/y.mp4"]
-    assert labeled_beside(given) == Path("a_labeled")
-    assert labeled_beside(["https://h/x.mp4", "https://h/y.mp4"]) == Path("h_labeled")
+    assert default_output_folder(given) == Path("a_labeled")
+    assert default_output_folder(["https://h/x.mp4", "https://h/y.mp4"]) == Path("h_labeled")

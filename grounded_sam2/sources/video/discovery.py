@@ -13,20 +13,20 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import SourceError
+from grounded_sam2.errors import SourceError, printable
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
-from grounded_sam2.sources.names import item_name, printable, public_address
+from grounded_sam2.sources.names import item_name, redact_address
 from grounded_sam2.sources.video import (
     VIDEO_EXTENSIONS,
     VideoSource,
     is_video,
+    local_video_path,
     open_video,
-    path_of_video,
     video_name,
 )
 from grounded_sam2.sources.walk import walk
 
-__all__ = ["FoundVideo", "VideoInput", "VideoOptions", "find_videos", "listed"]
+__all__ = ["FoundVideo", "VideoInput", "VideoOptions", "find_videos", "list_video_inputs"]
 
 VideoInput: TypeAlias = "str | os.PathLike[str] | int"
 """Path, address, or number of a camera."""
@@ -62,7 +62,7 @@ class FoundVideo:
     @property
     def path(self) -> Path | None:
         """The file or folder; ``None`` for what cannot be read a second time."""
-        return path_of_video(self.given)
+        return local_video_path(self.given)
 
     @property
     def shown(self) -> str:
@@ -87,7 +87,7 @@ class FoundVideo:
         )
 
 
-def listed(given: VideoInput | Sequence[VideoInput]) -> list[str | int]:
+def list_video_inputs(given: VideoInput | Sequence[VideoInput]) -> list[str | int]:
     """One or several videos as a list.
 
     Raises:
@@ -122,8 +122,8 @@ def find_videos(
     """
     excluded = frozenset(Path(path).resolve() for path in exclude)
     found: list[FoundVideo] = []
-    for item in listed(given):
-        path = path_of_video(item)
+    for item in list_video_inputs(given):
+        path = local_video_path(item)
         inside = _videos_in(path, excluded) if path is not None and path.is_dir() else []
         found += [FoundVideo(file, item_name(name), options) for name, file in inside]
         if not inside:
@@ -163,7 +163,7 @@ def _counted(names: Sequence[str], what: str) -> str:
 
 
 def _public(given: str) -> str:
-    return printable(given) if path_of_video(given) is not None else public_address(given)
+    return printable(given) if local_video_path(given) is not None else redact_address(given)
 
 
 def _check_names(found: Sequence[FoundVideo]) -> None:

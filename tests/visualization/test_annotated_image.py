@@ -1,3 +1,5 @@
+"""Labels drawn into images, and images saved to files."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,9 +12,8 @@ import pytest
 from grounded_sam2.errors import ImageError
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Image, Label, Labels, to_supervision
-from grounded_sam2.visualization.drawing import (
+from grounded_sam2.visualization.annotated_image import (
     annotate,
-    contact_sheet,
     image_format,
     save_image,
 )
@@ -148,30 +149,6 @@ class TestAnnotateFrames:
     def test_of_an_empty_frame_is_a_copy(self) -> None:
         black = np.zeros((240, 426, 3), np.uint8)
         np.testing.assert_array_equal(annotate(black, to_supervision(frame(), ["ball"])), black)
-
-
-class TestContactSheet:
-    def test_puts_images_in_rows(self) -> None:
-        dark, bright = np.zeros((10, 10, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8)
-        sheet = contact_sheet([dark, bright, dark], columns=2, cell=10)
-        assert sheet.shape == (2 * 16 + 6, 2 * 16 + 6, 3)
-        assert (sheet[6:16, 6:16] == 0).all()
-        assert (sheet[6:16, 22:32] == 200).all()
-        assert (sheet[22:32, 6:16] == 0).all()
-        assert (sheet[22:32, 22:32] == 255).all(), "an empty cell is paper"
-
-    def test_keeps_proportions(self) -> None:
-        sheet = contact_sheet([np.zeros((10, 20, 3), np.uint8)], cell=40)
-        rows, columns = np.nonzero((sheet == 0).all(axis=2))
-        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (20, 40)
-
-    def test_of_nothing_is_an_empty_cell(self) -> None:
-        sheet = contact_sheet([], cell=10)
-        assert sheet.shape == (22, 22, 3)
-        assert (sheet == 255).all()
-
-    def test_of_fewer_images_than_columns_is_as_wide_as_they_are(self) -> None:
-        assert contact_sheet([grey(10, 10)], columns=6, cell=10).shape == (22, 22, 3)
 
 
 class TestSaveImage:

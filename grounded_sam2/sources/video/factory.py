@@ -21,19 +21,18 @@ from urllib.request import url2pathname
 import PIL.Image
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import SourceError
-from grounded_sam2.sources.file_sniffing import BEGINNING_BYTES, what_it_is
+from grounded_sam2.errors import SourceError, one_line, printable
+from grounded_sam2.sources.file_signatures import SIGNATURE_BYTES, describe_file_type
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput
-from grounded_sam2.sources.names import item_name, printable, public_address, reason_of
+from grounded_sam2.sources.names import item_name, redact_address
 from grounded_sam2.sources.video.decoding import open_container, video_stream
-from grounded_sam2.sources.video.extensions import VIDEO_EXTENSIONS
+from grounded_sam2.sources.video.ffmpeg_video import FFmpegVideo
 from grounded_sam2.sources.video.frame_folder import FrameFolder
-from grounded_sam2.sources.video.image_sequence import ImageVideo
-from grounded_sam2.sources.video.media_file import MediaVideo
-from grounded_sam2.sources.video.source import Selection, VideoSource
+from grounded_sam2.sources.video.image_sequence import ImageSequence
+from grounded_sam2.sources.video.source import VIDEO_EXTENSIONS, FrameSelection, VideoSource
 
-__all__ = ["is_video", "open_video", "path_of_video", "video_name"]
+__all__ = ["is_video", "local_video_path", "open_video", "video_name"]
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation")}
@@ -68,27 +67,29 @@ def open_video(
         SourceError: it does not exist, is no video, or has no frame that can be decoded; an option
             is out of range. Says which, and what helps.
     """
-    selection = Selection(stride, start, end)
+    selection = FrameSelection(stride, start, end)
     if not 0 < fps < float("inf"):
         raise SourceError(f"video: fps is {fps:g}; give the frames per second, such as 25")
     if not isinstance(given, (str, os.PathLike, int)):
-        return ImageVideo(given, name=name or "frames", fps=fps, selection=selection, limits=limits)
+        return ImageSequence(
+            given, name=name or "frames", fps=fps, selection=selection, limits=limits
+        )
     name = name or video_name(given)
     if isinstance(given, int):
         return _camera(given, name, selection, limits)
-    path = path_of_video(given)
+    path = local_video_path(given)
     if path is None:
         text = os.fspath(given)
-        return MediaVideo(
-            text, shown=public_address(text), name=name, selection=selection, limits=limits
+        return FFmpegVideo(
+            text, shown=redact_address(text), name=name, selection=selection, limits=limits
         )
     if path.is_dir():
         return FrameFolder(path, name=name, fps=fps, selection=selection, limits=limits)
     _check_file(path)
-    return MediaVideo(path, shown=printable(path), name=name, selection=selection, limits=limits)
+    return FFmpegVideo(path, shown=printable(path), name=name, selection=selection, limits=limits)
 
 
-def path_of_video(given: str | os.PathLike[str] | int) -> Path | None:
+def local_video_path(given: str | os.PathLike[str] | int) -> Path | None:
     """Where a video lies on this machine, if it is a file or folder; nothing is looked at.
 
     Args:
@@ -119,7 +120,7 @@ def video_name(given: str | os.PathLike[str] | int) -> str:
     """
     if isinstance(given, int):
         return f"camera-{given}"
-    path = path_of_video(given)
+    path = local_video_path(given)
     if path is None:
         address = urlsplit(os.fspath(given))
         return item_name(PurePosixPath(address.path).stem) or address.hostname or "stream"
@@ -157,14 +158,14 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _camera(number: int, name: str, selection: Selection, limits: ImageConfig) -> MediaVideo:
+def _camera(number: int, name: str, selection: FrameSelection, limits: ImageConfig) -> FFmpegVideo:
     if sys.platform not in _CAMERAS:
         raise SourceError(
             f"camera {number}: cannot be opened by number on {sys.platform}; read it with another "
             "library and give its images as a generator"
         )
     address, input_format = _CAMERAS[sys.platform]
-    return MediaVideo(
+    return FFmpegVideo(
         address.format(number),
         shown=f"camera {number}",
         name=name,
@@ -183,13 +184,13 @@ def _check_file(path: Path) -> None:
                 f"{shown}: is a pipe or device; give a file, or the number of a camera"
             )
         with path.open("rb") as file:
-            beginning = file.read(BEGINNING_BYTES)
+            beginning = file.read(SIGNATURE_BYTES)
     except FileNotFoundError as error:
         raise SourceError(f"{shown}: does not exist; check its name") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise SourceError(f"{shown}: cannot be read: {reason_of(error)}") from error
+        raise SourceError(f"{shown}: cannot be read: {one_line(error)}") from error
     if not beginning:
         raise SourceError(f"{shown}: is empty (0 bytes); copy or download it again")
-    instead = what_it_is(beginning)
+    instead = describe_file_type(beginning)
     if instead is not None and "video" not in instead:
         raise SourceError(f"{shown}: is not a video, but {instead}")
