@@ -23,7 +23,7 @@ TASK = "<OPEN_VOCABULARY_DETECTION>"
 
 def ours(model: Florence2Detector, image: Image, captions: list[str]) -> list[tuple[int, ...]]:
     """Encode once, decode together."""
-    questions = [(0, model.prompt(TASK, caption)) for caption in captions]
+    questions = [(0, model.prompt_text(TASK, caption)) for caption in captions]
     return [answer.tokens for answer in model.generate(model.encode([image]), questions)]
 
 

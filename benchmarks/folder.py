@@ -25,7 +25,7 @@ from timing import print_rows
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.demo.scenes import make_scenes
 from grounded_sam2.models.florence2 import Florence2Detector
-from grounded_sam2.models.florence2.output_parsing import bins_to_boxes, read_answer
+from grounded_sam2.models.florence2.output_parsing import bins_to_boxes, parse_output
 from grounded_sam2.models.sam2 import Sam2Segmenter
 
 CAPTIONS = [
@@ -46,7 +46,7 @@ def peer(
         boxes, classes = [], []
         for class_id, caption in enumerate(CAPTIONS):
             (tokens,) = one_by_one(detector, image, [caption], None)
-            said = read_answer(tokens, detector._vocabulary)
+            said = parse_output(tokens, detector.vocabulary)
             for instance in filter(lambda box: box.has_area, said):
                 boxes.append(bins_to_boxes([instance.bins], (height, width))[0])
                 classes.append(class_id)

@@ -71,9 +71,9 @@ class Device:
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[np.ndarray]
     ) -> list[SegmentedMasks]:
-        return self.start_boxes(images, boxes_xyxy)()
+        return self.start_segment_boxes(images, boxes_xyxy)()
 
-    def start_boxes(
+    def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[np.ndarray]
     ) -> Callable[[], list[SegmentedMasks]]:
         time.sleep(self._seconds / 2 * len(images))
@@ -100,11 +100,11 @@ class Watched:
             return self._detector.detect(*arguments)
 
     def segment_boxes(self, *arguments: Any) -> list[SegmentedMasks]:
-        return self.start_boxes(*arguments)()
+        return self.start_segment_boxes(*arguments)()
 
-    def start_boxes(self, *arguments: Any) -> Callable[[], list[SegmentedMasks]]:
+    def start_segment_boxes(self, *arguments: Any) -> Callable[[], list[SegmentedMasks]]:
         with self._watched():
-            return self._segmenter.start_boxes(*arguments)
+            return self._segmenter.start_segment_boxes(*arguments)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from grounded_sam2.results import Image
 
 def ask(model: Florence2Detector, images: list[Image], captions: list[str]) -> object:
     token = "<OPEN_VOCABULARY_DETECTION>"
-    questions = [(i, model.prompt(token, c)) for i in range(len(images)) for c in captions]
+    questions = [(i, model.prompt_text(token, c)) for i in range(len(images)) for c in captions]
     return model.generate(model.encode(images), questions)
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         boxes.append((np.concatenate([corner, corner + size], 1) * scale).astype(np.float32))
     captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(arguments.captions)]
     find, cut = detector(arguments), segmenter(arguments)
-    find.rows.most = 256
+    find.batcher.batch_size = 256
     stages = {
         "detector": partial(ask, find, images, captions),
         "segmenter": partial(outline, cut, images, boxes),

@@ -25,7 +25,7 @@ from timing import count_flops, print_rows
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 from grounded_sam2.models.protocols import TrackPrompt
-from grounded_sam2.models.sam2 import Sam2Tracker, TrackAnswers, TrackerState
+from grounded_sam2.models.sam2 import Sam2FrameMasks, Sam2Tracker, Sam2TrackerState
 
 SIZE_HW = (256, 256)
 WARM_UP = 16
@@ -58,16 +58,16 @@ class Ours:
 
     def __init__(self, tracker: Sam2Tracker, objects: int) -> None:
         self.tracker = tracker
-        self.state: TrackerState = tracker.empty()
+        self.state: Sam2TrackerState = tracker.empty_state()
         self.prompts = {i + 1: TrackPrompt(box_xyxy=box) for i, box in enumerate(boxes(objects))}
 
-    def step(self, frame: int, image: NDArray[np.uint8]) -> TrackAnswers:
+    def step(self, frame: int, image: NDArray[np.uint8]) -> Sam2FrameMasks:
         encoded = self.tracker.encode(image)
         if frame:
             answers = self.tracker.propagate(encoded, self.state, frame)
         else:
             answers = self.tracker.prompt(encoded, self.prompts)
-        self.state = self.tracker.remember(encoded, self.state, frame, answers)
+        self.state = self.tracker.update_state(encoded, self.state, frame, answers)
         return answers
 
 

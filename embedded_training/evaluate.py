@@ -67,11 +67,11 @@ def find(
         asked = [(image, caption) for image in range(len(group)) for caption in captions]
         token = "<OPEN_VOCABULARY_DETECTION>"
         answers = detector.generate(
-            features, [(image, detector.prompt(token, caption)) for image, caption in asked]
+            features, [(image, detector.prompt_text(token, caption)) for image, caption in asked]
         )
         for (image, caption), answer in zip(asked, answers, strict=True):
             size_hw = group[image].image.shape[:2]
-            for instance in filter(lambda box: box.has_area, detector.read(answer)):
+            for instance in filter(lambda box: box.has_area, detector.parse(answer)):
                 (box,) = bins_to_boxes([instance.bins], size_hw).tolist()
                 scores = {name: formula(answer, instance) for name, formula in CANDIDATES.items()}
                 found.append(FoundBox(first + image, caption, tuple(box), scores))

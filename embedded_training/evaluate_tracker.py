@@ -30,7 +30,7 @@ from grounded_sam2.demo.clips import Clip, ClipFrame, make_clips
 from grounded_sam2.demo.davis_metrics import Masks
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import TrackPrompt
-from grounded_sam2.models.sam2.track_masks import TrackAnswers
+from grounded_sam2.models.sam2.track_masks import Sam2FrameMasks
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 from grounded_sam2.pipeline import GroundedSAM2
 from grounded_sam2.results import Image
@@ -62,14 +62,14 @@ class Followed:
 
 def follow(tracker: Sam2Tracker, clip: Clip) -> Followed:
     """Track the objects of a clip from their true first masks."""
-    state = tracker.empty()
+    state = tracker.empty_state()
     truth: list[Masks] = []
     predicted: list[Masks] = []
     since: dict[int, int] = {}
     for frame in clip:
         encoded = tracker.encode(frame.image)
         answers = tracker.propagate(encoded, state, frame.index)
-        masks = [mask.decode() for mask in answers.masks()]
+        masks = [mask.decode() for mask in answers.to_rles()]
         predicted.append(dict(zip(answers.ids, masks, strict=True)))
         truth.append(frame.masks)
         shown = _first_seen(frame, since)
@@ -77,9 +77,9 @@ def follow(tracker: Sam2Tracker, clip: Clip) -> Followed:
             prompts = {
                 number: TrackPrompt(mask=encode(mask[None])[0]) for number, mask in shown.items()
             }
-            answers = TrackAnswers.joined([answers, tracker.prompt(encoded, prompts)])
+            answers = Sam2FrameMasks.concatenate([answers, tracker.prompt(encoded, prompts)])
             since |= dict.fromkeys(shown, frame.index + 1)
-        state = tracker.remember(encoded, state, frame.index, answers)
+        state = tracker.update_state(encoded, state, frame.index, answers)
     return Followed(truth, predicted, since)
 
 

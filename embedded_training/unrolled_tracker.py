@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2VideoModel
 
-from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT, Memories, MemoryModules
+from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT, MemoryBatch, MemoryModules
 
 __all__ = ["Answer", "Features", "Unroll"]
 
@@ -133,7 +133,7 @@ class Unroll:
             kept = [maps[each] for each in examples] + [maps[step - d] for d in recent]
             named = [pointers[each] for each in examples]
             named += [pointers[step - d] for d in since if d <= far]
-            memories = Memories(
+            memories = MemoryBatch(
                 torch.stack(kept, 1),
                 torch.tensor(map_distances).expand(count, -1),
                 torch.stack(named, 1),

@@ -31,12 +31,12 @@ from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
 
 __all__ = [
     "COLORS",
-    "FakeAnswers",
     "FakeDetector",
-    "FakeEncoded",
+    "FakeFrameFeatures",
+    "FakeFrameMasks",
     "FakeSegmenter",
-    "FakeState",
     "FakeTracker",
+    "FakeTrackerState",
 ]
 
 COLORS: Mapping[str, tuple[int, int, int]] = {
@@ -128,7 +128,7 @@ class FakeSegmenter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FakeEncoded:
+class FakeFrameFeatures:
     """A frame as `FakeTracker` sees it."""
 
     colors: NDArray[np.int32]
@@ -136,13 +136,13 @@ class FakeEncoded:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """See `grounded_sam2.models.protocols.Encoded`."""
+        """See `grounded_sam2.models.protocols.FrameFeatures`."""
         height, width = self.colors.shape
         return height, width
 
 
 @dataclass(frozen=True, slots=True)
-class FakeState:
+class FakeTrackerState:
     """What `FakeTracker` remembers: each object's color and the center of where it was last."""
 
     memories: Mapping[int, tuple[int, float, float]]
@@ -150,20 +150,20 @@ class FakeState:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """See `grounded_sam2.models.protocols.State`."""
+        """See `grounded_sam2.models.protocols.TrackerState`."""
         return tuple(self.memories)
 
-    def without(self, ids: Collection[int]) -> FakeState:
-        """See `grounded_sam2.models.protocols.State`."""
-        return FakeState({i: memory for i, memory in self.memories.items() if i not in ids})
+    def without(self, ids: Collection[int]) -> FakeTrackerState:
+        """See `grounded_sam2.models.protocols.TrackerState`."""
+        return FakeTrackerState({i: memory for i, memory in self.memories.items() if i not in ids})
 
-    def only(self, ids: Collection[int]) -> FakeState:
-        """See `grounded_sam2.models.protocols.State`."""
-        return FakeState({i: memory for i, memory in self.memories.items() if i in ids})
+    def select(self, ids: Collection[int]) -> FakeTrackerState:
+        """See `grounded_sam2.models.protocols.TrackerState`."""
+        return FakeTrackerState({i: memory for i, memory in self.memories.items() if i in ids})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FakeAnswers:
+class FakeFrameMasks:
     """What `FakeTracker` says of the objects of a frame."""
 
     ids: tuple[int, ...]
@@ -172,14 +172,14 @@ class FakeAnswers:
     found: tuple[Rle, ...]
     colors: tuple[int, ...]
 
-    def masks(self) -> tuple[Rle, ...]:
-        """See `grounded_sam2.models.protocols.Answers`."""
+    def to_rles(self) -> tuple[Rle, ...]:
+        """See `grounded_sam2.models.protocols.FrameMasks`."""
         return self.found
 
-    def only(self, ids: Collection[int]) -> FakeAnswers:
-        """See `grounded_sam2.models.protocols.Answers`."""
+    def select(self, ids: Collection[int]) -> FakeFrameMasks:
+        """See `grounded_sam2.models.protocols.FrameMasks`."""
         places = [place for place, each in enumerate(self.ids) if each in ids]
-        return FakeAnswers(
+        return FakeFrameMasks(
             tuple(self.ids[place] for place in places),
             self.quality[places],
             self.score[places],
@@ -187,13 +187,13 @@ class FakeAnswers:
             tuple(self.colors[place] for place in places),
         )
 
-    def exclusive(
+    def without_overlaps(
         self,
         groups: Sequence[Collection[int]],
         yielding: Collection[int] = (),
         owners: Collection[tuple[int, int]] = (),
-    ) -> FakeAnswers:
-        """See `grounded_sam2.models.protocols.Answers`. The first of those that are not yielding
+    ) -> FakeFrameMasks:
+        """See `grounded_sam2.models.protocols.FrameMasks`. The first of those that are not yielding
         keeps what others claim too; who is left with nothing is absent."""
         behind = Counter(other for _, other in owners)
         found = list(self.found)
@@ -210,10 +210,10 @@ class FakeAnswers:
             for number, before, after in zip(self.ids, self.found, found, strict=True)
             if before.area and not after.area
         ]
-        return replace(self, found=tuple(found)).absent(emptied)
+        return replace(self, found=tuple(found)).mark_absent(emptied)
 
-    def absent(self, ids: Collection[int]) -> FakeAnswers:
-        """See `grounded_sam2.models.protocols.Answers`."""
+    def mark_absent(self, ids: Collection[int]) -> FakeFrameMasks:
+        """See `grounded_sam2.models.protocols.FrameMasks`."""
         gone = np.array([each in ids for each in self.ids], np.bool_)
         nothing = [encode(np.zeros((1, *mask.size_hw), np.bool_))[0] for mask in self.found]
         return replace(
@@ -227,8 +227,8 @@ class FakeAnswers:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[FakeAnswers]) -> FakeAnswers:
-        """See `grounded_sam2.models.protocols.Answers`."""
+    def concatenate(cls, parts: Sequence[FakeFrameMasks]) -> FakeFrameMasks:
+        """See `grounded_sam2.models.protocols.FrameMasks`."""
         return cls(
             tuple(each for part in parts for each in part.ids),
             np.concatenate([part.quality for part in parts]),
@@ -252,19 +252,24 @@ class FakeTracker:
     def __init__(self, *, quality: float = 0.8) -> None:
         self.quality = quality
 
-    def encode(self, image: Image) -> FakeEncoded:
+    def encode(self, image: Image) -> FakeFrameFeatures:
         """See `grounded_sam2.models.protocols.Tracker`."""
         red, green, blue = np.moveaxis(image.astype(np.int32), 2, 0)
         colors = red << 16 | green << 8 | blue
-        return FakeEncoded(np.where(colors == colors[0, 0], np.int32(_BACKGROUND), colors))
+        return FakeFrameFeatures(np.where(colors == colors[0, 0], np.int32(_BACKGROUND), colors))
 
-    def empty(self) -> FakeState:
+    def empty_state(self) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.Tracker`."""
-        return FakeState({})
+        return FakeTrackerState({})
 
     def propagate(
-        self, encoded: FakeEncoded, state: FakeState, frame: int, *, reverse: bool = False
-    ) -> FakeAnswers:
+        self,
+        encoded: FakeFrameFeatures,
+        state: FakeTrackerState,
+        frame: int,
+        *,
+        reverse: bool = False,
+    ) -> FakeFrameMasks:
         """See `grounded_sam2.models.protocols.Tracker`."""
         found = {
             i: (color, _nearest_part(encoded.colors == color, x, y))
@@ -274,51 +279,51 @@ class FakeTracker:
 
     def prompt(
         self,
-        encoded: FakeEncoded,
+        encoded: FakeFrameFeatures,
         prompts: Mapping[int, TrackPrompt],
-        state: FakeState | None = None,
+        state: FakeTrackerState | None = None,
         frame: int | None = None,
         *,
         reverse: bool = False,
-    ) -> FakeAnswers:
+    ) -> FakeFrameMasks:
         """See `grounded_sam2.models.protocols.Tracker`. What it remembers makes no difference."""
         found = {i: _shown(encoded.colors, prompt) for i, prompt in prompts.items()}
         return self._answers(found, encoded.size_hw)
 
-    def remember(
+    def update_state(
         self,
-        encoded: FakeEncoded,
-        state: FakeState,
+        encoded: FakeFrameFeatures,
+        state: FakeTrackerState,
         frame: int,
-        answers: FakeAnswers,
+        masks: FakeFrameMasks,
         *,
         prompted: Collection[int] = (),
-    ) -> FakeState:
+    ) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.Tracker`."""
         memories = dict(state.memories)
-        places = bounding_boxes(answers.found).tolist()
-        for i, color, place in zip(answers.ids, answers.colors, places, strict=True):
+        places = bounding_boxes(masks.found).tolist()
+        for i, color, place in zip(masks.ids, masks.colors, places, strict=True):
             left, top, right, bottom = place
             if right > left:
                 memories[i] = color, (left + right) / 2, (top + bottom) / 2
             elif i not in memories:
                 memories[i] = color, 0.0, 0.0
-        return FakeState(dict(sorted(memories.items())))
+        return FakeTrackerState(dict(sorted(memories.items())))
 
-    def save(self, state: FakeState) -> bytes:
+    def save(self, state: FakeTrackerState) -> bytes:
         """See `grounded_sam2.models.protocols.Tracker`."""
         return json.dumps(list(state.memories.items())).encode()
 
-    def load(self, saved: bytes) -> FakeState:
+    def load(self, saved: bytes) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.Tracker`."""
-        return FakeState({i: (color, x, y) for i, (color, x, y) in json.loads(saved)})
+        return FakeTrackerState({i: (color, x, y) for i, (color, x, y) in json.loads(saved)})
 
     def _answers(
         self, found: Mapping[int, tuple[int, NDArray[np.bool_]]], size_hw: tuple[int, int]
-    ) -> FakeAnswers:
+    ) -> FakeFrameMasks:
         there = np.array([mask.any() for _, mask in found.values()], np.bool_)
         masks = [mask for _, mask in found.values()]
-        return FakeAnswers(
+        return FakeFrameMasks(
             tuple(found),
             np.where(there, self.quality, 0).astype(np.float32),
             np.where(there, 5, -5).astype(np.float32),

@@ -8,7 +8,7 @@ import pytest
 from grounded_sam2.errors import PromptError
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import Tracker, TrackPrompt
-from grounded_sam2.testing import COLORS, FakeAnswers, FakeTracker
+from grounded_sam2.testing import COLORS, FakeFrameMasks, FakeTracker
 
 TRACKER = FakeTracker()
 
@@ -20,8 +20,8 @@ def frame(*things: tuple[str, int, int, int, int]) -> np.ndarray:
     return image
 
 
-def boxes(answers: FakeAnswers) -> dict[int, tuple[float, ...]]:
-    return {i: m.bbox_xyxy for i, m in zip(answers.ids, answers.masks(), strict=True) if m.area}
+def boxes(answers: FakeFrameMasks) -> dict[int, tuple[float, ...]]:
+    return {i: m.bbox_xyxy for i, m in zip(answers.ids, answers.to_rles(), strict=True) if m.area}
 
 
 def test_it_satisfies_the_protocol() -> None:
@@ -29,8 +29,8 @@ def test_it_satisfies_the_protocol() -> None:
 
 
 def test_without_objects_there_are_no_answers() -> None:
-    answers = TRACKER.propagate(TRACKER.encode(frame()), TRACKER.empty(), 0)
-    assert (answers.ids, answers.masks(), answers.score.shape) == ((), (), (0,))
+    answers = TRACKER.propagate(TRACKER.encode(frame()), TRACKER.empty_state(), 0)
+    assert (answers.ids, answers.to_rles(), answers.score.shape) == ((), (), (0,))
 
 
 def test_it_follows_the_nearest_area_of_a_color_and_says_when_it_is_gone() -> None:
@@ -45,7 +45,7 @@ def test_it_follows_the_nearest_area_of_a_color_and_says_when_it_is_gone() -> No
     shown = TRACKER.prompt(first, prompts)
     assert shown.ids == (7, 2, 5)
     assert boxes(shown) == {7: (2, 2, 6, 6), 2: (9, 9, 12, 12), 5: (20, 2, 24, 6)}
-    state = TRACKER.remember(first, TRACKER.empty(), 0, shown, prompted=prompts)
+    state = TRACKER.update_state(first, TRACKER.empty_state(), 0, shown, prompted=prompts)
     assert state.ids == (2, 5, 7)
 
     second = TRACKER.encode(frame(("red", 4, 2, 8, 6), ("red", 22, 2, 26, 6)))
@@ -54,22 +54,22 @@ def test_it_follows_the_nearest_area_of_a_color_and_says_when_it_is_gone() -> No
     assert boxes(answers) == {7: (4, 2, 8, 6), 5: (22, 2, 26, 6)}
     assert (answers.score > 0).tolist() == [False, True, True]
     assert answers.quality.tolist() == pytest.approx([0, 0.8, 0.8])
-    assert boxes(answers.only([5])) == {5: (22, 2, 26, 6)}
-    both = FakeAnswers.joined([answers.only([7]), answers.only([5])])
+    assert boxes(answers.select([5])) == {5: (22, 2, 26, 6)}
+    both = FakeFrameMasks.concatenate([answers.select([7]), answers.select([5])])
     assert both.ids == (7, 5)
 
-    state = TRACKER.remember(second, state, 1, answers)
+    state = TRACKER.update_state(second, state, 1, answers)
     assert TRACKER.load(TRACKER.save(state)) == state
-    assert state.without([2, 99]) == state.only([5, 7])
+    assert state.without([2, 99]) == state.select([5, 7])
     third = TRACKER.encode(frame(("blue", 0, 15, 3, 18), ("red", 5, 2, 9, 6)))
-    assert boxes(TRACKER.propagate(third, state.only([2]), 2)) == {2: (0, 15, 3, 18)}
+    assert boxes(TRACKER.propagate(third, state.select([2]), 2)) == {2: (0, 15, 3, 18)}
 
 
 def test_where_a_prompt_shows_nothing_there_is_nothing_then_or_later() -> None:
     encoded = TRACKER.encode(frame(("red", 2, 2, 6, 6)))
     shown = TRACKER.prompt(encoded, {1: TrackPrompt(box_xyxy=np.array([10, 10, 15, 15]))})
     assert (boxes(shown), shown.score.tolist()) == ({}, [-5])
-    state = TRACKER.remember(encoded, TRACKER.empty(), 0, shown)
+    state = TRACKER.update_state(encoded, TRACKER.empty_state(), 0, shown)
     assert boxes(TRACKER.propagate(encoded, state, 1)) == {}
 
 

@@ -123,7 +123,7 @@ class VideoWork:
             raise UnreadableStateError(str(error)) from error
 
     def _clip(self, resume: ClipState | None) -> ClipTracker:
-        self.tracker.empty()  # a model that cannot be loaded is no fault of the state
+        self.tracker.empty_state()  # a model that cannot be loaded is no fault of the state
         try:
             return ClipTracker(
                 self.detector, self.tracker, self.ontology, self.config, resume=resume

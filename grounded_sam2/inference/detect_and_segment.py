@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from grounded_sam2.config import Config
 from grounded_sam2.errors import ConfigError, OntologyError
 from grounded_sam2.inference.postprocess import postprocess
-from grounded_sam2.models.protocols import Detector, Segmenter, TwoStepSegmenter
+from grounded_sam2.models.protocols import DeferredMaskSegmenter, Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, DetectedBoxes, Image, Labels, SegmentedMasks
 
@@ -141,8 +141,9 @@ def start_detect_and_segment(
 ) -> Callable[[], CandidatesPerImage]:
     """The models' part of `detect_and_segment`; what is returned does the rest, in any thread.
 
-    The rest is making compact masks, where the segmenter can put that off (`TwoStepSegmenter`):
-    the models may go on with other images meanwhile. The images are not held.
+    The rest is making compact masks, where the segmenter can put that off
+    (`DeferredMaskSegmenter`): the models may go on with other images meanwhile. The images are not
+    held.
     """
     if not images:
         return list
@@ -157,8 +158,8 @@ def start_detect_and_segment(
     finish: Callable[[], Sequence[SegmentedMasks]]
     if not asked:
         finish = tuple
-    elif isinstance(segmenter, TwoStepSegmenter):
-        finish = segmenter.start_boxes(*boxed)
+    elif isinstance(segmenter, DeferredMaskSegmenter):
+        finish = segmenter.start_segment_boxes(*boxed)
     else:
         masks = segmenter.segment_boxes(*boxed)
         finish = lambda: masks  # noqa: E731

@@ -1,4 +1,4 @@
-"""Work on many rows in portions that fit into the memory of the device."""
+"""Batches that shrink until they fit into the memory of the device."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["Portions"]
+__all__ = ["AdaptiveBatcher"]
 
 T = TypeVar("T")
 
 
-class Portions:
-    """How many rows of some work fit into memory together.
+class AdaptiveBatcher:
+    """Calls a function on consecutive batches of rows; halves the batch size when out of memory.
 
     Args:
-        most: rows to begin with. Where memory is not enough for them, half of them are tried, down
-            to one; what was enough is remembered.
+        batch_size: rows per batch to begin with. A batch that does not fit is retried at half its
+            size, down to one row; the size that fitted is kept for later calls.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
 
-    def work(self, rows: int, on: Callable[[slice], T]) -> list[T]:
-        """Do the work on all rows.
+    def map(self, count: int, function: Callable[[slice], T]) -> list[T]:
+        """Call a function on all rows, batch by batch.
 
         Args:
-            rows: how many there are; may be none.
-            on: does it on some of them.
+            count: number of rows; may be 0.
+            function: processes the rows of a slice.
 
         Returns:
-            What `on` returned for each portion, in the order of the rows.
+            The function's result for each batch, in the order of the rows.
 
         Raises:
-            torch.OutOfMemoryError: one row is too much.
+            torch.OutOfMemoryError: a single row does not fit.
         """
-        done: list[T] = []
+        results: list[T] = []
         first = 0
-        while first < rows:
-            portion = slice(first, min(rows, first + self.most))
-            size = portion.stop - first
+        while first < count:
+            batch = slice(first, min(count, first + self.batch_size))
+            size = batch.stop - first
             try:
-                done.append(on(portion))
+                results.append(function(batch))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
-                # Tried again out there, where nothing holds on to what was allocated.
-                self.most = size // 2
+                # Retried outside of this clause, where no traceback holds the batch's tensors.
+                self.batch_size = size // 2
                 continue
-            first = portion.stop
-        return done
+            first = batch.stop
+        return results

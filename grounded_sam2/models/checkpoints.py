@@ -23,18 +23,25 @@ from huggingface_hub import errors as hub_errors
 from transformers.utils import logging as transformers_logging
 
 from grounded_sam2.errors import CheckpointError
-from grounded_sam2.models.identity import EMBEDDED
+from grounded_sam2.models.checkpoint_identity import EMBEDDED
 
-__all__ = ["Kind", "load_pretrained", "load_processor", "locate", "model_type", "resolve"]
+__all__ = [
+    "ModelRole",
+    "load_pretrained",
+    "load_processor",
+    "locate_checkpoint",
+    "read_model_type",
+    "resolve_checkpoint",
+]
 
-Kind: TypeAlias = Literal["detector", "segmenter"]
+ModelRole: TypeAlias = Literal["detector", "segmenter"]
 """The section of the configuration that names the checkpoint."""
 
 _Loaded = TypeVar("_Loaded")
 
 _SAM2_SIZES = ("tiny", "small", "base-plus", "large")
 _FLORENCE2_SIZES = ("base", "large", "base-ft", "large-ft")
-_SHORT_NAMES: dict[Kind, dict[str, str]] = {
+_SHORT_NAMES: dict[ModelRole, dict[str, str]] = {
     "detector": {size: f"florence-community/Florence-2-{size}" for size in _FLORENCE2_SIZES},
     "segmenter": {
         **{size: f"facebook/sam2.1-hiera-{size}" for size in _SAM2_SIZES},
@@ -48,7 +55,7 @@ _PROBE_SECONDS = 5.0
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def resolve(name: str | Path, kind: Kind) -> str:
+def resolve_checkpoint(name: str | Path, role: ModelRole) -> str:
     """What a checkpoint's name stands for: a hub id, or the path of an existing folder.
 
     Args:
@@ -56,30 +63,30 @@ def resolve(name: str | Path, kind: Kind) -> str:
             ``base-plus``, ``large`` for SAM 2.1, ``sam2-tiny`` … for SAM 2, ``edgetam``; detector:
             ``base``, ``large``, ``base-ft``, ``large-ft`` for Florence-2), a folder, or a hub id.
             A folder that is called like a short name is given as ``./tiny``.
-        kind: which model it is for.
+        role: the model that the checkpoint is for.
 
     Raises:
         CheckpointError: none of these.
     """
     text = str(name)
     if text == "demo":
-        return str(EMBEDDED / kind)
-    if text in _SHORT_NAMES[kind]:
-        return _SHORT_NAMES[kind][text]
+        return str(EMBEDDED / role)
+    if text in _SHORT_NAMES[role]:
+        return _SHORT_NAMES[role][text]
     folder = Path(name).expanduser()
     if text and folder.is_dir():
         return str(folder)
     if isinstance(name, str) and _HUB_ID.fullmatch(text):
         return text
-    raise _error(text, text, kind, "is neither a folder on this machine nor a hub id")
+    raise _error(text, text, role, "is neither a folder on this machine nor a hub id")
 
 
-def locate(name: str | Path, kind: Kind, *, local_files_only: bool = False) -> Path:
+def locate_checkpoint(name: str | Path, role: ModelRole, *, local_files_only: bool = False) -> Path:
     """The folder on this machine with a checkpoint's files, fetched from the hub if need be.
 
     Args:
-        name: as for `resolve`.
-        kind: which model it is for.
+        name: as for `resolve_checkpoint`.
+        role: the model that the checkpoint is for.
         local_files_only: never ask the network.
 
     Returns:
@@ -88,25 +95,25 @@ def locate(name: str | Path, kind: Kind, *, local_files_only: bool = False) -> P
     Raises:
         CheckpointError: it is not there and cannot be fetched, or lacks files.
     """
-    source = resolve(name, kind)
+    source = resolve_checkpoint(name, role)
     folder = Path(source)
     if str(name) == "demo" or folder.is_dir():
         if problem := _problem(folder):
-            raise _error(str(name), source, kind, problem)
+            raise _error(str(name), source, role, problem)
         return folder
     cached = _cached(source)
     if cached is not None and _problem(cached) is None:
         return cached
     if local_files_only:
         reason = "is not in the local cache, and runtime.local_files_only forbids to fetch it"
-        raise _error(str(name), source, kind, reason)
-    folder = _download(str(name), source, kind)
+        raise _error(str(name), source, role, reason)
+    folder = _download(str(name), source, role)
     if problem := _problem(folder):
-        raise _error(str(name), source, kind, problem)
+        raise _error(str(name), source, role, problem)
     return folder
 
 
-def model_type(folder: Path) -> str:
+def read_model_type(folder: Path) -> str:
     """The ``model_type`` in a checkpoint's ``config.json``; empty if it names none.
 
     Raises:
@@ -126,7 +133,7 @@ def load_pretrained(
     cls: type[_Loaded],
     name: str | Path,
     *,
-    kind: Kind,
+    role: ModelRole,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     local_files_only: bool = False,
@@ -135,18 +142,19 @@ def load_pretrained(
 
     Args:
         cls: a ``transformers`` model class.
-        name: as for `resolve`.
-        kind: which model it is for.
+        name: as for `resolve_checkpoint`.
+        role: the model that the checkpoint is for.
         dtype: number format of the weights.
         device: where to put them.
         local_files_only: never ask the network.
 
     Raises:
-        CheckpointError: as `locate`; or the files are damaged, or some of the model's weights are
-            missing or of another shape. Weights that the model does not use are no error.
+        CheckpointError: as `locate_checkpoint`; or the files are damaged, or some of the model's
+            weights are missing or of another shape. Weights that the model does not use are no
+            error.
     """
-    folder = locate(name, kind, local_files_only=local_files_only)
-    with _one_line_errors(name, kind), _quiet():
+    folder = locate_checkpoint(name, role, local_files_only=local_files_only)
+    with _one_line_errors(name, role), _quiet():
         model, report = cast(Any, cls).from_pretrained(
             folder,
             dtype=dtype,
@@ -158,8 +166,8 @@ def load_pretrained(
     if missing := sorted(report["missing_keys"]):
         raise _error(
             str(name),
-            resolve(name, kind),
-            kind,
+            resolve_checkpoint(name, role),
+            role,
             f"lacks {len(missing)} of the weights of {cls.__name__}, first {missing[0]!r}",
         )
     loaded: _Loaded = model.eval().requires_grad_(False).to(device)
@@ -167,21 +175,21 @@ def load_pretrained(
 
 
 def load_processor(
-    cls: type[_Loaded], name: str | Path, *, kind: Kind, local_files_only: bool = False
+    cls: type[_Loaded], name: str | Path, *, role: ModelRole, local_files_only: bool = False
 ) -> _Loaded:
     """Load the processor that lies beside a model's weights.
 
     Args:
         cls: a ``transformers`` processor, image processor or tokenizer class.
-        name: as for `resolve`.
-        kind: which model it is for.
+        name: as for `resolve_checkpoint`.
+        role: the model that the checkpoint is for.
         local_files_only: never ask the network.
 
     Raises:
-        CheckpointError: as `locate`; or the processor's files are missing or damaged.
+        CheckpointError: as `locate_checkpoint`; or the processor's files are missing or damaged.
     """
-    folder = locate(name, kind, local_files_only=local_files_only)
-    with _one_line_errors(name, kind), _quiet():
+    folder = locate_checkpoint(name, role, local_files_only=local_files_only)
+    with _one_line_errors(name, role), _quiet():
         processor: _Loaded = cast(Any, cls).from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
@@ -225,34 +233,34 @@ def _cached(hub_id: str) -> Path | None:
         return None if incomplete is None else Path(incomplete)
 
 
-def _download(name: str, hub_id: str, kind: Kind) -> Path:
+def _download(name: str, hub_id: str, role: ModelRole) -> Path:
     url = huggingface_hub.hf_hub_url(hub_id, "config.json")
     try:
         huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_SECONDS)
         return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=_HUB_FILES))
     except hub_errors.OfflineModeIsEnabled as error:
         reason = "is not in the local cache, and HF_HUB_OFFLINE forbids to fetch it"
-        raise _error(name, hub_id, kind, reason) from error
+        raise _error(name, hub_id, role, reason) from error
     except hub_errors.GatedRepoError as error:
         reason = "must be agreed to on its hub page first, and needs `hf auth login`"
-        raise _error(name, hub_id, kind, reason) from error
+        raise _error(name, hub_id, role, reason) from error
     except hub_errors.RepositoryNotFoundError as error:
-        raise _error(name, hub_id, kind, "is not on the hub, or is private") from error
+        raise _error(name, hub_id, role, "is not on the hub, or is private") from error
     except hub_errors.RemoteEntryNotFoundError as error:
-        raise _error(name, hub_id, kind, "has no config.json on the hub") from error
+        raise _error(name, hub_id, role, "has no config.json on the hub") from error
     except Exception as error:  # the hub client's transport changes between versions
         reason = f"is not in the local cache, and the hub cannot be reached ({_one_line(error)})"
-        raise _error(name, hub_id, kind, reason) from error
+        raise _error(name, hub_id, role, reason) from error
 
 
 @contextmanager
-def _one_line_errors(name: str | Path, kind: Kind) -> Iterator[None]:
+def _one_line_errors(name: str | Path, role: ModelRole) -> Iterator[None]:
     """Turn whatever a damaged checkpoint makes the libraries raise into a `CheckpointError`."""
     try:
         yield
     except Exception as error:
         reason = f"cannot be loaded ({_one_line(error)})"
-        raise _error(str(name), resolve(name, kind), kind, reason) from error
+        raise _error(str(name), resolve_checkpoint(name, role), role, reason) from error
 
 
 @contextmanager
@@ -272,10 +280,10 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _error(name: str, source: str, kind: Kind, reason: str) -> CheckpointError:
+def _error(name: str, source: str, role: ModelRole, reason: str) -> CheckpointError:
     """One line: the checkpoint, what is wrong, and the ways out."""
     stands_for = "" if source == name else f" ({source})"
-    ways = [f"set {kind}.checkpoint to a folder that save_pretrained or `hf download` made"]
+    ways = [f"set {role}.checkpoint to a folder that save_pretrained or `hf download` made"]
     if _HUB_ID.fullmatch(source):
         ways.insert(0, f"fetch it where there is a network with `hf download {source}`")
     if name == "demo":

@@ -18,15 +18,15 @@ from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
 
 __all__ = [
-    "Answers",
     "AnyTracker",
+    "DeferredMaskSegmenter",
     "Detector",
-    "Encoded",
+    "FrameFeatures",
+    "FrameMasks",
     "Segmenter",
-    "State",
     "TrackPrompt",
     "Tracker",
-    "TwoStepSegmenter",
+    "TrackerState",
 ]
 
 
@@ -69,10 +69,10 @@ class Segmenter(Protocol):
 
 
 @runtime_checkable
-class TwoStepSegmenter(Segmenter, Protocol):
+class DeferredMaskSegmenter(Segmenter, Protocol):
     """A segmenter whose masks can be made compact while it goes on with other images."""
 
-    def start_boxes(
+    def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> Callable[[], list[SegmentedMasks]]:
         """As `segment_boxes`, in two steps: the model's now, the rest when the result is called.
@@ -147,7 +147,7 @@ class TrackPrompt:
         object.__setattr__(self, name, values)
 
 
-class Encoded(Protocol):
+class FrameFeatures(Protocol):
     """One frame as the tracker sees it. Opaque; free it by letting go of it."""
 
     @property
@@ -159,7 +159,7 @@ class Encoded(Protocol):
 _Self = TypeVar("_Self")
 
 
-class State(Protocol):
+class TrackerState(Protocol):
     """What a tracker remembers of some objects: a value, never changed in place."""
 
     @property
@@ -171,12 +171,12 @@ class State(Protocol):
         """The state of the other objects; ids that it does not hold are none of them."""
         ...
 
-    def only(self: _Self, ids: Collection[int]) -> _Self:
+    def select(self: _Self, ids: Collection[int]) -> _Self:
         """The state of these objects."""
         ...
 
 
-class Answers(Protocol):
+class FrameMasks(Protocol):
     """What a tracker says of ``n`` objects on one frame."""
 
     @property
@@ -194,15 +194,15 @@ class Answers(Protocol):
         """``(n,)``: logit of the object being there; above 0 it is."""
         ...
 
-    def masks(self) -> tuple[Rle, ...]:
+    def to_rles(self) -> tuple[Rle, ...]:
         """Of the frame's size; empty where the object is absent."""
         ...
 
-    def only(self: _Self, ids: Collection[int]) -> _Self:
+    def select(self: _Self, ids: Collection[int]) -> _Self:
         """The answers about these objects, in the order they have here."""
         ...
 
-    def exclusive(
+    def without_overlaps(
         self: _Self,
         groups: Sequence[Collection[int]],
         yielding: Collection[int] = (),
@@ -213,23 +213,23 @@ class Answers(Protocol):
         both claim is the first one's."""
         ...
 
-    def absent(self: _Self, ids: Collection[int]) -> _Self:
+    def mark_absent(self: _Self, ids: Collection[int]) -> _Self:
         """The same, but these objects are not there."""
         ...
 
     @classmethod
-    def joined(cls: type[_Self], parts: Sequence[_Self]) -> _Self:
-        """Answers about different objects on one frame as one; at least one part."""
+    def concatenate(cls: type[_Self], parts: Sequence[_Self]) -> _Self:
+        """FrameMasks about different objects on one frame as one; at least one part."""
         ...
 
 
-EncodedT = TypeVar("EncodedT", bound=Encoded)
-StateT = TypeVar("StateT", bound=State)
-AnswersT = TypeVar("AnswersT", bound=Answers)
+FeaturesT = TypeVar("FeaturesT", bound=FrameFeatures)
+StateT = TypeVar("StateT", bound=TrackerState)
+MasksT = TypeVar("MasksT", bound=FrameMasks)
 
 
 @runtime_checkable
-class Tracker(Protocol[EncodedT, StateT, AnswersT]):
+class Tracker(Protocol[FeaturesT, StateT, MasksT]):
     """Follows objects through frames. All of it is pure: state goes in, state comes out.
 
     ``frame`` is a frame's place in the sequence of those that are processed: 0, 1, 2 and so on,
@@ -237,7 +237,7 @@ class Tracker(Protocol[EncodedT, StateT, AnswersT]):
     chooses it.
     """
 
-    def encode(self, image: Image) -> EncodedT:
+    def encode(self, image: Image) -> FeaturesT:
         """Look at a frame, once, for however many objects.
 
         Args:
@@ -245,13 +245,13 @@ class Tracker(Protocol[EncodedT, StateT, AnswersT]):
         """
         ...
 
-    def empty(self) -> StateT:
+    def empty_state(self) -> StateT:
         """The state of no objects."""
         ...
 
     def propagate(
-        self, encoded: EncodedT, state: StateT, frame: int, *, reverse: bool = False
-    ) -> AnswersT:
+        self, encoded: FeaturesT, state: StateT, frame: int, *, reverse: bool = False
+    ) -> MasksT:
         """Find all objects of the state on a frame, in the order of its ids; none for none.
 
         Args:
@@ -264,13 +264,13 @@ class Tracker(Protocol[EncodedT, StateT, AnswersT]):
 
     def prompt(
         self,
-        encoded: EncodedT,
+        encoded: FeaturesT,
         prompts: Mapping[int, TrackPrompt],
         state: StateT | None = None,
         frame: int | None = None,
         *,
         reverse: bool = False,
-    ) -> AnswersT:
+    ) -> MasksT:
         """Find objects that are shown to it on a frame, in the order of the prompts.
 
         An object that the state holds is corrected: what is remembered of it counts as well, and
@@ -278,12 +278,12 @@ class Tracker(Protocol[EncodedT, StateT, AnswersT]):
         """
         ...
 
-    def remember(
+    def update_state(
         self,
-        encoded: EncodedT,
+        encoded: FeaturesT,
         state: StateT,
         frame: int,
-        answers: AnswersT,
+        masks: MasksT,
         *,
         prompted: Collection[int] = (),
     ) -> StateT:
@@ -293,7 +293,7 @@ class Tracker(Protocol[EncodedT, StateT, AnswersT]):
             encoded: the frame.
             state: the state before it.
             frame: the frame's place.
-            answers: what is to be remembered of the frame. Objects new to the state join it; those
+            masks: what is to be remembered of the frame. Objects new to the state join it; those
                 of the state about which nothing is said stay as they are.
             prompted: objects to which this frame is shown as an example.
         """

@@ -31,7 +31,7 @@ from grounded_sam2.exporters import (
 )
 from grounded_sam2.exporters.staging import MARKER
 from grounded_sam2.inference.detect_and_segment import predict_labels
-from grounded_sam2.models.identity import identity
+from grounded_sam2.models.checkpoint_identity import checkpoint_identity
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.pipeline.arguments import chosen_ontology, one_off
@@ -277,8 +277,8 @@ class GroundedSAM2(VideoLabeling):
             masks: the role of what makes the masks.
         """
         names = {
-            "detector": identity(self.config.detector.checkpoint, "detector"),
-            masks: identity(self.config.segmenter.checkpoint, "segmenter"),
+            "detector": checkpoint_identity(self.config.detector.checkpoint, "detector"),
+            masks: checkpoint_identity(self.config.segmenter.checkpoint, "segmenter"),
         }
         for role in names.keys() & self._given.keys():
             model = self._given[role]

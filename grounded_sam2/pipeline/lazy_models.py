@@ -57,13 +57,13 @@ class ModelsWhenNeeded:
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
-        return self.start_boxes(images, boxes_xyxy)()
+        return self.start_segment_boxes(images, boxes_xyxy)()
 
-    def start_boxes(
+    def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> Callable[[], list[SegmentedMasks]]:
         segmenter = TiledSegmenter(self.models.segmenter, self.models.config.tiling)
-        return segmenter.start_boxes(images, boxes_xyxy)
+        return segmenter.start_segment_boxes(images, boxes_xyxy)
 
 
 class TrackerWhenNeeded:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from grounded_sam2.config import Config
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.models.protocols import Answers, State
+from grounded_sam2.models.protocols import FrameMasks, TrackerState
 from grounded_sam2.tracking.backward_propagation import Trail, follow_back
 from grounded_sam2.tracking.detections import Sight, Sighting, Sightings, sights
 from grounded_sam2.tracking.frame_context import Now
@@ -55,7 +55,7 @@ class CandidateStatus:
     """Those that lie on a track and are not taken for it, or give it another class."""
     corrected: dict[int, Sight]
     """Of the sighted tracks, those that the tracker sees otherwise, shown the box."""
-    again: Answers | None
+    again: FrameMasks | None
     """What it said of these, and of others that were asked for."""
     newcomers: list[Sighting]
     inherited: dict[int, Track]
@@ -93,10 +93,10 @@ def past_of(
         and track.number not in doubtful.values()
     ]
     numbers = [thing.number for thing in things]
-    parts = carried.answers.only([track.number for track in firm]), found.answers.only(numbers)
-    joined: Answers = carried.answers.joined(parts)
+    parts = carried.answers.select([track.number for track in firm]), found.answers.select(numbers)
+    joined: FrameMasks = carried.answers.concatenate(parts)
     as_tracks = [new_track(thing, config) for thing in things]
-    said = apart(joined, [*firm, *as_tracks], now, sighted=numbers).only(numbers)
+    said = apart(joined, [*firm, *as_tracks], now, sighted=numbers).select(numbers)
     certain = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
     certain.difference_update(doubtful.values())
     settled = {track.identity for track in carried.tracks if track.number in certain}
@@ -117,7 +117,7 @@ def verdict_on(
     doubts: Doubts,
     past: Past,
     carried: Carried,
-    state: State,
+    state: TrackerState,
     window: Window,
     now: Now,
 ) -> CandidateStatus:
@@ -218,14 +218,14 @@ def _asked_again(
     asked: Mapping[int, Sighting],
     expected: Mapping[int, Rle],
     seen: Mapping[int, Sight],
-    state: State,
+    state: TrackerState,
     now: Now,
-) -> tuple[Answers | None, dict[int, Sight]]:
+) -> tuple[FrameMasks | None, dict[int, Sight]]:
     """What the tracker says when it is shown the boxes, and of that what is better than before."""
     if not asked:
         return None, {}
     prompts = {number: thing.prompt() for number, thing in asked.items()}
-    answers: Answers = now.tracker.prompt(now.encoded, prompts, state, now.position)
+    answers: FrameMasks = now.tracker.prompt(now.encoded, prompts, state, now.position)
     better: dict[int, Sight] = {}
     for number, sight in sights(answers).items():
         agreement = iou(expected[number], sight.mask)

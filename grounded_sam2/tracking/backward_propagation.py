@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
-from grounded_sam2.models.protocols import Answers
+from grounded_sam2.models.protocols import FrameMasks
 from grounded_sam2.results import Label
 from grounded_sam2.tracking.detections import Sight, sights
 from grounded_sam2.tracking.frame_context import Now
@@ -29,7 +29,7 @@ Trail: TypeAlias = tuple[tuple[int, Sight], ...]
 
 def follow_back(
     classes: Mapping[int, str],
-    answers: Answers,
+    answers: FrameMasks,
     settled: Collection[int],
     window: Window,
     now: Now,
@@ -49,8 +49,8 @@ def follow_back(
     tracker, config = now.tracker, now.config
     going = set(answers.ids)
     trails: dict[int, list[tuple[int, Sight]]] = {number: [] for number in answers.ids}
-    state = tracker.remember(
-        now.encoded, tracker.empty(), now.position, answers, prompted=answers.ids
+    state = tracker.update_state(
+        now.encoded, tracker.empty_state(), now.position, answers, prompted=answers.ids
     )
     for place in window.backwards():
         if not going:
@@ -60,7 +60,7 @@ def follow_back(
         known = [label for label in frame.labels if identity_of(label) in settled]
         seen = {
             number: sight
-            for number, sight in sights(said.only(_sure(said, config))).items()
+            for number, sight in sights(said.select(_sure(said, config))).items()
             if not _meets_any(sight, classes[number], known, config)
         }
         for number, sight in seen.items():
@@ -69,8 +69,8 @@ def follow_back(
         if frame.begins_scene:
             break
         numbers = [number for number in said.ids if number in going]
-        said, state = said.only(numbers), state.only(numbers)
-        state = tracker.remember(frame.encoded, state, frame.position, said)
+        said, state = said.select(numbers), state.select(numbers)
+        state = tracker.update_state(frame.encoded, state, frame.position, said)
     return {number: tuple(steps) for number, steps in trails.items()}
 
 
@@ -110,7 +110,7 @@ def write_back(
         window.relabel(place, (*others, label))
 
 
-def _sure(answers: Answers, config: Config) -> list[int]:
+def _sure(answers: FrameMasks, config: Config) -> list[int]:
     """Whose masks are worth making: those that are there, and not doubtful."""
     return [
         number

@@ -15,7 +15,13 @@ from dataclasses import replace
 from grounded_sam2.config import Config
 from grounded_sam2.errors import SourceError
 from grounded_sam2.inference.detect_and_segment import requested_captions
-from grounded_sam2.models.protocols import Answers, AnyTracker, Detector, Encoded, State
+from grounded_sam2.models.protocols import (
+    AnyTracker,
+    Detector,
+    FrameFeatures,
+    FrameMasks,
+    TrackerState,
+)
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Label, TrackedFrame, VideoFrame
 from grounded_sam2.tracking import shot_detection
@@ -106,7 +112,7 @@ class ClipTracker:
         self._tracks = known.tracks
         self._next_index = known.next_index
         self._window = Window(self.delay, options.fill_frames, known.waiting)
-        self._state: State = tracker.load(resume.state) if resume else tracker.empty()
+        self._state: TrackerState = tracker.load(resume.state) if resume else tracker.empty_state()
 
     def feed(self, frame: VideoFrame) -> list[TrackedFrame]:
         """Take the next frame, and give away those that need to wait no longer.
@@ -169,7 +175,7 @@ class ClipTracker:
             state=self._tracker.save(self._state),
         )
 
-    def _see_again(self, place: int, frame: VideoFrame, encoded: Encoded) -> None:
+    def _see_again(self, place: int, frame: VideoFrame, encoded: FrameFeatures) -> None:
         expected = self._window.waiting[place].index
         if frame.index != expected:
             raise SourceError(
@@ -192,7 +198,7 @@ class ClipTracker:
         tracks = self._tracks
         if now.begins_scene:
             tracks = tuple(track.elsewhere() for track in tracks)
-        claimed: Answers = self._tracker.propagate(now.encoded, self._state, now.position)
+        claimed: FrameMasks = self._tracker.propagate(now.encoded, self._state, now.position)
         carried = Carried.to(claimed, tracks, now)
         self._since_look += 1
         if not now.begins_scene and self._since_look < self._config.tracking.detect_every:
@@ -220,11 +226,11 @@ class ClipTracker:
         never_confirmed = [t for t in after if t.gone > most_gone and not t.is_confirmed]
         self._window.take_back({track.identity for track in (*looked.mistaken, *never_confirmed)})
         numbers = {track.number for track in self._tracks}
-        self._state = self._tracker.remember(
+        self._state = self._tracker.update_state(
             now.encoded,
-            self._state.only(numbers),
+            self._state.select(numbers),
             now.position,
-            looked.answers.only(numbers),
+            looked.answers.select(numbers),
             prompted=looked.prompted,
         )
         labels: list[Label | None] = []

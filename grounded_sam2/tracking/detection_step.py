@@ -14,7 +14,7 @@ from itertools import compress
 
 from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
-from grounded_sam2.models.protocols import Answers, State
+from grounded_sam2.models.protocols import FrameMasks, TrackerState
 from grounded_sam2.tracking.association import CandidateStatus, new_track, past_of, verdict_on
 from grounded_sam2.tracking.backward_propagation import Trail
 from grounded_sam2.tracking.color_histogram import Appearance
@@ -34,7 +34,7 @@ __all__ = ["Look", "look"]
 class Look:
     """What is known of a frame, here without a look of the detector, which adds what follows."""
 
-    answers: Answers
+    answers: FrameMasks
     """Of all tracks, also new ones."""
     seen: Mapping[int, Sight]
     """Of them, those that are there, by number."""
@@ -54,7 +54,7 @@ class Look:
     """Identities of tracks that lay on others."""
 
 
-def look(found: Sightings, carried: Carried, state: State, window: Window, now: Now) -> Look:
+def look(found: Sightings, carried: Carried, state: TrackerState, window: Window, now: Now) -> Look:
     """Bring together what the detector finds on a frame and what the tracker says of it.
 
     Args:
@@ -87,7 +87,7 @@ def look(found: Sightings, carried: Carried, state: State, window: Window, now: 
     sighted |= {thing.number: thing for thing in verdict.newcomers}
 
     together = _together(found, carried.answers, verdict, ended)
-    together = together.absent(doubles | {track.number for track in displaced})
+    together = together.mark_absent(doubles | {track.number for track in displaced})
     together = apart(together, [*going_on, *begun], now, sighted)
     after = sights(together)
     begun = [track for track in begun if track.number in after]
@@ -151,16 +151,16 @@ def _showing(track: Track, sight: Sight | None, now: Now, *, is_known: bool) -> 
 
 
 def _together(
-    found: Sightings, carried: Answers, verdict: CandidateStatus, ended: set[int]
-) -> Answers:
+    found: Sightings, carried: FrameMasks, verdict: CandidateStatus, ended: set[int]
+) -> FrameMasks:
     """What the tracker says of all that go on or begin."""
     gone_on = [n for n in carried.ids if n not in verdict.corrected and n not in ended]
-    parts = [carried.only(gone_on)]
+    parts = [carried.select(gone_on)]
     if verdict.again is not None:
-        parts.append(verdict.again.only(verdict.corrected))
+        parts.append(verdict.again.select(verdict.corrected))
     if found.answers is not None:
-        parts.append(found.answers.only([thing.number for thing in verdict.newcomers]))
-    together: Answers = carried.joined(parts)
+        parts.append(found.answers.select([thing.number for thing in verdict.newcomers]))
+    together: FrameMasks = carried.concatenate(parts)
     return together
 
 

@@ -18,7 +18,7 @@ from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.inference.detect_and_segment import detect_and_segment, requested_captions
 from grounded_sam2.inference.postprocess import postprocess
-from grounded_sam2.models.protocols import Answers, TrackPrompt
+from grounded_sam2.models.protocols import FrameMasks, TrackPrompt
 from grounded_sam2.results import Image, Label, SegmentedMasks
 from grounded_sam2.tracking.color_histogram import Appearance
 from grounded_sam2.tracking.frame_context import Now
@@ -57,7 +57,7 @@ class Sightings:
     """All that the detector found on a frame; by falling confidence."""
 
     things: tuple[Sighting, ...]
-    answers: Answers | None
+    answers: FrameMasks | None
     """What the tracker said of all boxes, also of those that became nothing; ``None`` for none."""
     asked: int
     """How many boxes."""
@@ -93,12 +93,12 @@ def find(now: Now, *, first_number: int) -> Sightings:
     return Sightings(tuple(things), asking.answers, len(candidates))
 
 
-def sights(answers: Answers) -> dict[int, Sight]:
+def sights(answers: FrameMasks) -> dict[int, Sight]:
     """The objects that are there, by id. Those with a score of 0 or less, or no pixel, are not."""
-    return _sights(answers, answers.masks())
+    return _sights(answers, answers.to_rles())
 
 
-def _sights(answers: Answers, masks: Sequence[Rle]) -> dict[int, Sight]:
+def _sights(answers: FrameMasks, masks: Sequence[Rle]) -> dict[int, Sight]:
     boxes = rle.bounding_boxes(masks).tolist()
     return {
         number: Sight(mask, (left, top, right, bottom), round(float(quality), 4))
@@ -115,7 +115,7 @@ class _Asking:
     def __init__(self, now: Now, first_number: int) -> None:
         self._now = now
         self._first = first_number
-        self.answers: Answers | None = None
+        self.answers: FrameMasks | None = None
         self.seen: dict[int, Sight] = {}
 
     def segment_boxes(
@@ -124,6 +124,6 @@ class _Asking:
         [boxes] = boxes_xyxy
         prompts = {self._first + i: TrackPrompt(box_xyxy=box) for i, box in enumerate(boxes)}
         self.answers = answers = self._now.tracker.prompt(self._now.encoded, prompts)
-        masks = answers.masks()
+        masks = answers.to_rles()
         self.seen = _sights(answers, masks)
         return [SegmentedMasks(masks, answers.quality, np.zeros(len(masks), np.bool_))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grounded_sam2.config import Config
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.models.protocols import AnyTracker, Detector, Encoded
+from grounded_sam2.models.protocols import AnyTracker, Detector, FrameFeatures
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Image
 
@@ -19,7 +19,7 @@ class Now:
     """What every step on a frame needs."""
 
     image: Image
-    encoded: Encoded
+    encoded: FrameFeatures
     """The same, as the tracker sees it."""
     position: int
     """Its place in the sequence of frames that are processed, from 0."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from grounded_sam2.errors import PromptError
-from grounded_sam2.models.protocols import Answers, AnyTracker, TrackPrompt
+from grounded_sam2.models.protocols import AnyTracker, FrameMasks, TrackPrompt
 from grounded_sam2.results import Label, Labels, TrackedFrame, VideoFrame
 from grounded_sam2.tracking.detections import sights
 
@@ -52,19 +52,19 @@ def track_prompts(
             if number < 1:
                 raise PromptError(f"prompts: object {number}; ids of objects begin at 1")
     left = {index for index, shown in prompts.items() if shown}
-    state = tracker.empty()
+    state = tracker.empty_state()
     for position, frame in enumerate(frames):
         encoded = tracker.encode(frame.image)
         shown = prompts.get(frame.index, {})
         others = state.without(shown)
-        parts: list[Answers] = [tracker.propagate(encoded, others, position)]
+        parts: list[FrameMasks] = [tracker.propagate(encoded, others, position)]
         if shown:
             parts.append(tracker.prompt(encoded, shown, state, position))
             left.discard(frame.index)
-        answers = parts[0].joined([part for part in parts if part.ids] or parts[:1])
+        answers = parts[0].concatenate([part for part in parts if part.ids] or parts[:1])
         if exclusive:
-            answers = answers.exclusive([answers.ids], others.ids if shown else ())
-        state = tracker.remember(encoded, state, position, answers, prompted=tuple(shown))
+            answers = answers.without_overlaps([answers.ids], others.ids if shown else ())
+        state = tracker.update_state(encoded, state, position, answers, prompted=tuple(shown))
         seen = sights(answers)
         labels = tuple(
             Label(

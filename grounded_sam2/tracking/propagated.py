@@ -10,7 +10,7 @@ from itertools import combinations
 from grounded_sam2.config import Config
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.models.protocols import Answers
+from grounded_sam2.models.protocols import FrameMasks
 from grounded_sam2.tracking.color_histogram import Appearance
 from grounded_sam2.tracking.detections import Sight, sights
 from grounded_sam2.tracking.frame_context import Now
@@ -34,13 +34,13 @@ class Carried:
 
     tracks: tuple[Track, ...]
     """All that are being followed."""
-    claimed: Answers
+    claimed: FrameMasks
     """What the tracker says of each alone."""
-    answers: Answers
+    answers: FrameMasks
     """The same, kept `apart`."""
 
     @classmethod
-    def to(cls, claimed: Answers, tracks: tuple[Track, ...], now: Now) -> Carried:
+    def to(cls, claimed: FrameMasks, tracks: tuple[Track, ...], now: Now) -> Carried:
         """Keep apart what the tracker says of the tracks, and leave out what looks like others,
         or comes back to where another was a frame before.
 
@@ -49,7 +49,7 @@ class Carried:
             tracks: all that are being followed.
             now: the frame.
         """
-        claimed = claimed.absent(_intruders(claimed, tracks, now))
+        claimed = claimed.mark_absent(_intruders(claimed, tracks, now))
         carried = cls(tracks, claimed, apart(claimed, tracks, now))
         if not now.config.tracking.min_similarity:
             return carried
@@ -61,7 +61,7 @@ class Carried:
         }
         if not strange:
             return carried
-        claimed = claimed.absent(strange)
+        claimed = claimed.mark_absent(strange)
         return cls(tracks, claimed, apart(claimed, tracks, now))
 
     @cached_property
@@ -76,8 +76,8 @@ class Carried:
 
 
 def apart(
-    answers: Answers, tracks: Sequence[Track], now: Now, sighted: Collection[int] = ()
-) -> Answers:
+    answers: FrameMasks, tracks: Sequence[Track], now: Now, sighted: Collection[int] = ()
+) -> FrameMasks:
     """The answers about tracks where those that may not overlap do not.
 
     What two claim belongs to the one that it clearly looks like. A track that was gone comes back
@@ -88,11 +88,11 @@ def apart(
         groups.setdefault(kind_of(track, now.config), []).append(track.number)
     gone = {track.number for track in tracks if track.gone and track.number not in sighted}
     kinds = list(groups.values())
-    parted: Answers = answers.exclusive(kinds, gone)
+    parted: FrameMasks = answers.without_overlaps(kinds, gone)
     if parted is answers or not now.config.tracking.min_similarity:
         return parted  # on most frames nothing overlaps
     owners = _owners(answers, tracks, now)
-    return answers.exclusive(kinds, gone, owners) if owners else parted
+    return answers.without_overlaps(kinds, gone, owners) if owners else parted
 
 
 def kind_of(track: Track, config: Config) -> str:
@@ -113,7 +113,7 @@ def owner_of(part: Rle, a: Track, b: Track, now: Now) -> Track | None:
     return a if lead > 0 else b
 
 
-def _intruders(claimed: Answers, tracks: Sequence[Track], now: Now) -> set[int]:
+def _intruders(claimed: FrameMasks, tracks: Sequence[Track], now: Now) -> set[int]:
     """Tracks that were gone and are found in what another one of their kind was a frame before:
     that one has not left so fast, it only looks for a moment as if it had."""
     by_number = {track.number: track for track in tracks}
@@ -125,7 +125,7 @@ def _intruders(claimed: Answers, tracks: Sequence[Track], now: Now) -> set[int]:
     if not back or not now.before:
         return set()
     intruders = set()
-    for number, sight in sights(claimed.only(back)).items():
+    for number, sight in sights(claimed.select(back)).items():
         kind = kind_of(by_number[number], now.config)
         others = [
             now.before[other.identity]
@@ -139,7 +139,7 @@ def _intruders(claimed: Answers, tracks: Sequence[Track], now: Now) -> set[int]:
     return intruders
 
 
-def _owners(answers: Answers, tracks: Sequence[Track], now: Now) -> list[tuple[int, int]]:
+def _owners(answers: FrameMasks, tracks: Sequence[Track], now: Now) -> list[tuple[int, int]]:
     """Pairs of tracks that claim something that clearly looks like the first of them."""
     claims = sights(answers)
     some = [track for track in tracks if track.number in claims]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from grounded_sam2.config import CleanupConfig
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.inference.cleanup import clean_up
-from grounded_sam2.models.protocols import Encoded
+from grounded_sam2.models.protocols import FrameFeatures
 from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.tracking.tracks import Track
 
@@ -36,7 +36,7 @@ class Waiting:
     begins_scene: bool
     labels: tuple[Label, ...]
     """As the tracker gave them; ``track_id`` is the identity."""
-    encoded: Encoded | None = None
+    encoded: FrameFeatures | None = None
     """What the tracker sees; ``None`` where it is not needed any more, or not there again yet."""
 
 
@@ -82,7 +82,7 @@ class Window:
             if self.waiting[place].encoded is None
         ]
 
-    def show_again(self, place: int, encoded: Encoded) -> None:
+    def show_again(self, place: int, encoded: FrameFeatures) -> None:
         """Let the tracker see a frame again."""
         self.waiting[place] = replace(self.waiting[place], encoded=encoded)
 

@@ -15,7 +15,7 @@ from embedded_training.segmenter import build_model, build_processor
 from embedded_training.train_tracker import answer_loss, episode_loss, freeze, with_new_memory
 from embedded_training.unrolled_tracker import Unroll
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.models.checkpoints import resolve
+from grounded_sam2.models.checkpoints import resolve_checkpoint
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 
@@ -217,7 +217,7 @@ def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask, corrected):
         )
 
     tracker = Sam2Tracker(model, _Given(build_processor().image_processor))
-    state = tracker.empty()
+    state = tracker.empty_state()
     for frame, pixels in enumerate(episode.pixels):
         encoded = tracker.encode(_Given.image(pixels))
         if frame == 0:
@@ -242,7 +242,7 @@ def test_it_is_unrolled_as_the_tracker_tracks(model, pool, by_mask, corrected):
             present = answer.score > 0
             expected = answers.logits[present]
             torch.testing.assert_close(answer.logits[range(2), best][present], expected, **CLOSE)
-        state = tracker.remember(encoded, state, frame, answers)
+        state = tracker.update_state(encoded, state, frame, answers)
 
 
 CLOSE = {"atol": 2e-2, "rtol": 2e-2}
@@ -320,7 +320,7 @@ def test_nothing_is_asked_of_masks_that_are_not_there(model, episode):
 
 
 def test_the_image_part_is_taken_over():
-    shipped = Path(resolve("demo", "segmenter"))
+    shipped = Path(resolve_checkpoint("demo", "segmenter"))
     model = with_new_memory(shipped)
     again = Sam2Tracker.from_pretrained("demo", device="cpu").model
     for name in ("vision_encoder.neck.convs.0.weight", "mask_decoder.iou_token.weight"):

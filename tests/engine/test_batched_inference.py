@@ -49,7 +49,7 @@ class LateSegmenter(FakeSegmenter):
         super().__init__()
         self.room = room
 
-    def start_boxes(self, images, boxes_xyxy):
+    def start_segment_boxes(self, images, boxes_xyxy):
         def finish():
             if len(images) > self.room:
                 raise OutOfMemoryError("segmenter: not enough GPU memory")

@@ -271,7 +271,7 @@ def test_a_model_that_cannot_be_loaded_costs_no_labels(store, frames_folder):
     before = labels(store)
 
     class Missing(FakeTracker):
-        def empty(self):
+        def empty_state(self):
             raise CheckpointError("no such checkpoint")
 
     with pytest.raises(CheckpointError):

@@ -1,4 +1,4 @@
-"""Portions: what does not fit into memory is halved, in order, and remembered."""
+"""AdaptiveBatcher: what does not fit into memory is halved, in order, and remembered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from grounded_sam2.errors import OutOfMemoryError
-from grounded_sam2.models.adaptive_batcher import Portions
+from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import batch_size_for, memory_errors
 
 
@@ -37,22 +37,22 @@ class Device:
 )
 def test_all_rows_are_done_in_order_whatever_fits(rows, most, room, tried):
     device = Device(room)
-    done = Portions(most).work(rows, device.work)
+    done = AdaptiveBatcher(most).map(rows, device.work)
     assert [row for part in done for row in part] == list(range(rows))
     assert device.tried == tried
 
 
 def test_what_was_enough_is_remembered():
-    portions, device = Portions(8), Device(room=4)
-    portions.work(8, device.work)
+    portions, device = AdaptiveBatcher(8), Device(room=4)
+    portions.map(8, device.work)
     device.tried.clear()
-    portions.work(8, device.work)
+    portions.map(8, device.work)
     assert device.tried == [4, 4]
 
 
 def test_one_row_that_is_too_much_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
-        Portions(8).work(2, Device(room=0).work)
+        AdaptiveBatcher(8).map(2, Device(room=0).work)
 
 
 def test_want_of_memory_is_told_with_what_to_lower():

@@ -17,9 +17,9 @@ from grounded_sam2.models import checkpoints as rooms
 from grounded_sam2.models.checkpoints import (
     load_pretrained,
     load_processor,
-    locate,
-    model_type,
-    resolve,
+    locate_checkpoint,
+    read_model_type,
+    resolve_checkpoint,
 )
 
 HUB_ID = "somebody/something"
@@ -76,18 +76,23 @@ def put_in_cache(cache: Path, source: Path) -> Path:
     ],
 )
 def test_segmenter_names(name: str, hub_id: str) -> None:
-    assert resolve(name, "segmenter") == hub_id
+    assert resolve_checkpoint(name, "segmenter") == hub_id
 
 
 def test_short_names_belong_to_a_kind() -> None:
-    assert resolve("large", "detector") == "florence-community/Florence-2-large"
+    assert resolve_checkpoint("large", "detector") == "florence-community/Florence-2-large"
     with pytest.raises(CheckpointError, match=r"'tiny' is neither a folder .* nor a hub id"):
-        resolve("tiny", "detector")
+        resolve_checkpoint("tiny", "detector")
 
 
 def test_demo_is_inside_the_package() -> None:
     for kind in ("detector", "segmenter"):
-        assert Path(resolve("demo", kind)).parts[-4:] == ("grounded_sam2", "demo", "weights", kind)
+        assert Path(resolve_checkpoint("demo", kind)).parts[-4:] == (
+            "grounded_sam2",
+            "demo",
+            "weights",
+            kind,
+        )
 
 
 def test_a_short_name_stays_one_beside_a_folder_of_that_name(
@@ -95,8 +100,8 @@ def test_a_short_name_stays_one_beside_a_folder_of_that_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
-    assert resolve("tiny", "segmenter") == "facebook/sam2.1-hiera-tiny"
-    assert resolve("./tiny", "segmenter") == "tiny"
+    assert resolve_checkpoint("tiny", "segmenter") == "facebook/sam2.1-hiera-tiny"
+    assert resolve_checkpoint("./tiny", "segmenter") == "tiny"
 
 
 @pytest.mark.parametrize(
@@ -104,15 +109,15 @@ def test_a_short_name_stays_one_beside_a_folder_of_that_name(
 )
 def test_names_of_nothing(name: str) -> None:
     with pytest.raises(CheckpointError, match="neither a folder"):
-        resolve(name, "segmenter")
+        resolve_checkpoint(name, "segmenter")
 
 
 # --- finding
 
 
 def test_a_local_folder_is_used_as_it_is(folder: Path, no_network: list[str]) -> None:
-    assert locate(folder, "segmenter") == folder
-    assert locate(str(folder), "segmenter") == folder
+    assert locate_checkpoint(folder, "segmenter") == folder
+    assert locate_checkpoint(str(folder), "segmenter") == folder
     assert not no_network
 
 
@@ -120,14 +125,14 @@ def test_a_cached_checkpoint_is_used_without_asking_the_network(
     cache: Path, checkpoints: dict[str, Path], no_network: list[str]
 ) -> None:
     snapshot = put_in_cache(cache, checkpoints["sam2"])
-    assert locate(HUB_ID, "segmenter") == snapshot
+    assert locate_checkpoint(HUB_ID, "segmenter") == snapshot
     assert not no_network
 
 
 @pytest.mark.usefixtures("cache")
 def test_without_network_one_probe_and_one_line(no_network: list[str]) -> None:
     with pytest.raises(CheckpointError) as caught:
-        locate("tiny", "segmenter")
+        locate_checkpoint("tiny", "segmenter")
     assert len(no_network) == 1
     assert str(caught.value) == (
         "checkpoint 'tiny' (facebook/sam2.1-hiera-tiny) is not in the local cache, and the hub "
@@ -141,7 +146,7 @@ def test_without_network_one_probe_and_one_line(no_network: list[str]) -> None:
 @pytest.mark.usefixtures("cache")
 def test_local_files_only_never_asks(no_network: list[str]) -> None:
     with pytest.raises(CheckpointError, match=r"runtime\.local_files_only forbids"):
-        locate(HUB_ID, "segmenter", local_files_only=True)
+        locate_checkpoint(HUB_ID, "segmenter", local_files_only=True)
     assert not no_network
 
 
@@ -150,7 +155,7 @@ def test_a_half_fetched_checkpoint_is_fetched_again(
 ) -> None:
     (put_in_cache(cache, checkpoints["sam2"]) / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be reached"):
-        locate(HUB_ID, "segmenter")
+        locate_checkpoint(HUB_ID, "segmenter")
     assert len(no_network) == 1
 
 
@@ -165,7 +170,7 @@ def test_fetching_takes_data_files_only(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, timeout: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert locate(HUB_ID, "segmenter") == folder
+    assert locate_checkpoint(HUB_ID, "segmenter") == folder
 
 
 @pytest.mark.usefixtures("cache")
@@ -175,7 +180,7 @@ def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
     with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE forbids"):
-        locate(HUB_ID, "segmenter")
+        locate_checkpoint(HUB_ID, "segmenter")
 
 
 # --- folders that are no checkpoints
@@ -184,13 +189,13 @@ def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_config(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
-        locate(folder, "segmenter")
+        locate_checkpoint(folder, "segmenter")
 
 
 def test_no_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
-        locate(folder, "segmenter")
+        locate_checkpoint(folder, "segmenter")
 
 
 def test_pickles_are_refused(folder: Path) -> None:
@@ -198,7 +203,7 @@ def test_pickles_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"only as a pickle \(pytorch_model\.bin\)"):
-        load_pretrained(Sam2Model, folder, kind="segmenter")
+        load_pretrained(Sam2Model, folder, role="segmenter")
 
 
 def test_parts_that_are_missing(folder: Path) -> None:
@@ -207,14 +212,14 @@ def test_parts_that_are_missing(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "model-1-of-2.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"lacks 1 of its files.*model-2-of-2"):
-        locate(folder, "segmenter")
+        locate_checkpoint(folder, "segmenter")
 
 
 def test_a_damaged_index(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"damaged model\.safetensors\.index\.json"):
-        locate(folder, "segmenter")
+        locate_checkpoint(folder, "segmenter")
 
 
 def test_missing_embedded_weights_say_what_to_do(
@@ -222,7 +227,7 @@ def test_missing_embedded_weights_say_what_to_do(
 ) -> None:
     monkeypatch.setattr(rooms, "EMBEDDED", tmp_path)
     with pytest.raises(CheckpointError, match=r"'demo'.*reinstall the package") as caught:
-        locate("demo", "segmenter")
+        locate_checkpoint("demo", "segmenter")
     assert "--config demo" not in str(caught.value)
 
 
@@ -232,7 +237,7 @@ def test_missing_embedded_weights_say_what_to_do(
 def test_a_loaded_model_is_ready_for_inference(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = load_pretrained(Sam2Model, folder, kind="segmenter", dtype=torch.bfloat16)
+    model = load_pretrained(Sam2Model, folder, role="segmenter", dtype=torch.bfloat16)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert model.dtype == torch.bfloat16
@@ -242,13 +247,13 @@ def test_a_loaded_model_is_ready_for_inference(
 def test_weights_beyond_the_model_are_quietly_left_out(
     checkpoints: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    load_pretrained(Sam2Model, checkpoints["sam2_video"], kind="segmenter")
+    load_pretrained(Sam2Model, checkpoints["sam2_video"], role="segmenter")
     assert capfd.readouterr() == ("", "")
 
 
 def test_missing_weights_are_an_error(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lacks \d+ of the weights of Sam2VideoModel, first"):
-        load_pretrained(Sam2VideoModel, folder, kind="segmenter")
+        load_pretrained(Sam2VideoModel, folder, role="segmenter")
 
 
 def test_weights_of_another_shape_are_an_error(folder: Path) -> None:
@@ -256,28 +261,28 @@ def test_weights_of_another_shape_are_an_error(folder: Path) -> None:
     weights["no_memory_embedding"] = torch.zeros(1, 1, 7)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match="cannot be loaded") as caught:
-        load_pretrained(Sam2Model, folder, kind="segmenter")
+        load_pretrained(Sam2Model, folder, role="segmenter")
     assert "\n" not in str(caught.value)
 
 
 def test_damaged_weights_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(CheckpointError, match=r"cannot be loaded \(.*; set segmenter.checkpoint"):
-        load_pretrained(Sam2Model, folder, kind="segmenter")
+        load_pretrained(Sam2Model, folder, role="segmenter")
 
 
 def test_processors(folder: Path) -> None:
-    processor = load_processor(Sam2ImageProcessor, folder, kind="segmenter")
+    processor = load_processor(Sam2ImageProcessor, folder, role="segmenter")
     assert processor.size["height"] == 64
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        load_processor(Sam2ImageProcessor, folder, kind="segmenter")
+        load_processor(Sam2ImageProcessor, folder, role="segmenter")
 
 
 def test_model_type(folder: Path) -> None:
-    assert model_type(folder) == "sam2"
+    assert read_model_type(folder) == "sam2"
     (folder / "config.json").write_text("{}")
-    assert model_type(folder) == ""
+    assert read_model_type(folder) == ""
     (folder / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
-        model_type(folder)
+        read_model_type(folder)

@@ -224,7 +224,7 @@ def test_a_part_that_is_followed_back_inside_its_thing_is_none(
             if not reverse:
                 return answers
             if frame < 7:
-                return answers.absent(answers.ids)
+                return answers.mark_absent(answers.ids)
             return replace(
                 answers, found=tuple(rle.rectangle(before, (40, 60)) for _ in answers.ids)
             )

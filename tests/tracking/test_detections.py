@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.config import TrackingConfig
-from grounded_sam2.testing import FakeState, FakeTracker
+from grounded_sam2.testing import FakeTracker, FakeTrackerState
 from grounded_sam2.tracking.detections import find, sights
 from grounded_sam2.tracking.frame_context import Now
 
@@ -59,7 +59,7 @@ def test_what_has_no_pixel_or_a_score_of_nought_is_not_there():
     image = np.zeros((10, 10, 3), np.uint8)
     image[2:4, 2:4] = 255
     there = {1: (255 << 16 | 255 << 8 | 255, 0.0, 0.0), 2: (7, 0.0, 0.0)}
-    answers = tracker.propagate(tracker.encode(image), FakeState(there), 0)
+    answers = tracker.propagate(tracker.encode(image), FakeTrackerState(there), 0)
     assert list(sights(answers)) == [1]
     answers.score[0] = 0
     assert sights(answers) == {}

@@ -19,7 +19,7 @@ from grounded_sam2.geometry import rle
 from grounded_sam2.inference.tiling.box_windows import windows_around
 from grounded_sam2.inference.tiling.mask_selection import Answer, better
 from grounded_sam2.inference.tiling.tiles import in_batches, is_large
-from grounded_sam2.models.protocols import Segmenter, TwoStepSegmenter
+from grounded_sam2.models.protocols import DeferredMaskSegmenter, Segmenter
 from grounded_sam2.results import Image, SegmentedMasks
 
 __all__ = ["TiledSegmenter"]
@@ -29,7 +29,7 @@ Boxes: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TiledSegmenter:
-    """Any segmenter, for images of any size; itself a `TwoStepSegmenter`.
+    """Any segmenter, for images of any size; itself a `DeferredMaskSegmenter`.
 
     Example:
         >>> segmenter = TiledSegmenter(Sam2Segmenter.from_pretrained("demo"))
@@ -49,12 +49,12 @@ class TiledSegmenter:
         each box is also asked of a window that shows it with a quarter of its size around it, all
         boxes of a window together. Which answer stays: see `grounded_sam2.inference.tiling.mask_selection`.
         """
-        return self.start_boxes(images, boxes_xyxy)()
+        return self.start_segment_boxes(images, boxes_xyxy)()
 
-    def start_boxes(
+    def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[Boxes]
     ) -> Callable[[], list[SegmentedMasks]]:
-        """As `segment_boxes`: see `grounded_sam2.models.protocols.TwoStepSegmenter`."""
+        """As `segment_boxes`: see `grounded_sam2.models.protocols.DeferredMaskSegmenter`."""
         large = [i for i, image in enumerate(images) if is_large(image.shape, self.options)]
         if not large or len(images) != len(boxes_xyxy):  # the segmenter says what is wrong
             return self._start(images, boxes_xyxy)
@@ -108,8 +108,8 @@ class TiledSegmenter:
     def _start(
         self, images: Sequence[Image], boxes_xyxy: Sequence[Boxes]
     ) -> Callable[[], list[SegmentedMasks]]:
-        if isinstance(self.segmenter, TwoStepSegmenter):
-            return self.segmenter.start_boxes(images, boxes_xyxy)
+        if isinstance(self.segmenter, DeferredMaskSegmenter):
+            return self.segmenter.start_segment_boxes(images, boxes_xyxy)
         masks = self.segmenter.segment_boxes(images, boxes_xyxy)
         return lambda: masks
 

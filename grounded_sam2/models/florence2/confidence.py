@@ -33,32 +33,32 @@ from collections.abc import Callable
 
 import numpy as np
 
-from grounded_sam2.models.florence2.decoding import Generation
-from grounded_sam2.models.florence2.output_parsing import Instance
+from grounded_sam2.models.florence2.decoding import GeneratedOutput
+from grounded_sam2.models.florence2.output_parsing import ParsedBox
 
 __all__ = ["CANDIDATES", "confidence", "geometric", "tokens_only", "weakest_link"]
 
 
-def tokens_only(generation: Generation, instance: Instance) -> float:
+def tokens_only(generation: GeneratedOutput, instance: ParsedBox) -> float:
     """Geometric mean of all token likelihoods of the instance, no neighborhoods."""
     steps = [*instance.phrase_steps, *instance.location_steps]
     return float(np.exp(np.log(generation.probability[steps] + 1e-12).mean()))
 
 
-def geometric(generation: Generation, instance: Instance) -> float:
+def geometric(generation: GeneratedOutput, instance: ParsedBox) -> float:
     """Existence and phrase times the geometric mean of the four neighborhoods."""
     masses = generation.neighborhood[list(instance.location_steps)]
     return _said(generation, instance) * float(np.exp(np.log(masses + 1e-12).mean()))
 
 
-def weakest_link(generation: Generation, instance: Instance) -> float:
+def weakest_link(generation: GeneratedOutput, instance: ParsedBox) -> float:
     """Existence and phrase times the least sure of the four neighborhoods."""
     return _said(generation, instance) * float(
         generation.neighborhood[list(instance.location_steps)].min()
     )
 
 
-def _said(generation: Generation, instance: Instance) -> float:
+def _said(generation: GeneratedOutput, instance: ParsedBox) -> float:
     """Likelihood that there is an instance and that it is called this.
 
     The least likely token of the phrase, not their product: a long name is no less true than a
@@ -69,7 +69,7 @@ def _said(generation: Generation, instance: Instance) -> float:
     return float(min(names.min(initial=1.0), go_on))
 
 
-CANDIDATES: dict[str, Callable[[Generation, Instance], float]] = {
+CANDIDATES: dict[str, Callable[[GeneratedOutput, ParsedBox], float]] = {
     "tokens_only": tokens_only,
     "geometric": geometric,
     "weakest_link": weakest_link,

@@ -26,10 +26,10 @@ from transformers.modeling_outputs import BaseModelOutput
 __all__ = [
     "NEIGHBORHOOD",
     "DecodingRules",
-    "Generation",
-    "TokenReader",
-    "decode_beams",
-    "decode_greedily",
+    "GeneratedOutput",
+    "TokenScorer",
+    "decode_beam_search",
+    "decode_greedy",
 ]
 
 NEIGHBORHOOD = 30
@@ -43,7 +43,7 @@ costs about as much as one decoding step reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Generation:
+class GeneratedOutput:
     """One generated answer, without begin and end tokens, and its likelihoods."""
 
     tokens: tuple[int, ...]
@@ -67,7 +67,9 @@ class DecodingRules:
     max_new_tokens: int
 
     @classmethod
-    def of(cls, model: Florence2ForConditionalGeneration, max_new_tokens: int) -> DecodingRules:
+    def from_model(
+        cls, model: Florence2ForConditionalGeneration, max_new_tokens: int
+    ) -> DecodingRules:
         """Read the rules of a checkpoint; what it leaves out is BART's convention."""
         settings, text = model.generation_config, model.config.text_config
         begin = settings.forced_bos_token_id
@@ -81,7 +83,7 @@ class DecodingRules:
         )
 
 
-class TokenReader:
+class TokenScorer:
     """Reads the numbers worth keeping from a step's distribution."""
 
     def __init__(self, location_ids: Sequence[int], end: int, vocabulary: int) -> None:
@@ -97,7 +99,7 @@ class TokenReader:
         self._bins[self._locations] = torch.arange(len(location_ids))
         self._end = end
 
-    def read(self, logits: Tensor, chosen: Tensor) -> Tensor:
+    def score(self, logits: Tensor, chosen: Tensor) -> Tensor:
         """Probability of the chosen token, of its neighborhood and of the end.
 
         Args:
@@ -124,13 +126,13 @@ class TokenReader:
         return torch.stack([probability, neighborhood.clamp(max=1), chances[:, self._end]], dim=1)
 
 
-def decode_greedily(
+def decode_greedy(
     model: Florence2ForConditionalGeneration,
     encoded: Tensor,
     mask: Tensor,
     rules: DecodingRules,
-    reader: TokenReader,
-) -> list[Generation]:
+    scorer: TokenScorer,
+) -> list[GeneratedOutput]:
     """Decode one answer per row, always taking the likeliest token.
 
     Args:
@@ -138,10 +140,10 @@ def decode_greedily(
         encoded: ``(r, s, width)`` encoder states.
         mask: ``(r, s)`` 1 where a state is real.
         rules: how to decode.
-        reader: what to keep of each step.
+        scorer: what to keep of each step.
 
     Returns:
-        One `Generation` per row, equal to what ``generate`` gives with ``num_beams=1``.
+        One `GeneratedOutput` per row, equal to what ``generate`` gives with ``num_beams=1``.
     """
     rows = len(encoded)
     device = encoded.device
@@ -170,7 +172,7 @@ def decode_greedily(
         chosen = allowed.argmax(-1)
         chosen = torch.where(running, chosen, rules.padding)
         tokens[active, step] = chosen
-        numbers[active, step] = reader.read(logits, chosen)
+        numbers[active, step] = scorer.score(logits, chosen)
         running = running & (chosen != rules.end)
         finished = len(running) - int(running.sum())
         if finished == len(running):
@@ -184,17 +186,17 @@ def decode_greedily(
     return _collect(tokens, numbers, rules)
 
 
-def decode_beams(
+def decode_beam_search(
     model: Florence2ForConditionalGeneration,
     encoded: Tensor,
     mask: Tensor,
     rules: DecodingRules,
-    reader: TokenReader,
+    scorer: TokenScorer,
     num_beams: int,
-) -> list[Generation]:
+) -> list[GeneratedOutput]:
     """Decode one answer per row by beam search, then read its likelihoods in one pass.
 
-    Arguments and answer are those of `decode_greedily`; ``num_beams`` is the beam width.
+    Arguments and answer are those of `decode_greedy`; ``num_beams`` is the beam width.
     """
     sequences = model.generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
@@ -214,18 +216,18 @@ def decode_beams(
     tokens = sequences[:, skipped:]
     said = logits[:, skipped - 1 :]
     rows, length = tokens.shape
-    numbers = reader.read(said.flatten(0, 1), tokens.flatten()).view(rows, length, 3)
+    numbers = scorer.score(said.flatten(0, 1), tokens.flatten()).view(rows, length, 3)
     return _collect(tokens, numbers, rules)
 
 
-def _collect(tokens: Tensor, numbers: Tensor, rules: DecodingRules) -> list[Generation]:
+def _collect(tokens: Tensor, numbers: Tensor, rules: DecodingRules) -> list[GeneratedOutput]:
     ids, values = tokens.cpu().numpy(), numbers.cpu().numpy()
     generations = []
     for row, value in zip(ids, values, strict=True):
         ended = np.flatnonzero((row == rules.end) | (row == rules.padding))
         length = int(ended[0]) if len(ended) else len(row)
         generations.append(
-            Generation(
+            GeneratedOutput(
                 tokens=tuple(int(token) for token in row[:length]),
                 probability=value[:length, 0],
                 neighborhood=value[:length, 1],

@@ -18,23 +18,23 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import CheckpointError, PromptError
-from grounded_sam2.models.adaptive_batcher import Portions
+from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.checkpoints import load_pretrained, load_processor
 from grounded_sam2.models.devices import memory_errors, resolve_device, resolve_dtype
 from grounded_sam2.models.florence2.confidence import confidence
 from grounded_sam2.models.florence2.decoding import (
     DecodingRules,
-    Generation,
-    TokenReader,
-    decode_beams,
-    decode_greedily,
+    GeneratedOutput,
+    TokenScorer,
+    decode_beam_search,
+    decode_greedy,
 )
 from grounded_sam2.models.florence2.output_parsing import (
     NUM_BINS,
-    AnswerVocabulary,
-    Instance,
+    OutputVocabulary,
+    ParsedBox,
     bins_to_boxes,
-    read_answer,
+    parse_output,
 )
 from grounded_sam2.models.florence2.tasks import (
     CAPTION_TOKEN,
@@ -82,11 +82,11 @@ class Florence2Detector:
         self.processor = processor
         self.task: Task = task
         self.num_beams = num_beams
-        self.rows = Portions(batch_size)
+        self.batcher = AdaptiveBatcher(batch_size)
         tokenizer = processor.tokenizer
-        self._rules = DecodingRules.of(model, max_new_tokens)
-        self._vocabulary, location_ids = _answer_vocabulary(processor)
-        self._reader = TokenReader(
+        self._rules = DecodingRules.from_model(model, max_new_tokens)
+        self.vocabulary, location_ids = _answer_vocabulary(processor)
+        self._scorer = TokenScorer(
             location_ids, self._rules.end, model.config.text_config.vocab_size
         )
         self._added = frozenset(tokenizer.get_added_vocab())
@@ -123,13 +123,13 @@ class Florence2Detector:
         model = load_pretrained(
             Florence2ForConditionalGeneration,
             checkpoint,
-            kind="detector",
+            role="detector",
             dtype=resolve_dtype(dtype, target),
             device=target,
             local_files_only=local_files_only,
         )
         processor = load_processor(
-            Florence2Processor, checkpoint, kind="detector", local_files_only=local_files_only
+            Florence2Processor, checkpoint, role="detector", local_files_only=local_files_only
         )
         return cls(
             model,
@@ -189,7 +189,7 @@ class Florence2Detector:
         features = self.encode([images[i] for i in wanted])
         questions = self._questions(features, [captions[i] for i in wanted])
         answers = self.generate(features, [(picture, text) for picture, text, _ in questions])
-        found: list[list[tuple[str, Instance, float]]] = [[] for _ in images]
+        found: list[list[tuple[str, ParsedBox, float]]] = [[] for _ in images]
         for (picture, _, allowed), answer in zip(questions, answers, strict=True):
             found[wanted[picture]] += self._read(answer, allowed)
         return [
@@ -221,7 +221,9 @@ class Florence2Detector:
         return features
 
     @torch.inference_mode()
-    def generate(self, features: Tensor, questions: Sequence[tuple[int, str]]) -> list[Generation]:
+    def generate(
+        self, features: Tensor, questions: Sequence[tuple[int, str]]
+    ) -> list[GeneratedOutput]:
         """Answer questions about encoded images.
 
         Args:
@@ -229,24 +231,24 @@ class Florence2Detector:
             questions: index of the image in ``features``, and the prompt.
 
         Returns:
-            One `Generation` per question, in order.
+            One `GeneratedOutput` per question, in order.
         """
 
-        def on(portion: slice) -> list[Generation]:
+        def on(portion: slice) -> list[GeneratedOutput]:
             encoded, mask = self._encode_rows(features, questions[portion])
             if self.num_beams > 1:
-                return decode_beams(
-                    self.model, encoded, mask, self._rules, self._reader, self.num_beams
+                return decode_beam_search(
+                    self.model, encoded, mask, self._rules, self._scorer, self.num_beams
                 )
-            return decode_greedily(self.model, encoded, mask, self._rules, self._reader)
+            return decode_greedy(self.model, encoded, mask, self._rules, self._scorer)
 
-        return [answer for part in self.rows.work(len(questions), on) for answer in part]
+        return [answer for part in self.batcher.map(len(questions), on) for answer in part]
 
-    def read(self, answer: Generation) -> list[Instance]:
-        """The boxes of an answer; see `grounded_sam2.models.florence2.output_parsing.read_answer`."""
-        return read_answer(answer.tokens, self._vocabulary)
+    def parse(self, answer: GeneratedOutput) -> list[ParsedBox]:
+        """The boxes of a generated output: see `parse_output`."""
+        return parse_output(answer.tokens, self.vocabulary)
 
-    def prompt(self, token: str, text: str = "") -> str:
+    def prompt_text(self, token: str, text: str = "") -> str:
         """The words that stand for a task token, with the caption in its place."""
         if token in self.processor.task_prompts_without_inputs:
             return str(self.processor.task_prompts_without_inputs[token])
@@ -260,23 +262,23 @@ class Florence2Detector:
         images = range(len(features))
         if self.task == "open_vocabulary_detection":
             return [
-                (image, self.prompt(token, caption), (caption,))
+                (image, self.prompt_text(token, caption), (caption,))
                 for image in images
                 for caption in captions[image]
             ]
         if self.task == "phrase_grounding":
             return [
-                (image, self.prompt(token, grounding_text(captions[image])), captions[image])
+                (image, self.prompt_text(token, grounding_text(captions[image])), captions[image])
                 for image in images
             ]
         if self.task == "caption_then_grounding":
-            asked = self.prompt(CAPTION_TOKEN)
+            asked = self.prompt_text(CAPTION_TOKEN)
             said = self.generate(features, [(image, asked) for image in images])
             return [
-                (image, self.prompt(token, self._text(answer)), None)
+                (image, self.prompt_text(token, self._text(answer)), None)
                 for image, answer in zip(images, said, strict=True)
             ]
-        return [(image, self.prompt(token), None) for image in images]
+        return [(image, self.prompt_text(token), None) for image in images]
 
     def _encode_rows(
         self, features: Tensor, rows: Sequence[tuple[int, str]]
@@ -308,11 +310,11 @@ class Florence2Detector:
         return encoder(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state, mask
 
     def _read(
-        self, answer: Generation, allowed: Sequence[str] | None
-    ) -> list[tuple[str, Instance, float]]:
+        self, answer: GeneratedOutput, allowed: Sequence[str] | None
+    ) -> list[tuple[str, ParsedBox, float]]:
         """Caption, instance and confidence of each box that an answer says."""
         found = []
-        for instance in self.read(answer):
+        for instance in self.parse(answer):
             caption: str | None
             if allowed is None:
                 caption = instance.phrase or None  # a box that the answer gave no name
@@ -324,9 +326,9 @@ class Florence2Detector:
                 found.append((caption, instance, confidence(answer, instance)))
         return found
 
-    def _text(self, answer: Generation) -> str:
-        return self._vocabulary.decode(
-            [token for token in answer.tokens if token not in self._vocabulary.silent]
+    def _text(self, answer: GeneratedOutput) -> str:
+        return self.vocabulary.decode(
+            [token for token in answer.tokens if token not in self.vocabulary.silent]
         ).strip()
 
     def _check(self, caption: str) -> None:
@@ -338,7 +340,7 @@ class Florence2Detector:
             )
 
 
-def _answer_vocabulary(processor: Florence2Processor) -> tuple[AnswerVocabulary, list[int]]:
+def _answer_vocabulary(processor: Florence2Processor) -> tuple[OutputVocabulary, list[int]]:
     """What a checkpoint's tokens mean, and the ids of its location tokens in order."""
     tokenizer = processor.tokenizer
     names = [f"<loc_{i}>" for i in range(NUM_BINS)]
@@ -359,11 +361,11 @@ def _answer_vocabulary(processor: Florence2Processor) -> tuple[AnswerVocabulary,
         )
 
     bins = {token: index for index, token in enumerate(location_ids)}
-    return AnswerVocabulary(bins, frozenset(silent), decode), location_ids
+    return OutputVocabulary(bins, frozenset(silent), decode), location_ids
 
 
 def _boxes(
-    instances: Sequence[tuple[str, Instance, float]], size_hw: tuple[int, int]
+    instances: Sequence[tuple[str, ParsedBox, float]], size_hw: tuple[int, int]
 ) -> DetectedBoxes:
     """Boxes of one image, each once, without those that have no area."""
     best: dict[tuple[str, tuple[int, int, int, int]], float] = {}

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["NUM_BINS", "AnswerVocabulary", "Instance", "bins_to_boxes", "read_answer"]
+__all__ = ["NUM_BINS", "OutputVocabulary", "ParsedBox", "bins_to_boxes", "parse_output"]
 
 NUM_BINS = 1000
 """Location tokens per axis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnswerVocabulary:
+class OutputVocabulary:
     """What the tokens of a checkpoint mean in an answer."""
 
     bin_of_token: Mapping[int, int]
@@ -38,7 +38,7 @@ class AnswerVocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class ParsedBox:
     """One box of an answer, and the decoding steps that said it."""
 
     phrase: str
@@ -55,7 +55,7 @@ class Instance:
         return x1 < x2 and y1 < y2
 
 
-def read_answer(tokens: Sequence[int], vocabulary: AnswerVocabulary) -> list[Instance]:
+def parse_output(tokens: Sequence[int], vocabulary: OutputVocabulary) -> list[ParsedBox]:
     """Read the boxes of one answer.
 
     Args:
@@ -63,10 +63,10 @@ def read_answer(tokens: Sequence[int], vocabulary: AnswerVocabulary) -> list[Ins
         vocabulary: what they mean.
 
     Returns:
-        One `Instance` per complete box, in the order of the answer; empty if there is none.
+        One `ParsedBox` per complete box, in the order of the answer; empty if there is none.
         Repetitions are kept: see `Florence2Detector` for what becomes of them.
     """
-    instances: list[Instance] = []
+    instances: list[ParsedBox] = []
     phrase_steps: list[int] = []
     locations: list[int] = []
 
@@ -76,7 +76,7 @@ def read_answer(tokens: Sequence[int], vocabulary: AnswerVocabulary) -> list[Ins
             for first in range(0, len(locations) - 3, 4):
                 a, b, c, d = locations[first : first + 4]
                 bins = tuple(vocabulary.bin_of_token[tokens[step]] for step in (a, b, c, d))
-                instances.append(Instance(phrase, bins, tuple(phrase_steps), (a, b, c, d)))  # type: ignore[arg-type]
+                instances.append(ParsedBox(phrase, bins, tuple(phrase_steps), (a, b, c, d)))  # type: ignore[arg-type]
             phrase_steps.clear()
             locations.clear()
 

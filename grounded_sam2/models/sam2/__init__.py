@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from grounded_sam2.models.sam2.prompts import Prompts
 from grounded_sam2.models.sam2.segmenter import ImageEmbeddings, Sam2Segmenter
-from grounded_sam2.models.sam2.track_masks import TrackAnswers
-from grounded_sam2.models.sam2.track_state import TrackerState
+from grounded_sam2.models.sam2.track_masks import Sam2FrameMasks
+from grounded_sam2.models.sam2.track_state import Sam2TrackerState
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 
 __all__ = [
     "ImageEmbeddings",
     "Prompts",
+    "Sam2FrameMasks",
     "Sam2Segmenter",
     "Sam2Tracker",
-    "TrackAnswers",
-    "TrackerState",
+    "Sam2TrackerState",
 ]

@@ -13,7 +13,12 @@ import torch
 import transformers
 
 from grounded_sam2.errors import CheckpointError
-from grounded_sam2.models.checkpoints import load_pretrained, load_processor, locate, model_type
+from grounded_sam2.models.checkpoints import (
+    load_pretrained,
+    load_processor,
+    locate_checkpoint,
+    read_model_type,
+)
 from grounded_sam2.models.devices import resolve_device, resolve_dtype
 
 __all__ = ["load_sam2"]
@@ -64,17 +69,17 @@ def load_sam2(
     """
     place = resolve_device(device) if isinstance(device, str) else device
     number = resolve_dtype(dtype, place) if isinstance(dtype, str) else dtype
-    folder = locate(checkpoint, "segmenter", local_files_only=local_files_only)
-    kind = model_type(folder)
+    folder = locate_checkpoint(checkpoint, "segmenter", local_files_only=local_files_only)
+    kind = read_model_type(folder)
     if kind not in _MODELS:
         raise CheckpointError(
             f"checkpoint {str(checkpoint)!r} is of type {kind!r}; segmenter.checkpoint needs one "
             f"of {', '.join(_MODELS)}: for example 'tiny', or 'demo' for the embedded model"
         )
     model: Any = load_pretrained(
-        getattr(transformers, _MODELS[kind]), folder, kind="segmenter", device=place
+        getattr(transformers, _MODELS[kind]), folder, role="segmenter", device=place
     )
     for part in _IN_DTYPE if kind == "sam2_video" else _IN_DTYPE[:2]:
         getattr(model, part).to(number)
-    processor = load_processor(transformers.Sam2ImageProcessor, folder, kind="segmenter")
+    processor = load_processor(transformers.Sam2ImageProcessor, folder, role="segmenter")
     return model, processor

@@ -23,14 +23,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["NO_OBJECT_LOGIT", "Memories", "MemoryModules", "resized"]
+__all__ = ["NO_OBJECT_LOGIT", "MemoryBatch", "MemoryModules", "resized"]
 
 NO_OBJECT_LOGIT = -1024.0
 """Mask logit everywhere for an object that is not in the image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memories:
+class MemoryBatch:
     """What ``n`` objects remember, each of them as much.
 
     Maps come in the order of SAM 2: frames that were prompted, then others from far to near.
@@ -48,7 +48,7 @@ class Memories:
     farthest_pointer: int
     """Distances of pointers are told as shares of this."""
 
-    def rows(self, index: slice) -> Memories:
+    def rows(self, index: slice) -> MemoryBatch:
         """Those of some of the objects."""
         return replace(
             self,
@@ -92,7 +92,7 @@ class MemoryModules:
         dtype: torch.dtype = self._encoder.projection.weight.dtype
         return dtype
 
-    def condition(self, cells: Tensor, memories: Memories) -> Tensor:
+    def condition(self, cells: Tensor, memories: MemoryBatch) -> Tensor:
         """Let a frame look at what each object remembers.
 
         Args:
@@ -159,7 +159,7 @@ class MemoryModules:
         nothing = self._model.no_object_pointer.to(pointers.dtype)
         return torch.where(present[:, None], pointers, nothing)
 
-    def _remembered(self, memories: Memories) -> tuple[Tensor, Tensor, Tensor]:
+    def _remembered(self, memories: MemoryBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Keys and values ``(n, K, M)``, and how each of them is turned ``(K, d / 2)``: pointers,
         which have no place in the image, not at all."""
         count, number, channels = memories.pointers.shape
@@ -177,7 +177,7 @@ class MemoryModules:
         turns = torch.cat((self._turns.repeat(maps.shape[1], 1), unturned))
         return keys, values, turns
 
-    def _pointer_positions(self, memories: Memories) -> Tensor:
+    def _pointer_positions(self, memories: MemoryBatch) -> Tensor:
         """``(n, p, M)``."""
         layer = self._model.temporal_positional_encoding_projection_layer
         distances = memories.pointer_distances

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
-from grounded_sam2.models.adaptive_batcher import Portions
+from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import memory_errors
 from grounded_sam2.models.image_reduction import reduced
 from grounded_sam2.models.sam2.decoder import CellFeatures
@@ -56,7 +56,7 @@ class ImageEmbeddings:
 
 class Sam2Segmenter:
     """SAM 2 or EdgeTAM for images; satisfies
-    `grounded_sam2.models.protocols.TwoStepSegmenter`.
+    `grounded_sam2.models.protocols.DeferredMaskSegmenter`.
 
     Args:
         model: a loaded ``Sam2Model``, ``Sam2VideoModel``, ``EdgeTamModel`` or
@@ -80,7 +80,7 @@ class Sam2Segmenter:
             mask_threshold=self.options.mask_threshold,
             complement=self.options.complement,
         )
-        self._rows = Portions(self._answerer.rows_per_step(self.options.prompts_per_batch))
+        self.batcher = AdaptiveBatcher(self._answerer.rows_per_step(self.options.prompts_per_batch))
         self._side: int = model.prompt_encoder.input_image_size
         size = (image_processor.size["height"], image_processor.size["width"])
         if size != (self._side, self._side):
@@ -103,7 +103,7 @@ class Sam2Segmenter:
 
         Args:
             checkpoint: short name, hub id, local folder or ``demo``: see
-                `grounded_sam2.models.checkpoints.resolve`.
+                `grounded_sam2.models.checkpoints.resolve_checkpoint`.
             device: see `grounded_sam2.models.devices.resolve_device`.
             dtype: see `grounded_sam2.models.devices.resolve_dtype`.
             local_files_only: never ask the network.
@@ -209,14 +209,14 @@ class Sam2Segmenter:
         Raises:
             PromptError: not one array of boxes per image, or boxes of a wrong form.
         """
-        return self.start_boxes(images, boxes_xyxy)()
+        return self.start_segment_boxes(images, boxes_xyxy)()
 
     @memory_errors("segmenter")
     @torch.inference_mode()
-    def start_boxes(
+    def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> Callable[[], list[SegmentedMasks]]:
-        """`segment_boxes` in two steps: see `grounded_sam2.models.protocols.TwoStepSegmenter`.
+        """`segment_boxes` in two steps: see `grounded_sam2.models.protocols.DeferredMaskSegmenter`.
 
         Between them, the small logits of all masks are held: 256 KiB each.
         """
@@ -266,7 +266,7 @@ class Sam2Segmenter:
                     (image, keep(image, answers.take(index))) for image, index in some.by_image()
                 ]
 
-            for part in self._rows.work(len(rows), on):
+            for part in self.batcher.map(len(rows), on):
                 kept += part
         return kept
 

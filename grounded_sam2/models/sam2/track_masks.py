@@ -15,7 +15,7 @@ from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.masks import to_rles
 from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT
 
-__all__ = ["EncodedFrame", "TrackAnswers"]
+__all__ = ["Sam2FrameFeatures", "Sam2FrameMasks"]
 
 NESTED = 0.7
 SPILLING = 0.6
@@ -27,7 +27,7 @@ do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EncodedFrame:
+class Sam2FrameFeatures:
     """One frame, seen once by the vision encoder."""
 
     cells: Tensor
@@ -39,7 +39,7 @@ class EncodedFrame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrackAnswers:
+class Sam2FrameMasks:
     """Where ``n`` objects are in one frame."""
 
     ids: tuple[int, ...]
@@ -64,16 +64,16 @@ class TrackAnswers:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def masks(self) -> tuple[Rle, ...]:
+    def to_rles(self) -> tuple[Rle, ...]:
         """The masks at the size of the image; empty where the object is absent."""
         return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
 
-    def exclusive(
+    def without_overlaps(
         self,
         groups: Sequence[Collection[int]],
         yielding: Collection[int] = (),
         owners: Collection[tuple[int, int]] = (),
-    ) -> TrackAnswers:
+    ) -> Sam2FrameMasks:
         """The same where objects of a group share no pixel.
 
         What two claim belongs to the one whose logit is higher, and the border between them lies
@@ -108,9 +108,9 @@ class TrackAnswers:
             )
             logits = logits.clone() if logits is self.logits else logits
             logits[rows] = left + self.threshold
-        return self if logits is self.logits else replace(self, logits=logits).absent(taken)
+        return self if logits is self.logits else replace(self, logits=logits).mark_absent(taken)
 
-    def absent(self, ids: Collection[int]) -> TrackAnswers:
+    def mark_absent(self, ids: Collection[int]) -> Sam2FrameMasks:
         """The same, but some objects are not in the image."""
         rows = [row for row, each in enumerate(self.ids) if each in ids]
         if not rows:
@@ -120,11 +120,11 @@ class TrackAnswers:
         score[rows] = -np.abs(score[rows])
         return replace(self, logits=logits, score=score)
 
-    def only(self, ids: Collection[int]) -> TrackAnswers:
+    def select(self, ids: Collection[int]) -> Sam2FrameMasks:
         """The answers about these objects, in the order they have here."""
         return self._rows([row for row, each in enumerate(self.ids) if each in ids])
 
-    def in_order(self, ids: Sequence[int]) -> TrackAnswers:
+    def in_order(self, ids: Sequence[int]) -> Sam2FrameMasks:
         """The answers about these objects, in the order given.
 
         Raises:
@@ -132,7 +132,7 @@ class TrackAnswers:
         """
         return self._rows([self.ids.index(each) for each in ids])
 
-    def _rows(self, rows: list[int]) -> TrackAnswers:
+    def _rows(self, rows: list[int]) -> Sam2FrameMasks:
         if rows == list(range(len(self))):
             return self  # nothing is copied where all are meant, as on nearly every frame
         ids = tuple(self.ids[row] for row in rows)
@@ -149,7 +149,7 @@ class TrackAnswers:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[TrackAnswers]) -> TrackAnswers:
+    def concatenate(cls, parts: Sequence[Sam2FrameMasks]) -> Sam2FrameMasks:
         """All objects of several answers about one frame; at least one."""
         parts = [part for part in parts if part.ids] or parts[:1]
         if len(parts) == 1:

@@ -17,9 +17,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from grounded_sam2.errors import CheckpointError
-from grounded_sam2.models.sam2.memory import Memories
+from grounded_sam2.models.sam2.memory import MemoryBatch
 
-__all__ = ["Moment", "ObjectMemory", "Reach", "TrackerState", "batched"]
+__all__ = ["Moment", "ObjectMemory", "Reach", "Sam2TrackerState", "batched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class ObjectMemory:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrackerState:
+class Sam2TrackerState:
     """The memory of all objects of one video, on the model's device."""
 
     objects: Mapping[int, ObjectMemory] = field(default_factory=dict)
@@ -110,13 +110,13 @@ class TrackerState:
         """The objects, in the order that they came."""
         return tuple(self.objects)
 
-    def without(self, ids: Collection[int]) -> TrackerState:
+    def without(self, ids: Collection[int]) -> Sam2TrackerState:
         """The other objects."""
-        return TrackerState({at: each for at, each in self.objects.items() if at not in ids})
+        return Sam2TrackerState({at: each for at, each in self.objects.items() if at not in ids})
 
-    def only(self, ids: Collection[int]) -> TrackerState:
+    def select(self, ids: Collection[int]) -> Sam2TrackerState:
         """Some of the objects."""
-        return TrackerState({at: each for at, each in self.objects.items() if at in ids})
+        return Sam2TrackerState({at: each for at, each in self.objects.items() if at in ids})
 
     def to_bytes(self) -> bytes:
         """All of it, exactly, as safetensors."""
@@ -134,7 +134,7 @@ class TrackerState:
         return save(tensors)
 
     @classmethod
-    def from_bytes(cls, data: bytes, device: torch.device) -> TrackerState:
+    def from_bytes(cls, data: bytes, device: torch.device) -> Sam2TrackerState:
         """What `to_bytes` wrote.
 
         Raises:
@@ -165,8 +165,8 @@ class TrackerState:
 
 
 def batched(
-    state: TrackerState, ids: Iterable[int], frame: int, reach: Reach, *, reverse: bool
-) -> list[tuple[list[int], Memories]]:
+    state: Sam2TrackerState, ids: Iterable[int], frame: int, reach: Reach, *, reverse: bool
+) -> list[tuple[list[int], MemoryBatch]]:
     """The memories that a frame looks at, of objects that remember equally much together.
 
     Returns:
@@ -190,11 +190,11 @@ class _View:
     pointers: list[tuple[int, Moment]]
 
 
-def _stacked(views: list[_View], farthest_pointer: int) -> Memories:
+def _stacked(views: list[_View], farthest_pointer: int) -> MemoryBatch:
     maps = [each.map for view in views for _, each in view.maps if each.map is not None]
     pointers = [each.pointer for view in views for _, each in view.pointers]
     device = maps[0].device
-    return Memories(
+    return MemoryBatch(
         torch.stack(maps).unflatten(0, (len(views), -1)),
         torch.tensor([[at for at, _ in view.maps] for view in views], device=device),
         torch.stack(pointers).unflatten(0, (len(views), -1)),

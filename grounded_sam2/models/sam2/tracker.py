@@ -1,14 +1,14 @@
 """Masks carried from frame to frame, all objects at once, in bounded memory.
 
     tracker = Sam2Tracker.from_pretrained("tiny")
-    state = tracker.empty()
+    state = tracker.empty_state()
     for frame, image in enumerate(frames):
         encoded = tracker.encode(image)
         answers = tracker.propagate(encoded, state, frame)
         if frame == 0:
             answers = tracker.prompt(encoded, {1: TrackPrompt(box_xyxy=box)})
-        state = tracker.remember(encoded, state, frame, answers)
-        masks = answers.masks()
+        state = tracker.update_state(encoded, state, frame, answers)
+        masks = answers.to_rles()
 
 Nothing is kept but the state, which is a value: it may be copied, thrown away, cut down to some
 objects, written to a file. Frames are numbered as they are given; a number left out counts as time
@@ -33,7 +33,7 @@ from torch import Tensor
 from grounded_sam2.config import Config, TrackerConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.models.adaptive_batcher import Portions
+from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import memory_errors
 from grounded_sam2.models.image_reduction import reduced
 from grounded_sam2.models.protocols import TrackPrompt
@@ -41,9 +41,15 @@ from grounded_sam2.models.sam2.decoder import Decoded, MaskDecoder
 from grounded_sam2.models.sam2.loading import load_sam2
 from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT, MemoryModules, resized
 from grounded_sam2.models.sam2.segmenter import Sam2Segmenter
-from grounded_sam2.models.sam2.track_masks import EncodedFrame, TrackAnswers
+from grounded_sam2.models.sam2.track_masks import Sam2FrameFeatures, Sam2FrameMasks
 from grounded_sam2.models.sam2.track_prompts import PromptEncoding, points_of
-from grounded_sam2.models.sam2.track_state import Moment, ObjectMemory, Reach, TrackerState, batched
+from grounded_sam2.models.sam2.track_state import (
+    Moment,
+    ObjectMemory,
+    Reach,
+    Sam2TrackerState,
+    batched,
+)
 from grounded_sam2.results import Image
 
 __all__ = ["Sam2Tracker"]
@@ -97,7 +103,7 @@ class Sam2Tracker:
             attended=None if attended == -1 else attended,
             corrections=self.options.correction_window,
         )
-        self._rows = Portions(self._objects_per_step())
+        self.batcher = AdaptiveBatcher(self._objects_per_step())
 
     @classmethod
     def from_pretrained(
@@ -136,7 +142,7 @@ class Sam2Tracker:
 
     @memory_errors("tracker")
     @torch.inference_mode()
-    def encode(self, image: Image) -> EncodedFrame:
+    def encode(self, image: Image) -> Sam2FrameFeatures:
         """Run the vision encoder on a frame.
 
         Args:
@@ -160,17 +166,22 @@ class Sam2Tracker:
                 (coarse + self.model.no_memory_embedding.to(coarse.dtype), grid),
             )
         ]
-        return EncodedFrame(cells, self._decoder.prepare(features), image.shape[:2])
+        return Sam2FrameFeatures(cells, self._decoder.prepare(features), image.shape[:2])
 
-    def empty(self) -> TrackerState:
+    def empty_state(self) -> Sam2TrackerState:
         """The state before any object."""
-        return TrackerState()
+        return Sam2TrackerState()
 
     @memory_errors("tracker")
     @torch.inference_mode()
     def propagate(
-        self, encoded: EncodedFrame, state: TrackerState, frame: int, *, reverse: bool = False
-    ) -> TrackAnswers:
+        self,
+        encoded: Sam2FrameFeatures,
+        state: Sam2TrackerState,
+        frame: int,
+        *,
+        reverse: bool = False,
+    ) -> Sam2FrameMasks:
         """Find all objects of a state in a frame.
 
         Args:
@@ -188,13 +199,13 @@ class Sam2Tracker:
     @torch.inference_mode()
     def prompt(
         self,
-        encoded: EncodedFrame,
+        encoded: Sam2FrameFeatures,
         prompts: Mapping[int, TrackPrompt],
-        state: TrackerState | None = None,
+        state: Sam2TrackerState | None = None,
         frame: int | None = None,
         *,
         reverse: bool = False,
-    ) -> TrackAnswers:
+    ) -> Sam2FrameMasks:
         """Answer prompts on a frame.
 
         Args:
@@ -242,89 +253,89 @@ class Sam2Tracker:
             parts.append(self._looked_for(encoded, state, numbers, frame, reverse, clicks))
         if not parts:
             return self._none(encoded)
-        return TrackAnswers.joined(parts).in_order(list(prompts))
+        return Sam2FrameMasks.concatenate(parts).in_order(list(prompts))
 
     @memory_errors("tracker")
     @torch.inference_mode()
-    def remember(
+    def update_state(
         self,
-        encoded: EncodedFrame,
-        state: TrackerState,
+        encoded: Sam2FrameFeatures,
+        state: Sam2TrackerState,
         frame: int,
-        answers: TrackAnswers,
+        masks: Sam2FrameMasks,
         *,
         prompted: Collection[int] = (),
-    ) -> TrackerState:
+    ) -> Sam2TrackerState:
         """The state after a frame.
 
         Args:
             encoded: the frame.
             state: before it.
             frame: its number.
-            answers: objects that are new to the state join it; objects of the state that are not
+            masks: objects that are new to the state join it; objects of the state that are not
                 among them keep what they remember.
             prompted: objects to which this frame is an example, besides those that were prompted.
 
         Returns:
             Another state; the one given stays as it is.
         """
-        if not answers.ids:
+        if not masks.ids:
             return state
         as_transformers = self.options.compat == "transformers"
-        examples = answers.prompted.union(prompted)
-        sharp = [each in examples or (as_transformers and bool(examples)) for each in answers.ids]
-        present = torch.from_numpy(answers.score > 0).to(self.device)
+        examples = masks.prompted.union(prompted)
+        sharp = [each in examples or (as_transformers and bool(examples)) for each in masks.ids]
+        present = torch.from_numpy(masks.score > 0).to(self.device)
         as_given = torch.tensor(sharp, device=self.device)
 
         def on(portion: slice) -> Tensor:
-            logits = self._large(answers, portion)
+            logits = self._large(masks, portion)
             return self._memory.encode(
                 encoded.cells, logits, present[portion], as_given[portion]
             ).to(torch.bfloat16)
 
-        maps = torch.cat(self._rows.work(len(answers), on))
-        pointers = self._memory.absent_pointers(answers.pointers, present)
+        maps = torch.cat(self.batcher.map(len(masks), on))
+        pointers = self._memory.absent_pointers(masks.pointers, present)
         objects = dict(state.objects)
-        for row, number in enumerate(answers.ids):
+        for row, number in enumerate(masks.ids):
             # transformers remembers a correction as any other frame.
-            as_any = as_transformers and number in answers.corrected
+            as_any = as_transformers and number in masks.corrected
             # Views would keep the memories of all objects alive for as long as the longest.
             moment = Moment(frame, pointers[row].clone(), maps[row].clone())
             objects[number] = objects.get(number, ObjectMemory()).with_moment(
                 moment, self.reach, prompted=number in examples and not as_any
             )
-        return TrackerState(objects)
+        return Sam2TrackerState(objects)
 
-    def save(self, state: TrackerState) -> bytes:
+    def save(self, state: Sam2TrackerState) -> bytes:
         """All of a state, exactly."""
         return state.to_bytes()
 
-    def load(self, data: bytes) -> TrackerState:
+    def load(self, data: bytes) -> Sam2TrackerState:
         """What `save` wrote.
 
         Raises:
             CheckpointError: it did not.
         """
-        return TrackerState.from_bytes(data, self.device)
+        return Sam2TrackerState.from_bytes(data, self.device)
 
     def _looked_for(
         self,
-        encoded: EncodedFrame,
-        state: TrackerState,
+        encoded: Sam2FrameFeatures,
+        state: Sam2TrackerState,
         ids: Sequence[int],
         frame: int,
         reverse: bool,
         prompt: tuple[Tensor, Tensor] | None,
-    ) -> TrackAnswers:
+    ) -> Sam2FrameMasks:
         """Objects in the light of their memories, and of points for all of them if given."""
         if not ids:
             return self._none(encoded)
-        parts: list[TrackAnswers] = []
+        parts: list[Sam2FrameMasks] = []
         for places, memories in batched(state, ids, frame, self.reach, reverse=reverse):
 
             def on(
                 portion: slice, places: list[int] = places, memories: Any = memories
-            ) -> TrackAnswers:
+            ) -> Sam2FrameMasks:
                 some = memories.rows(portion)
                 features = self._decoder.seen_as(
                     encoded.first, self._memory.condition(encoded.cells, some)
@@ -348,16 +359,16 @@ class Sam2Tracker:
                     corrected,
                 )
 
-            parts += self._rows.work(len(places), on)
-        return TrackAnswers.joined(parts).in_order(ids)
+            parts += self.batcher.map(len(places), on)
+        return Sam2FrameMasks.concatenate(parts).in_order(ids)
 
     def _first_seen(
-        self, encoded: EncodedFrame, numbers: Sequence[int], points: Tensor, labels: Tensor
-    ) -> TrackAnswers:
+        self, encoded: Sam2FrameFeatures, numbers: Sequence[int], points: Tensor, labels: Tensor
+    ) -> Sam2FrameMasks:
         """Objects that are only prompted."""
         multimask = self._prompts.takes_best_of_three(points.shape[1], first=True)
 
-        def on(portion: slice) -> TrackAnswers:
+        def on(portion: slice) -> Sam2FrameMasks:
             tokens = self._prompts.tokens(points[portion], labels[portion])
             some = numbers[portion]
             return self._answers(
@@ -369,9 +380,9 @@ class Sam2Tracker:
                 frozenset(),
             )
 
-        return TrackAnswers.joined(self._rows.work(len(numbers), on))
+        return Sam2FrameMasks.concatenate(self.batcher.map(len(numbers), on))
 
-    def _masks_given(self, encoded: EncodedFrame, number: int, mask: Rle) -> TrackAnswers:
+    def _masks_given(self, encoded: Sam2FrameFeatures, number: int, mask: Rle) -> Sam2FrameMasks:
         """An object whose mask is known: the decoder only makes its pointer."""
         given, mask_cells = self._prompts.mask(mask)
         small = resized(given, 4 * self._decoder.grid)
@@ -397,13 +408,13 @@ class Sam2Tracker:
 
     def _answers(
         self,
-        encoded: EncodedFrame,
+        encoded: Sam2FrameFeatures,
         numbers: Sequence[int],
         decoded: Decoded,
         multimask: bool,
         prompted: frozenset[int],
         corrected: frozenset[int],
-    ) -> TrackAnswers:
+    ) -> Sam2FrameMasks:
         choice = self._decoder.choose(decoded, multimask=multimask)
         each = torch.arange(len(choice), device=self.device)
         score = self._decoder.score(decoded).float()
@@ -411,7 +422,7 @@ class Sam2Tracker:
         logits = self._decoder.in_reading_order(decoded.masks[each, choice]).float()
         # A mask that is chosen for its stability leaves the token of the first.
         named = choice if multimask else torch.zeros_like(choice)
-        return TrackAnswers(
+        return Sam2FrameMasks(
             tuple(numbers),
             decoded.quality[each, choice].float().cpu().numpy(),
             score.cpu().numpy(),
@@ -423,7 +434,7 @@ class Sam2Tracker:
             corrected,
         )
 
-    def _large(self, answers: TrackAnswers, portion: slice) -> Tensor:
+    def _large(self, answers: Sam2FrameMasks, portion: slice) -> Tensor:
         """Mask logits at the size of the model's input, those given by hand as they are."""
         large = resized(answers.logits[portion][:, None], self._prompts.side)[:, 0]
         if answers.given:
@@ -432,10 +443,10 @@ class Sam2Tracker:
                     large[row] = answers.given[number]
         return large
 
-    def _none(self, encoded: EncodedFrame) -> TrackAnswers:
+    def _none(self, encoded: Sam2FrameFeatures) -> Sam2FrameMasks:
         nothing = np.zeros(0, np.float32)
         side = 4 * self._decoder.grid
-        return TrackAnswers(
+        return Sam2FrameMasks(
             (),
             nothing,
             nothing,

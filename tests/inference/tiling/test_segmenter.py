@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from grounded_sam2.config import TilingConfig
 from grounded_sam2.geometry import rle
 from grounded_sam2.inference.tiling import TiledSegmenter
-from grounded_sam2.models.protocols import Segmenter, TwoStepSegmenter
+from grounded_sam2.models.protocols import DeferredMaskSegmenter, Segmenter
 from grounded_sam2.results import Image, SegmentedMasks
 from grounded_sam2.testing import FakeSegmenter
 
@@ -71,7 +71,7 @@ def beside(box: tuple[float, ...], by: int) -> tuple[float, ...]:
 
 def test_satisfies_the_protocols() -> None:
     assert isinstance(TiledSegmenter(FakeSegmenter(), OPTIONS), Segmenter)
-    assert isinstance(TiledSegmenter(FakeSegmenter(), OPTIONS), TwoStepSegmenter)
+    assert isinstance(TiledSegmenter(FakeSegmenter(), OPTIONS), DeferredMaskSegmenter)
 
 
 def test_a_small_box_is_asked_of_the_whole_image_and_of_one_window() -> None:
@@ -233,7 +233,7 @@ class InTwoSteps(Scripted):
 
     finished = 0
 
-    def start_boxes(
+    def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[Boxes]
     ) -> Callable[[], list[SegmentedMasks]]:
         answers = self.segment_boxes(images, boxes_xyxy)
@@ -249,7 +249,7 @@ def test_a_segmenter_of_two_steps_stays_one() -> None:
     segmenter = InTwoSteps()
     images = [np.zeros((50, 60, 3), np.uint8), np.zeros((*SIZE_HW, 3), np.uint8)]
     boxes = [np.array([box], np.float32) for box in [(1, 1, 9, 9), CENTER]]
-    finish = TiledSegmenter(segmenter, OPTIONS).start_boxes(images, boxes)
+    finish = TiledSegmenter(segmenter, OPTIONS).start_segment_boxes(images, boxes)
     assert (len(segmenter.calls), segmenter.finished) == (3, 0)
     assert [answer.masks[0].bbox_xyxy for answer in finish()] == [(1, 1, 9, 9), CENTER]
     assert (len(segmenter.calls), segmenter.finished) == (3, 3)

@@ -14,8 +14,8 @@ from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.florence2.decoding import (
     NEIGHBORHOOD,
     DecodingRules,
-    TokenReader,
-    decode_greedily,
+    TokenScorer,
+    decode_greedy,
 )
 
 END = 2
@@ -110,8 +110,8 @@ def test_rows_that_end_leave_the_batch():
     model = ScriptedModel(answers)
     rules = DecodingRules((END, 0), END, padding=1, no_repeat_ngram=0, max_new_tokens=30)
     encoded = torch.arange(len(answers)).float()[:, None, None]
-    reader = TokenReader([18, 19], END, vocabulary=20)
-    said = decode_greedily(model, encoded, torch.ones(len(answers), 1), rules, reader)
+    scorer = TokenScorer([18, 19], END, vocabulary=20)
+    said = decode_greedy(model, encoded, torch.ones(len(answers), 1), rules, scorer)
     assert [list(answer.tokens) for answer in said] == answers
     assert model.rows_seen == [5, 4, 3, 2, 1, 1, 1]
 
@@ -119,9 +119,9 @@ def test_rows_that_end_leave_the_batch():
 def test_answers_are_cut_at_the_limit():
     model = ScriptedModel([[5] * 100, [6]])
     rules = DecodingRules((END, 0), END, padding=1, no_repeat_ngram=0, max_new_tokens=4)
-    reader = TokenReader([18, 19], END, vocabulary=20)
+    scorer = TokenScorer([18, 19], END, vocabulary=20)
     encoded = torch.arange(2).float()[:, None, None]
-    said = decode_greedily(model, encoded, torch.ones(2, 1), rules, reader)
+    said = decode_greedy(model, encoded, torch.ones(2, 1), rules, scorer)
     assert [answer.tokens for answer in said] == [(5, 5, 5, 5), (6,)]
 
 
@@ -143,11 +143,11 @@ def test_likelihoods_are_those_of_a_teacher_forced_pass(random_detector, images)
 
 def test_reader_sums_the_neighborhood_of_a_location():
     locations = list(range(100, 1100))
-    reader = TokenReader(locations, end=2, vocabulary=1200)
+    scorer = TokenScorer(locations, end=2, vocabulary=1200)
     logits = torch.randn(3, 1200)
     chosen = torch.tensor([100, 600, 5])  # first bin, a middle bin, not a location
     chances = logits.softmax(-1)
-    numbers = reader.read(logits, chosen)
+    numbers = scorer.score(logits, chosen)
     first = chances[0, 100 : 100 + NEIGHBORHOOD + 1].sum()
     middle = chances[1, 600 - NEIGHBORHOOD : 600 + NEIGHBORHOOD + 1].sum()
     expected = torch.stack([first, middle, chances[2, 5]])

@@ -8,9 +8,9 @@ import torch
 
 from grounded_sam2.errors import PromptError
 from grounded_sam2.models.florence2 import Florence2Detector
-from grounded_sam2.models.florence2.decoding import Generation
+from grounded_sam2.models.florence2.decoding import GeneratedOutput
 from grounded_sam2.models.florence2.detector import _boxes
-from grounded_sam2.models.florence2.output_parsing import Instance
+from grounded_sam2.models.florence2.output_parsing import ParsedBox
 from grounded_sam2.models.protocols import Detector
 
 
@@ -30,7 +30,7 @@ def answering(detector, processor, monkeypatch, replies):
             asked.append((image, prompt))
             ids = processor.tokenizer(replies(image, prompt), add_special_tokens=False).input_ids
             half = np.full(len(ids), 0.5, np.float32)
-            answers.append(Generation(tuple(ids), half, half, 0 * half))
+            answers.append(GeneratedOutput(tuple(ids), half, half, 0 * half))
         return answers
 
     monkeypatch.setattr(detector, "generate", generate)
@@ -130,7 +130,7 @@ def test_no_images(random_detector):
 
 def test_repeated_and_flat_boxes_are_dropped():
     def said(bins, sure):
-        return "x", Instance("x", bins, (0,), (1, 2, 3, 4)), sure
+        return "x", ParsedBox("x", bins, (0,), (1, 2, 3, 4)), sure
 
     boxes = _boxes(
         [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.models.florence2.detector import _answer_vocabulary
-from grounded_sam2.models.florence2.output_parsing import bins_to_boxes, read_answer
+from grounded_sam2.models.florence2.output_parsing import bins_to_boxes, parse_output
 
 WHEELS = (
     "</s><s>wheels<loc_144><loc_570><loc_870><loc_778>wheels<loc_711><loc_573><loc_866><loc_774>"
@@ -28,7 +28,7 @@ def vocabulary(processor):
 def read(processor, vocabulary):
     def read_text(text: str):
         ids = processor.tokenizer(text, add_special_tokens=False).input_ids
-        return read_answer(ids, vocabulary)
+        return parse_output(ids, vocabulary)
 
     return read_text
 
@@ -127,7 +127,7 @@ def test_broken_answers_are_read_as_far_as_they_go(read, text, count):
 @pytest.mark.parametrize("seed", range(10))
 def test_random_tokens_never_raise(vocabulary, processor, seed):
     rng = np.random.default_rng(seed)
-    for instance in read_answer(
+    for instance in parse_output(
         rng.integers(0, len(processor.tokenizer), 300).tolist(), vocabulary
     ):
         assert all(0 <= b <= 999 for b in instance.bins)

@@ -260,7 +260,7 @@ def test_the_second_step_can_be_done_elsewhere_and_later(
     segmenter: Sam2Segmenter, images: list[Any]
 ) -> None:
     boxes = [np.array(BOXES[:2]), np.zeros((0, 4), np.float32), np.array(BOXES)]
-    finish = segmenter.start_boxes(images[:3], boxes)
+    finish = segmenter.start_segment_boxes(images[:3], boxes)
     segmenter.segment_boxes(images[:1], boxes[:1])  # at work again meanwhile
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(finish).result()

@@ -18,8 +18,8 @@ from grounded_sam2.config import TrackerConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.protocols import Tracker, TrackPrompt
-from grounded_sam2.models.sam2.track_masks import TrackAnswers
-from grounded_sam2.models.sam2.track_state import TrackerState
+from grounded_sam2.models.sam2.track_masks import Sam2FrameMasks
+from grounded_sam2.models.sam2.track_state import Sam2TrackerState
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 from grounded_sam2.results import Image
 
@@ -148,7 +148,7 @@ class Reference:
             (large[:, 0] > 0).numpy(),
         )
 
-    def remember_as(self, state: TrackerState, frame: int) -> None:
+    def remember_as(self, state: Sam2TrackerState, frame: int) -> None:
         """Check that both remember the same of a frame, and go on from ours.
 
         Both round maps to bfloat16, where noise of the seventh digit can become one of the third,
@@ -171,9 +171,9 @@ class Reference:
 
 def both(
     tracker: Sam2Tracker, images: list[Image], script: Script
-) -> Iterator[tuple[TrackAnswers, Expected]]:
+) -> Iterator[tuple[Sam2FrameMasks, Expected]]:
     """What we and the reference say of each frame, after the same frames before it."""
-    reference, state = Reference(tracker), tracker.empty()
+    reference, state = Reference(tracker), tracker.empty_state()
     for frame, image in enumerate(images):
         reference.add(frame, script.get(frame, {}), image.shape[:2])
         expected = reference.see(frame, image, image.shape[:2])
@@ -184,27 +184,27 @@ def both(
 
 def our_step(
     tracker: Sam2Tracker,
-    state: TrackerState,
+    state: Sam2TrackerState,
     frame: int,
     image: Image,
     prompts: Mapping[int, TrackPrompt],
-) -> tuple[TrackAnswers, TrackerState]:
+) -> tuple[Sam2FrameMasks, Sam2TrackerState]:
     encoded = tracker.encode(image)
     parts = [tracker.propagate(encoded, state.without(prompts), frame)]
     if prompts:
         parts.append(tracker.prompt(encoded, prompts))
-    answers = TrackAnswers.joined(parts)
-    return answers, tracker.remember(encoded, state, frame, answers)
+    answers = Sam2FrameMasks.concatenate(parts)
+    return answers, tracker.update_state(encoded, state, frame, answers)
 
 
-def our_run(tracker: Sam2Tracker, images: list[Image], script: Script) -> Iterator[TrackAnswers]:
-    state = tracker.empty()
+def our_run(tracker: Sam2Tracker, images: list[Image], script: Script) -> Iterator[Sam2FrameMasks]:
+    state = tracker.empty_state()
     for frame, image in enumerate(images):
         answers, state = our_step(tracker, state, frame, image, script.get(frame, {}))
         yield answers.in_order(sorted(answers.ids))
 
 
-def assert_agree(ours: TrackAnswers, expected: Expected) -> None:
+def assert_agree(ours: Sam2FrameMasks, expected: Expected) -> None:
     theirs = [expected.ids.index(each) for each in ours.ids]
     assert sorted(expected.ids) == sorted(ours.ids)
     np.testing.assert_allclose(ours.score, expected.score[theirs], atol=1e-3)
@@ -265,7 +265,7 @@ def test_the_random_model_sees_objects_come_and_go(transformers_like: Sam2Tracke
     """Or agreement would mean little."""
     run = list(our_run(transformers_like, clip(FRAMES), SCRIPTS["seven of all kinds"]))
     scores = np.array([answers.score for answers in run])
-    areas = np.array([[mask.area for mask in answers.masks()] for answers in run])
+    areas = np.array([[mask.area for mask in answers.to_rles()] for answers in run])
     assert 0.1 < (scores > 0).mean() < 0.9
     assert scores[1:].std(axis=1).mean() > 0.05, "all objects look the same"
     assert areas[1:].std(axis=1).mean() > 20
@@ -292,7 +292,7 @@ def test_going_back_in_time_agrees_with_the_reference(transformers_like: Sam2Tra
             answers = tracker.prompt(encoded, prompts)
         else:
             answers = tracker.propagate(encoded, state, said.frame_idx, reverse=True)
-        state = tracker.remember(encoded, state, said.frame_idx, answers)
+        state = tracker.update_state(encoded, state, said.frame_idx, answers)
         torch.testing.assert_close(answers.logits, said.pred_masks[:, 0], atol=1e-3, rtol=1e-4)
     assert said.frame_idx == 0
 
@@ -308,7 +308,7 @@ def test_a_correction_agrees_with_the_reference(
     )
     images, reference = clip(FRAMES), Reference(tracker)
     reference.add(0, {1: box(1)}, SIZE_HW)
-    state = tracker.empty()
+    state = tracker.empty_state()
     # Of a video of fewer frames than it has pointers, the reference tells distances differently.
     for frame in range(18):
         reference.see(frame, images[frame], SIZE_HW)
@@ -321,7 +321,7 @@ def test_a_correction_agrees_with_the_reference(
     encoded = tracker.encode(images[corrected])
     answers = tracker.prompt(encoded, {1: asked}, state, corrected)
     assert_agree(answers, expected)
-    state = tracker.remember(encoded, state, corrected, answers)
+    state = tracker.update_state(encoded, state, corrected, answers)
     reference.remember_as(state, corrected)
     expected = reference.see(18, images[18], SIZE_HW)
     assert_agree(tracker.propagate(tracker.encode(images[18]), state, 18), expected)
@@ -344,7 +344,7 @@ def test_an_object_does_not_depend_on_its_company(tracker: Sam2Tracker) -> None:
     alone = {frame: {2: asked[2]} for frame, asked in script.items() if 2 in asked}
     together = our_run(tracker, images, script)
     for one, all_of_them in zip(our_run(tracker, images, alone), together, strict=True):
-        theirs = all_of_them.only(one.ids)
+        theirs = all_of_them.select(one.ids)
         torch.testing.assert_close(one.logits, theirs.logits, atol=1e-4, rtol=1e-4)
 
 
@@ -352,18 +352,18 @@ def test_an_object_does_not_depend_on_its_company(tracker: Sam2Tracker) -> None:
 def test_portions_change_nothing(tracker: Sam2Tracker, most: int) -> None:
     images, script = clip(3), SCRIPTS["seven of all kinds"]
     whole = list(our_run(tracker, images, script))
-    before, tracker._rows.most = tracker._rows.most, most
+    before, tracker.batcher.batch_size = tracker.batcher.batch_size, most
     try:
         for one, other in zip(our_run(tracker, images, script), whole, strict=True):
             torch.testing.assert_close(one.logits, other.logits, atol=1e-3, rtol=1e-3)
             assert one.ids == other.ids
     finally:
-        tracker._rows.most = before
+        tracker.batcher.batch_size = before
 
 
 def test_a_state_survives_as_bytes(tracker: Sam2Tracker) -> None:
     images, script = clip(12), SCRIPTS["added later"]
-    state = tracker.empty()
+    state = tracker.empty_state()
     for frame, image in enumerate(images[:10]):
         _, state = our_step(tracker, state, frame, image, script.get(frame, {}))
     again = tracker.load(tracker.save(state))
@@ -372,7 +372,7 @@ def test_a_state_survives_as_bytes(tracker: Sam2Tracker) -> None:
     one, other = (tracker.propagate(encoded, each, 10) for each in (state, again))
     assert torch.equal(one.logits, other.logits)
     assert tracker.save(again) == tracker.save(state)
-    assert tracker.load(tracker.save(tracker.empty())).ids == ()
+    assert tracker.load(tracker.save(tracker.empty_state())).ids == ()
 
 
 @pytest.mark.parametrize("data", [b"", b"no safetensors", b"\x08" + bytes(7) + b"{}      "])
@@ -383,7 +383,7 @@ def test_bytes_that_are_no_state(tracker: Sam2Tracker, data: bytes) -> None:
 
 def test_memory_does_not_grow(tracker: Sam2Tracker) -> None:
     images, sizes = clip(3), []
-    state = tracker.empty()
+    state = tracker.empty_state()
     for frame in range(60):
         # Prompted again and again: what is remembered of that is bounded as well.
         prompts = {1: box(1)} if frame % 4 == 0 else {}
@@ -403,11 +403,11 @@ def test_memory_does_not_grow(tracker: Sam2Tracker) -> None:
 def test_an_object_that_is_let_go_takes_its_memory_along(tracker: Sam2Tracker) -> None:
     encoded = tracker.encode(clip(1)[0])
     answers = tracker.prompt(encoded, {1: box(1), 2: box(2), 5: box(3)})
-    state = tracker.remember(encoded, tracker.empty(), 0, answers)
+    state = tracker.update_state(encoded, tracker.empty_state(), 0, answers)
     assert state.ids == (1, 2, 5)
     assert state.without([2, 9]).ids == (1, 5)
-    assert state.only([5, 1]).ids == (1, 5)
-    kept = state.only([1]).objects[1].prompted[0]
+    assert state.select([5, 1]).ids == (1, 5)
+    kept = state.select([1]).objects[1].prompted[0]
     assert kept.map is not None
     for tensor in (kept.map, kept.pointer):  # not a part of what all objects left in the frame
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
@@ -415,14 +415,14 @@ def test_an_object_that_is_let_go_takes_its_memory_along(tracker: Sam2Tracker) -
 
 def test_an_example_is_remembered_as_prompted(tracker: Sam2Tracker) -> None:
     images = clip(2)
-    state = tracker.empty()
+    state = tracker.empty_state()
     for frame, image in enumerate(images):
         encoded = tracker.encode(image)
         answers = tracker.propagate(encoded, state, frame)
         if frame == 0:
             answers = tracker.prompt(encoded, {1: box(1)})
         before = state
-        state = tracker.remember(encoded, state, frame, answers, prompted=[1])
+        state = tracker.update_state(encoded, state, frame, answers, prompted=[1])
     assert [each.frame for each in state.objects[1].prompted] == [0, 1]
     assert [each.frame for each in before.objects[1].prompted] == [0], "states are values"
 
@@ -430,11 +430,11 @@ def test_an_example_is_remembered_as_prompted(tracker: Sam2Tracker) -> None:
 def test_nothing_to_track(tracker: Sam2Tracker) -> None:
     encoded = tracker.encode(clip(1)[0])
     for answers in (
-        tracker.propagate(encoded, tracker.empty(), 0),
+        tracker.propagate(encoded, tracker.empty_state(), 0),
         tracker.prompt(encoded, {}),
     ):
-        assert (answers.ids, answers.masks(), len(answers.score)) == ((), (), 0)
-        assert tracker.remember(encoded, tracker.empty(), 0, answers).ids == ()
+        assert (answers.ids, answers.to_rles(), len(answers.score)) == ((), (), 0)
+        assert tracker.update_state(encoded, tracker.empty_state(), 0, answers).ids == ()
 
 
 def test_what_cannot_be_asked(tracker: Sam2Tracker, checkpoints: dict[str, Path]) -> None:
@@ -443,7 +443,7 @@ def test_what_cannot_be_asked(tracker: Sam2Tracker, checkpoints: dict[str, Path]
     with pytest.raises(PromptError, match=r"object 3: its mask has size \(4, 4\)"):
         tracker.prompt(encoded, {3: TrackPrompt(mask=small)})
     answers = tracker.prompt(encoded, {1: box(1)})
-    state = tracker.remember(encoded, tracker.empty(), 0, answers)
+    state = tracker.update_state(encoded, tracker.empty_state(), 0, answers)
     with pytest.raises(PromptError, match="say which frame this is"):
         tracker.prompt(encoded, {1: box(1)}, state)
     for name in ("sam2", "edgetam_video"):

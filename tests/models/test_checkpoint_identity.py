@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from grounded_sam2.models.identity import identity
+from grounded_sam2.models.checkpoint_identity import checkpoint_identity
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["facebook/sam2.1-hiera-tiny", "large", "nowhere/at-all"])
 def test_a_name_of_the_hub_says_so_itself(name):
-    assert identity(name, "segmenter") == name
+    assert checkpoint_identity(name, "segmenter") == name
 
 
 def test_the_embedded_models_are_told_apart():
-    names = {identity("demo", "detector"), identity("demo", "segmenter")}
+    names = {checkpoint_identity("demo", "detector"), checkpoint_identity("demo", "segmenter")}
     assert len(names) == 2
     assert all(name.startswith("demo@") for name in names)
 
@@ -33,27 +33,27 @@ def test_the_embedded_models_are_told_apart():
 def test_other_weights_have_another_name(folder, megabytes):
     weights = folder / "model.safetensors"
     weights.write_bytes(bytes(range(256)) * (1000 + 4096 * megabytes))
-    before = identity(str(folder), "detector")
+    before = checkpoint_identity(str(folder), "detector")
     assert before.startswith(f"{folder}@")
-    assert identity(str(folder), "detector") == before
+    assert checkpoint_identity(str(folder), "detector") == before
     changed = bytearray(weights.read_bytes())
     for place in range(0, len(changed), 1000):
         changed[place] ^= 1
     weights.write_bytes(changed)
-    assert identity(str(folder), "detector") != before
+    assert checkpoint_identity(str(folder), "detector") != before
 
 
 def test_what_is_no_part_of_the_model_changes_nothing(folder):
-    before = identity(str(folder), "detector")
+    before = checkpoint_identity(str(folder), "detector")
     (folder / "README.md").write_text("another card", encoding="utf-8")
-    assert identity(str(folder), "detector") == before
+    assert checkpoint_identity(str(folder), "detector") == before
     (folder / "config.json").write_text('{"a": 1}', encoding="utf-8")
-    assert identity(str(folder), "detector") != before
+    assert checkpoint_identity(str(folder), "detector") != before
 
 
 def test_no_model_library_is_loaded_for_it():
     program = (
-        "import sys; from grounded_sam2.models.identity import identity; "
-        "identity('demo', 'detector'); assert 'torch' not in sys.modules"
+        "import sys; from grounded_sam2.models.checkpoint_identity import checkpoint_identity; "
+        "checkpoint_identity('demo', 'detector'); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-__all__ = ["EMBEDDED", "identity"]
+__all__ = ["EMBEDDED", "checkpoint_identity"]
 
 EMBEDDED = Path(__file__).parents[1] / "demo" / "weights"
 """The embedded models, in a folder for each kind."""
@@ -19,7 +19,7 @@ _SAMPLES = 64
 _SAMPLE_BYTES = 2**16
 
 
-def identity(checkpoint: str, kind: str) -> str:
+def checkpoint_identity(checkpoint: str, role: str) -> str:
     """The name of a checkpoint; of a folder or ``demo`` with a digest: ``demo@1f0c44d2a9be``.
 
     Of large files, the digest reads 64 samples of 64 KiB and the size: training changes all
@@ -27,9 +27,9 @@ def identity(checkpoint: str, kind: str) -> str:
 
     Args:
         checkpoint: as in the configuration.
-        kind: ``detector`` or ``segmenter``.
+        role: ``detector`` or ``segmenter``.
     """
-    folder = EMBEDDED / kind if checkpoint == "demo" else Path(checkpoint).expanduser()
+    folder = EMBEDDED / role if checkpoint == "demo" else Path(checkpoint).expanduser()
     if not folder.is_dir():
         return checkpoint
     digest = hashlib.sha256()
