@@ -252,7 +252,7 @@ def chosen_formats(names: list[str] | None, *, of_images: bool = False) -> list[
         raise typer.BadParameter(f"choose from {', '.join(EXPORTERS)}", param_hint="--format")
     for name in names:
         try:
-            check_format(name, of_images=of_images)
+            check_format(name, images_only=of_images)
         except ExportError as error:
             raise typer.BadParameter(str(error), param_hint="--format") from error
     return list(dict.fromkeys(names))
@@ -277,7 +277,7 @@ def export_options(
 ) -> ExportOptions:
     """The options of an export; wrong ones are told as wrong use of the command."""
     from grounded_sam2.errors import ExportError
-    from grounded_sam2.exporters import ExportOptions, parse_split, workers_that_pay
+    from grounded_sam2.exporters import ExportOptions, default_workers, parse_split
 
     try:
         return ExportOptions(
@@ -291,7 +291,7 @@ def export_options(
             min_confidence=min_confidence,
             min_mask_quality=min_mask_quality,
             images_from=images_from,
-            workers=workers_that_pay() if workers is None else workers,
+            workers=default_workers() if workers is None else workers,
             frame_stride=frame_stride,
             frame_format=frame_format,  # type: ignore[arg-type]
             frame_quality=frame_quality,

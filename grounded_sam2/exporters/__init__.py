@@ -27,9 +27,9 @@ from grounded_sam2.exporters.formats.voc import export_voc
 from grounded_sam2.exporters.formats.yolo import export_yolo
 from grounded_sam2.exporters.formats.yolo_boxes import export_yolo_boxes
 from grounded_sam2.exporters.formats.youtube_vis import export_youtube_vis
-from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Skipped
+from grounded_sam2.exporters.options import ExportOptions, ExportSummary, SkippedImages
 from grounded_sam2.exporters.splits import parse_split
-from grounded_sam2.exporters.workers import workers_that_pay
+from grounded_sam2.exporters.worker_pool import default_workers
 from grounded_sam2.store import LabelStore
 
 __all__ = [
@@ -38,11 +38,11 @@ __all__ = [
     "ExportOptions",
     "ExportSummary",
     "Exporter",
-    "Skipped",
+    "SkippedImages",
     "check_format",
+    "default_workers",
     "export",
     "parse_split",
-    "workers_that_pay",
 ]
 
 
@@ -84,14 +84,14 @@ VIDEO_FORMATS = frozenset({"youtube-vis", "mots", "davis"})
 """Those that are made of videos. All others take frames of videos as images."""
 
 
-def check_format(name: str, *, of_images: bool = False) -> None:
+def check_format(name: str, *, images_only: bool = False) -> None:
     """Raise `ExportError` unless there is a format of this name; names those that there are.
 
     Args:
         name: of the format.
-        of_images: refuse those that are made of videos.
+        images_only: refuse those that are made of videos.
     """
-    known = [each for each in EXPORTERS if not (of_images and each in VIDEO_FORMATS)]
+    known = [each for each in EXPORTERS if not (images_only and each in VIDEO_FORMATS)]
     if name not in known:
         problem = "is made of videos" if name in EXPORTERS else "is not known"
         raise ExportError(f"format '{name}' {problem}; choose from {', '.join(known)}")

@@ -19,13 +19,13 @@ from grounded_sam2.store import Item, StoredVideo, VideoRecord
 if TYPE_CHECKING:
     from grounded_sam2.sources.video import VideoSource
 
-__all__ = ["FrameReader", "LeftOut", "every_nth_frame"]
+__all__ = ["FrameReader", "SkipImage", "every_nth_frame"]
 
 _AHEAD = 2
 """Frames to decode before they are asked for: that one is always ready."""
 
 
-class LeftOut(Exception):  # noqa: N818  (no error: the export goes on)
+class SkipImage(Exception):  # noqa: N818  (no error: the export goes on)
     """Why images cannot be used, as what follows their number."""
 
 
@@ -80,7 +80,7 @@ class FrameReader:
         """The file of a frame; ``None`` if the video is one file.
 
         Raises:
-            LeftOut: the video is gone, has changed, or never was a file.
+            SkipImage: the video is gone, has changed, or never was a file.
         """
         from grounded_sam2.sources.video.frame_folder import FrameFolder
 
@@ -94,7 +94,7 @@ class FrameReader:
         """The image of a frame: upright RGB ``(h, w, 3)`` ``uint8``.
 
         Raises:
-            LeftOut: as `file_of`, or it cannot be decoded any more.
+            SkipImage: as `file_of`, or it cannot be decoded any more.
         """
         from grounded_sam2.sources.video import prefetch
 
@@ -111,9 +111,9 @@ class FrameReader:
                 self._next = None  # before another is made
                 self._next = next(self._frames)
         except (StopIteration, SourceError) as error:
-            raise LeftOut("cannot be decoded any more") from error
+            raise SkipImage("cannot be decoded any more") from error
         if self._next.index != index or self._next.size_hw != item.size_hw:
-            raise LeftOut("cannot be decoded any more")
+            raise SkipImage("cannot be decoded any more")
         return self._next.image
 
     def close(self) -> None:
@@ -133,10 +133,10 @@ class FrameReader:
             self._video = item.group
             try:
                 self._source = self._open(self._records[item.group])
-            except LeftOut as reason:
+            except SkipImage as reason:
                 self._source = str(reason)
         if isinstance(self._source, str):
-            raise LeftOut(self._source)
+            raise SkipImage(self._source)
         return self._source
 
     def _open(self, video: VideoRecord) -> VideoSource:
@@ -145,7 +145,7 @@ class FrameReader:
 
         path = video.path
         if path is None:
-            raise LeftOut("are of videos that were never files")
+            raise SkipImage("are of videos that were never files")
         if self._images_from is not None:
             path = self._images_from / PurePosixPath(video.name).parent / path.name
         height, width = video.size_hw
@@ -156,9 +156,9 @@ class FrameReader:
                 video.content_hash is not None and source.content_hash() == video.content_hash
             )
         except (SourceError, OSError) as error:
-            raise LeftOut(
+            raise SkipImage(
                 "are of videos that are gone or broken; say where they are now (images_from)"
             ) from error
         if not same:
-            raise LeftOut("are of videos that have changed since they were labeled; label again")
+            raise SkipImage("are of videos that have changed since they were labeled; label again")
         return source

@@ -15,24 +15,24 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from grounded_sam2.exporters.shapes import Box, Measure
+from grounded_sam2.exporters.mask_conversion import Box, MaskStats
 from grounded_sam2.geometry.crops import runs_from_crops
 from grounded_sam2.geometry.groups import crops_in_groups
 from grounded_sam2.geometry.rle import Rle, bounding_boxes, encode_crops
 from grounded_sam2.results import Label
 
 __all__ = [
-    "extent",
+    "clipped_box",
+    "covered_pixels",
+    "front_to_back",
     "paint",
-    "row_major_runs",
-    "top_first",
+    "row_major_counts",
     "visible",
-    "whole_pixels",
     "write_values",
 ]
 
 
-def extent(label: Label, size_hw: tuple[int, int], measure: Measure | None) -> Box | None:
+def clipped_box(label: Label, size_hw: tuple[int, int], measure: MaskStats | None) -> Box | None:
     """The box of an object: around its mask, or as detected if it has none.
 
     Args:
@@ -50,13 +50,13 @@ def extent(label: Label, size_hw: tuple[int, int], measure: Measure | None) -> B
     return (x_min, y_min, x_max, y_max) if x_max > x_min and y_max > y_min else None
 
 
-def whole_pixels(box_xyxy: Box) -> tuple[int, int, int, int]:
+def covered_pixels(box_xyxy: Box) -> tuple[int, int, int, int]:
     """The pixels that a box touches: xyxy, half-open."""
     x_min, y_min, x_max, y_max = box_xyxy
     return int(x_min), int(y_min), int(np.ceil(x_max)), int(np.ceil(y_max))
 
 
-def top_first(objects: Sequence[Label]) -> list[int]:
+def front_to_back(objects: Sequence[Label]) -> list[int]:
     """Indices of objects in the order in which they lie upon each other, the topmost first."""
 
     def height(index: int) -> float:
@@ -87,12 +87,12 @@ def paint(
     """
     canvas = np.zeros(size_hw, np.uint16)
     for label in objects:
-        box = extent(label, size_hw, None) if label.mask is None else None
+        box = clipped_box(label, size_hw, None) if label.mask is None else None
         if box is not None:
-            left, top, right, bottom = whole_pixels(box)
+            left, top, right, bottom = covered_pixels(box)
             canvas[top:bottom, left:right] = void
     masks, painted = [], []
-    for index in reversed(top_first(objects)):
+    for index in reversed(front_to_back(objects)):
         mask = objects[index].mask
         if mask is not None:
             masks.append(mask)
@@ -138,7 +138,7 @@ def write_values(values: PIL.Image.Image, file: Path) -> None:
     values.save(file, format="PNG", compress_type=zlib.Z_RLE)
 
 
-def row_major_runs(masks: Sequence[Rle], *, within_box: bool = False) -> list[NDArray[np.int64]]:
+def row_major_counts(masks: Sequence[Rle], *, within_box: bool = False) -> list[NDArray[np.int64]]:
     """Lengths of the runs of masks, row by row, background first.
 
     Args:

@@ -11,7 +11,7 @@ from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.splits import check_split
 from grounded_sam2.results import Label
 
-__all__ = ["ExportOptions", "ExportSummary", "Skipped", "Tally"]
+__all__ = ["ExportCounter", "ExportOptions", "ExportSummary", "SkippedImages"]
 
 _IMAGE_MODES = ("copy", "link", "symlink")
 _SEGMENTATIONS = ("rle", "polygons")
@@ -104,7 +104,7 @@ def _reaches(score: float | None, threshold: float | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedImages:
     """Pictures that are not in the export, for one reason."""
 
     reason: str
@@ -123,34 +123,34 @@ class ExportSummary:
     """Pictures per split."""
     objects: Mapping[str, int]
     """Objects per class, in the order of the classes, those without any included."""
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedImages, ...] = ()
     notes: tuple[str, ...] = ()
     """What a user should know about this export, one sentence each."""
 
 
-class Tally:
+class ExportCounter:
     """Counts that an export keeps while it goes."""
 
     def __init__(self, classes: list[str], splits: Mapping[str, float]) -> None:
         self.images = dict.fromkeys(splits, 0)
         self.objects = dict.fromkeys(classes, 0)
         self._remarks: dict[str, int] = {}
-        self._skipped: dict[str, Skipped] = {}
+        self._skipped: dict[str, SkippedImages] = {}
 
     def add(self, label: Label, *, instead_of_mask: str = "written as their box") -> None:
         """Count an object that is in the export; say what became of it if it has no mask."""
         self.objects[label.class_name] += 1
-        self.remark(f"objects without a mask, {instead_of_mask}", label.mask is None)
+        self.note(f"objects without a mask, {instead_of_mask}", label.mask is None)
 
-    def remark(self, text: str, count: int = 1) -> None:
+    def note(self, text: str, count: int = 1) -> None:
         """Count something that a user should know of, named by what stands before the number."""
         if count:
             self._remarks[text] = self._remarks.get(text, 0) + count
 
     def skip(self, item_id: str, reason: str) -> None:
         """Note that an image is left out."""
-        earlier = self._skipped.get(reason, Skipped(reason, 0, item_id))
-        self._skipped[reason] = Skipped(reason, earlier.count + 1, earlier.example)
+        earlier = self._skipped.get(reason, SkippedImages(reason, 0, item_id))
+        self._skipped[reason] = SkippedImages(reason, earlier.count + 1, earlier.example)
 
     def summary(self, format_name: str, folder: Path, notes: Sequence[str] = ()) -> ExportSummary:
         """The counts as a value.
@@ -177,6 +177,6 @@ class Tally:
         )
 
     @property
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped(self) -> tuple[SkippedImages, ...]:
         """Pictures left out so far, by reason."""
         return tuple(self._skipped.values())

@@ -12,29 +12,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from grounded_sam2.exporters.dataset import NewDataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.shapes import Measure, measures, with_shapes
+from grounded_sam2.exporters.dataset_builder import DatasetBuilder
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.mask_conversion import MaskStats, convert_masks, mask_stats
 from grounded_sam2.results import Label
 
 __all__ = ["frame_fields", "image_records"]
 
 
-def frame_fields(image: PlacedImage) -> dict[str, Any]:
+def frame_fields(image: DatasetImage) -> dict[str, Any]:
     """Which frame of which video an image is; all ``None`` for an image of its own."""
     return {"video": image.video, "frame": image.frame_index, "time": image.time}
 
 
 def image_records(
-    data: NewDataset,
+    data: DatasetBuilder,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """The images of a dataset are put into ``images/``, and their objects counted.
 
     Yields:
         The record of each image, and those of its objects.
     """
-    for image, shapes in with_shapes(data.images(rules=NameRules()), measures):
+    for image, shapes in convert_masks(data.images(rules=ImageFileRules()), mask_stats):
         height, width = image.labels.size_hw
         record = {
             "image": f"images/{image.split}/{image.name}",
@@ -46,7 +46,7 @@ def image_records(
             record |= frame_fields(image)
         objects = []
         for label, measure in zip(image.labels.objects, shapes, strict=True):
-            data.tally.add(label)
+            data.counter.add(label)
             of_object = _object_record(label, measure)
             if data.has_frames:
                 of_object["track_origin"] = label.track_origin
@@ -54,7 +54,7 @@ def image_records(
         yield record, objects
 
 
-def _object_record(label: Label, measure: Measure | None) -> dict[str, Any]:
+def _object_record(label: Label, measure: MaskStats | None) -> dict[str, Any]:
     """The record of an object, without its image."""
     return {
         "class": label.class_name,

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from grounded_sam2.errors import ExportError
 from grounded_sam2.store import Item
 
-__all__ = ["check_split", "parse_split", "split_of"]
+__all__ = ["assign_split", "check_split", "parse_split"]
 
 _NAMES = ("train", "val", "test")
 _SLACK = 1e-6  # 0.7 + 0.2 + 0.1 is not 1 in binary
@@ -57,7 +57,9 @@ def check_split(split: Mapping[str, float]) -> None:
         raise ExportError(f"split '{shown}': sums to {sum(split.values()):g}; must sum to 1")
 
 
-def split_of(item: Item, split: Mapping[str, float], seed: int, *, by_folder: bool = False) -> str:
+def assign_split(
+    item: Item, split: Mapping[str, float], seed: int, *, by_folder: bool = False
+) -> str:
     """The split of an image.
 
     Args:

@@ -23,14 +23,16 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["MARKER", "staged"]
+__all__ = ["EXPORT_MARKER", "staged_export"]
 
-MARKER = "export.json"
+EXPORT_MARKER = "export.json"
 _STAGING = ".export.partial"
 
 
 @contextmanager
-def staged(folder: Path, entries: Sequence[str], description: Mapping[str, Any]) -> Iterator[Path]:
+def staged_export(
+    folder: Path, entries: Sequence[str], description: Mapping[str, Any]
+) -> Iterator[Path]:
     """Give a folder to build an export in, and put it in place when that ends well.
 
     Args:
@@ -53,10 +55,10 @@ def staged(folder: Path, entries: Sequence[str], description: Mapping[str, Any])
             try:
                 yield new
                 # First the marker: if this is cut short, the next export may put it right.
-                (new / MARKER).write_text(
+                (new / EXPORT_MARKER).write_text(
                     json.dumps(description, indent=2) + "\n", encoding="utf-8"
                 )
-                for name in (MARKER, *entries):
+                for name in (EXPORT_MARKER, *entries):
                     if (folder / name).exists():
                         (folder / name).rename(old / name)
                     if (new / name).exists():
@@ -111,11 +113,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _refuse_foreign(folder: Path, entries: Sequence[str], format_name: str) -> None:
-    present = [name for name in (MARKER, *entries) if (folder / name).exists()]
+    present = [name for name in (EXPORT_MARKER, *entries) if (folder / name).exists()]
     if not present:
         return
     try:
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))["format"]
+        found = json.loads((folder / EXPORT_MARKER).read_text(encoding="utf-8"))["format"]
     except FileNotFoundError:
         found = None
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,10 +18,12 @@ from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore, Run
 
-__all__ = ["chosen_labels", "least_confidence"]
+__all__ = ["labels_at_thresholds", "lowest_stored_confidence"]
 
 
-def chosen_labels(store: LabelStore, options: ExportOptions) -> Iterator[tuple[Item, Labels]]:
+def labels_at_thresholds(
+    store: LabelStore, options: ExportOptions
+) -> Iterator[tuple[Item, Labels]]:
     """The labels of a run, and more of them where a threshold is asked that is lower than its own.
 
     Raises:
@@ -49,7 +51,7 @@ def chosen_labels(store: LabelStore, options: ExportOptions) -> Iterator[tuple[I
         yield item, labels
 
 
-def least_confidence(run: Run) -> float:
+def lowest_stored_confidence(run: Run) -> float:
     """Below this confidence, the store has forgotten what the models said."""
     said: Mapping[str, float] = run.config.inference.get("detector", {})
     return said.get("candidate_confidence", _own(run, "detector", "min_confidence"))

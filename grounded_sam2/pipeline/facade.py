@@ -29,7 +29,7 @@ from grounded_sam2.exporters import (
     check_format,
     export,
 )
-from grounded_sam2.exporters.staging import MARKER
+from grounded_sam2.exporters.staging import EXPORT_MARKER
 from grounded_sam2.inference.detect_and_segment import predict_labels
 from grounded_sam2.models.checkpoint_identity import checkpoint_identity
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
@@ -298,5 +298,5 @@ def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]
     if isinstance(input_folder, (str, Path)):
         output, images = folder.resolve(), Path(input_folder).resolve()
         if images == output or output in images.parents:
-            return [folder / name for name in EXPORTERS if (folder / name / MARKER).exists()]
+            return [folder / name for name in EXPORTERS if (folder / name / EXPORT_MARKER).exists()]
     return [folder]

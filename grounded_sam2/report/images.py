@@ -25,8 +25,8 @@ import PIL.Image
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
-from grounded_sam2.exporters.frames import FrameReader, LeftOut
-from grounded_sam2.exporters.originals import find_image
+from grounded_sam2.exporters.frames import FrameReader, SkipImage
+from grounded_sam2.exporters.source_images import find_source_image
 from grounded_sam2.results import Image
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import Item, StoredVideo
@@ -87,7 +87,7 @@ class ImageReader:
             if file is None:
                 return shrink(self._frames.image(item), longer_side)
             return load_image(file, config=_at_most(height * width), longer_side=longer_side)
-        except LeftOut as error:
+        except SkipImage as error:
             return Unreadable(str(error))
         except ImageError:
             return Unreadable("cannot be decoded any more")
@@ -96,7 +96,7 @@ class ImageReader:
         """Why an image will not be read, as far as that can be told without decoding it."""
         try:
             self._file_of(item)
-        except LeftOut as error:
+        except SkipImage as error:
             return Unreadable(str(error))
         return None
 
@@ -107,7 +107,7 @@ class ImageReader:
     def _file_of(self, item: Item) -> Path | None:
         """Its own file; ``None`` for a frame that has none."""
         if item.frame_index is None:
-            return find_image(item, self._images_from)
+            return find_source_image(item, self._images_from)
         return self._frames.file_of(item)
 
 

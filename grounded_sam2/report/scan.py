@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.exporters.splits import split_of
+from grounded_sam2.exporters.splits import assign_split
 from grounded_sam2.report.duplicates import (
     Duplicates,
     Impression,
@@ -149,7 +149,7 @@ def look_at(
             video_ids.append(-1 if item.frame_index is None else numbers[item.group])
             frame_indices.append(-1 if item.frame_index is None else item.frame_index)
             times.append(np.nan if item.time is None else item.time)
-            split = split_of(
+            split = assign_split(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
             split_ids.append(splits.index(split))

@@ -13,7 +13,7 @@ import pytest
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS, ExportOptions, export
-from grounded_sam2.exporters.frames import FrameReader, LeftOut
+from grounded_sam2.exporters.frames import FrameReader, SkipImage
 from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import VideoRecord
@@ -254,7 +254,7 @@ def test_a_reader_may_be_asked_for_an_earlier_frame(clips):
     assert seen == [6, 1, 1, 5]
     reader.close()
     clips.movie("sub/a.mp4", 3)
-    with pytest.raises(LeftOut, match="have changed"):
+    with pytest.raises(SkipImage, match="have changed"):
         reader.image(items[0])
 
 

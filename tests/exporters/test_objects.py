@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grounded_sam2.exporters.objects import extent, paint, row_major_runs, top_first, whole_pixels
-from grounded_sam2.exporters.shapes import measures, of_masks
+from grounded_sam2.exporters.mask_conversion import map_masks, mask_stats
+from grounded_sam2.exporters.objects import (
+    clipped_box,
+    covered_pixels,
+    front_to_back,
+    paint,
+    row_major_counts,
+)
 from grounded_sam2.geometry.rle import encode
 
 VOID = 255
@@ -19,23 +25,28 @@ def unrolled(runs: np.ndarray) -> np.ndarray:
 def test_the_extent_is_the_masks_then_the_box_within_the_image(labeled):
     size = (60, 80)
     masked = [labeled.label(labeled.pixel(3, 4)), labeled.label(np.zeros(size, bool))]
-    found = of_masks(masked, measures)
-    assert [extent(*each) for each in zip(masked, [size] * 2, found, strict=True)] == [
+    found = map_masks(masked, mask_stats)
+    assert [clipped_box(*each) for each in zip(masked, [size] * 2, found, strict=True)] == [
         (3, 4, 4, 5),
         None,
     ]
-    assert extent(labeled.label(None, box_xyxy=(-1, 5.5, 90, 70)), size, None) == (0, 5.5, 80, 60)
-    assert extent(labeled.label(None, box_xyxy=(80, 5, 90, 9)), size, None) is None
+    assert clipped_box(labeled.label(None, box_xyxy=(-1, 5.5, 90, 70)), size, None) == (
+        0,
+        5.5,
+        80,
+        60,
+    )
+    assert clipped_box(labeled.label(None, box_xyxy=(80, 5, 90, 9)), size, None) is None
 
 
 def test_a_box_touches_pixels_that_it_covers_in_part():
-    assert whole_pixels((0.5, 1.0, 2.01, 3.0)) == (0, 1, 3, 3)
+    assert covered_pixels((0.5, 1.0, 2.01, 3.0)) == (0, 1, 3, 3)
 
 
 def test_the_surest_is_on_top_and_what_has_no_confidence_above_all(labeled):
     objects = [labeled.label(None, confidence=c) for c in (0.2, 0.9, None, 0.9, 1.0)]
-    assert top_first(objects) == [2, 4, 1, 3, 0]
-    assert top_first([]) == []
+    assert front_to_back(objects) == [2, 4, 1, 3, 0]
+    assert front_to_back([]) == []
 
 
 def test_overlaps_show_the_surest(labeled):
@@ -62,15 +73,15 @@ def test_nothing_is_painted_as_zeros():
 def test_runs_row_by_row_give_the_mask_back(labeled, name):
     mask = getattr(labeled, name)()
     rle = encode(mask)[0]
-    assert np.array_equal(unrolled(row_major_runs([rle])[0]).reshape(60, 80), mask)
+    assert np.array_equal(unrolled(row_major_counts([rle])[0]).reshape(60, 80), mask)
     crop, _ = rle.decode_crop()
     assert np.array_equal(
-        unrolled(row_major_runs([rle], within_box=True)[0]).reshape(crop.shape), crop
+        unrolled(row_major_counts([rle], within_box=True)[0]).reshape(crop.shape), crop
     )
 
 
 def test_runs_of_an_empty_and_a_full_mask():
     masks = encode(np.stack((np.zeros((4, 5), bool), np.ones((4, 5), bool))))
-    assert [runs.tolist() for runs in row_major_runs(masks)] == [[20], [0, 20]]
-    assert [runs.tolist() for runs in row_major_runs(masks, within_box=True)] == [[], [0, 20]]
-    assert row_major_runs([]) == []
+    assert [runs.tolist() for runs in row_major_counts(masks)] == [[20], [0, 20]]
+    assert [runs.tolist() for runs in row_major_counts(masks, within_box=True)] == [[], [0, 20]]
+    assert row_major_counts([]) == []

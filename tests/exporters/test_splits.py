@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.splits import check_split, parse_split, split_of
+from grounded_sam2.exporters.splits import assign_split, check_split, parse_split
 from grounded_sam2.store import Item
 
 SPLIT = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -57,7 +57,7 @@ def test_split_names_are_folder_names(name):
 
 
 def test_shares_come_out_as_asked():
-    counts = Counter(split_of(item, SPLIT, seed=0) for item in items(5000))
+    counts = Counter(assign_split(item, SPLIT, seed=0) for item in items(5000))
     assert counts["train"] / 5000 == pytest.approx(0.8, abs=0.02)
     assert counts["val"] / 5000 == pytest.approx(0.1, abs=0.02)
 
@@ -65,28 +65,28 @@ def test_shares_come_out_as_asked():
 def test_names_do_not_matter_and_content_does():
     a = Item("a.jpg", None, content_hash="11")
     b = Item("other/b.jpg", None, content_hash="11")
-    assert all(split_of(a, SPLIT, s) == split_of(b, SPLIT, s) for s in range(50))
-    assert len({split_of(item, SPLIT, 0) for item in items(100)}) == 3
+    assert all(assign_split(a, SPLIT, s) == assign_split(b, SPLIT, s) for s in range(50))
+    assert len({assign_split(item, SPLIT, 0) for item in items(100)}) == 3
 
 
 def test_another_seed_is_another_draw():
-    first, second = ([split_of(item, SPLIT, seed) for item in items(100)] for seed in (0, 1))
+    first, second = ([assign_split(item, SPLIT, seed) for item in items(100)] for seed in (0, 1))
     assert first != second
 
 
 def test_frames_of_one_group_stay_together():
     for group in ("a.mp4", "b.mp4"):
-        assert len({split_of(item, SPLIT, 0) for item in items(100, group=group)}) == 1
+        assert len({assign_split(item, SPLIT, 0) for item in items(100, group=group)}) == 1
 
 
 def test_a_share_of_nothing_gets_nothing():
     split = {"train": 0.5, "val": 0.5, "test": 0.0}
-    assert {split_of(item, split, 0) for item in items(500)} == {"train", "val"}
+    assert {assign_split(item, split, 0) for item in items(500)} == {"train", "val"}
 
 
 def folder_split(item_id: str, seed: int = 0) -> str:
     item = Item(item_id, None, content_hash=item_id)
-    return split_of(item, SPLIT, seed, by_folder=True)
+    return assign_split(item, SPLIT, seed, by_folder=True)
 
 
 def test_by_folder_images_of_a_folder_stay_together():

@@ -42,7 +42,9 @@ class TestReading:
     def test_an_image_that_broke(self, labeled, monkeypatch) -> None:
         item = labeled.item(labeled.image("a.png"))
         item.path.write_bytes(b"no image")
-        monkeypatch.setattr("grounded_sam2.exporters.originals.is_same_file", lambda *_, **__: True)
+        monkeypatch.setattr(
+            "grounded_sam2.exporters.source_images.is_same_file", lambda *_, **__: True
+        )
         assert read_image(item, None, 72) == Unreadable("cannot be decoded any more")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.exporters.objects import row_major_runs
+from grounded_sam2.exporters.objects import row_major_counts
 from grounded_sam2.geometry.rle import Rle
 
 __all__ = ["brush_rles"]
@@ -32,7 +32,7 @@ def brush_rles(masks: Sequence[Rle]) -> list[list[int]]:
     """The bytes of ``value.rle`` of each mask: integers from 0 to 255."""
     return [
         _packed(lengths * _CHANNELS, mask.size_hw)
-        for mask, lengths in zip(masks, row_major_runs(masks), strict=True)
+        for mask, lengths in zip(masks, row_major_counts(masks), strict=True)
     ]
 
 

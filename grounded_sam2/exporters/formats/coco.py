@@ -21,13 +21,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grounded_sam2.exporters.annotation_file import AnnotationFile, to_json
-from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent
+from grounded_sam2.exporters.coco_json import AnnotationFile, to_json
+from grounded_sam2.exporters.dataset_builder import build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.mask_conversion import MaskStats, convert_masks, mask_stats
+from grounded_sam2.exporters.objects import clipped_box
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.shapes import Measure, measures, with_shapes
 from grounded_sam2.geometry.polygons.conversion import polygons_of, to_coco
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
@@ -35,7 +35,7 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["annotation_of", "export_coco"]
 
-_RULES = NameRules(unique_stems=True)  # Datumaro, and so CVAT, knows images by them
+_RULES = ImageFileRules(unique_stems=True)  # Datumaro, and so CVAT, knows images by them
 
 
 def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
@@ -43,7 +43,7 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
 
     There is a file of annotations for each split, also for one that came out empty.
     """
-    with new_dataset(
+    with build_dataset(
         "coco",
         store,
         folder,
@@ -65,16 +65,16 @@ def export_coco(store: LabelStore, folder: str | Path, *, options: ExportOptions
             )
             images = data.images(rules=_RULES)
             workers = options.workers if options.segmentation == "polygons" else 1
-            for image, shapes in with_shapes(images, shapes_of, workers=workers):
+            for image, shapes in convert_masks(images, shapes_of, workers=workers):
                 file = files[image.split]
                 file.add_image(image)
                 for label, shape in zip(image.labels.objects, shapes, strict=True):
                     annotation = annotation_of(label, image.labels.size_hw, shape)
                     if annotation is None:
-                        data.tally.remark("objects without extent, left out")
+                        data.counter.note("objects without extent, left out")
                         continue
                     file.add_annotation(annotation, label.class_name)
-                    data.tally.add(label)
+                    data.counter.add(label)
         return data.summary()
 
 
@@ -88,7 +88,7 @@ def annotation_of(
         size_hw: height and width of its image.
         shape: of its mask; ``None`` if it has none.
     """
-    box = extent(label, size_hw, None if shape is None else shape.measure)
+    box = clipped_box(label, size_hw, None if shape is None else shape.measure)
     if box is None:
         return None
     x_min, y_min, x_max, y_max = box
@@ -113,23 +113,23 @@ def annotation_of(
 class Segmented(NamedTuple):
     """A mask as an annotation has it."""
 
-    measure: Measure
+    measure: MaskStats
     segmentation: Any
 
 
 def _segmented(masks: Sequence[Rle], *, kind: str, min_iou: float) -> list[Segmented]:
-    """Masks as ``rle`` or ``polygons``, and their measures."""
+    """Masks as ``rle`` or ``polygons``, and their mask_stats."""
     if kind == "rle":
         segmentations: list[Any] = [mask.to_coco() for mask in masks]
     else:
         segmentations = [to_coco(parts) for parts in polygons_of(masks, min_iou=min_iou)]
-    return [Segmented(*each) for each in zip(measures(masks), segmentations, strict=True)]
+    return [Segmented(*each) for each in zip(mask_stats(masks), segmentations, strict=True)]
 
 
 class _CocoFile(AnnotationFile):
     """The annotations of one split."""
 
-    def add_image(self, image: PlacedImage) -> None:
+    def add_image(self, image: DatasetImage) -> None:
         """The annotations that follow are of this image."""
         height, width = image.labels.size_hw
         entry = {

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grounded_sam2.exporters.dataset import new_dataset
+from grounded_sam2.exporters.dataset_builder import build_dataset
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.records import image_records
 from grounded_sam2.store import LabelStore
@@ -35,7 +35,7 @@ _OBJECT = (
 def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
     """Write CSV tables. See `grounded_sam2.exporters.Exporter`."""
     entries = ("images", "images.csv", "objects.csv")
-    with new_dataset("csv", store, folder, options, entries=entries) as data:
+    with build_dataset("csv", store, folder, options, entries=entries) as data:
         with (
             (data.new / "images.csv").open("w", encoding="utf-8", newline="") as images_file,
             (data.new / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,

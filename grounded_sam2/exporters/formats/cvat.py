@@ -23,12 +23,12 @@ from itertools import count
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent, row_major_runs, top_first
-from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
-from grounded_sam2.exporters.shapes import measures, with_shapes
+from grounded_sam2.exporters.dataset_builder import build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.mask_conversion import convert_masks, mask_stats
+from grounded_sam2.exporters.objects import clipped_box, front_to_back, row_major_counts
+from grounded_sam2.exporters.options import ExportCounter, ExportOptions, ExportSummary
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
 from grounded_sam2.geometry.polygons.conversion import polygons_of, to_coco
 from grounded_sam2.geometry.rle import Rle
@@ -37,13 +37,13 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["export_cvat"]
 
-_RULES = NameRules(unique_stems=True, forbidden=NOT_XML)  # matched without their endings
+_RULES = ImageFileRules(unique_stems=True, forbidden=NOT_XML)  # matched without their endings
 _ATTRIBUTES = ("confidence", "mask_quality", "caption")
 
 
 def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
     """Write annotations for CVAT. See `grounded_sam2.exporters.Exporter`."""
-    with new_dataset(
+    with build_dataset(
         "cvat",
         store,
         folder,
@@ -65,8 +65,8 @@ def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions
                 min_iou=options.min_polygon_iou,
             )
             images = data.images(rules=_RULES)
-            for image, shapes in with_shapes(images, shapes_of, workers=options.workers):
-                files[image.split].write(image, shapes, data.tally)
+            for image, shapes in convert_masks(images, shapes_of, workers=options.workers):
+                files[image.split].write(image, shapes, data.counter)
         return data.summary()
 
 
@@ -90,7 +90,7 @@ class _AnnotationFile:
         return self
 
     def write(
-        self, image: PlacedImage, shapes: Sequence[list[_Element] | None], tally: Tally
+        self, image: DatasetImage, shapes: Sequence[list[_Element] | None], counter: ExportCounter
     ) -> None:
         """Add an image and its objects, the masks of which are these elements."""
         height, width = image.labels.size_hw
@@ -99,11 +99,11 @@ class _AnnotationFile:
             f'width="{width}" height="{height}">\n'
         )
         objects = image.labels.objects
-        z_orders = {index: z for z, index in enumerate(reversed(top_first(objects)))}
+        z_orders = {index: z for z, index in enumerate(reversed(front_to_back(objects)))}
         for index, (label, of_mask) in enumerate(zip(objects, shapes, strict=True)):
             elements = _box(label, (height, width)) if of_mask is None else of_mask
             if not elements:
-                tally.remark("objects without extent, left out")
+                counter.note("objects without extent, left out")
                 continue
             common = (
                 f'label="{xml_text(label.class_name)}" source="auto" occluded="0" '
@@ -116,7 +116,7 @@ class _AnnotationFile:
                 self._file.write(
                     f"    <{element} {common} {geometry}>\n{attributes}    </{element}>\n"
                 )
-            tally.add(label)
+            counter.add(label)
         self._file.write("  </image>\n")
 
     def __exit__(self, *error: object) -> None:
@@ -126,7 +126,7 @@ class _AnnotationFile:
 
 def _box(label: Label, size_hw: tuple[int, int]) -> list[_Element]:
     """An object without a mask; nothing if it has no extent."""
-    box = extent(label, size_hw, None)
+    box = clipped_box(label, size_hw, None)
     if box is None:
         return []
     corners = zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True)
@@ -136,8 +136,8 @@ def _box(label: Label, size_hw: tuple[int, int]) -> list[_Element]:
 def _mask_runs(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
     """Masks as they are, one element each; none for an empty one."""
     elements: list[list[_Element]] = []
-    all_runs = row_major_runs(masks, within_box=True)
-    for runs, measure in zip(all_runs, measures(masks), strict=True):
+    all_runs = row_major_counts(masks, within_box=True)
+    for runs, measure in zip(all_runs, mask_stats(masks), strict=True):
         left, top, right, bottom = (int(value) for value in measure.box_xyxy)
         place = f'left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
         rle = ", ".join(map(str, runs.tolist()))

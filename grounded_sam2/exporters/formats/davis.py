@@ -23,22 +23,22 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from grounded_sam2.exporters.contents import OPENCV
-from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.dataset_builder import DatasetBuilder, build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.image_types import OPENCV_TYPES
+from grounded_sam2.exporters.images import DatasetImage
 from grounded_sam2.exporters.objects import paint, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.palette import voc_palette
-from grounded_sam2.exporters.sequences import VideoSequence, most_seen, sequences
+from grounded_sam2.exporters.video_sequences import VideoSequence, longest_tracks, video_sequences
 from grounded_sam2.store import LabelStore, StoredTrack
 
 __all__ = ["export_davis"]
 
 _VOID = 255
 _MOST = _VOID - 1
-_RULES = NameRules(
-    suffixes=frozenset({".jpg"}), contents=OPENCV, substitute=".jpg", lower_case_suffix=True
+_RULES = ImageFileRules(
+    suffixes=frozenset({".jpg"}), contents=OPENCV_TYPES, substitute=".jpg", lower_case_suffix=True
 )
 
 
@@ -50,7 +50,7 @@ def export_davis(store: LabelStore, folder: str | Path, *, options: ExportOption
     """
     entries = ("JPEGImages", "Annotations", "ImageSets", "objects.json")
     with (
-        new_dataset("davis", store, folder, options, entries=entries) as data,
+        build_dataset("davis", store, folder, options, entries=entries) as data,
         ExitStack() as stack,
     ):
         (data.new / "ImageSets").mkdir()
@@ -61,10 +61,10 @@ def export_davis(store: LabelStore, folder: str | Path, *, options: ExportOption
             for split in options.split
         }
         named: dict[str, Any] = {}
-        for sequence in sequences(data):
+        for sequence in video_sequences(data):
             tracks = sequence.tracks()
-            kept = most_seen(tracks, _MOST)
-            data.tally.remark("tracks beyond 254 of a video, left out", len(tracks) - len(kept))
+            kept = longest_tracks(tracks, _MOST)
+            data.counter.note("tracks beyond 254 of a video, left out", len(tracks) - len(kept))
             if _write_frames(sequence, kept):
                 lists[sequence.split].write(f"{sequence.name}\n")
                 named[sequence.name] = _named(sequence, kept)
@@ -88,12 +88,14 @@ def _write_frames(sequence: VideoSequence, tracks: list[StoredTrack]) -> int:
     return written
 
 
-def _painted(image: PlacedImage, numbers: Mapping[int, int], data: NewDataset) -> PIL.Image.Image:
+def _painted(
+    image: DatasetImage, numbers: Mapping[int, int], data: DatasetBuilder
+) -> PIL.Image.Image:
     objects = [label for label in image.labels.objects if label.track_id in numbers]
-    data.tally.remark("objects without a track, left out", len(image.labels) - len(objects))
+    data.counter.note("objects without a track, left out", len(image.labels) - len(objects))
     values = [numbers[label.track_id] for label in objects if label.track_id is not None]
     for label in objects:
-        data.tally.add(label, instead_of_mask="void where their box is")
+        data.counter.add(label, instead_of_mask="void where their box is")
     pixels = paint(objects, values, image.labels.size_hw, void=_VOID)
     return PIL.Image.fromarray(pixels.astype(np.uint8))
 

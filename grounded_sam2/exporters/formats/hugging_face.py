@@ -27,15 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedImage
+from grounded_sam2.exporters.dataset_builder import build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
 from grounded_sam2.exporters.formats.dataset_card import dataset_card
 from grounded_sam2.exporters.formats.parquet import ShardWriter, pyarrow
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.mask_conversion import Box, MaskStats, map_masks, mask_stats
+from grounded_sam2.exporters.objects import clipped_box
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.records import frame_fields
-from grounded_sam2.exporters.shapes import Box, Measure, measures, of_masks
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
@@ -57,7 +57,7 @@ def export_hugging_face(
         ExportError: also if two splits would be called the same.
     """
     split_names = _split_names(options.split)
-    with new_dataset("hf", store, folder, options, entries=("data", "README.md")) as data:
+    with build_dataset("hf", store, folder, options, entries=("data", "README.md")) as data:
         schema = _schema(data.classes, of_frames=data.has_frames)
         (data.new / "data").mkdir()
         category = {name: i for i, name in enumerate(data.classes)}
@@ -68,20 +68,20 @@ def export_hugging_face(
                 for split, name in split_names.items()
             }
             for image_id, (image, content) in enumerate(
-                data.image_bytes(rules=NameRules()), start=1
+                data.image_bytes(rules=ImageFileRules()), start=1
             ):
                 objects = []
                 labels = image.labels.objects
-                for label, measure in zip(labels, of_masks(labels, measures), strict=True):
-                    box = extent(label, image.labels.size_hw, measure)
+                for label, measure in zip(labels, map_masks(labels, mask_stats), strict=True):
+                    box = clipped_box(label, image.labels.size_hw, measure)
                     if box is None:
-                        data.tally.remark("objects without extent, left out")
+                        data.counter.note("objects without extent, left out")
                         continue
                     object_id += 1
                     objects.append(
                         _object(label, box, measure, object_id, category[label.class_name])
                     )
-                    data.tally.add(label)
+                    data.counter.add(label)
                 row = _row(image, content, image_id, objects, of_frames=data.has_frames)
                 shards[image.split].write(row, size=len(content))
         summary = data.summary()
@@ -176,7 +176,7 @@ def _list(feature: Mapping[str, Any], length: int = -1) -> dict[str, Any]:
 
 
 def _row(
-    image: PlacedImage,
+    image: DatasetImage,
     content: bytes,
     image_id: int,
     objects: Sequence[Mapping[str, Any]],
@@ -197,7 +197,7 @@ def _row(
 
 
 def _object(
-    label: Label, box: Box, measure: Measure | None, object_id: int, category: int
+    label: Label, box: Box, measure: MaskStats | None, object_id: int, category: int
 ) -> dict[str, Any]:
     x_min, y_min, x_max, y_max = box
     width, height = round(x_max - x_min, 2), round(y_max - y_min, 2)

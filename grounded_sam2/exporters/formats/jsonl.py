@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from grounded_sam2.exporters.dataset import new_dataset
+from grounded_sam2.exporters.dataset_builder import build_dataset
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.records import image_records
 from grounded_sam2.store import LabelStore
@@ -22,7 +22,7 @@ __all__ = ["export_jsonl"]
 def export_jsonl(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
     """Write JSON lines. See `grounded_sam2.exporters.Exporter`."""
     entries = ("images", "labels.jsonl")
-    with new_dataset("jsonl", store, folder, options, entries=entries) as data:
+    with build_dataset("jsonl", store, folder, options, entries=entries) as data:
         with (data.new / "labels.jsonl").open("w", encoding="utf-8", newline="\n") as file:
             for record, objects in image_records(data):
                 record["objects"] = objects

@@ -29,15 +29,15 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.exporters.contents import BROWSER
-from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import PlacedImage
+from grounded_sam2.exporters.dataset_builder import build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
 from grounded_sam2.exporters.formats.brush import brush_rles
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent, top_first
-from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
+from grounded_sam2.exporters.image_types import BROWSER_TYPES
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.mask_conversion import convert_masks, mask_stats
+from grounded_sam2.exporters.objects import clipped_box, front_to_back
+from grounded_sam2.exporters.options import ExportCounter, ExportOptions, ExportSummary
 from grounded_sam2.exporters.palette import voc_palette
-from grounded_sam2.exporters.shapes import measures, with_shapes
 from grounded_sam2.exporters.xml_text import xml_text
 from grounded_sam2.geometry.polygons.conversion import single_outlines
 from grounded_sam2.geometry.rle import Rle
@@ -46,9 +46,9 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["export_label_studio"]
 
-_RULES = NameRules(
+_RULES = ImageFileRules(
     suffixes=frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}),
-    contents=BROWSER,
+    contents=BROWSER_TYPES,
 )
 _IMPORT_BYTES = 100 * 10**6
 """Bytes of one file of tasks, about: half of what one import may have."""
@@ -60,7 +60,7 @@ def export_label_studio(
 ) -> ExportSummary:
     """Write tasks for Label Studio. See `grounded_sam2.exporters.Exporter`."""
     kind = "brushlabels" if options.segmentation == "rle" else "polygonlabels"
-    with new_dataset(
+    with build_dataset(
         "labelstudio",
         store,
         folder,
@@ -75,8 +75,8 @@ def export_label_studio(
         with _TaskFiles(data.new / "tasks") as tasks:
             shapes_of = partial(_shapes, kind=kind, min_iou=options.min_polygon_iou)
             images = data.images(rules=_RULES)
-            for image, shapes in with_shapes(images, shapes_of, workers=options.workers):
-                regions = list(_regions(image, shapes, kind, data.tally))
+            for image, shapes in convert_masks(images, shapes_of, workers=options.workers):
+                regions = list(_regions(image, shapes, kind, data.counter))
                 prediction: dict[str, Any] = {"model_version": f"grounded-sam2 {data.run_key[:8]}"}
                 scores = [region["score"] for region in regions if "score" in region]
                 if scores:
@@ -97,16 +97,16 @@ def export_label_studio(
 
 
 def _regions(
-    image: PlacedImage, shapes: Sequence[_Shape | None], kind: str, tally: Tally
+    image: DatasetImage, shapes: Sequence[_Shape | None], kind: str, counter: ExportCounter
 ) -> Iterator[dict[str, Any]]:
     """What stands in ``result`` for the objects of an image, the topmost last."""
     height, width = image.labels.size_hw
     objects = image.labels.objects
-    for index in reversed(top_first(objects)):
+    for index in reversed(front_to_back(objects)):
         label = objects[index]
         found = _region(label, (height, width), shapes[index], kind)
         if found is None:
-            tally.remark("objects without extent, left out")
+            counter.note("objects without extent, left out")
             continue
         region_kind, value = found
         region = {
@@ -122,7 +122,7 @@ def _regions(
         }
         if label.confidence is not None:
             region["score"] = label.confidence
-        tally.add(label)
+        counter.add(label)
         yield region
 
 
@@ -132,7 +132,7 @@ _Shape: TypeAlias = list[int] | NDArray[np.float64]
 
 def _shapes(masks: Sequence[Rle], *, kind: str, min_iou: float) -> Sequence[_Shape]:
     if kind == "brushlabels":
-        strokes = zip(brush_rles(masks), measures(masks), strict=True)
+        strokes = zip(brush_rles(masks), mask_stats(masks), strict=True)
         return [stroke if measure.area else [] for stroke, measure in strokes]
     return single_outlines(masks, min_iou=min_iou)
 
@@ -145,7 +145,7 @@ def _region(
     height, width = size_hw
     x_percent, y_percent = 100 / width, 100 / height
     if shape is None:
-        box = extent(label, size_hw, None)
+        box = clipped_box(label, size_hw, None)
         if box is None:
             return None
         x_min, y_min, x_max, y_max = box

@@ -23,16 +23,16 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.dataset_builder import DatasetBuilder, build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.images import DatasetImage
 from grounded_sam2.exporters.objects import paint, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_masks"]
 
-_RULES = NameRules(unique_stems=True)
+_RULES = ImageFileRules(unique_stems=True)
 _IGNORE_8, _IGNORE_16 = 2**8 - 1, 2**16 - 1
 
 
@@ -43,7 +43,7 @@ def export_masks(store: LabelStore, folder: str | Path, *, options: ExportOption
         ExportError: also if there are more classes, or objects in an image, than 16 bits hold.
     """
     entries = ("images", "semantic", "instances", "classes.json")
-    with new_dataset("masks", store, folder, options, entries=entries) as data:
+    with build_dataset("masks", store, folder, options, entries=entries) as data:
         _check_number("classes", len(data.classes), folder)
         ignore = _IGNORE_8 if len(data.classes) < _IGNORE_8 else _IGNORE_16
         for image in data.images(rules=_RULES):
@@ -62,7 +62,7 @@ def _check_number(what: str, number: int, folder: str | Path) -> None:
         )
 
 
-def _write_masks(image: PlacedImage, data: NewDataset, ignore: int) -> None:
+def _write_masks(image: DatasetImage, data: DatasetBuilder, ignore: int) -> None:
     objects, size_hw = image.labels.objects, image.labels.size_hw
     ids = {name: i for i, name in enumerate(data.classes, start=1)}
     classes = [ids[label.class_name] for label in objects]
@@ -77,9 +77,9 @@ def _write_masks(image: PlacedImage, data: NewDataset, ignore: int) -> None:
 
     visible = _present(instances, len(objects))
     for index, label in enumerate(objects):
-        data.tally.add(label, instead_of_mask="to be ignored where their box is")
+        data.counter.add(label, instead_of_mask="to be ignored where their box is")
         if label.mask is not None:
-            data.tally.remark("objects hidden behind others", int(not visible[index]))
+            data.counter.note("objects hidden behind others", int(not visible[index]))
 
 
 def _present(instances: NDArray[np.uint16], number: int) -> NDArray[np.bool_]:

@@ -30,13 +30,13 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.contents import OPENCV
-from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.dataset_builder import DatasetBuilder, build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.image_types import OPENCV_TYPES
+from grounded_sam2.exporters.images import DatasetImage
 from grounded_sam2.exporters.objects import paint, visible, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.sequences import VideoSequence, most_seen, sequences
+from grounded_sam2.exporters.video_sequences import VideoSequence, longest_tracks, video_sequences
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.store import LabelStore, StoredTrack
 
@@ -46,8 +46,11 @@ _IGNORE = 10
 _PER_CLASS = 1000
 _MOST_CLASSES = 63
 """With the one to be ignored 64: the next id would not fit into 16 bits."""
-_RULES = NameRules(
-    suffixes=frozenset({".jpg", ".png"}), contents=OPENCV, lower_case_suffix=True, substitute=".jpg"
+_RULES = ImageFileRules(
+    suffixes=frozenset({".jpg", ".png"}),
+    contents=OPENCV_TYPES,
+    lower_case_suffix=True,
+    substitute=".jpg",
 )
 
 
@@ -58,7 +61,10 @@ def export_mots(store: LabelStore, folder: str | Path, *, options: ExportOptions
         ExportError: also if the run has no videos, or more than 63 classes.
     """
     entries = ("sequences", "seqmaps", "objects.json")
-    with new_dataset("mots", store, folder, options, entries=entries) as data, ExitStack() as stack:
+    with (
+        build_dataset("mots", store, folder, options, entries=entries) as data,
+        ExitStack() as stack,
+    ):
         if len(data.classes) > _MOST_CLASSES:
             raise ExportError(
                 f"export to '{folder}': MOTS holds at most {_MOST_CLASSES} classes, there are "
@@ -73,7 +79,7 @@ def export_mots(store: LabelStore, folder: str | Path, *, options: ExportOptions
             lists[split] = stack.enter_context(file)
             lists[split].write("name\n")
         named: dict[str, Any] = {}
-        for sequence in sequences(data):
+        for sequence in video_sequences(data):
             ids = _ids(sequence, classes)
             if _write_video(sequence, {track.track_id: i for i, track in ids.items()}):
                 lists[sequence.split].write(f"{sequence.name}\n")
@@ -89,10 +95,10 @@ def _ids(sequence: VideoSequence, classes: Mapping[str, int]) -> dict[int, Store
     tracks = sequence.tracks()
     for name, number in classes.items():
         of_class = [track for track in tracks if track.class_name == name]
-        kept = most_seen(of_class, _PER_CLASS - 1)
+        kept = longest_tracks(of_class, _PER_CLASS - 1)
         found |= {number * _PER_CLASS + place: each for place, each in enumerate(kept, start=1)}
         left_out = len(of_class) - len(kept)
-        sequence.data.tally.remark("tracks beyond 999 of a class in a video, left out", left_out)
+        sequence.data.counter.note("tracks beyond 999 of a class in a video, left out", left_out)
     return found
 
 
@@ -133,26 +139,26 @@ def _write_video(sequence: VideoSequence, ids: Mapping[int, int]) -> int:
 
 def _rows(
     number: int,
-    image: PlacedImage,
+    image: DatasetImage,
     ids: Mapping[int, int],
-    data: NewDataset,
+    data: DatasetBuilder,
     instances: Path,
 ) -> Iterator[str]:
     """Write the ids of a frame's pixels, and give the lines of the same as text."""
     size_hw = image.labels.size_hw
     objects = [label for label in image.labels.objects if label.track_id in ids]
-    data.tally.remark("objects without a track, left out", len(image.labels) - len(objects))
+    data.counter.note("objects without a track, left out", len(image.labels) - len(objects))
     values = [ids[label.track_id] for label in objects if label.track_id is not None]
     ignored = _IGNORE * _PER_CLASS
     pixels = paint(objects, values, size_hw, void=ignored)
     write_values(PIL.Image.fromarray(pixels), instances / f"{number:06}.png")
     for label, value, mask in zip(objects, values, visible(pixels, objects, values), strict=True):
-        data.tally.add(label, instead_of_mask="to be ignored where their box is")
+        data.counter.add(label, instead_of_mask="to be ignored where their box is")
         if mask is not None and mask.area:
             runs = mask.counts.decode("ascii")
             yield f"{number} {value} {value // _PER_CLASS} {size_hw[0]} {size_hw[1]} {runs}\n"
         elif mask is not None:
-            data.tally.remark("objects hidden behind others")
+            data.counter.note("objects hidden behind others")
     yield from _ignored_row(number, pixels == ignored)
 
 

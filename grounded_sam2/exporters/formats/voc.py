@@ -32,14 +32,14 @@ import numpy as np
 import PIL.Image
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.contents import OPENCV
-from grounded_sam2.exporters.dataset import NewDataset, new_dataset
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent, paint, whole_pixels, write_values
+from grounded_sam2.exporters.dataset_builder import DatasetBuilder, build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.image_types import OPENCV_TYPES
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.mask_conversion import map_masks, mask_stats
+from grounded_sam2.exporters.objects import clipped_box, covered_pixels, paint, write_values
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.palette import voc_palette
-from grounded_sam2.exporters.shapes import measures, of_masks
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -50,9 +50,9 @@ _ROOT = "VOCdevkit/VOC2012"
 _VOID = 255
 _MOST = _VOID - 1
 _FIRST_LINE, _LAST_LINE = "background", "void"
-_RULES = NameRules(
+_RULES = ImageFileRules(
     suffixes=frozenset({".jpg"}),
-    contents=OPENCV,
+    contents=OPENCV_TYPES,
     substitute=".jpg",
     lower_case_suffix=True,
     unique_stems=True,
@@ -66,7 +66,7 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
     Raises:
         ExportError: also if there are more than 254 classes, which no palette holds.
     """
-    with new_dataset("voc", store, folder, options, entries=("VOCdevkit",)) as data:
+    with build_dataset("voc", store, folder, options, entries=("VOCdevkit",)) as data:
         if len(data.classes) > _MOST:
             raise ExportError(
                 f"export to '{folder}': Pascal VOC holds at most {_MOST} classes, there are "
@@ -75,7 +75,7 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
         root = data.new / _ROOT
         root.mkdir(parents=True)
         names = _class_names(data.classes)
-        data.tally.remark(
+        data.counter.note(
             "classes that the label map cannot name, called differently",
             sum(name != class_name for class_name, name in names.items()),
         )
@@ -93,7 +93,7 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
                 for kind in ("Main", "Segmentation"):
                     lists[kind, image.split].write(f"{image.name.with_suffix('')}\n")
                 for label in objects:
-                    data.tally.add(label, instead_of_mask="written as their box, void in masks")
+                    data.counter.add(label, instead_of_mask="written as their box, void in masks")
         return data.summary()
 
 
@@ -119,16 +119,16 @@ def _label_map(names: Sequence[str]) -> Iterator[str]:
 
 
 def _write_labels(
-    root: Path, picture: PlacedImage, data: NewDataset, names: Mapping[str, str]
+    root: Path, picture: DatasetImage, data: DatasetBuilder, names: Mapping[str, str]
 ) -> list[Label]:
     """Write what an image's labels say; give the objects that have an extent."""
     size_hw = picture.labels.size_hw
     boxes, objects = [], []
     labels = picture.labels.objects
-    for label, measure in zip(labels, of_masks(labels, measures), strict=True):
-        box = extent(label, size_hw, measure)
+    for label, measure in zip(labels, map_masks(labels, mask_stats), strict=True):
+        box = clipped_box(label, size_hw, measure)
         if box is None:
-            data.tally.remark("objects without extent, left out")
+            data.counter.note("objects without extent, left out")
             continue
         boxes.append(box)
         objects.append(label)
@@ -137,7 +137,7 @@ def _write_labels(
     annotation.write_text("".join(_annotation(picture, objects, boxes, names)), encoding="utf-8")
 
     class_ids = {name: i for i, name in enumerate(data.classes, start=1)}
-    data.tally.remark(
+    data.counter.note(
         "objects beyond the 254th of an image, void in masks of objects",
         max(len(objects) - _MOST, 0),
     )
@@ -154,7 +154,7 @@ def _write_labels(
 
 
 def _annotation(
-    image: PlacedImage,
+    image: DatasetImage,
     objects: Sequence[Label],
     boxes: Sequence[tuple[float, float, float, float]],
     names: Mapping[str, str],
@@ -166,7 +166,7 @@ def _annotation(
     yield f"\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n"
     yield "\t\t<depth>3</depth>\n\t</size>\n\t<segmented>1</segmented>\n"
     for label, box in zip(objects, boxes, strict=True):
-        left, top, right, bottom = whole_pixels(box)
+        left, top, right, bottom = covered_pixels(box)
         yield f"\t<object>\n\t\t<name>{xml_text(names[label.class_name])}</name>\n"
         yield "\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
         yield "\t\t<difficult>0</difficult>\n\t\t<bndbox>\n"

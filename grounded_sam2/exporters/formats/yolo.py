@@ -20,8 +20,8 @@ import numpy as np
 
 from grounded_sam2.exporters.formats.row_text import row_texts
 from grounded_sam2.exporters.formats.yolo_layout import write_yolo
+from grounded_sam2.exporters.mask_conversion import Box
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.shapes import Box
 from grounded_sam2.geometry.polygons.conversion import single_outlines
 from grounded_sam2.geometry.ragged import Spans
 from grounded_sam2.geometry.rle import Rle, sizes_of

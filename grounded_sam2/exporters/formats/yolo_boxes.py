@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grounded_sam2.exporters.formats.yolo_layout import write_yolo
+from grounded_sam2.exporters.mask_conversion import Box, mask_stats
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.shapes import Box, measures
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.store import LabelStore
 
@@ -35,7 +35,7 @@ def _boxes_of_masks(masks: Sequence[Rle]) -> list[str]:
     """Centre and sides of the box around each mask; nothing if it is empty."""
     return [
         _center_and_sides(measure.box_xyxy, mask.size_hw) if measure.area else ""
-        for mask, measure in zip(masks, measures(masks), strict=True)
+        for mask, measure in zip(masks, mask_stats(masks), strict=True)
     ]
 
 

@@ -20,21 +20,21 @@ from pathlib import Path
 import yaml
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.contents import OPENCV
-from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.files import Folders
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent
-from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
-from grounded_sam2.exporters.shapes import Box, with_shapes
+from grounded_sam2.exporters.dataset_builder import build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.image_types import OPENCV_TYPES
+from grounded_sam2.exporters.images import FolderCache
+from grounded_sam2.exporters.mask_conversion import Box, convert_masks
+from grounded_sam2.exporters.objects import clipped_box
+from grounded_sam2.exporters.options import ExportCounter, ExportOptions, ExportSummary
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.store import LabelStore
 
 __all__ = ["write_yolo"]
 
-_RULES = NameRules(
+_RULES = ImageFileRules(
     suffixes=frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}),
-    contents=OPENCV,
+    contents=OPENCV_TYPES,
     unique_stems=True,
     reserved_folder="images",
     forbidden=r"(?<![^/])\.",  # hidden files and folders are not looked at
@@ -77,7 +77,7 @@ def write_yolo(
                 f"export to '{folder}': split '{name}' means something else to readers of YOLO "
                 "datasets; rename it"
             )
-    with new_dataset(
+    with build_dataset(
         format_name,
         store,
         folder,
@@ -87,22 +87,22 @@ def write_yolo(
     ) as data:
         ids = {name: i for i, name in enumerate(data.classes)}
         images = data.images(rules=_RULES, min_side=_MIN_SIDE)
-        folders = Folders()
-        for image, rows_of_masks in with_shapes(images, of_masks, workers=workers):
+        folders = FolderCache()
+        for image, rows_of_masks in convert_masks(images, of_masks, workers=workers):
             rows = []
             for label, row in zip(image.labels.objects, rows_of_masks, strict=True):
                 if row is None:
-                    box = extent(label, image.labels.size_hw, None)
+                    box = clipped_box(label, image.labels.size_hw, None)
                     row = "" if box is None else of_box(box, image.labels.size_hw)
                 if not row:
-                    data.tally.remark("objects without extent, left out")
+                    data.counter.note("objects without extent, left out")
                     continue
                 rows.append(f"{ids[label.class_name]} {row}\n")
-                data.tally.add(label)
+                data.counter.add(label)
             file = data.new / "labels" / image.split / image.name.with_suffix(".txt")
             folders.make(file.parent)
             file.write_text("".join(rows), encoding="ascii")
-        places, notes = _places(data.tally)
+        places, notes = _places(data.counter)
         summary = data.summary(notes)
         # ASCII with escapes: some readers open it in the encoding of their system.
         (data.new / "data.yaml").write_text(
@@ -114,9 +114,9 @@ def write_yolo(
         return summary
 
 
-def _places(tally: Tally) -> tuple[dict[str, str], list[str]]:
-    """Folders of the splits for ``data.yaml``, and what to tell the user about them."""
-    places = {name: f"images/{name}" for name, count in tally.images.items() if count}
+def _places(counter: ExportCounter) -> tuple[dict[str, str], list[str]]:
+    """FolderCache of the splits for ``data.yaml``, and what to tell the user about them."""
+    places = {name: f"images/{name}" for name, count in counter.images.items() if count}
     notes = []
     for name in ("train", "val"):
         if name not in places and places:

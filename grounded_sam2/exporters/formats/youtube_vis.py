@@ -27,22 +27,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.exporters.annotation_file import AnnotationFile, to_json
-from grounded_sam2.exporters.contents import OPENCV
-from grounded_sam2.exporters.dataset import new_dataset
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.objects import extent, whole_pixels
+from grounded_sam2.exporters.coco_json import AnnotationFile, to_json
+from grounded_sam2.exporters.dataset_builder import build_dataset
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.image_types import OPENCV_TYPES
+from grounded_sam2.exporters.mask_conversion import MaskStats, mask_stats
+from grounded_sam2.exporters.objects import clipped_box, covered_pixels
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.exporters.sequences import VideoSequence, sequences
-from grounded_sam2.exporters.shapes import Measure, measures
+from grounded_sam2.exporters.video_sequences import VideoSequence, video_sequences
 from grounded_sam2.geometry.rle import Rle, rectangle, runs_of
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_youtube_vis"]
 
-_RULES = NameRules(
-    suffixes=frozenset({".jpg", ".jpeg", ".png"}), contents=OPENCV, substitute=".jpg"
+_RULES = ImageFileRules(
+    suffixes=frozenset({".jpg", ".jpeg", ".png"}), contents=OPENCV_TYPES, substitute=".jpg"
 )
 
 _CHUNK = 32
@@ -60,7 +60,7 @@ def export_youtube_vis(
         ExportError: also if the run has no videos.
     """
     entries = ("JPEGImages", "annotations")
-    with new_dataset("youtube-vis", store, folder, options, entries=entries) as data:
+    with build_dataset("youtube-vis", store, folder, options, entries=entries) as data:
         (data.new / "annotations").mkdir()
         ids = {name: i for i, name in enumerate(data.classes, start=1)}
         with ExitStack() as stack:
@@ -70,7 +70,7 @@ def export_youtube_vis(
                 )
                 for split in options.split
             }
-            for sequence in sequences(data):
+            for sequence in video_sequences(data):
                 _write_video(sequence, files[sequence.split])
         return data.summary()
 
@@ -88,9 +88,9 @@ def _write_video(sequence: VideoSequence, file: _VisFile) -> None:
             indices.append(image.frame_index)
             for label in image.labels.objects:
                 if label.track_id is None:
-                    data.tally.remark("objects without a track, left out")
+                    data.counter.note("objects without a track, left out")
                 else:
-                    data.tally.add(label)
+                    data.counter.add(label)
             yield f"{sequence.name}/{image.name}"
 
     file.add_video(names(), sequence.video.size_hw)
@@ -194,13 +194,13 @@ class _VisFile(AnnotationFile):
 
 def _seen(
     labels: Iterator[tuple[int, Label]], size_hw: tuple[int, int]
-) -> Iterator[tuple[int, Label, tuple[list[int], Measure]]]:
-    """Labels that have pixels, with the runs of their masks, and the masks' measures."""
+) -> Iterator[tuple[int, Label, tuple[list[int], MaskStats]]]:
+    """Labels that have pixels, with the runs of their masks, and the masks' mask_stats."""
     while chunk := list(islice(labels, _CHUNK)):
         masks = [_mask_of(label, size_hw) for _, label in chunk]
         runs, spans = runs_of(masks)
         for (place, label), of_mask, measure in zip(
-            chunk, spans.split(runs), measures(masks), strict=True
+            chunk, spans.split(runs), mask_stats(masks), strict=True
         ):
             if measure.area:
                 yield place, label, (of_mask.tolist(), measure)
@@ -209,5 +209,5 @@ def _seen(
 def _mask_of(label: Label, size_hw: tuple[int, int]) -> Rle:
     if label.mask is not None:
         return label.mask
-    box = extent(label, size_hw, None)
-    return rectangle((0, 0, 0, 0) if box is None else whole_pixels(box), size_hw)
+    box = clipped_box(label, size_hw, None)
+    return rectangle((0, 0, 0, 0) if box is None else covered_pixels(box), size_hw)

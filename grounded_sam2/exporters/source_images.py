@@ -22,9 +22,9 @@ from typing import Any, Protocol
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
-from grounded_sam2.exporters.contents import content_of
-from grounded_sam2.exporters.frames import FrameReader, LeftOut
-from grounded_sam2.exporters.names import NameRules
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.frames import FrameReader, SkipImage
+from grounded_sam2.exporters.image_types import detect_image_type
 from grounded_sam2.exporters.options import ExportOptions
 from grounded_sam2.results import Image
 from grounded_sam2.sources.fingerprint import is_same_file
@@ -32,7 +32,7 @@ from grounded_sam2.sources.image import load_image, read_image_header
 from grounded_sam2.sources.pixels import to_pillow
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["Original", "Originals", "find_image"]
+__all__ = ["SourceImage", "SourceImages", "find_source_image"]
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"format": "TIFF"}
@@ -49,7 +49,7 @@ _WRITERS = {
 """How to write an image upright, by the ending of its name; all others become PNG."""
 
 
-class Original(Protocol):
+class SourceImage(Protocol):
     """An image before it is in a dataset."""
 
     @property
@@ -69,7 +69,7 @@ class Original(Protocol):
             What to tell the user, as what stands before a number of images; mostly nothing.
 
         Raises:
-            LeftOut: it cannot be decoded any more.
+            SkipImage: it cannot be decoded any more.
             OSError: it cannot be read or written.
         """
         ...
@@ -79,30 +79,30 @@ class Original(Protocol):
         ...
 
 
-class Originals:
+class SourceImages:
     """Finds the originals of items, one after the other in the store's order. Close after use."""
 
-    def __init__(self, store: LabelStore, options: ExportOptions, rules: NameRules) -> None:
+    def __init__(self, store: LabelStore, options: ExportOptions, rules: ImageFileRules) -> None:
         self._options = options
         self._rules = rules
         self._frames = FrameReader(store.videos(options.run_id), options.images_from)
 
-    def of(self, item: Item) -> Original:
+    def of(self, item: Item) -> SourceImage:
         """The original of an item.
 
         Raises:
-            LeftOut: there is none any more.
+            SkipImage: there is none any more.
         """
         assert item.size_hw is not None, "a labeled item has a size"
         if item.frame_index is None:
-            path = find_image(item, self._options.images_from)
+            path = find_source_image(item, self._options.images_from)
             return self._file(path, item.size_hw, item.exif_orientation)
         file = self._frames.file_of(item)
         if file is not None:
             try:
                 return self._file(file, item.size_hw, read_image_header(file).exif_orientation)
             except ImageError as error:
-                raise LeftOut("cannot be decoded any more") from error
+                raise SkipImage("cannot be decoded any more") from error
         suffix, _ = self._rules.suffix(f".{self._options.frame_format}")
         return _Frame(item, suffix, self._frames, self._options.frame_quality)
 
@@ -114,14 +114,14 @@ class Originals:
         suffix, rewrite = self._rules.suffix(path.suffix)
         if orientation != 1:
             rewrite, suffix = True, suffix if suffix.lower() in _WRITERS else ".png"
-        elif not rewrite and content_of(path) not in self._rules.contents:
+        elif not rewrite and detect_image_type(path) not in self._rules.contents:
             # It is called what it is not: nothing says that it has lost something to JPEG before.
             lossless = _WRITERS.get(suffix.lower(), _JPEG) is not _JPEG
             rewrite, suffix = True, suffix if lossless else self._rules.substitute
         return _File(path, suffix, rewrite, size_hw)
 
 
-def find_image(item: Item, images_from: Path | None) -> Path:
+def find_source_image(item: Item, images_from: Path | None) -> Path:
     """The file of an image, which is still what was labeled.
 
     Args:
@@ -129,19 +129,19 @@ def find_image(item: Item, images_from: Path | None) -> Path:
         images_from: folder to find it in by its id; ``None`` for where it was.
 
     Raises:
-        LeftOut: it never was a file, is gone, or has changed.
+        SkipImage: it never was a file, is gone, or has changed.
     """
     if item.frame_index is not None:
-        raise LeftOut("are frames of videos")
+        raise SkipImage("are frames of videos")
     path = item.path if images_from is None else images_from / item.item_id
     if path is None:
-        raise LeftOut("were never files")
+        raise SkipImage("were never files")
     try:
         same = is_same_file(path, stamp=item.file_stamp, content_hash=item.content_hash)
     except (OSError, ValueError) as error:
-        raise LeftOut("are gone; say where they are now (images_from)") from error
+        raise SkipImage("are gone; say where they are now (images_from)") from error
     if not same:
-        raise LeftOut("have changed since they were labeled; label again")
+        raise SkipImage("have changed since they were labeled; label again")
     return path
 
 
@@ -170,7 +170,7 @@ class _File:
             limits = ImageConfig(max_pixels=height * width)
             image = load_image(self.path, config=limits)
         except ImageError as error:
-            raise LeftOut("cannot be decoded any more") from error
+            raise SkipImage("cannot be decoded any more") from error
         return _written(image, _WRITERS[self.suffix.lower()])
 
 

@@ -12,24 +12,24 @@ from typing import Literal, TypeAlias
 
 from PIL.TiffImagePlugin import TiffImageFile
 
-__all__ = ["BROWSER", "OPENCV", "PILLOW", "Content", "content_of"]
+__all__ = ["BROWSER_TYPES", "OPENCV_TYPES", "PILLOW_TYPES", "ImageType", "detect_image_type"]
 
-Content: TypeAlias = Literal[
+ImageType: TypeAlias = Literal[
     "JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "HEIF", "TIFF", "deep TIFF", "rare TIFF", "other"
 ]
 """A deep TIFF holds floats or integers of 32 bits, a rare one what Pillow does not know."""
 
-OPENCV: frozenset[Content] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
+OPENCV_TYPES: frozenset[ImageType] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What OpenCV decodes in every build."""
-PILLOW: frozenset[Content] = OPENCV | {"GIF", "AVIF", "other"}
+PILLOW_TYPES: frozenset[ImageType] = OPENCV_TYPES | {"GIF", "AVIF", "other"}
 """What Pillow shows without plugins, if ``other`` is something that was labeled."""
-BROWSER: frozenset[Content] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF"})
+BROWSER_TYPES: frozenset[ImageType] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF"})
 """What a browser shows."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-def content_of(path: Path) -> Content:
+def detect_image_type(path: Path) -> ImageType:
     """What kind of image a file holds.
 
     Raises:
@@ -57,7 +57,7 @@ def content_of(path: Path) -> Content:
     return "other"
 
 
-def _content_of_tiff(path: Path) -> Content:
+def _content_of_tiff(path: Path) -> ImageType:
     try:
         with TiffImageFile(path) as image:  # PIL.Image.open would refuse large ones
             return "deep TIFF" if image.mode in ("F", "I") else "TIFF"

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from grounded_sam2.exporters.files import PlacedImage
-from grounded_sam2.exporters.workers import each_in_order
+from grounded_sam2.exporters.images import DatasetImage
+from grounded_sam2.exporters.worker_pool import map_in_order
 from grounded_sam2.geometry.rle import Rle, areas, bounding_boxes
 from grounded_sam2.results import Label
 
-__all__ = ["Box", "Measure", "measures", "of_masks", "with_shapes"]
+__all__ = ["Box", "MaskStats", "convert_masks", "map_masks", "mask_stats"]
 
 _Shape = TypeVar("_Shape")
 
@@ -27,7 +27,7 @@ _MOST_MASKS = 256
 _MOST_IMAGES = 64
 
 
-class Measure(NamedTuple):
+class MaskStats(NamedTuple):
     """Size and place of a mask."""
 
     box_xyxy: Box
@@ -36,13 +36,13 @@ class Measure(NamedTuple):
     """Number of set pixels."""
 
 
-def measures(masks: Sequence[Rle]) -> list[Measure]:
+def mask_stats(masks: Sequence[Rle]) -> list[MaskStats]:
     """Size and place of masks, of any images."""
     boxes = map(tuple, bounding_boxes(masks).tolist())
-    return [Measure(*each) for each in zip(boxes, areas(masks).tolist(), strict=True)]
+    return [MaskStats(*each) for each in zip(boxes, areas(masks).tolist(), strict=True)]
 
 
-def of_masks(
+def map_masks(
     objects: Iterable[Label], shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]]
 ) -> list[_Shape | None]:
     """Something made of the mask of each object, of all at once; ``None`` without a mask."""
@@ -50,12 +50,12 @@ def of_masks(
     return _handed_out(objects, shapes_of(_masks(objects)))
 
 
-def with_shapes(
-    images: Iterable[PlacedImage],
+def convert_masks(
+    images: Iterable[DatasetImage],
     shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
     *,
     workers: int = 1,
-) -> Iterator[tuple[PlacedImage, list[_Shape | None]]]:
+) -> Iterator[tuple[DatasetImage, list[_Shape | None]]]:
     """Pictures in order, and something made of the masks of their objects.
 
     Args:
@@ -66,14 +66,14 @@ def with_shapes(
     Yields:
         Each image, and for each of its objects what was made of its mask; ``None`` without one.
     """
-    waiting: deque[list[PlacedImage]] = deque()
+    waiting: deque[list[DatasetImage]] = deque()
 
     def masks_of_groups() -> Iterator[list[Rle]]:
         for group in _in_groups(images):
             waiting.append(group)
             yield _masks(label for image in group for label in image.labels.objects)
 
-    with closing(each_in_order(masks_of_groups(), shapes_of, workers)) as shapes_of_groups:
+    with closing(map_in_order(masks_of_groups(), shapes_of, workers)) as shapes_of_groups:
         for shapes in shapes_of_groups:
             remaining = iter(shapes)
             for image in waiting.popleft():
@@ -90,9 +90,9 @@ def _handed_out(objects: Iterable[Label], shapes: Iterable[_Shape]) -> list[_Sha
     return [None if label.mask is None else next(remaining) for label in objects]
 
 
-def _in_groups(images: Iterable[PlacedImage]) -> Iterator[list[PlacedImage]]:
+def _in_groups(images: Iterable[DatasetImage]) -> Iterator[list[DatasetImage]]:
     """As many images at a time as have masks enough to share the calls."""
-    group: list[PlacedImage] = []
+    group: list[DatasetImage] = []
     objects = 0
     for image in images:
         group.append(image)

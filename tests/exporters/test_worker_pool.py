@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters import ExportOptions, export, shapes, workers
-from grounded_sam2.exporters.shapes import measures
-from grounded_sam2.exporters.workers import each_in_order, workers_that_pay
+from grounded_sam2.exporters import ExportOptions, export, mask_conversion, worker_pool
+from grounded_sam2.exporters.mask_conversion import mask_stats
+from grounded_sam2.exporters.worker_pool import default_workers, map_in_order
 from grounded_sam2.geometry.rle import Rle, encode
 
 
@@ -34,15 +34,15 @@ def groups(number: int) -> list[list[Rle]]:
 def jobs(monkeypatch):
     """The module of what processes are asked to do, where they find it."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    return import_module("jobs_of_processes")
+    return import_module("worker_jobs")
 
 
 @pytest.fixture
 def at_once(monkeypatch):
     """Start the other processes with the first mask, and wait for them."""
-    monkeypatch.setattr(workers, "_FIRST_MASKS", 0)
+    monkeypatch.setattr(worker_pool, "_FIRST_MASKS", 0)
     monkeypatch.setattr(
-        workers, "_started", lambda starting: [each.result() for each in starting] != []
+        worker_pool, "_started", lambda starting: [each.result() for each in starting] != []
     )
 
 
@@ -66,7 +66,7 @@ def test_what_formats_ask_of_masks_can_be_sent_to_a_process(
         sent.append(workers)
         return (pickle.loads(pickle.dumps(shapes_of))(group) for group in groups)
 
-    monkeypatch.setattr(shapes, "each_in_order", in_this_process)
+    monkeypatch.setattr(mask_conversion, "map_in_order", in_this_process)
     options = ExportOptions(segmentation=segmentation, workers=3)
     export(format_name, rich.store, rich.folder / format_name, options)
     assert sent == [1 if (format_name, segmentation) == ("coco", "rle") else 3]
@@ -81,40 +81,40 @@ def test_groups_come_in_order_whoever_looks_at_them_and_few_are_taken_ahead(at_o
             taken += 1
             yield group
 
-    found = each_in_order(counted(), jobs.processes_and_areas, 2)
+    found = map_in_order(counted(), jobs.processes_and_areas, 2)
     first = next(found)
-    assert taken <= 2 * workers._GROUPS_AHEAD + 1
+    assert taken <= 2 * worker_pool._GROUPS_AHEAD + 1
     everything = [each for group in [first, *found] for each in group]
     assert [area for _, area in everything] == list(range(1, 181))
     assert len({process for process, _ in everything} - {os.getpid()}) == 1
 
 
 def test_until_others_have_started_this_process_does_it(monkeypatch, jobs):
-    monkeypatch.setattr(workers, "_FIRST_MASKS", 0)
-    monkeypatch.setattr(workers, "_started", lambda starting: False)
-    found = list(each_in_order(iter(groups(5)), jobs.processes_and_areas, 2))
+    monkeypatch.setattr(worker_pool, "_FIRST_MASKS", 0)
+    monkeypatch.setattr(worker_pool, "_started", lambda starting: False)
+    found = list(map_in_order(iter(groups(5)), jobs.processes_and_areas, 2))
     assert [process for group in found for process, _ in group] == [os.getpid()] * 15
 
 
 def test_small_exports_start_no_process(monkeypatch):
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", None)
-    assert len(list(each_in_order(iter(groups(4)), measures, 8))) == 4
+    monkeypatch.setattr(worker_pool, "ProcessPoolExecutor", None)
+    assert len(list(map_in_order(iter(groups(4)), mask_stats, 8))) == 4
 
 
 def test_a_process_that_was_ended_is_an_error(at_once, jobs):
     with pytest.raises(ExportError, match="export with fewer workers"):
-        list(each_in_order(cycle(groups(2)), jobs.die_elsewhere, 2))
+        list(map_in_order(cycle(groups(2)), jobs.die_elsewhere, 2))
 
 
 def test_the_number_of_workers_is_checked():
-    assert workers_that_pay() >= 1
+    assert default_workers() >= 1
     with pytest.raises(ExportError, match="workers 0: must be 1 or more"):
         ExportOptions(workers=0)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no process can be killed so")
 def test_processes_end_with_the_one_that_was_killed():
-    script = Path(__file__).with_name("jobs_of_processes.py")
+    script = Path(__file__).with_name("worker_jobs.py")
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as killed:
         try:
             # Ends when the last process that holds the other end of the pipe has ended.

@@ -1,6 +1,6 @@
 """The images of a dataset, put in place one after the other, with their labels.
 
-See `grounded_sam2.exporters.originals` for where they come from, and in which form they go in.
+See `grounded_sam2.exporters.source_images` for where they come from, and in which form they go in.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from grounded_sam2.exporters.frames import LeftOut, every_nth_frame
-from grounded_sam2.exporters.names import NameRules, UniqueNames
-from grounded_sam2.exporters.options import ExportOptions, Tally
-from grounded_sam2.exporters.originals import Original, Originals
-from grounded_sam2.exporters.splits import split_of
-from grounded_sam2.exporters.thresholds import chosen_labels
+from grounded_sam2.exporters.file_names import ImageFileRules, UniqueFileNames
+from grounded_sam2.exporters.frames import SkipImage, every_nth_frame
+from grounded_sam2.exporters.options import ExportCounter, ExportOptions
+from grounded_sam2.exporters.source_images import SourceImage, SourceImages
+from grounded_sam2.exporters.splits import assign_split
+from grounded_sam2.exporters.thresholds import labels_at_thresholds
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["Folders", "PlacedImage", "place_frames", "place_images", "read_images"]
+__all__ = ["DatasetImage", "FolderCache", "read_images", "write_frames", "write_images"]
 
 _T = TypeVar("_T")
 
@@ -29,7 +29,7 @@ _FOLDERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedImage:
+class DatasetImage:
     """An image that is in the dataset, and its labels."""
 
     labels: Labels
@@ -43,16 +43,16 @@ class PlacedImage:
     """Number of the frame in its video, and seconds from the first."""
 
 
-def place_images(
+def write_images(
     store: LabelStore,
     images: Path,
     options: ExportOptions,
-    tally: Tally,
+    counter: ExportCounter,
     *,
-    rules: NameRules,
+    rules: ImageFileRules,
     min_side: int = 1,
     split_folders: bool = True,
-) -> Iterator[PlacedImage]:
+) -> Iterator[DatasetImage]:
     """Put the labeled images of a run into ``images/<split>/``, in the order of their ids.
 
     Left out, and counted as such, are images that are gone, that are not what was labeled any
@@ -62,7 +62,7 @@ def place_images(
         store: labels and places of the images.
         images: the folder of all splits; made as needed.
         options: splits, how to place, where to look.
-        tally: counts images and what is left out.
+        counter: counts images and what is left out.
         rules: what the format asks of names.
         min_side: smallest side that the format's readers take, in pixels.
         split_folders: whether each split has a folder; if not, all go into `images` itself.
@@ -71,31 +71,31 @@ def place_images(
     put = _putting(
         lambda image: (images / image.split if split_folders else images) / image.name,
         options,
-        tally,
+        counter,
     )
     with (
-        closing(UniqueNames(rules)) as names,
-        closing(Originals(store, options, rules)) as originals,
+        closing(UniqueFileNames(rules)) as names,
+        closing(SourceImages(store, options, rules)) as originals,
     ):
 
         def name(item: Item, split: str, suffix: str) -> PurePosixPath:
             return names.claim(item.item_id, suffix, split=split if split_folders else None)
 
-        chosen = chosen_labels(store, options)
-        for image, _ in _each(chosen, originals, options, tally, min_side, name, put):
+        chosen = labels_at_thresholds(store, options)
+        for image, _ in _each(chosen, originals, options, counter, min_side, name, put):
             yield image
 
 
-def place_frames(
+def write_frames(
     store: LabelStore,
     video: str,
     target: Callable[[int, int, str], Path],
     options: ExportOptions,
-    tally: Tally,
+    counter: ExportCounter,
     *,
-    rules: NameRules,
-) -> Iterator[PlacedImage]:
-    """As `place_images`, for formats of videos: the frames of one of them.
+    rules: ImageFileRules,
+) -> Iterator[DatasetImage]:
+    """As `write_images`, for formats of videos: the frames of one of them.
 
     Args:
         store: labels and places of the frames.
@@ -103,7 +103,7 @@ def place_frames(
         target: where a frame shall be, by the number of frames before it in the dataset, its
             number in the video, and its ending.
         options: as there.
-        tally: as there.
+        counter: as there.
         rules: what the format asks of endings.
 
     Yields:
@@ -116,39 +116,39 @@ def place_frames(
         return PurePosixPath(target(placed, item.frame_index, suffix))
 
     frames = store.frames(store.run(options.run_id).id, video)
-    put = _putting(lambda image: Path(image.name), options, tally)
-    with closing(Originals(store, options, rules)) as originals:
-        for image, _ in _each(frames, originals, options, tally, 1, name, put):
+    put = _putting(lambda image: Path(image.name), options, counter)
+    with closing(SourceImages(store, options, rules)) as originals:
+        for image, _ in _each(frames, originals, options, counter, 1, name, put):
             placed += 1
             yield replace(image, name=PurePosixPath(image.name.name))
 
 
 def read_images(
-    store: LabelStore, options: ExportOptions, tally: Tally, *, rules: NameRules
-) -> Iterator[tuple[PlacedImage, bytes]]:
-    """As `place_images`, for formats that hold images in their own files.
+    store: LabelStore, options: ExportOptions, counter: ExportCounter, *, rules: ImageFileRules
+) -> Iterator[tuple[DatasetImage, bytes]]:
+    """As `write_images`, for formats that hold images in their own files.
 
     Yields:
         Each image and the bytes of its file, upright.
     """
 
     with (
-        closing(UniqueNames(rules)) as names,
-        closing(Originals(store, options, rules)) as originals,
+        closing(UniqueFileNames(rules)) as names,
+        closing(SourceImages(store, options, rules)) as originals,
     ):
         yield from _each(
-            chosen_labels(store, options),
+            labels_at_thresholds(store, options),
             originals,
             options,
-            tally,
+            counter,
             1,
             lambda item, _, suffix: names.claim(item.item_id, suffix),
             lambda _, original: original.read(),
         )
 
 
-class Folders:
-    """Folders made as needed; the file system is not asked again for those made last."""
+class FolderCache:
+    """FolderCache made as needed; the file system is not asked again for those made last."""
 
     def __init__(self) -> None:
         self._made: set[Path] = set()
@@ -163,42 +163,42 @@ class Folders:
 
 
 def _putting(
-    target_of: Callable[[PlacedImage], Path], options: ExportOptions, tally: Tally
-) -> Callable[[PlacedImage, Original], None]:
+    target_of: Callable[[DatasetImage], Path], options: ExportOptions, counter: ExportCounter
+) -> Callable[[DatasetImage, SourceImage], None]:
     """What puts an image where it shall be."""
-    folders = Folders()
+    folders = FolderCache()
 
-    def put(image: PlacedImage, original: Original) -> None:
+    def put(image: DatasetImage, original: SourceImage) -> None:
         target = target_of(image)
         folders.make(target.parent)
         remark = original.put(target, options.images)
         if remark is not None:
-            tally.remark(remark)
+            counter.note(remark)
 
     return put
 
 
 def _each(
     labeled: Iterable[tuple[Item, Labels]],
-    originals: Originals,
+    originals: SourceImages,
     options: ExportOptions,
-    tally: Tally,
+    counter: ExportCounter,
     min_side: int,
     name: Callable[[Item, str, str], PurePosixPath],
-    take: Callable[[PlacedImage, Original], _T],
-) -> Iterator[tuple[PlacedImage, _T]]:
+    take: Callable[[DatasetImage, SourceImage], _T],
+) -> Iterator[tuple[DatasetImage, _T]]:
     """The images of an export, and what is made of their originals."""
     for item, labels in every_nth_frame(labeled, options.frame_stride):
         original = None
         try:
             original = originals.of(item)
             if min(labels.size_hw) < min_side:
-                raise LeftOut(f"have a side of fewer than {min_side} pixels: readers refuse")
-            split = split_of(
+                raise SkipImage(f"have a side of fewer than {min_side} pixels: readers refuse")
+            split = assign_split(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
             objects = tuple(label for label in labels.objects if options.takes(label))
-            image = PlacedImage(
+            image = DatasetImage(
                 labels=replace(labels, objects=objects),
                 split=split,
                 name=name(item, split, original.suffix),
@@ -207,16 +207,16 @@ def _each(
                 time=item.time,
             )
             taken = take(image, original)
-        except LeftOut as reason:
-            tally.skip(item.item_id, str(reason))
+        except SkipImage as reason:
+            counter.skip(item.item_id, str(reason))
             continue
         except OSError:
             if original is not None and _can_be_read(original.path):
                 raise  # what cannot be written is not the image's fault
-            tally.skip(item.item_id, "cannot be read any more")
+            counter.skip(item.item_id, "cannot be read any more")
             continue
-        tally.images[split] += 1
-        tally.remark("objects below the thresholds, left out", len(labels) - len(objects))
+        counter.images[split] += 1
+        counter.note("objects below the thresholds, left out", len(labels) - len(objects))
         yield image, taken
 
 

@@ -7,8 +7,8 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 
-from grounded_sam2.exporters.shapes import measures
-from grounded_sam2.exporters.workers import end_with_parent
+from grounded_sam2.exporters.mask_conversion import mask_stats
+from grounded_sam2.exporters.worker_pool import exit_with_parent
 
 
 def processes_and_areas(masks):
@@ -18,12 +18,12 @@ def processes_and_areas(masks):
 def die_elsewhere(masks):
     if parent_process() is not None:
         os._exit(1)
-    return measures(masks)
+    return mask_stats(masks)
 
 
 def be_killed_with_workers() -> None:
     """Start two processes that hold our standard output, and be killed."""
-    executor = ProcessPoolExecutor(2, get_context("spawn"), initializer=end_with_parent)
+    executor = ProcessPoolExecutor(2, get_context("spawn"), initializer=exit_with_parent)
     executor.submit(os.getpid).result()
     print("started", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,9 +12,9 @@ import pytest
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS, ExportOptions, export
-from grounded_sam2.exporters.names import NameRules, UniqueNames
-from grounded_sam2.exporters.options import Tally
-from grounded_sam2.exporters.staging import staged
+from grounded_sam2.exporters.file_names import ImageFileRules, UniqueFileNames
+from grounded_sam2.exporters.options import ExportCounter
+from grounded_sam2.exporters.staging import staged_export
 from grounded_sam2.results import Labels
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import ItemOutcome, LabelStore
@@ -203,8 +203,8 @@ def test_images_that_moved_are_found_where_the_user_says(rich, files):
 # Names
 
 
-def names(rules: NameRules, *claims: str) -> list[str]:
-    unique = UniqueNames(rules)
+def names(rules: ImageFileRules, *claims: str) -> list[str]:
+    unique = UniqueFileNames(rules)
     result = [str(unique.claim(i, rules.suffix(os.path.splitext(i)[1])[0])) for i in claims]  # noqa: PTH122
     unique.close()
     return result
@@ -212,11 +212,11 @@ def names(rules: NameRules, *claims: str) -> list[str]:
 
 def test_names_stay_where_nothing_is_hurt():
     ids = ["a.jpg", "a.png", "b/a.jpg", "ü/ä.JPG", "no ending"]
-    assert names(NameRules(), *ids) == ids
+    assert names(ImageFileRules(), *ids) == ids
 
 
 def test_images_that_differ_by_their_ending_are_told_apart():
-    rules = NameRules(unique_stems=True)
+    rules = ImageFileRules(unique_stems=True)
     ids = ["a.jpg", "a.png", "a_png.png", "b/a.png", "c/a.png", "c/a.webp"]
     assert names(rules, *ids) == [
         *("a.jpg", "a_png.png", "a_png_png.png"),
@@ -225,58 +225,58 @@ def test_images_that_differ_by_their_ending_are_told_apart():
 
 
 def test_images_that_differ_by_case_are_told_apart():
-    assert names(NameRules(), "A.png", "a.png") == ["A.png", "a_png.png"]
-    assert names(NameRules(unique_stems=True), "A.png", "a.png", "a.PNG") == [
+    assert names(ImageFileRules(), "A.png", "a.png") == ["A.png", "a_png.png"]
+    assert names(ImageFileRules(unique_stems=True), "A.png", "a.png", "a.PNG") == [
         *("A.png", "a_png.png", "a_png_2.PNG"),
     ]
 
 
 def test_images_that_differ_by_the_spelling_of_an_accent_are_told_apart():
-    assert names(NameRules(), "\u00fc.png", "u\u0308.png") == ["\u00fc.png", "u\u0308_png.png"]
+    assert names(ImageFileRules(), "\u00fc.png", "u\u0308.png") == ["\u00fc.png", "u\u0308_png.png"]
 
 
 def test_long_names_stay_within_what_file_systems_take():
     stem = "ü" * 125  # two bytes each
     first, second, third = names(
-        NameRules(unique_stems=True), f"{stem}.jpg", f"{stem}.png", f"{stem}.PNG"
+        ImageFileRules(unique_stems=True), f"{stem}.jpg", f"{stem}.png", f"{stem}.PNG"
     )
     assert first == f"{stem}.jpg"
     assert second == f"{'ü' * 123}_png.png"
     assert third == f"{'ü' * 122}_png_2.PNG"
-    [cut] = names(NameRules(suffixes=frozenset({".png"})), "a" * 255)
+    [cut] = names(ImageFileRules(suffixes=frozenset({".png"})), "a" * 255)
     assert cut == "a" * 250 + ".png"
 
 
 def test_characters_that_readers_stumble_over_become_underscores():
-    assert names(NameRules(forbidden=r"[\s#]"), "a b/c#d.png", "a_b/c d.png") == [
+    assert names(ImageFileRules(forbidden=r"[\s#]"), "a b/c#d.png", "a_b/c d.png") == [
         *("a_b/c_d.png", "a_b/c_d_png.png"),
     ]
-    assert names(NameRules(), "a\\b.png", "c d#.png") == ["a_b.png", "c d#.png"]
+    assert names(ImageFileRules(), "a\\b.png", "c d#.png") == ["a_b.png", "c d#.png"]
 
 
 def test_a_reserved_folder_gets_another_name():
-    rules = NameRules(reserved_folder="images")
+    rules = ImageFileRules(reserved_folder="images")
     assert names(rules, "images/a.png", "b/images/images.png") == [
         *("images_/a.png", "b/images_/images.png"),
     ]
 
 
 def test_endings_that_readers_do_not_know_change():
-    rules = NameRules(suffixes=frozenset({".jpg", ".png"}))
+    rules = ImageFileRules(suffixes=frozenset({".jpg", ".png"}))
     assert names(rules, "a.jpg", "b.JPG", "c.jfif", "d.gif", "e") == [
         *("a.jpg", "b.JPG", "c.jpg", "d.png", "e.png"),
     ]
 
 
 def test_where_only_one_ending_is_known_all_get_it():
-    rules = NameRules(suffixes=frozenset({".jpg"}), substitute=".jpg", lower_case_suffix=True)
+    rules = ImageFileRules(suffixes=frozenset({".jpg"}), substitute=".jpg", lower_case_suffix=True)
     assert [rules.suffix(s) for s in (".jpg", ".JPG", ".jpeg", ".png", "")] == [
         *((".jpg", False), (".jpg", False), (".jpg", False), (".jpg", True), (".jpg", True)),
     ]
 
 
 def test_no_name_leads_out_of_its_folder():
-    assert names(NameRules(), "../../etc/a.png", "/b.png", "..") == [
+    assert names(ImageFileRules(), "../../etc/a.png", "/b.png", "..") == [
         *("etc/a.png", "b.png", "picture"),
     ]
 
@@ -326,7 +326,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(rich, files, monkeypatch, f
     def fail(*_args, **_kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Tally, "add", fail)
+    monkeypatch.setattr(ExportCounter, "add", fail)
     with pytest.raises(ExportError, match="No space left"):
         run(rich, format_name)
     assert files(rich.folder / format_name) == before
@@ -370,7 +370,7 @@ def test_two_exports_into_one_folder_do_not_meet(rich, files):
     folder = rich.folder / "coco"
     run(rich)
     before = files(folder)
-    with staged(folder, ["images", "annotations"], {"format": "coco"}):
+    with staged_export(folder, ["images", "annotations"], {"format": "coco"}):
         with pytest.raises(ExportError, match=r"another export.*wait until it ends"):
             run(rich)
         assert files(folder) == before

@@ -1,8 +1,8 @@
 """What all formats have in common: a consistent view of the store, a folder to build in, counts.
 
-with new_dataset("jsonl", store, folder, options, entries=("images", "labels.jsonl")) as data:
-    for image in data.images(rules=NameRules()):
-        ...  # write into data.new, count in data.tally
+with build_dataset("jsonl", store, folder, options, entries=("images", "labels.jsonl")) as data:
+    for image in data.images(rules=ImageFileRules()):
+        ...  # write into data.new, count in data.counter
     return data.summary()
 """
 
@@ -13,21 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from grounded_sam2.exporters.files import PlacedImage, place_images, read_images
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.options import ExportOptions, ExportSummary, Tally
-from grounded_sam2.exporters.staging import staged
-from grounded_sam2.exporters.thresholds import least_confidence
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.images import DatasetImage, read_images, write_images
+from grounded_sam2.exporters.options import ExportCounter, ExportOptions, ExportSummary
+from grounded_sam2.exporters.staging import staged_export
+from grounded_sam2.exporters.thresholds import lowest_stored_confidence
 from grounded_sam2.store import LabelStore
 
-__all__ = ["NewDataset", "new_dataset"]
+__all__ = ["DatasetBuilder", "build_dataset"]
 
 _OF_FRAMES = ("frame_stride", "frame_format", "frame_quality")
 """Options that matter to frames of videos only."""
 
 
 @dataclass(frozen=True, slots=True)
-class NewDataset:
+class DatasetBuilder:
     """A dataset that is being built."""
 
     format: str
@@ -44,30 +44,30 @@ class NewDataset:
     """Whether the run has videos, so that formats with columns have some for frames."""
     store: LabelStore
     options: ExportOptions
-    tally: Tally
+    counter: ExportCounter
 
     def images(
         self,
         images: str = "images",
         *,
-        rules: NameRules,
+        rules: ImageFileRules,
         min_side: int = 1,
         split_folders: bool = True,
-    ) -> Iterator[PlacedImage]:
-        """Put the images into the folder `images` and give their labels. See `place_images`."""
-        return place_images(
+    ) -> Iterator[DatasetImage]:
+        """Put the images into the folder `images` and give their labels. See `write_images`."""
+        return write_images(
             self.store,
             self.new / images,
             self.options,
-            self.tally,
+            self.counter,
             rules=rules,
             min_side=min_side,
             split_folders=split_folders,
         )
 
-    def image_bytes(self, *, rules: NameRules) -> Iterator[tuple[PlacedImage, bytes]]:
+    def image_bytes(self, *, rules: ImageFileRules) -> Iterator[tuple[DatasetImage, bytes]]:
         """The bytes of the images, put nowhere, and their labels. See `read_images`."""
-        return read_images(self.store, self.options, self.tally, rules=rules)
+        return read_images(self.store, self.options, self.counter, rules=rules)
 
     def summary(self, notes: Sequence[str] = ()) -> ExportSummary:
         """The counts so far.
@@ -77,13 +77,13 @@ class NewDataset:
         """
         run = self.store.run(self.options.run_id)
         asked = self.options.min_confidence
-        if asked is not None and asked < (kept := least_confidence(run)):
+        if asked is not None and asked < (kept := lowest_stored_confidence(run)):
             notes = (*notes, f"the store has kept nothing below a confidence of {kept:g}")
-        return self.tally.summary(self.format, self.folder, notes)
+        return self.counter.summary(self.format, self.folder, notes)
 
 
 @contextmanager
-def new_dataset(
+def build_dataset(
     format_name: str,
     store: LabelStore,
     folder: str | Path,
@@ -91,7 +91,7 @@ def new_dataset(
     *,
     entries: Sequence[str],
     depends_on: Sequence[str] = (),
-) -> Iterator[NewDataset]:
+) -> Iterator[DatasetBuilder]:
     """Build a dataset, which appears in its folder when the context ends well.
 
     Args:
@@ -123,9 +123,9 @@ def new_dataset(
             "min_mask_quality": options.min_mask_quality,
             **{name: getattr(options, name) for name in depends_on},
         }
-        with staged(folder, entries, description) as new:
-            tally = Tally(classes, options.split)
-            yield NewDataset(
+        with staged_export(folder, entries, description) as new:
+            counter = ExportCounter(classes, options.split)
+            yield DatasetBuilder(
                 format_name,
                 folder,
                 new,
@@ -135,5 +135,5 @@ def new_dataset(
                 has_frames,
                 store,
                 options,
-                tally,
+                counter,
             )

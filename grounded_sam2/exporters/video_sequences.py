@@ -14,13 +14,13 @@ from itertools import count
 from pathlib import Path
 
 from grounded_sam2.errors import ExportError
-from grounded_sam2.exporters.dataset import NewDataset
-from grounded_sam2.exporters.files import PlacedImage, place_frames
-from grounded_sam2.exporters.names import NameRules
-from grounded_sam2.exporters.splits import split_of
+from grounded_sam2.exporters.dataset_builder import DatasetBuilder
+from grounded_sam2.exporters.file_names import ImageFileRules
+from grounded_sam2.exporters.images import DatasetImage, write_frames
+from grounded_sam2.exporters.splits import assign_split
 from grounded_sam2.store import Item, StoredTrack, VideoRecord, frame_id
 
-__all__ = ["VideoSequence", "most_seen", "sequences"]
+__all__ = ["VideoSequence", "longest_tracks", "video_sequences"]
 
 _UNSAFE = re.compile(r"[^\w.-]+|^\.+")
 """What lists of names, separated by spaces or commas, cannot hold; and what hides a folder."""
@@ -30,7 +30,7 @@ _UNSAFE = re.compile(r"[^\w.-]+|^\.+")
 class VideoSequence:
     """A video of a dataset that is being built."""
 
-    data: NewDataset
+    data: DatasetBuilder
     video: VideoRecord
     name: str
     """Of its folder, unlike all others."""
@@ -47,16 +47,16 @@ class VideoSequence:
         return self.data.store.tracks(self.data.run_id, self.video.name)
 
     def place(
-        self, target: Callable[[int, int, str], Path], rules: NameRules
-    ) -> Iterator[PlacedImage]:
-        """Put the frames in place and give their labels. See `place_frames`."""
+        self, target: Callable[[int, int, str], Path], rules: ImageFileRules
+    ) -> Iterator[DatasetImage]:
+        """Put the frames in place and give their labels. See `write_frames`."""
         data = self.data
-        return place_frames(
-            data.store, self.video.name, target, data.options, data.tally, rules=rules
+        return write_frames(
+            data.store, self.video.name, target, data.options, data.counter, rules=rules
         )
 
 
-def sequences(data: NewDataset) -> Iterator[VideoSequence]:
+def video_sequences(data: DatasetBuilder) -> Iterator[VideoSequence]:
     """The videos that have labeled frames, by name.
 
     Raises:
@@ -69,7 +69,7 @@ def sequences(data: NewDataset) -> Iterator[VideoSequence]:
             f"export to '{data.folder}': run {data.run_id} holds no videos; choose a format of "
             "pictures, such as coco, or track objects through a video first"
         )
-    data.tally.remark(
+    data.counter.note(
         "videos that are not labeled to their end", sum(not video.finished for video in videos)
     )
     taken: set[str] = set()
@@ -78,11 +78,13 @@ def sequences(data: NewDataset) -> Iterator[VideoSequence]:
             continue
         name = video.record.name
         first = Item(frame_id(name, 0), None, group=name)
-        split = split_of(first, options.split, options.seed, by_folder=options.split_by == "folder")
+        split = assign_split(
+            first, options.split, options.seed, by_folder=options.split_by == "folder"
+        )
         yield VideoSequence(data, video.record, _folder_name(name, taken), split)
 
 
-def most_seen(tracks: Sequence[StoredTrack], most: int) -> list[StoredTrack]:
+def longest_tracks(tracks: Sequence[StoredTrack], most: int) -> list[StoredTrack]:
     """As many tracks as there is room for, those that are labeled in the most frames, by ids."""
     chosen = sorted(tracks, key=lambda track: (-track.frames, track.track_id))[:most]
     return sorted(chosen, key=lambda track: track.track_id)

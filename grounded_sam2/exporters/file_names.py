@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import PurePosixPath
 
-from grounded_sam2.exporters.contents import PILLOW, Content
+from grounded_sam2.exporters.image_types import PILLOW_TYPES, ImageType
 
-__all__ = ["NameRules", "UniqueNames"]
+__all__ = ["ImageFileRules", "UniqueFileNames"]
 
 _SAME_FORMAT = {".jpe": ".jpg", ".jpeg": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
 
@@ -28,12 +28,12 @@ _LONGEST_SUFFIX = len(".jpeg")
 
 
 @dataclass(frozen=True, slots=True)
-class NameRules:
+class ImageFileRules:
     """What a format asks of the names of its images."""
 
     suffixes: frozenset[str] | None = None
     """Endings that its readers know, lower case with dot; ``None`` if they look inside."""
-    contents: frozenset[Content] = PILLOW
+    contents: frozenset[ImageType] = PILLOW_TYPES
     """What its readers can decode, whatever the ending says."""
     unique_stems: bool = False
     """Whether names must differ without their endings, since something else is called by them."""
@@ -64,10 +64,10 @@ class NameRules:
         return self.substitute, True
 
 
-class UniqueNames:
+class UniqueFileNames:
     """Names handed out so far, on disk, so that their number costs no memory. Close after use."""
 
-    def __init__(self, rules: NameRules) -> None:
+    def __init__(self, rules: ImageFileRules) -> None:
         self._rules = rules
         self._forbidden = "|".join(filter(None, (r"\\", rules.forbidden)))
         self._taken = sqlite3.connect("", isolation_level=None)  # a private temporary file

@@ -11,7 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.exporters.contents import BROWSER, OPENCV, PILLOW, content_of
+from grounded_sam2.exporters.image_types import (
+    BROWSER_TYPES,
+    OPENCV_TYPES,
+    PILLOW_TYPES,
+    detect_image_type,
+)
 from grounded_sam2.results import Labels
 from grounded_sam2.store import ItemOutcome
 
@@ -22,7 +27,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 def test_the_ending_does_not_matter(tmp_path, kind):
     path = tmp_path / "a.txt"
     PIL.Image.fromarray(RGB).save(path, format=kind)
-    assert content_of(path) == kind
+    assert detect_image_type(path) == kind
 
 
 @pytest.mark.parametrize(
@@ -31,12 +36,12 @@ def test_the_ending_does_not_matter(tmp_path, kind):
 )
 def test_a_tiff_is_opened(tmp_path, dtype, content):
     PIL.Image.fromarray(RGB[..., 0].astype(dtype)).save(tmp_path / "a.tif")
-    assert content_of(tmp_path / "a.tif") == content
+    assert detect_image_type(tmp_path / "a.tif") == content
 
 
 def test_a_tiff_that_pillow_does_not_know(tmp_path):
     cv2.imwrite(str(tmp_path / "a.tif"), RGB.astype(np.float32) / 255)
-    assert content_of(tmp_path / "a.tif") == "rare TIFF"
+    assert detect_image_type(tmp_path / "a.tif") == "rare TIFF"
 
 
 @pytest.mark.parametrize(
@@ -52,12 +57,12 @@ def test_a_tiff_that_pillow_does_not_know(tmp_path):
 )
 def test_other_beginnings(tmp_path, begin, content):
     (tmp_path / "a").write_bytes(begin)
-    assert content_of(tmp_path / "a") == content
+    assert detect_image_type(tmp_path / "a") == content
 
 
 def test_what_opencv_decodes_pillow_does_too():
-    assert OPENCV < PILLOW
-    assert {"JPEG", "PNG"} <= OPENCV & BROWSER
+    assert OPENCV_TYPES < PILLOW_TYPES
+    assert {"JPEG", "PNG"} <= OPENCV_TYPES & BROWSER_TYPES
 
 
 @pytest.mark.parametrize("format_name", ["coco", "hf", "yolo"])

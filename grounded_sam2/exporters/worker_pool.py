@@ -21,7 +21,7 @@ from typing import TypeVar
 from grounded_sam2.errors import ExportError
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["each_in_order", "end_with_parent", "workers_that_pay"]
+__all__ = ["default_workers", "exit_with_parent", "map_in_order"]
 
 _Shape = TypeVar("_Shape")
 
@@ -35,12 +35,12 @@ _MOST_WORKERS = 4
 """More would wait for the process that writes what they make."""
 
 
-def workers_that_pay() -> int:
+def default_workers() -> int:
     """As many processes as this machine has cores for, and are of use."""
     return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
-def each_in_order(
+def map_in_order(
     groups: Iterable[Sequence[Rle]],
     shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
     workers: int,
@@ -65,7 +65,7 @@ def each_in_order(
         done += len(group)
 
     # A forked process would hold half of what libraries' threads hold; a fresh one is safe.
-    executor = ProcessPoolExecutor(workers - 1, get_context("spawn"), initializer=end_with_parent)
+    executor = ProcessPoolExecutor(workers - 1, get_context("spawn"), initializer=exit_with_parent)
     ahead: deque[Future[Sequence[_Shape]]] = deque()
     try:
         with _stopping_left_to_us():  # the processes are started here, and inherit it
@@ -92,7 +92,7 @@ def each_in_order(
         executor.shutdown(cancel_futures=True)
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Let this process end when the one that started it is gone, killed perhaps."""
     parent = parent_process()
     assert parent is not None, "this is a process that was started for work"
