@@ -221,7 +221,7 @@ class GroundedSAM2(VideoLabeling):
         """
         began = time.monotonic()
         for name in formats:
-            check_format(name, of_images=True)
+            check_format(name, images_only=True)
         folder = (
             Path(output_folder)
             if output_folder is not None
