@@ -17,7 +17,8 @@ from timing import interleave, print_rows
 from transformers import Sam2Model, Sam2Processor
 
 from grounded_sam2.demo.scenes import make_scene
-from grounded_sam2.geometry.rle import encode, iou
+from grounded_sam2.geometry.overlap import mask_iou
+from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.sam2 import ImageEmbeddings, Prompts, Sam2Segmenter
 
 
@@ -95,7 +96,7 @@ def main() -> None:
         expected = encode(plain.masks(features, (height, width), boxes))
         found = model.segment(embeddings, [Prompts(boxes_xyxy=boxes)])[0]
         agreement = [
-            1.0 if a == b else float(iou([a], [b])[0, 0])
+            1.0 if a == b else float(mask_iou([a], [b])[0, 0])
             for a, b in zip(found.masks, expected, strict=True)
         ]
         # Not the mean: inverted masks are repaired on our side alone.

@@ -23,7 +23,11 @@ from pycocotools import mask as coco_mask
 from synthetic import SIZE_HW, synthetic_labels
 from timing import interleave, print_rows
 
-from grounded_sam2.geometry.polygons.conversion import polygons_of, rasterize, single_outlines
+from grounded_sam2.geometry.polygons import (
+    masks_to_polygons,
+    masks_to_single_rings,
+    polygons_to_mask,
+)
 from grounded_sam2.geometry.rle import Rle, decode, encode
 
 Masks = NDArray[np.bool_]
@@ -41,7 +45,7 @@ def supervision_encode(masks: Masks) -> list[bytes]:
 
 
 def exact_polygons(masks: Masks) -> object:
-    return polygons_of(encode(masks), min_iou=1)
+    return masks_to_polygons(encode(masks), min_iou=1)
 
 
 def supervision_polygons(masks: Masks) -> list[list[NDArray[np.int32]]]:
@@ -77,10 +81,10 @@ def opencv_polygons_of_runs(masks: list[Rle]) -> list[object]:
 def assert_same(masks: Masks, runs: list[Rle]) -> None:
     """All encoders write the same, and the polygons of both sides mean the same."""
     assert [each.counts for each in runs] == pycocotools_encode(masks) == supervision_encode(masks)
-    exact = polygons_of(runs, min_iou=1)
+    exact = masks_to_polygons(runs, min_iou=1)
     for mask, polygons, theirs in zip(masks, exact, supervision_polygons(masks), strict=True):
         size_hw = (mask.shape[0], mask.shape[1])
-        assert np.array_equal(rasterize(polygons, size_hw), mask)
+        assert np.array_equal(polygons_to_mask(polygons, size_hw), mask)
         canvas = np.zeros(size_hw, np.uint8)
         # Theirs run over pixels, so that those of a hole are set again by filling it.
         cv2.fillPoly(canvas, theirs, (1,))
@@ -112,16 +116,16 @@ def main() -> None:
                     "pycocotools": partial(coco_mask.encode, by_columns.view(np.uint8)),
                 },
                 "RLE to exact polygons": {
-                    "ours": partial(polygons_of, runs, min_iou=1),
+                    "ours": partial(masks_to_polygons, runs, min_iou=1),
                     "supervision": partial(supervision_polygons_of_runs, runs),
                     "OpenCV": partial(opencv_polygons_of_runs, runs),
                 },
                 "RLE to few points": {
-                    "ours": partial(polygons_of, runs),
+                    "ours": partial(masks_to_polygons, runs),
                     "supervision": partial(supervision_polygons_of_runs, runs),
                     "OpenCV": partial(opencv_polygons_of_runs, runs),
                 },
-                "RLE to one outline": {"ours": partial(single_outlines, runs)},
+                "RLE to one outline": {"ours": partial(masks_to_single_rings, runs)},
                 "dense to exact polygons": {
                     "ours": partial(exact_polygons, masks),
                     "supervision": partial(supervision_polygons, masks),

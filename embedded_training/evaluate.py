@@ -23,7 +23,8 @@ from grounded_sam2.demo.ground_truth import ground_truth
 from grounded_sam2.demo.scenes import COLORS, SHAPES, Scene, make_scenes
 from grounded_sam2.demo.scores import auroc, average_precision, expected_calibration_error
 from grounded_sam2.geometry.boxes import box_iou
-from grounded_sam2.geometry.rle import encode, iou
+from grounded_sam2.geometry.overlap import mask_iou
+from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.florence2.confidence import CANDIDATES, confidence
 from grounded_sam2.models.florence2.output_parsing import bins_to_boxes
@@ -124,7 +125,7 @@ def mask_iou_from_true_boxes(segmenter: Sam2Segmenter, scenes: Sequence[Scene]) 
         (result,) = segmenter.segment_boxes([scene.image], [boxes])
         truth = encode(np.stack([thing.mask for thing in scene.objects]))
         values += [
-            float(iou([guess], [true])[0, 0])
+            float(mask_iou([guess], [true])[0, 0])
             for guess, true in zip(result.masks, truth, strict=True)
         ]
     return values

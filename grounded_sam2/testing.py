@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import PromptError
-from grounded_sam2.geometry.masks import without_overlaps
+from grounded_sam2.geometry.masks import remove_overlaps
 from grounded_sam2.geometry.rle import Rle, bounding_boxes, encode
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
@@ -200,7 +200,7 @@ class FakeFrameMasks:
         for group in groups:
             rows = [row for row, each in enumerate(self.ids) if each in group]
             rows.sort(key=lambda row: (self.ids[row] in yielding, behind[self.ids[row]]))
-            parted = without_overlaps([self.found[row] for row in rows])
+            parted = remove_overlaps([self.found[row] for row in rows])
             for row, mask in zip(rows, parted, strict=True):
                 found[row] = mask
         if found == list(self.found):

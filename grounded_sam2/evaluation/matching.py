@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.geometry.matching import match_best
+from grounded_sam2.geometry.matching import match_optimal
 from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -79,7 +79,7 @@ def pair_labels(
         overlap = overlap[: len(rows), len(rows) :]
         pairs += [
             PairOfLabels(rows[row], columns[column], float(overlap[row, column]))
-            for row, column in match_best(overlap, min_iou).tolist()
+            for row, column in match_optimal(overlap, min_iou).tolist()
         ]
     return sorted(pairs)
 

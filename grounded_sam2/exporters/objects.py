@@ -16,9 +16,8 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from grounded_sam2.exporters.mask_conversion import Box, MaskStats
-from grounded_sam2.geometry.crops import runs_from_crops
-from grounded_sam2.geometry.groups import crops_in_groups
-from grounded_sam2.geometry.rle import Rle, bounding_boxes, encode_crops
+from grounded_sam2.geometry.crops import run_lengths_from_crops
+from grounded_sam2.geometry.rle import Rle, bounding_boxes, decode_crops_in_batches, encode_crops
 from grounded_sam2.results import Label
 
 __all__ = [
@@ -98,7 +97,7 @@ def paint(
             masks.append(mask)
             painted.append(values[index])
     next_value = iter(painted)
-    for _, crops in crops_in_groups(masks):
+    for _, crops in decode_crops_in_batches(masks):
         for pixels, (left, top) in zip(crops.pixels, crops.origins_xy.tolist(), strict=True):
             window = canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]]
             window[pixels] = next(next_value)
@@ -149,12 +148,12 @@ def row_major_counts(masks: Sequence[Rle], *, within_box: bool = False) -> list[
         ``(n,)`` ``int64`` each; ``(0,)`` for what lies within the box of an empty mask.
     """
     found: list[NDArray[np.int64]] = []
-    for _, crops in crops_in_groups(masks):
+    for _, crops in decode_crops_in_batches(masks):
         # The rows of a mask are the columns of its mirror image.
         mirrored = [pixels.T for pixels in crops.pixels]
         sizes = (crops.sizes_hw if within_box else crops.images_hw)[:, ::-1]
         origins = np.zeros_like(sizes) if within_box else crops.origins_xy[:, ::-1]
-        runs, spans = runs_from_crops(mirrored, origins, sizes)
+        runs, spans = run_lengths_from_crops(mirrored, origins, sizes)
         nothing = within_box & (crops.areas == 0)
         found += [
             each[:0] if empty else each

@@ -13,9 +13,9 @@ from grounded_sam2.errors import GeometryError
 
 __all__ = [
     "areas",
+    "box_containment",
     "box_iou",
     "clip",
-    "containment",
     "from_xywh",
     "rounded",
     "scale",
@@ -58,7 +58,7 @@ def box_iou(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
     return ratio
 
 
-def containment(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
+def box_containment(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> NDArray[np.float64]:
     """Share of every box of `a` that lies in each one of `b`: ``(len(a), len(b))``.
 
     A box without area lies in nothing.

@@ -14,28 +14,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.ragged import RaggedOffsets
 
 __all__ = [
-    "Crop",
-    "Crops",
-    "crop_all",
-    "extents",
-    "runs_between",
-    "runs_from_crops",
-    "set_runs",
-    "shortest",
-    "trimmed",
+    "Mask",
+    "MaskCrops",
+    "boxes_from_run_lengths",
+    "canonical_run_lengths",
+    "crop_to_bounding_box",
+    "crops_from_run_lengths",
+    "foreground_runs",
+    "run_lengths_from_crops",
+    "run_lengths_from_transitions",
 ]
 
-Crop: TypeAlias = NDArray[np.bool_]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crops:
+class MaskCrops:
     """Masks within their bounding boxes."""
 
-    pixels: list[Crop]
+    pixels: list[Mask]
     """``(h, w)`` ``bool`` in C order each; ``(0, 0)`` for an empty mask."""
     origins_xy: NDArray[np.int64]
     """``(n, 2)`` left and top of the boxes; 0 for an empty mask."""
@@ -45,18 +45,20 @@ class Crops:
     """``(n, 2)`` heights and widths of the images."""
     areas: NDArray[np.int64]
     """``(n,)`` set pixels."""
-    rooms: Spans
+    rooms: RaggedOffsets
     """Where the pixels of each crop are, if all crops lie one behind another, column by column."""
     changes: NDArray[np.int64]
     """``(m,)`` the places in there where runs of set pixels begin and end, by turns."""
-    of_mask: Spans
+    of_mask: RaggedOffsets
     """Where the changes of each mask are."""
 
     def __len__(self) -> int:
         return len(self.pixels)
 
 
-def extents(runs: NDArray[np.int64], masks: Spans, heights: NDArray[np.int64]) -> NDArray[np.int64]:
+def boxes_from_run_lengths(
+    runs: NDArray[np.int64], masks: RaggedOffsets, heights: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Bounding boxes of the set pixels.
 
     Args:
@@ -68,11 +70,11 @@ def extents(runs: NDArray[np.int64], masks: Spans, heights: NDArray[np.int64]) -
         ``(len(masks), 4)`` left, top, right, bottom, half-open; zeros for an empty mask.
     """
     boxes = np.zeros((len(masks), 4), np.int64)
-    starts, lasts, sets = set_runs(runs, masks)
+    starts, lasts, sets = foreground_runs(runs, masks)
     shown = sets.sizes > 0
     if not shown.any():
         return boxes
-    height = sets.spread(heights)
+    height = sets.repeat(heights)
     first_column, first_row = np.divmod(starts, height)
     last_column, last_row = np.divmod(lasts, height)
     passes_on = first_column != last_column  # and so touches both borders
@@ -84,50 +86,50 @@ def extents(runs: NDArray[np.int64], masks: Spans, heights: NDArray[np.int64]) -
     return boxes
 
 
-def crop_all(
+def crops_from_run_lengths(
     runs: NDArray[np.int64],
-    masks: Spans,
+    masks: RaggedOffsets,
     images_hw: NDArray[np.int64],
     boxes: NDArray[np.int64],
-) -> Crops:
+) -> MaskCrops:
     """Masks within their bounding boxes.
 
     Args:
-        runs, masks: as for `extents`.
+        runs, masks: as for `boxes_from_run_lengths`.
         images_hw: ``(len(masks), 2)`` heights and widths of their images.
-        boxes: what `extents` says of them.
+        boxes: what `boxes_from_run_lengths` says of them.
     """
     origins_xy, widths_heights = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    rooms = Spans(widths_heights.prod(axis=1))
-    starts, lasts, sets = set_runs(runs, masks)
-    height, crop_height = sets.spread(images_hw[:, 0]), sets.spread(widths_heights[:, 1])
-    left, top = sets.spread(origins_xy).T
+    rooms = RaggedOffsets(widths_heights.prod(axis=1))
+    starts, lasts, sets = foreground_runs(runs, masks)
+    height, crop_height = sets.repeat(images_hw[:, 0]), sets.repeat(widths_heights[:, 1])
+    left, top = sets.repeat(origins_xy).T
     # Where each run begins and ends, if columns had only the rows of the box.
     changes = np.empty((len(starts), 2), np.int64)
     for side, place in enumerate((starts, lasts)):
         column, row = np.divmod(place, height)
         changes[:, side] = (column - left) * crop_height + row - top + side
-    changes += sets.spread(rooms.starts)[:, None]
+    changes += sets.repeat(rooms.starts)[:, None]
 
-    lengths = Spans.until(np.append(changes, rooms.total)).sizes
+    lengths = RaggedOffsets.from_ends(np.append(changes, rooms.total)).sizes
     flat = (np.arange(len(lengths)) % 2 == 1).repeat(lengths)
     pixels = [
         _transposed(columns.reshape(width, height)) if columns.size else np.zeros((0, 0), np.bool_)
         for columns, (width, height) in zip(rooms.split(flat), widths_heights.tolist(), strict=True)
     ]
-    return Crops(
+    return MaskCrops(
         pixels=pixels,
         origins_xy=origins_xy,
         sizes_hw=widths_heights[:, ::-1],
         images_hw=images_hw,
-        areas=sets.sums(lasts + 1 - starts),
+        areas=sets.sum(lasts + 1 - starts),
         rooms=rooms,
         changes=changes.ravel(),
-        of_mask=Spans(2 * sets.sizes),
+        of_mask=RaggedOffsets(2 * sets.sizes),
     )
 
 
-def trimmed(mask: Crop) -> tuple[Crop, tuple[int, int]]:
+def crop_to_bounding_box(mask: Mask) -> tuple[Mask, tuple[int, int]]:
     """The part of a mask within its bounding box, and where that begins.
 
     Returns:
@@ -145,11 +147,11 @@ def trimmed(mask: Crop) -> tuple[Crop, tuple[int, int]]:
     return turned[:, top:bottom].T, (left, top)
 
 
-def runs_from_crops(
-    crops: Sequence[Crop],
+def run_lengths_from_crops(
+    crops: Sequence[Mask],
     origins_xy: NDArray[np.int64],
     sizes_hw: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], Spans]:
+) -> tuple[NDArray[np.int64], RaggedOffsets]:
     """The runs of masks of which only a part is given; the rest is background.
 
     Args:
@@ -166,20 +168,22 @@ def runs_from_crops(
     # run.
     shapes = np.array([crop.shape for crop in crops], np.int64).reshape(-1, 2)
     heights, widths = shapes.T
-    pixels = Spans((heights + 1) * widths)
+    pixels = RaggedOffsets((heights + 1) * widths)
     padded = np.zeros(1 + pixels.total, np.bool_)
     for crop, room in zip(crops, pixels.split(padded[1:]), strict=True):
         if crop.size:
             room.reshape(crop.shape[1], -1)[:, :-1] = _columns(crop)
     changes = np.flatnonzero(padded[1:] != padded[:-1])
-    bounds = Spans.until(np.searchsorted(changes, pixels.ends))
-    column, row = np.divmod(changes - bounds.spread(pixels.starts), bounds.spread(heights + 1))
-    left, top = bounds.spread(origins_xy).T
-    places = (column + left) * bounds.spread(sizes_hw[:, 0]) + row + top
-    return runs_between(places, bounds, sizes_hw[:, 0] * sizes_hw[:, 1])
+    bounds = RaggedOffsets.from_ends(np.searchsorted(changes, pixels.ends))
+    column, row = np.divmod(changes - bounds.repeat(pixels.starts), bounds.repeat(heights + 1))
+    left, top = bounds.repeat(origins_xy).T
+    places = (column + left) * bounds.repeat(sizes_hw[:, 0]) + row + top
+    return run_lengths_from_transitions(places, bounds, sizes_hw[:, 0] * sizes_hw[:, 1])
 
 
-def shortest(runs: NDArray[np.int64], masks: Spans) -> tuple[NDArray[np.int64], Spans]:
+def canonical_run_lengths(
+    runs: NDArray[np.int64], masks: RaggedOffsets
+) -> tuple[NDArray[np.int64], RaggedOffsets]:
     """The same pixels without empty runs, except for a first one of background.
 
     Args:
@@ -187,13 +191,13 @@ def shortest(runs: NDArray[np.int64], masks: Spans) -> tuple[NDArray[np.int64], 
         masks: where the runs of each mask are.
     """
     ends = np.cumsum(runs)
-    ends -= masks.spread(ends[masks.starts] - runs[masks.starts])
-    return runs_between(ends, masks, ends[masks.ends - 1])
+    ends -= masks.repeat(ends[masks.starts] - runs[masks.starts])
+    return run_lengths_from_transitions(ends, masks, ends[masks.ends - 1])
 
 
-def runs_between(
-    places: NDArray[np.int64], masks: Spans, totals: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], Spans]:
+def run_lengths_from_transitions(
+    places: NDArray[np.int64], masks: RaggedOffsets, totals: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], RaggedOffsets]:
     """The shortest runs of masks that change between background and set pixels at these places.
 
     Args:
@@ -207,11 +211,11 @@ def runs_between(
     new[masks.starts[masks.sizes > 0]] = True
     first = np.flatnonzero(new)
     times = np.diff(first, append=len(places))
-    owner = masks.owners()[first]
+    owner = masks.segment_ids()[first]
     kept = (times % 2 == 1) & (places[first] < totals[owner])
 
     # Each mask's last run ends with its image.
-    spans = Spans(np.bincount(owner[kept], minlength=len(masks)) + 1)
+    spans = RaggedOffsets(np.bincount(owner[kept], minlength=len(masks)) + 1)
     ends = np.empty(spans.total, np.int64)
     last = spans.ends - 1
     inner = np.ones(spans.total, np.bool_)
@@ -223,28 +227,28 @@ def runs_between(
     return runs, spans
 
 
-def set_runs(
-    runs: NDArray[np.int64], masks: Spans
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Spans]:
+def foreground_runs(
+    runs: NDArray[np.int64], masks: RaggedOffsets
+) -> tuple[NDArray[np.int64], NDArray[np.int64], RaggedOffsets]:
     """First and last pixel of each run of set pixels, in its mask, and where each mask's are.
 
     Args:
-        runs, masks: as for `extents`.
+        runs, masks: as for `boxes_from_run_lengths`.
     """
-    chosen = (masks.places() % 2 == 1) & (runs > 0)
+    chosen = (masks.local_index() % 2 == 1) & (runs > 0)
     ends = np.cumsum(runs)
     before = np.concatenate(([0], ends))[masks.starts]
-    sets = Spans(masks.counts(chosen))
-    lasts = ends[chosen] - sets.spread(before) - 1
+    sets = RaggedOffsets(masks.count(chosen))
+    lasts = ends[chosen] - sets.repeat(before) - 1
     return lasts - runs[chosen] + 1, lasts, sets
 
 
-def _columns(crop: Crop) -> Crop:
+def _columns(crop: Mask) -> Mask:
     """The columns of a crop as rows, in one piece each."""
     return crop.T if crop.strides[0] == 1 else _transposed(crop)
 
 
-def _transposed(pixels: Crop) -> Crop:
+def _transposed(pixels: Mask) -> Mask:
     # OpenCV transposes in blocks that fit the cache: ten times faster than copying a numpy view.
     turned: NDArray[np.uint8] = cv2.transpose(pixels.view(np.uint8))
     return turned.view(np.bool_)

@@ -21,7 +21,7 @@ from scipy.fft import dctn
 
 from grounded_sam2.errors import GeometryError
 
-__all__ = ["HASH_BITS", "cosine_hashes", "hamming", "near_pairs"]
+__all__ = ["HASH_BITS", "hamming_distance", "near_pairs", "perceptual_hashes"]
 
 HASH_BITS = 63
 """Bits of a hash: 8×8 frequencies but for the first, which is the mean."""
@@ -34,7 +34,7 @@ _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 """Number of set bits of each byte."""
 
 
-def cosine_hashes(greys: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def perceptual_hashes(greys: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Hash images that were shrunk to a square of grey values.
 
     Args:
@@ -58,7 +58,7 @@ def cosine_hashes(greys: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return packed.view(">u8").astype(np.uint64).reshape(-1)
 
 
-def hamming(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
+def hamming_distance(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Number of bits in which two hashes differ, element by element: ``(n,)``."""
     differing = np.ascontiguousarray(a ^ b).view(np.uint8)
     return _ONES[differing].reshape(-1, 8).sum(axis=1, dtype=np.int64)
@@ -90,7 +90,7 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.intp
         step = 1
         while (same := np.flatnonzero(values[step:] == values[:-step])).size:
             first, second = order[same], order[same + step]
-            near = hamming(hashes[first], hashes[second]) <= max_distance
+            near = hamming_distance(hashes[first], hashes[second]) <= max_distance
             found.append(np.sort(np.stack((first[near], second[near]), axis=1), axis=1))
             step += 1
     return np.unique(np.concatenate(found), axis=0).astype(np.intp)

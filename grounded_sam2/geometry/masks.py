@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.rle import Rle, encode_crop
 
-__all__ = ["fill_holes", "largest_part", "remove_specks", "without_overlaps"]
+__all__ = ["fill_holes", "largest_component", "remove_overlaps", "remove_small_components"]
 
 Mask = NDArray[np.bool_]
 
 
-def remove_specks(mask: Mask, min_area: int) -> Mask:
+def remove_small_components(mask: Mask, min_area: int) -> Mask:
     """Clear the parts of fewer than `min_area` pixels.
 
     Args:
@@ -64,7 +64,7 @@ def fill_holes(mask: Mask, max_area: int) -> Mask:
     return whole
 
 
-def largest_part(mask: Mask) -> Mask:
+def largest_component(mask: Mask) -> Mask:
     """Keep the part of most pixels; of equally large ones the topmost, then the leftmost.
 
     Args:
@@ -82,7 +82,7 @@ def largest_part(mask: Mask) -> Mask:
     return chosen
 
 
-def without_overlaps(masks: Sequence[Rle]) -> list[Rle]:
+def remove_overlaps(masks: Sequence[Rle]) -> list[Rle]:
     """Give each pixel to one mask: the first in order is on top, whole; others lose to it.
 
     Args:

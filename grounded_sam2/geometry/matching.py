@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from grounded_sam2.errors import GeometryError
 
-__all__ = ["match_best", "match_greedy", "nms"]
+__all__ = ["match_greedy", "match_optimal", "nms"]
 
 
 def match_greedy(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
@@ -35,7 +35,7 @@ def match_greedy(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
     return np.array(sorted(pairs), np.intp).reshape(-1, 2)
 
 
-def match_best(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
+def match_optimal(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
     """Pair rows with columns so that the sum of IoUs is the highest, each at most once.
 
     The Hungarian method, as scipy implements it. Pairs below the threshold count as nothing, so

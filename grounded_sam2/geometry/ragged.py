@@ -2,7 +2,7 @@
 
 The runs of a mask or the corners of an outline are a few hundred numbers, of which numpy handles
 a thousand in the time it takes to be called. So what is done to one sequence is done to many at
-once: their values stand in one array, and `Spans` says where each of them lies.
+once: their values stand in one array, and `RaggedOffsets` says where each of them lies.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spans"]
+__all__ = ["RaggedOffsets"]
 
 _Number = TypeVar("_Number", bound=np.generic)
 
 
-class Spans:
+class RaggedOffsets:
     """Places of sequences in an array that holds them one behind another.
 
     Attributes:
@@ -35,7 +35,7 @@ class Spans:
         self.starts: NDArray[np.intp] = self.ends - self.sizes
 
     @classmethod
-    def until(cls, ends: NDArray[np.integer[Any]]) -> Spans:
+    def from_ends(cls, ends: NDArray[np.integer[Any]]) -> RaggedOffsets:
         """Sequences that end where it is said, each beginning where the one before it ends."""
         sizes = ends.copy()
         sizes[1:] -= ends[:-1]
@@ -49,33 +49,33 @@ class Spans:
         """Number of elements of all sequences."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def spread(self, values: NDArray[_Number]) -> NDArray[_Number]:
+    def repeat(self, values: NDArray[_Number]) -> NDArray[_Number]:
         """One value per sequence, given to all its elements: ``(n, …)`` to ``(total, …)``."""
         return values.repeat(self.sizes, axis=0)
 
-    def owners(self) -> NDArray[np.intp]:
+    def segment_ids(self) -> NDArray[np.intp]:
         """Which sequence each element belongs to: ``(total,)``."""
         return np.arange(len(self)).repeat(self.sizes)
 
-    def places(self) -> NDArray[np.intp]:
+    def local_index(self) -> NDArray[np.intp]:
         """Index of each element within its sequence: ``(total,)``."""
-        return np.arange(self.total) - self.spread(self.starts)
+        return np.arange(self.total) - self.repeat(self.starts)
 
-    def previous(self) -> NDArray[np.intp]:
+    def previous_index(self) -> NDArray[np.intp]:
         """Index of each element's predecessor, the last being that of the first: ``(total,)``."""
         previous = np.arange(-1, self.total - 1)
         filled = self.sizes > 0
         previous[self.starts[filled]] = self.ends[filled] - 1
         return previous
 
-    def following(self) -> NDArray[np.intp]:
+    def next_index(self) -> NDArray[np.intp]:
         """Index of each element's successor, the first being that of the last: ``(total,)``."""
         following = np.arange(1, self.total + 1)
         filled = self.sizes > 0
         following[self.ends[filled] - 1] = self.starts[filled]
         return following
 
-    def sums(self, values: NDArray[_Number]) -> NDArray[_Number]:
+    def sum(self, values: NDArray[_Number]) -> NDArray[_Number]:
         """Sum of each sequence's values, 0 for an empty one: ``(total,)`` to ``(n,)``.
 
         What stands before and behind a sequence has no influence on its sum, not even by rounding.
@@ -88,30 +88,30 @@ class Spans:
             sums[filled] = np.add.reduceat(values, self.starts[filled])
         return sums
 
-    def peaks(self, values: NDArray[Any]) -> NDArray[np.intp]:
+    def argmax(self, values: NDArray[Any]) -> NDArray[np.intp]:
         """Index of the highest value of each sequence, the first of equals; none may be empty."""
         highest = np.maximum.reduceat(values, self.starts) if len(self) else values[:0]
-        hits = (values == self.spread(highest)).nonzero()[0]
+        hits = (values == self.repeat(highest)).nonzero()[0]
         return hits[hits.searchsorted(self.starts)]
 
-    def counts(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
+    def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
         """How many elements of each sequence are chosen: ``(total,)`` to ``(n,)``."""
-        return self.sums(chosen.astype(np.intp))
+        return self.sum(chosen.astype(np.intp))
 
     def indices(self, which: NDArray[np.intp]) -> NDArray[np.intp]:
         """Indices of the elements of these sequences, in this order: ``(m,)``."""
-        taken = Spans(self.sizes[which])
-        return taken.places() + taken.spread(self.starts[which])
+        taken = RaggedOffsets(self.sizes[which])
+        return taken.local_index() + taken.repeat(self.starts[which])
 
-    def turned(self, first: NDArray[np.intp]) -> NDArray[np.intp]:
+    def roll(self, first: NDArray[np.intp]) -> NDArray[np.intp]:
         """Indices of all elements, each sequence beginning with one of its own, as in a ring.
 
         Args:
             first: ``(n,)`` index of the element that each sequence shall begin with; of no meaning
                 for an empty one.
         """
-        turned = np.arange(self.total) + self.spread(first - self.starts)
-        turned -= np.where(turned >= self.spread(self.ends), self.spread(self.sizes), 0)
+        turned = np.arange(self.total) + self.repeat(first - self.starts)
+        turned -= np.where(turned >= self.repeat(self.ends), self.repeat(self.sizes), 0)
         return turned
 
     def split(self, values: NDArray[_Number]) -> list[NDArray[_Number]]:

@@ -10,42 +10,45 @@ methods of `Rle` called one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.compressed_counts import pack, pack_all, unpack_all
-from grounded_sam2.geometry.crops import (
-    Crops,
-    crop_all,
-    extents,
-    runs_between,
-    runs_from_crops,
-    shortest,
-    trimmed,
+from grounded_sam2.geometry.compressed_counts import (
+    compress_counts,
+    compress_counts_batch,
+    decompress_counts_batch,
 )
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.crops import (
+    MaskCrops,
+    boxes_from_run_lengths,
+    canonical_run_lengths,
+    crop_to_bounding_box,
+    crops_from_run_lengths,
+    run_lengths_from_crops,
+    run_lengths_from_transitions,
+)
+from grounded_sam2.geometry.ragged import RaggedOffsets
 
 __all__ = [
     "Rle",
     "areas",
     "bounding_boxes",
-    "containment",
+    "common_size",
     "decode",
     "decode_crops",
+    "decode_crops_in_batches",
+    "decode_run_lengths",
     "encode",
     "encode_crop",
     "encode_crops",
-    "iou",
+    "image_sizes",
     "paste",
     "rectangle",
-    "runs_of",
-    "sizes_of",
 ]
 
 Mask = NDArray[np.bool_]
@@ -68,7 +71,7 @@ class Rle:
     @property
     def area(self) -> int:
         """Number of set pixels."""
-        return int(self.runs()[1::2].sum())
+        return int(self.run_lengths()[1::2].sum())
 
     @property
     def bbox_xyxy(self) -> tuple[float, float, float, float]:
@@ -76,13 +79,13 @@ class Rle:
         left, top, right, bottom = bounding_boxes([self])[0].tolist()
         return left, top, right, bottom
 
-    def runs(self) -> NDArray[np.int64]:
+    def run_lengths(self) -> NDArray[np.int64]:
         """Lengths of the runs in column-major order, background first; ``(n,)`` ``int64``.
 
         Raises:
             GeometryError: the counts are damaged or do not fill the mask's size.
         """
-        return runs_of([self])[0]
+        return decode_run_lengths([self])[0]
 
     def decode(self) -> Mask:
         """The dense mask: ``(h, w)`` ``bool``, C order.
@@ -134,13 +137,16 @@ class Rle:
             if isinstance(counts, str):
                 counts = counts.encode("ascii")
             elif not isinstance(counts, bytes):
-                counts = pack(np.asarray(counts, np.int64).reshape(-1))
+                counts = compress_counts(np.asarray(counts, np.int64).reshape(-1))
         except (TypeError, ValueError, OverflowError) as error:
             raise GeometryError(
                 f"COCO counts {str(counts)[:40]!r}: neither compressed text nor run lengths"
             ) from error
-        runs = cls((height, width), counts).runs()
-        return cls((height, width), pack_all(*shortest(runs, Spans([len(runs)])))[0])
+        runs = cls((height, width), counts).run_lengths()
+        return cls(
+            (height, width),
+            compress_counts_batch(*canonical_run_lengths(runs, RaggedOffsets([len(runs)])))[0],
+        )
 
 
 def encode(masks: Mask) -> list[Rle]:
@@ -164,7 +170,7 @@ def encode(masks: Mask) -> list[Rle]:
         crops, origins = [], []
         for mask in stack[start : start + _CHUNK]:
             _check_mask(mask)
-            crop, origin = trimmed(mask)
+            crop, origin = crop_to_bounding_box(mask)
             crops.append(crop)
             origins.append(origin)
         found += encode_crops(crops, origins, [(height, width)] * len(crops))
@@ -195,12 +201,12 @@ def encode_crops(
         _check_mask(crop)
         _check_size(size_hw)
         _check_inside(crop.shape, origin_xy, size_hw)
-    runs, masks = runs_from_crops(
+    runs, masks = run_lengths_from_crops(
         crops,
         np.array(origins_xy, np.int64).reshape(-1, 2),
         np.array(sizes_hw, np.int64).reshape(-1, 2),
     )
-    counts = pack_all(runs, masks)
+    counts = compress_counts_batch(runs, masks)
     return [Rle(size_hw, each) for size_hw, each in zip(sizes_hw, counts, strict=True)]
 
 
@@ -236,7 +242,7 @@ def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rl
     _check_size(size_hw)
     _check_inside(mask.size_hw, origin_xy, size_hw)
     height, (left, top), window_height = size_hw[0], origin_xy, mask.size_hw[0]
-    runs = mask.runs()
+    runs = mask.run_lengths()
     ends = np.cumsum(runs)[1::2]
     begins = (ends - runs[1::2])[runs[1::2] > 0]
     ends = ends[runs[1::2] > 0]
@@ -266,7 +272,7 @@ def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask
     Raises:
         GeometryError: the sizes differ, or a mask is damaged.
     """
-    height, width = _common_size(masks, size_hw)
+    height, width = common_size(masks, size_hw)
     dense = np.zeros((len(masks), height, width), np.bool_)
     crops = decode_crops(masks)
     for target, crop, (left, top) in zip(
@@ -276,27 +282,68 @@ def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask
     return dense
 
 
-def decode_crops(masks: Sequence[Rle]) -> Crops:
+def decode_crops(masks: Sequence[Rle]) -> MaskCrops:
     """The dense masks within their bounding boxes, whatever images they are of.
 
     Raises:
         GeometryError: a mask is damaged.
     """
-    runs, spans = runs_of(masks)
-    sizes = sizes_of(masks)
-    return crop_all(runs, spans, sizes, extents(runs, spans, sizes[:, 0]))
+    runs, spans = decode_run_lengths(masks)
+    sizes = image_sizes(masks)
+    return crops_from_run_lengths(
+        runs, spans, sizes, boxes_from_run_lengths(runs, spans, sizes[:, 0])
+    )
 
 
-def runs_of(masks: Sequence[Rle]) -> tuple[NDArray[np.int64], Spans]:
+def decode_crops_in_batches(
+    masks: Sequence[Rle], *, max_masks: int = 1024, max_pixels: int = 2**22
+) -> Iterator[tuple[Sequence[Rle], MaskCrops]]:
+    """`decode_crops` batch by batch, in order, whatever images the masks are of.
+
+    Memory holds one batch, however many masks there are. The defaults let as many masks share
+    the numpy calls as fit the cache.
+
+    Args:
+        masks: may be empty.
+        max_masks: masks of a batch, at most.
+        max_pixels: pixels of all crops of a batch, at most; a larger mask is a batch of its own.
+
+    Yields:
+        The masks of a batch and their crops.
+
+    Raises:
+        GeometryError: a mask is damaged.
+    """
+    for first in range(0, len(masks), max_masks):
+        candidates = masks[first : first + max_masks]
+        run_lengths, offsets = decode_run_lengths(candidates)
+        sizes = image_sizes(candidates)
+        boxes = boxes_from_run_lengths(run_lengths, offsets, sizes[:, 0])
+        pixels = np.cumsum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+        start = 0
+        while start < len(candidates):
+            before = pixels[start - 1] if start else 0
+            end = max(int(np.searchsorted(pixels, before + max_pixels, "right")), start + 1)
+            crops = crops_from_run_lengths(
+                run_lengths[offsets.starts[start] : offsets.ends[end - 1]],
+                RaggedOffsets(offsets.sizes[start:end]),
+                sizes[start:end],
+                boxes[start:end],
+            )
+            yield candidates[start:end], crops
+            start = end
+
+
+def decode_run_lengths(masks: Sequence[Rle]) -> tuple[NDArray[np.int64], RaggedOffsets]:
     """Run lengths of all masks, one mask behind another, and where each one's are.
 
     Raises:
         GeometryError: as `Rle.runs`.
     """
-    runs, spans = unpack_all([mask.counts for mask in masks])
-    totals = spans.sums(runs)
+    runs, spans = decompress_counts_batch([mask.counts for mask in masks])
+    totals = spans.sum(runs)
     wanted = np.array([mask.size_hw[0] * mask.size_hw[1] for mask in masks], np.int64)
-    good = (totals == wanted) & (spans.counts(runs < 0) == 0)
+    good = (totals == wanted) & (spans.count(runs < 0) == 0)
     if not good.all():
         index = int(np.argmin(good))
         height, width = masks[index].size_hw
@@ -307,15 +354,15 @@ def runs_of(masks: Sequence[Rle]) -> tuple[NDArray[np.int64], Spans]:
     return runs, spans
 
 
-def sizes_of(masks: Sequence[Rle]) -> NDArray[np.int64]:
+def image_sizes(masks: Sequence[Rle]) -> NDArray[np.int64]:
     """Heights and widths of the masks' images: ``(n, 2)``."""
     return np.array([mask.size_hw for mask in masks], np.int64).reshape(-1, 2)
 
 
 def areas(masks: Sequence[Rle]) -> NDArray[np.int64]:
     """Numbers of set pixels: ``(n,)`` ``int64``, ``(0,)`` for no masks."""
-    runs, spans = runs_of(masks)
-    return spans.sums(np.where(spans.places() % 2 == 1, runs, 0))
+    runs, spans = decode_run_lengths(masks)
+    return spans.sum(np.where(spans.local_index() % 2 == 1, runs, 0))
 
 
 def bounding_boxes(masks: Sequence[Rle]) -> NDArray[np.float64]:
@@ -323,59 +370,20 @@ def bounding_boxes(masks: Sequence[Rle]) -> NDArray[np.float64]:
 
     An empty mask gives ``(0, 0, 0, 0)``.
     """
-    return extents(*runs_of(masks), sizes_of(masks)[:, 0]).astype(np.float64)
-
-
-def iou(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
-    """Intersection over union of every mask of `a` with every one of `b`.
-
-    Returns:
-        ``(len(a), len(b))`` ``float64``; an empty mask has IoU 0 with everything, also itself.
-
-    Raises:
-        GeometryError: the masks are not all of one size.
-    """
-    return _overlap(a, b, of_the_first=False)
-
-
-def containment(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
-    """Share of every mask of `a` that lies in each one of `b`.
-
-    Returns:
-        ``(len(a), len(b))`` ``float64`` in [0, 1]; an empty mask lies in nothing.
-
-    Raises:
-        GeometryError: the masks are not all of one size.
-    """
-    return _overlap(a, b, of_the_first=True)
-
-
-def intersection(a: Rle, b: Rle) -> Rle:
-    """What two masks have in common.
-
-    Raises:
-        GeometryError: they are not of one size.
-    """
-    size_hw = _common_size([a, b], None)
-    both = [{"size": mask.size_hw, "counts": mask.counts} for mask in (a, b)]
-    return Rle(size_hw, coco_mask.merge(both, intersect=True)["counts"])
-
-
-def _overlap(a: Sequence[Rle], b: Sequence[Rle], *, of_the_first: bool) -> NDArray[np.float64]:
-    """Intersection of every pair, as a share of their union or of the first."""
-    _common_size([*a, *b], None)
-    if not a or not b:
-        return np.zeros((len(a), len(b)))
-    first, second = ([{"size": m.size_hw, "counts": m.counts} for m in masks] for masks in (a, b))
-    # pycocotools divides by the area of the first where the second is marked as a crowd
-    crowds = [int(of_the_first)] * len(b)
-    return np.asarray(coco_mask.iou(first, second, crowds), np.float64)
+    return boxes_from_run_lengths(*decode_run_lengths(masks), image_sizes(masks)[:, 0]).astype(
+        np.float64
+    )
 
 
 def _from_changes(changes: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
     """The mask that changes between background and set pixels at these places."""
     total = np.array([size_hw[0] * size_hw[1]])
-    return Rle(size_hw, pack_all(*runs_between(changes, Spans([len(changes)]), total))[0])
+    return Rle(
+        size_hw,
+        compress_counts_batch(
+            *run_lengths_from_transitions(changes, RaggedOffsets([len(changes)]), total)
+        )[0],
+    )
 
 
 def _check_mask(mask: Mask) -> None:
@@ -403,7 +411,19 @@ def _check_inside(
         )
 
 
-def _common_size(masks: Sequence[Rle], size_hw: tuple[int, int] | None) -> tuple[int, int]:
+def common_size(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Height and width that all masks have.
+
+    Args:
+        masks: may be empty.
+        size_hw: the expected size; ``None`` for that of the first mask.
+
+    Returns:
+        The size; ``(0, 0)`` if there are no masks and no expected size.
+
+    Raises:
+        GeometryError: a mask has another size.
+    """
     expected = size_hw or (masks[0].size_hw if masks else (0, 0))
     for mask in masks:
         if mask.size_hw != expected:

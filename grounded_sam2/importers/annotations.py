@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from grounded_sam2.errors import GeometryError, printable
-from grounded_sam2.geometry.polygons.conversion import Ring
+from grounded_sam2.geometry.polygons import Ring
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.importers.records import Box, GivenObject, Outline, Trouble
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from grounded_sam2.errors import DatasetError
 from grounded_sam2.geometry.boxes import clip, rounded, valid
-from grounded_sam2.geometry.polygons.conversion import Ring, fill
+from grounded_sam2.geometry.polygons import Ring, polygons_to_rle
 from grounded_sam2.geometry.rle import Rle, bounding_boxes
 from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
 from grounded_sam2.importers.records import Box, GivenImage, GivenObject, Trouble
@@ -124,7 +124,7 @@ def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble
         rings = [canvas.in_pixels(ring) for ring in outline]
         if canvas.is_left_by(np.concatenate(rings)):
             troubles.append(Trouble(_CUT_OFF, given.where))
-        mask = fill(rings, canvas.size_hw)
+        mask = polygons_to_rle(rings, canvas.size_hw)
     return turn_mask(mask, canvas.orientation), troubles
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grounded_sam2.geometry.polygons.conversion import Ring
+from grounded_sam2.geometry.polygons import Ring
 from grounded_sam2.geometry.rle import Rle, encode_crop
 
 __all__ = ["is_sideways", "turn_mask", "turn_points"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from grounded_sam2.geometry.polygons.conversion import Ring
+from grounded_sam2.geometry.polygons import Ring
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.sources.refs import ImageRef
 

@@ -78,10 +78,10 @@ def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfi
             f"pixels in an image of {size_hw[0]}×{size_hw[1]}; masks must have its size"
         )
     crop, origin_xy = label.mask.decode_crop()
-    crop = masks.remove_specks(crop, config.min_part_area)
+    crop = masks.remove_small_components(crop, config.min_part_area)
     crop = masks.fill_holes(crop, config.max_hole_area)
     if config.largest_part_only:
-        crop = masks.largest_part(crop)
+        crop = masks.largest_component(crop)
     return replace(label, mask=rle.encode_crop(crop, origin_xy, size_hw))
 
 
@@ -132,11 +132,11 @@ def _without_overlaps(objects: Objects, config: CleanupConfig) -> Objects:
     indices, labels = list(objects), list(objects.values())
     order = [place for place in _by_importance(labels) if labels[place].mask is not None]
     before = [mask for place in order if (mask := labels[place].mask) is not None]
-    for place, old, new in zip(order, before, masks.without_overlaps(before), strict=True):
+    for place, old, new in zip(order, before, masks.remove_overlaps(before), strict=True):
         if new != old:
             # What others leave of a mask may be slivers. Its new holes belong to them: no filling.
             crop, origin_xy = new.decode_crop()
-            crop = masks.remove_specks(crop, config.min_part_area)
+            crop = masks.remove_small_components(crop, config.min_part_area)
             mask = rle.encode_crop(crop, origin_xy, old.size_hw)
             result[indices[place]] = replace(labels[place], mask=mask)
     return result

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.image_hash import cosine_hashes, hamming, near_pairs
+from grounded_sam2.geometry.image_hash import hamming_distance, near_pairs, perceptual_hashes
 from grounded_sam2.results import Image
 
 __all__ = ["Duplicates", "Impression", "find_duplicates", "impression"]
@@ -49,7 +49,7 @@ def impression(image: Image) -> Impression:
     """The impression of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels before."""
     grey = cv2.cvtColor(_means(image, _GREY_SIDE), cv2.COLOR_RGB2GRAY)
     return Impression(
-        cosine_hashes(np.asarray(grey, np.uint8)[None])[0], _means(image, _COLOR_SIDE)
+        perceptual_hashes(np.asarray(grey, np.uint8)[None])[0], _means(image, _COLOR_SIDE)
     )
 
 
@@ -88,7 +88,7 @@ def find_duplicates(
     numbers = np.array(images, np.int32)
     rows = np.zeros(len(found), _ROW)
     rows["image"], rows["leader"] = numbers[found], numbers[leader_of[found]]
-    rows["bits"] = hamming(hashes[found], hashes[leader_of[found]])
+    rows["bits"] = hamming_distance(hashes[found], hashes[leader_of[found]])
     return rows
 
 

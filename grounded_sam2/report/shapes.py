@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.polygons.simplification import simplify
-from grounded_sam2.geometry.polygons.tracing import rings
+from grounded_sam2.geometry.polygons import exact_polygons, simplify_ring
 from grounded_sam2.results import Label
 
 __all__ = ["UNITS", "box_path", "center_of", "path_of"]
@@ -40,13 +39,15 @@ def path_of(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0))
     """
     if label.mask is None:
         return box_path(label.box_xyxy, scale, origin_xy)
-    outlines = [ring for part in rings(label.mask) for ring in (part.exterior, *part.holes)]
+    outlines = [
+        ring for part in exact_polygons(label.mask) for ring in (part.exterior, *part.holes)
+    ]
     areas = [cv2.contourArea(ring.astype(np.float32)) * scale**2 for ring in outlines]
     least = min(_SPECK, max(areas, default=0))
     size = np.sqrt(label.mask.area)
     tolerance = min(_TOLERANCE / min(scale, 1), _ROUGHEST * size)
     return "".join(
-        _path((simplify(ring, tolerance) - origin_xy) * scale)
+        _path((simplify_ring(ring, tolerance) - origin_xy) * scale)
         for ring, area in zip(outlines, areas, strict=True)
         if area >= least
     )

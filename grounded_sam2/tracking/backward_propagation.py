@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TypeAlias
 
 from grounded_sam2.config import Config
-from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.models.protocols import FrameMasks
 from grounded_sam2.results import Label
 from grounded_sam2.tracking.detections import Sight, sights
@@ -127,4 +127,4 @@ def _meets_any(sight: Sight, class_name: str, labels: Sequence[Label], config: C
         if label.mask is not None
         and (label.class_name == class_name or config.cleanup.across_classes)
     ]
-    return bool((rle.iou([sight.mask], masks) >= config.tracking.match_iou).any())
+    return bool((mask_iou([sight.mask], masks) >= config.tracking.match_iou).any())

@@ -84,7 +84,7 @@ class Appearance:
 
 def _pixels(image: Image, mask: Rle) -> Image:
     """Some pixels of a mask, ``(n, 3)``, evenly spread over it."""
-    runs, _ = rle.runs_of([mask])
+    runs, _ = rle.decode_run_lengths([mask])
     lengths = runs[1::2]
     begins = runs.cumsum()[::2][: len(lengths)]
     ends = lengths.cumsum()

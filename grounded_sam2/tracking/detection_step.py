@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 
 from grounded_sam2.config import Config
-from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.models.protocols import FrameMasks, TrackerState
 from grounded_sam2.tracking.association import CandidateStatus, new_track, past_of, verdict_on
 from grounded_sam2.tracking.backward_propagation import Trail
@@ -213,7 +213,7 @@ def _doubles(
     """Tracks that were not detected and lie on one that was: they have left what they followed."""
     found = [t for t in tracks if t.number in sighted]
     rest = [t for t in tracks if t.number in seen and t.number not in sighted]
-    overlaps = rle.iou([seen[t.number].mask for t in rest], [seen[t.number].mask for t in found])
+    overlaps = mask_iou([seen[t.number].mask for t in rest], [seen[t.number].mask for t in found])
     return {
         track.number
         for track, row in zip(rest, overlaps, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grounded_sam2.config import TrackingConfig
-from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.overlap import mask_containment, mask_iou
 from grounded_sam2.geometry.rle import Rle
 
 __all__ = ["agree", "are_pieces", "iou", "lies_among"]
@@ -16,7 +16,7 @@ _PIECE = 0.7
 
 def iou(a: Rle, b: Rle) -> float:
     """Intersection over union of two masks."""
-    return float(rle.iou([a], [b])[0, 0])
+    return float(mask_iou([a], [b])[0, 0])
 
 
 def agree(a: Rle, b: Rle, options: TrackingConfig) -> bool:
@@ -26,10 +26,10 @@ def agree(a: Rle, b: Rle, options: TrackingConfig) -> bool:
 
 def lies_among(mask: Rle, others: Sequence[Rle]) -> bool:
     """Whether most of a mask lies in some others, which share no pixel."""
-    return float(rle.containment([mask], others).sum()) >= _PIECE
+    return float(mask_containment([mask], others).sum()) >= _PIECE
 
 
 def are_pieces(masks: Sequence[Rle], wholes: Sequence[Rle]) -> list[bool]:
     """Of each mask, whether most of it lies in one of the others."""
-    inside = rle.containment(masks, wholes)
+    inside = mask_containment(masks, wholes)
     return [bool((row >= _PIECE).any()) for row in inside]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import compress
 
 from grounded_sam2.config import Config
-from grounded_sam2.geometry import rle
-from grounded_sam2.geometry.masks import without_overlaps
+from grounded_sam2.geometry.masks import remove_overlaps
+from grounded_sam2.geometry.overlap import mask_intersection
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.tracking.detections import Sight, Sighting
 from grounded_sam2.tracking.frame_context import Now
@@ -54,7 +54,7 @@ def doubts_about(
     pieces = _pieces(carried, things, matches, config)
     matched = {**matches.same, **matches.drifted}
     agreed = {
-        number: rle.intersection(seen[number].mask, things[place].sight.mask)
+        number: mask_intersection(seen[number].mask, things[place].sight.mask)
         for place, number in matched.items()
     }
     others = [n for n in seen if n not in matched.values() and n not in pieces]
@@ -71,10 +71,10 @@ def doubts_about(
             missed[rival.number]
             for rival in rivals
             if rival.number in missed
-            and owner_of(rle.intersection(missed[rival.number], mask), track, rival, now)
+            and owner_of(mask_intersection(missed[rival.number], mask), track, rival, now)
             is not track
         ]
-        return without_overlaps([*taken, mask])[-1]
+        return remove_overlaps([*taken, mask])[-1]
 
     expected = {
         number: expected_of(things[place], tracks[number])

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.config import Config, TrackingConfig
-from grounded_sam2.geometry import boxes, rle
-from grounded_sam2.geometry.matching import match_best
+from grounded_sam2.geometry import boxes
+from grounded_sam2.geometry.matching import match_optimal
+from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.tracking.detections import Sight, Sighting
 from grounded_sam2.tracking.tracks import Track
 
@@ -67,7 +68,7 @@ def match(
     """
     options = config.tracking
     here = [track for track in tracks if track.number in seen]
-    overlap = rle.iou([t.sight.mask for t in things], [seen[t.number].mask for t in here])
+    overlap = mask_iou([t.sight.mask for t in things], [seen[t.number].mask for t in here])
     one_class = _one_class(things, here)
     left = _Left(len(things))
     same = left.pair(here, np.where(one_class, overlap, 0), options.match_iou)
@@ -112,7 +113,7 @@ class _Left:
         rows = self.things
         pairs = {
             rows[row]: tracks[columns[column]].number
-            for row, column in match_best(worth[np.ix_(rows, columns)], least).tolist()
+            for row, column in match_optimal(worth[np.ix_(rows, columns)], least).tolist()
         }
         self.things = [place for place in rows if place not in pairs]
         self._taken.update(pairs.values())
@@ -139,7 +140,7 @@ def _beside_its_own(
 ) -> NDArray[np.bool_]:
     """``(n, m)``: whether a track has another detection of its own, and the two share little."""
     masks = [thing.sight.mask for thing in things]
-    shared = rle.iou(masks, masks)
+    shared = mask_iou(masks, masks)
     beside = np.zeros((len(things), len(tracks)), np.bool_)
     columns = {track.number: column for column, track in enumerate(tracks)}
     for place, number in pairs.items():

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import combinations
 
 from grounded_sam2.config import Config
-from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.overlap import mask_containment, mask_intersection
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.protocols import FrameMasks
 from grounded_sam2.tracking.color_histogram import Appearance
@@ -144,13 +144,13 @@ def _owners(answers: FrameMasks, tracks: Sequence[Track], now: Now) -> list[tupl
     claims = sights(answers)
     some = [track for track in tracks if track.number in claims]
     masks = [claims[track.number].mask for track in some]
-    shares = rle.containment(masks, masks)
+    shares = mask_containment(masks, masks)
     owners: list[tuple[int, int]] = []
     for a, b in combinations(range(len(some)), 2):
         of_one_kind = kind_of(some[a], now.config) == kind_of(some[b], now.config)
         if not of_one_kind or max(shares[a, b], shares[b, a]) < _DISPUTED:
             continue
-        owner = owner_of(rle.intersection(masks[a], masks[b]), some[a], some[b], now)
+        owner = owner_of(mask_intersection(masks[a], masks[b]), some[a], some[b], now)
         if owner is not None:
             other = some[b] if owner is some[a] else some[a]
             owners.append((owner.number, other.number))

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from grounded_sam2.config import Config
-from grounded_sam2.geometry import rle
-from grounded_sam2.geometry.matching import match_best
+from grounded_sam2.geometry.matching import match_optimal
+from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.tracking.backward_propagation import Trail
 from grounded_sam2.tracking.detections import Sight, Sighting
@@ -77,7 +77,7 @@ def heirs(
             )
             if matched.get(thing.number) == track.number or (is_free and _is_one(ious, config)):
                 votes[row, column] = sum(ious) * likeness
-    return {things[row].number: tracks[column] for row, column in match_best(votes, 0).tolist()}
+    return {things[row].number: tracks[column] for row, column in match_optimal(votes, 0).tolist()}
 
 
 def _met(trail: Trail, window: Window) -> dict[int, list[tuple[float, Rle]]]:
@@ -85,7 +85,7 @@ def _met(trail: Trail, window: Window) -> dict[int, list[tuple[float, Rle]]]:
     met: dict[int, list[tuple[float, Rle]]] = {}
     for place, sight in trail:
         masks = window.masks(place)
-        [overlaps] = rle.iou([sight.mask], list(masks.values())).tolist()
+        [overlaps] = mask_iou([sight.mask], list(masks.values())).tolist()
         for (identity, mask), overlap in zip(masks.items(), overlaps, strict=True):
             met.setdefault(identity, []).append((overlap, mask))
     return met

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from grounded_sam2.geometry.polygons.conversion import rasterize, rings
+from grounded_sam2.geometry.polygons import exact_polygons, polygons_to_mask
 
 pytestmark = pytest.mark.consumers
 
@@ -92,8 +92,8 @@ def test_of_yolo_rows_by_pixel_centers_and_in_ultralytics(labeled, bound):
         for row, label in zip(rows, image.objects, strict=True):
             outline = np.array(row.split()[1:], np.float32).reshape(-1, 2) * (width, height)
             mask = label.mask.decode()
-            assert labeled.iou(rasterize([outline], SIZE_HW), mask) >= bound
-            if len(rings(mask)) == 1:  # no bridge to be drawn
+            assert labeled.iou(polygons_to_mask([outline], SIZE_HW), mask) >= bound
+            if len(exact_polygons(mask)) == 1:  # no bridge to be drawn
                 painted = np.zeros(SIZE_HW, np.uint8)
                 cv2.fillPoly(painted, [outline.astype(np.int32)], (1,))
                 assert labeled.iou(painted > 0, mask) >= bound

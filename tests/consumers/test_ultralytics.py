@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grounded_sam2.geometry.polygons.conversion import rings
+from grounded_sam2.geometry.polygons import exact_polygons
 
 pytestmark = [
     pytest.mark.consumers,
@@ -143,7 +143,7 @@ def test_parts_far_apart_are_joined_by_a_line_one_pixel_wide(awkward):
     labels = awkward.images["shapes/large.jpg"].objects
     assert awkward.iou(filled(ring, (600, 800)), labels[0].mask.decode()) >= 0.98
     mask, expected = filled(pair, (600, 800)), labels[1].mask.decode()
-    assert len(rings(expected)) == 2
+    assert len(exact_polygons(expected)) == 2
     assert (mask & expected).sum() >= 0.98 * expected.sum()
     distance = math.hypot(500 - 100, 700 - 100) - 60 - 80
     assert (mask & ~expected).sum() < 1.5 * distance + 0.02 * expected.sum()

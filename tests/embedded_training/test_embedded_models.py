@@ -69,7 +69,8 @@ def test_outlines_what_true_boxes_hold(segmenter):
 
 def test_points_and_refinement(segmenter):
     """A point inside finds most of the thing; its answer, given back with the box, improves."""
-    from grounded_sam2.geometry.rle import encode, iou
+    from grounded_sam2.geometry.overlap import mask_iou
+    from grounded_sam2.geometry.rle import encode
 
     first, second = [], []
     for scene in SCENES[:8]:
@@ -92,8 +93,8 @@ def test_points_and_refinement(segmenter):
                 ],
             )
             truth = encode(thing.mask)
-            first.append(iou(guess.masks, truth)[0, 0])
-            second.append(iou(again.masks, truth)[0, 0])
+            first.append(mask_iou(guess.masks, truth)[0, 0])
+            second.append(mask_iou(again.masks, truth)[0, 0])
     assert np.mean(first) > 0.8
     assert np.mean(second) > max(0.88, np.mean(first))
 

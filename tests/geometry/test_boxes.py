@@ -29,7 +29,7 @@ def test_a_box_without_area_overlaps_nothing() -> None:
 def test_containment_is_the_share_of_the_first() -> None:
     a = [(0, 0, 4, 4), (2, 0, 10, 4), (1, 1, 1, 1)]
     b = [(0, 0, 4, 4), (0, 0, 20, 20)]
-    assert boxes.containment(a, b).tolist() == [[1, 1], [0.25, 1], [0, 0]]
+    assert boxes.box_containment(a, b).tolist() == [[1, 1], [0.25, 1], [0, 0]]
 
 
 def test_clip_keeps_what_is_inside_the_image() -> None:
@@ -68,7 +68,7 @@ def test_no_boxes_have_a_stated_answer() -> None:
     assert boxes.areas(none).shape == boxes.valid(none).shape == (0,)
     assert boxes.box_iou(none, [(0, 0, 1, 1)]).shape == (0, 1)
     assert boxes.box_iou([(0, 0, 1, 1)], none).shape == (1, 0)
-    assert boxes.containment(none, [(0, 0, 1, 1)]).shape == (0, 1)
+    assert boxes.box_containment(none, [(0, 0, 1, 1)]).shape == (0, 1)
     assert boxes.clip(none, (5, 5)).shape == boxes.scale(none, (1, 1)).shape == (0, 4)
     assert boxes.rounded(none).shape == (0, 4)
 

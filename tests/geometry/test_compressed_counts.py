@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.compressed_counts import pack, unpack
+from grounded_sam2.geometry.compressed_counts import compress_counts, decompress_counts
 
 
 @pytest.mark.parametrize(
@@ -22,24 +22,24 @@ from grounded_sam2.geometry.compressed_counts import pack, unpack
 )
 def test_counts_equal_those_of_pycocotools(runs: list[int]) -> None:
     theirs = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))
-    ours = pack(np.array(runs))
+    ours = compress_counts(np.array(runs))
     assert ours == theirs["counts"]
-    assert unpack(ours).tolist() == runs
+    assert decompress_counts(ours).tolist() == runs
 
 
 def test_random_runs_survive_the_round_trip() -> None:
     rng = np.random.default_rng(0)
     for magnitude in (10, 1000, 10**6, 10**9):
         runs = rng.integers(0, magnitude, 200)
-        assert unpack(pack(runs)).tolist() == runs.tolist()
+        assert decompress_counts(compress_counts(runs)).tolist() == runs.tolist()
 
 
 def test_no_runs_are_no_bytes() -> None:
-    assert pack(np.zeros(0, np.int64)) == b""
-    assert unpack(b"").shape == (0,)
+    assert compress_counts(np.zeros(0, np.int64)) == b""
+    assert decompress_counts(b"").shape == (0,)
 
 
 @pytest.mark.parametrize("counts", [b"\xff\xff", b"0 1", b"PP", b"P" * 30 + b"0"])
 def test_foreign_or_cut_off_bytes_are_an_error(counts: bytes) -> None:
     with pytest.raises(GeometryError, match="RLE counts"):
-        unpack(counts)
+        decompress_counts(counts)

@@ -5,15 +5,15 @@ import pytest
 from numpy.typing import NDArray
 
 from grounded_sam2.geometry.crops import (
-    crop_all,
-    extents,
-    runs_between,
-    runs_from_crops,
-    shortest,
-    trimmed,
+    boxes_from_run_lengths,
+    canonical_run_lengths,
+    crop_to_bounding_box,
+    crops_from_run_lengths,
+    run_lengths_from_crops,
+    run_lengths_from_transitions,
 )
-from grounded_sam2.geometry.ragged import Spans
-from grounded_sam2.geometry.rle import encode, runs_of, sizes_of
+from grounded_sam2.geometry.ragged import RaggedOffsets
+from grounded_sam2.geometry.rle import decode_run_lengths, encode, image_sizes
 
 Mask = NDArray[np.bool_]
 
@@ -26,9 +26,9 @@ def several(dense: Mask) -> list[Mask]:
 def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
     masks = several(dense)
     rles = [encode(mask)[0] for mask in masks]
-    runs, spans = runs_of(rles)
-    boxes = extents(runs, spans, sizes_of(rles)[:, 0])
-    crops = crop_all(runs, spans, sizes_of(rles), boxes)
+    runs, spans = decode_run_lengths(rles)
+    boxes = boxes_from_run_lengths(runs, spans, image_sizes(rles)[:, 0])
+    crops = crops_from_run_lengths(runs, spans, image_sizes(rles), boxes)
     for mask, pixels, (left, top, right, bottom) in zip(
         masks, crops.pixels, boxes.tolist(), strict=True
     ):
@@ -42,9 +42,9 @@ def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
 
 def test_changes_are_where_runs_of_set_pixels_begin_and_end(dense: Mask) -> None:
     rles = [encode(mask)[0] for mask in several(dense)]
-    runs, spans = runs_of(rles)
-    boxes = extents(runs, spans, sizes_of(rles)[:, 0])
-    crops = crop_all(runs, spans, sizes_of(rles), boxes)
+    runs, spans = decode_run_lengths(rles)
+    boxes = boxes_from_run_lengths(runs, spans, image_sizes(rles)[:, 0])
+    crops = crops_from_run_lengths(runs, spans, image_sizes(rles), boxes)
     assert (crops.of_mask.sizes % 2 == 0).all()
     for pixels, room, changes in zip(
         crops.pixels,
@@ -60,20 +60,20 @@ def test_changes_are_where_runs_of_set_pixels_begin_and_end(dense: Mask) -> None
 
 def test_runs_come_back_from_crops_with_any_margin(dense: Mask) -> None:
     height, width = dense.shape
-    crop, (left, top) = trimmed(dense)
+    crop, (left, top) = crop_to_bounding_box(dense)
     rows, columns = crop.shape
     wider = dense[max(top - 1, 0) : top + rows + 2, max(left - 2, 0) : left + columns + 1]
-    runs, spans = runs_from_crops(
+    runs, spans = run_lengths_from_crops(
         [crop, wider, dense, np.asfortranarray(dense)],
         np.array([(left, top), (max(left - 2, 0), max(top - 1, 0)), (0, 0), (0, 0)]),
         np.array([(height, width)] * 4),
     )
-    expected = encode(dense)[0].runs().tolist()
+    expected = encode(dense)[0].run_lengths().tolist()
     assert [each.tolist() for each in spans.split(runs)] == [expected] * 4
 
 
 def test_what_is_trimmed_touches_its_four_sides(dense: Mask) -> None:
-    crop, (left, top) = trimmed(dense)
+    crop, (left, top) = crop_to_bounding_box(dense)
     assert crop.sum() == dense.sum()
     if crop.size:
         np.testing.assert_array_equal(
@@ -95,12 +95,16 @@ def test_what_is_trimmed_touches_its_four_sides(dense: Mask) -> None:
 )
 def test_runs_between_changes(places: list[int], total: int, runs: list[int]) -> None:
     # Also when another mask stands before and behind.
-    found, spans = runs_between(
-        np.array([1, 3, *places, 0], np.int64), Spans([2, len(places), 1]), np.array([4, total, 5])
+    found, spans = run_lengths_from_transitions(
+        np.array([1, 3, *places, 0], np.int64),
+        RaggedOffsets([2, len(places), 1]),
+        np.array([4, total, 5]),
     )
     assert [each.tolist() for each in spans.split(found)] == [[1, 2, 1], runs, [0, 5]]
 
 
 def test_empty_runs_are_taken_out() -> None:
-    runs, spans = shortest(np.array([3, 0, 0, 2, 4, 0, 0, 0, 2]), Spans([5, 4]))
+    runs, spans = canonical_run_lengths(
+        np.array([3, 0, 0, 2, 4, 0, 0, 0, 2]), RaggedOffsets([5, 4])
+    )
     assert [each.tolist() for each in spans.split(runs)] == [[3, 2, 4], [0, 2]]

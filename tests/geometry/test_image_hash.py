@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.image_hash import (
     HASH_BITS,
-    cosine_hashes,
-    hamming,
+    hamming_distance,
     near_pairs,
+    perceptual_hashes,
 )
 
 
@@ -36,31 +36,36 @@ class TestHashes:
     def test_light_and_noise_change_little(self) -> None:
         images = smooth(50)
         noise = np.random.default_rng(1).normal(0, 3, images.shape)
-        before = cosine_hashes(grey(images))
-        assert (before == cosine_hashes(grey(images * 0.7 + 20))).mean() > 0.5
-        assert hamming(before, cosine_hashes(grey(images * 0.7 + 20))).max() <= 6
-        assert hamming(before, cosine_hashes(grey(images + noise))).max() <= 8
+        before = perceptual_hashes(grey(images))
+        assert (before == perceptual_hashes(grey(images * 0.7 + 20))).mean() > 0.5
+        assert hamming_distance(before, perceptual_hashes(grey(images * 0.7 + 20))).max() <= 6
+        assert hamming_distance(before, perceptual_hashes(grey(images + noise))).max() <= 8
 
     def test_another_image_changes_half(self) -> None:
-        distances = hamming(cosine_hashes(grey(smooth(200))), cosine_hashes(grey(smooth(200, 1))))
+        distances = hamming_distance(
+            perceptual_hashes(grey(smooth(200))), perceptual_hashes(grey(smooth(200, 1)))
+        )
         assert distances.min() > 12
         assert abs(distances.mean() - HASH_BITS / 2) < 2
 
     def test_the_inverse_changes_every_wave_that_is_there(self) -> None:
         images = grey(smooth(20))
-        assert hamming(cosine_hashes(images), cosine_hashes(255 - images)).min() == HASH_BITS
+        assert (
+            hamming_distance(perceptual_hashes(images), perceptual_hashes(255 - images)).min()
+            == HASH_BITS
+        )
 
     def test_images_of_one_color_are_all_alike(self) -> None:
         flat = np.full((3, 24, 24), [[[0]], [[77]], [[255]]], np.uint8)
-        assert cosine_hashes(flat).tolist() == [0, 0, 0]
+        assert perceptual_hashes(flat).tolist() == [0, 0, 0]
 
     def test_no_images(self) -> None:
-        assert cosine_hashes(np.zeros((0, 24, 24), np.uint8)).shape == (0,)
+        assert perceptual_hashes(np.zeros((0, 24, 24), np.uint8)).shape == (0,)
 
     @pytest.mark.parametrize("shape", [(24, 24), (1, 24, 25), (1, 7, 7), (1, 24, 24, 3)])
     def test_other_shapes(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(GeometryError, match="expected"):
-            cosine_hashes(np.zeros(shape, np.uint8))
+            perceptual_hashes(np.zeros(shape, np.uint8))
 
 
 class TestNearPairs:

@@ -33,11 +33,11 @@ PARTS = "##..# ##... ....# .#..#"
     ],
 )
 def test_parts_below_the_area_are_specks(min_area: int, expected: str) -> None:
-    assert text(masks.remove_specks(mask(PARTS), min_area)) == expected
+    assert text(masks.remove_small_components(mask(PARTS), min_area)) == expected
 
 
 def test_pixels_that_touch_at_a_corner_are_one_part() -> None:
-    assert text(masks.remove_specks(mask("#.. .#. ..#"), 3)) == "#.. .#. ..#"
+    assert text(masks.remove_small_components(mask("#.. .#. ..#"), 3)) == "#.. .#. ..#"
 
 
 HOLES = "######## #.##..## ####..## ######## #..#####"
@@ -66,23 +66,23 @@ def test_a_hole_does_not_leak_through_a_corner() -> None:
 def test_largest_part_and_which_of_equals() -> None:
     assert (
         text(
-            masks.largest_part(mask("#..## ...## ###..")),
+            masks.largest_component(mask("#..## ...## ###..")),
         )
         == "...## ...## ###.."
     )
-    assert text(masks.largest_part(mask(".##.## .##.## ...... ###### "))) == (
+    assert text(masks.largest_component(mask(".##.## .##.## ...... ###### "))) == (
         "...... ...... ...... ######"
     )
-    assert text(masks.largest_part(mask("..# ... #.."))) == "..# ... ..."
-    assert text(masks.largest_part(mask("#.#"))) == "#.."
+    assert text(masks.largest_component(mask("..# ... #.."))) == "..# ... ..."
+    assert text(masks.largest_component(mask("#.#"))) == "#.."
 
 
 @pytest.mark.parametrize("dense", [np.zeros((0, 0), bool), np.zeros((2, 3), bool)])
 def test_empty_masks_stay_empty(dense: Mask) -> None:
     for repaired in (
-        masks.remove_specks(dense, 5),
+        masks.remove_small_components(dense, 5),
         masks.fill_holes(dense, 5),
-        masks.largest_part(dense),
+        masks.largest_component(dense),
     ):
         assert repaired.shape == dense.shape
         assert not repaired.any()
@@ -91,27 +91,27 @@ def test_empty_masks_stay_empty(dense: Mask) -> None:
 def test_a_full_mask_stays_full() -> None:
     full = np.ones((3, 4), bool)
     assert masks.fill_holes(full, 5).all()
-    assert masks.remove_specks(full, 5).all()
-    assert masks.largest_part(full).all()
+    assert masks.remove_small_components(full, 5).all()
+    assert masks.largest_component(full).all()
 
 
 def test_the_first_mask_lies_on_top() -> None:
     top, middle, below = (
         encode(mask(rows))[0] for rows in ("....# ....#", ".##.. .##..", "##### #####")
     )
-    painted = masks.without_overlaps([top, middle, below])
+    painted = masks.remove_overlaps([top, middle, below])
     assert [text(one.decode()) for one in painted] == ["....# ....#", ".##.. .##..", "#..#. #..#."]
 
 
 def test_a_mask_that_is_wholly_covered_becomes_empty() -> None:
     top, below = (encode(mask(rows))[0] for rows in ("###", ".#."))
-    assert [one.area for one in masks.without_overlaps([top, below])] == [3, 0]
+    assert [one.area for one in masks.remove_overlaps([top, below])] == [3, 0]
 
 
 def test_no_masks_to_paint() -> None:
-    assert masks.without_overlaps([]) == []
+    assert masks.remove_overlaps([]) == []
 
 
 def test_masks_of_different_images_are_not_painted_together() -> None:
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
-        masks.without_overlaps([encode(mask("#"))[0], encode(mask("##"))[0]])
+        masks.remove_overlaps([encode(mask("#"))[0], encode(mask("##"))[0]])

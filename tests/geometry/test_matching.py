@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.matching import match_best, match_greedy, nms
+from grounded_sam2.geometry.matching import match_greedy, match_optimal, nms
 
 # Greedy takes 0.9 first and leaves 0.1 for the other row; together 0.8 and 0.7 are worth more.
 CONTESTED = np.array([[0.9, 0.8], [0.7, 0.1]])
@@ -16,23 +16,23 @@ def test_greedy_takes_the_highest_first() -> None:
 
 
 def test_best_takes_the_highest_sum() -> None:
-    assert match_best(CONTESTED, 0.05).tolist() == [[0, 1], [1, 0]]
-    assert match_best(CONTESTED, 0.5).tolist() == [[0, 1], [1, 0]]
+    assert match_optimal(CONTESTED, 0.05).tolist() == [[0, 1], [1, 0]]
+    assert match_optimal(CONTESTED, 0.5).tolist() == [[0, 1], [1, 0]]
 
 
 def test_pairs_below_the_threshold_do_not_cost_others_their_partner() -> None:
     iou = np.array([[0.6, 0.49], [0.49, 0.0]])
-    assert match_best(iou, 0.5).tolist() == [[0, 0]]
+    assert match_optimal(iou, 0.5).tolist() == [[0, 0]]
 
 
-@pytest.mark.parametrize("match", [match_greedy, match_best])
+@pytest.mark.parametrize("match", [match_greedy, match_optimal])
 def test_threshold_is_met_by_equality_and_no_overlap_never_matches(match) -> None:  # type: ignore[no-untyped-def]
     iou = np.array([[0.5, 0.0], [0.0, 0.0]])
     assert match(iou, 0.5).tolist() == [[0, 0]]
     assert match(iou, 0.0).tolist() == [[0, 0]]
 
 
-@pytest.mark.parametrize("match", [match_greedy, match_best])
+@pytest.mark.parametrize("match", [match_greedy, match_optimal])
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
 def test_nothing_to_match(match, shape: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
     assert match(np.zeros(shape), 0.5).shape == (0, 2)
@@ -44,7 +44,7 @@ def test_greedy_prefers_the_earlier_of_equals() -> None:
 
 def test_more_columns_than_rows() -> None:
     iou = np.array([[0.1, 0.2, 0.9]])
-    assert match_best(iou, 0.5).tolist() == match_greedy(iou, 0.5).tolist() == [[0, 2]]
+    assert match_optimal(iou, 0.5).tolist() == match_greedy(iou, 0.5).tolist() == [[0, 2]]
 
 
 CHAIN = np.array([[1, 0.6, 0], [0.6, 1, 0.6], [0, 0.6, 1]])

@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry import rle
-from grounded_sam2.geometry.compressed_counts import pack
+from grounded_sam2.geometry.compressed_counts import compress_counts
+from grounded_sam2.geometry.overlap import mask_containment, mask_intersection, mask_iou
 from grounded_sam2.geometry.rle import Rle
 
 Mask = NDArray[np.bool_]
@@ -59,7 +60,7 @@ def test_coco_form_is_read_in_all_spellings(dense: Mask) -> None:
     assert coco == {"size": list(dense.shape), "counts": theirs(dense)["counts"].decode()}
     assert Rle.from_coco(coco) == ours
     assert Rle.from_coco({**coco, "counts": ours.counts}) == ours
-    assert Rle.from_coco({**coco, "counts": ours.runs().tolist()}) == ours
+    assert Rle.from_coco({**coco, "counts": ours.run_lengths().tolist()}) == ours
 
 
 def test_pycocotools_reads_our_coco_form(dense: Mask) -> None:
@@ -105,9 +106,9 @@ def test_no_masks_have_a_stated_answer() -> None:
     assert rle.decode([], (5, 6)).shape == (0, 5, 6)
     assert rle.areas([]).shape == (0,)
     assert rle.bounding_boxes([]).shape == (0, 4)
-    assert rle.iou([], []).shape == (0, 0)
-    assert rle.iou(one, []).shape == (1, 0)
-    assert rle.iou([], one).shape == (0, 1)
+    assert mask_iou([], []).shape == (0, 0)
+    assert mask_iou(one, []).shape == (1, 0)
+    assert mask_iou([], one).shape == (0, 1)
 
 
 def test_iou_is_that_of_the_pixels() -> None:
@@ -116,8 +117,8 @@ def test_iou_is_that_of_the_pixels() -> None:
     flat = stack.reshape(5, -1)
     union = (flat[:, None] | flat[None]).sum(axis=-1)
     expected = (flat[:, None] & flat[None]).sum(axis=-1) / np.maximum(union, 1)
-    np.testing.assert_allclose(rle.iou(masks, masks[:3]), expected[:, :3])
-    assert rle.iou(masks, masks)[0, 0] == 0, "empty masks overlap nothing"
+    np.testing.assert_allclose(mask_iou(masks, masks[:3]), expected[:, :3])
+    assert mask_iou(masks, masks)[0, 0] == 0, "empty masks overlap nothing"
 
 
 def test_areas_and_boxes_of_several_masks() -> None:
@@ -129,7 +130,7 @@ def test_areas_and_boxes_of_several_masks() -> None:
 def test_masks_of_different_images_do_not_mix() -> None:
     small, large = rle.encode(mask("#"))[0], rle.encode(mask("##"))[0]
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
-        rle.iou([small], [large])
+        mask_iou([small], [large])
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
         rle.decode([small, large])
     with pytest.raises(GeometryError, match="3×3 and 1×1"):
@@ -168,7 +169,7 @@ def test_a_window_is_pasted_as_its_pixels_are(
 
 
 def test_a_window_with_empty_runs_is_pasted_in_the_shortest_form() -> None:
-    split = Rle((2, 2), pack(np.array([1, 1, 0, 1, 1])))
+    split = Rle((2, 2), compress_counts(np.array([1, 1, 0, 1, 1])))
     assert rle.paste(split, (1, 1), (3, 4)) == rle.encode(mask("....", "..#.", ".#.."))[0]
 
 
@@ -185,10 +186,10 @@ def test_a_window_outside_the_image_is_an_error() -> None:
 
 def test_the_intersection_is_what_is_common() -> None:
     a, b = np.random.default_rng(3).random((2, 20, 30)) < 0.5
-    both = rle.intersection(*rle.encode(np.stack([a, b])))
+    both = mask_intersection(*rle.encode(np.stack([a, b])))
     np.testing.assert_array_equal(both.decode(), a & b)
     with pytest.raises(GeometryError, match="one image"):
-        rle.intersection(*rle.encode(mask("##")), *rle.encode(mask("#")))
+        mask_intersection(*rle.encode(mask("##")), *rle.encode(mask("#")))
 
 
 def test_containment_is_the_share_of_the_first() -> None:
@@ -196,12 +197,12 @@ def test_containment_is_the_share_of_the_first() -> None:
         rle.encode(m)[0] for m in (mask("##..", "...."), mask("####", "...."), mask("....", "...."))
     )
     np.testing.assert_allclose(
-        rle.containment([half, whole, none], [half, whole, none]),
+        mask_containment([half, whole, none], [half, whole, none]),
         [[1, 1, 0], [0.5, 1, 0], [0, 0, 0]],
     )
-    assert rle.containment([], [half]).shape == (0, 1)
+    assert mask_containment([], [half]).shape == (0, 1)
     with pytest.raises(GeometryError, match="one image"):
-        rle.containment([half], rle.encode(mask("#")))
+        mask_containment([half], rle.encode(mask("#")))
 
 
 @pytest.mark.parametrize(
@@ -239,3 +240,34 @@ def test_a_crop_outside_the_image_is_an_error() -> None:
 def test_damaged_coco_forms_are_an_error(segmentation: dict[str, Any], message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         Rle.from_coco(segmentation)
+
+
+@pytest.mark.parametrize(
+    ("max_masks", "max_pixels"),
+    [
+        pytest.param(1024, 0, id="one mask each"),
+        pytest.param(2, 2**22, id="two masks each"),
+        pytest.param(1024, 3000, id="as many as have 3000 pixels"),
+        pytest.param(1024, 2**22, id="all at once"),
+    ],
+)
+def test_batches_of_crops_hold_all_masks_in_order(
+    dense: Mask, parted: Mask, holed: Mask, max_masks: int, max_pixels: int
+) -> None:
+    masks = [rle.encode(each)[0] for each in (parted, mask("...", "..."), holed, dense, dense)]
+    expected = rle.decode_crops(masks)
+    batches = list(rle.decode_crops_in_batches(masks, max_masks=max_masks, max_pixels=max_pixels))
+    assert [each for batch, _ in batches for each in batch] == masks
+    pixels = [each for _, crops in batches for each in crops.pixels]
+    for ours, theirs in zip(pixels, expected.pixels, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for field in ("origins_xy", "sizes_hw", "images_hw", "areas"):
+        ours = np.concatenate([getattr(crops, field) for _, crops in batches])
+        np.testing.assert_array_equal(ours, getattr(expected, field))
+    for batch, crops in batches:
+        assert len(batch) <= max_masks
+        assert len(batch) == 1 or sum(each.size for each in crops.pixels) <= max_pixels
+
+
+def test_no_masks_make_no_batches() -> None:
+    assert list(rle.decode_crops_in_batches([])) == []

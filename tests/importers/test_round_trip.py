@@ -9,7 +9,7 @@ import pytest
 
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.geometry.boxes import box_iou
-from grounded_sam2.geometry.rle import iou
+from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.importers import import_labels
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -73,7 +73,7 @@ def test_masks_come_back(
         assert [each.class_name for each in again] == [each.class_name for each in objects]
         for old, new in zip(objects, again, strict=True):
             if old.mask is not None and new.mask is not None:
-                overlap = iou([old.mask], [new.mask])[0, 0]
+                overlap = mask_iou([old.mask], [new.mask])[0, 0]
                 assert overlap == 1 if exact else overlap >= 0.98, name
                 compared += 1
             assert new.origin == "human"

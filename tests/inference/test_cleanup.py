@@ -5,7 +5,8 @@ import pytest
 
 from grounded_sam2.config import CleanupConfig
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.rle import Rle, encode, iou
+from grounded_sam2.geometry.overlap import mask_iou
+from grounded_sam2.geometry.rle import Rle, encode
 from grounded_sam2.inference.cleanup import clean_up
 from grounded_sam2.results import Label, Labels
 
@@ -185,7 +186,7 @@ class TestOverlaps:
         assert first.mask is not None
         assert second.mask == above.mask
         assert first.mask.area == 900 - 400
-        assert iou([first.mask], [second.mask])[0, 0] == 0
+        assert mask_iou([first.mask], [second.mask])[0, 0] == 0
 
     def test_a_hole_made_by_the_one_above_is_not_filled(self) -> None:
         config = CleanupConfig(non_overlapping=True)

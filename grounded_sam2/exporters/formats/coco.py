@@ -28,7 +28,7 @@ from grounded_sam2.exporters.images import DatasetImage
 from grounded_sam2.exporters.mask_conversion import MaskStats, convert_masks, mask_stats
 from grounded_sam2.exporters.objects import clipped_box
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.geometry.polygons.conversion import polygons_of, to_coco
+from grounded_sam2.geometry.polygons import masks_to_polygons, polygons_to_coco
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -122,7 +122,9 @@ def _segmented(masks: Sequence[Rle], *, kind: str, min_iou: float) -> list[Segme
     if kind == "rle":
         segmentations: list[Any] = [mask.to_coco() for mask in masks]
     else:
-        segmentations = [to_coco(parts) for parts in polygons_of(masks, min_iou=min_iou)]
+        segmentations = [
+            polygons_to_coco(parts) for parts in masks_to_polygons(masks, min_iou=min_iou)
+        ]
     return [Segmented(*each) for each in zip(mask_stats(masks), segmentations, strict=True)]
 
 

@@ -30,7 +30,7 @@ from grounded_sam2.exporters.mask_conversion import convert_masks, mask_stats
 from grounded_sam2.exporters.objects import clipped_box, front_to_back, row_major_counts
 from grounded_sam2.exporters.options import ExportCounter, ExportOptions, ExportSummary
 from grounded_sam2.exporters.xml_text import NOT_XML, xml_text
-from grounded_sam2.geometry.polygons.conversion import polygons_of, to_coco
+from grounded_sam2.geometry.polygons import masks_to_polygons, polygons_to_coco
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -150,9 +150,9 @@ def _polygons(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
     return [
         [
             ("polygon", 'points="{}"'.format(";".join(f"{x:.2f},{y:.2f}" for x, y in _pairs(part))))
-            for part in to_coco(parts)
+            for part in polygons_to_coco(parts)
         ]
-        for parts in polygons_of(masks, min_iou=min_iou)
+        for parts in masks_to_polygons(masks, min_iou=min_iou)
     ]
 
 

@@ -39,7 +39,7 @@ from grounded_sam2.exporters.objects import clipped_box, front_to_back
 from grounded_sam2.exporters.options import ExportCounter, ExportOptions, ExportSummary
 from grounded_sam2.exporters.palette import voc_palette
 from grounded_sam2.exporters.xml_text import xml_text
-from grounded_sam2.geometry.polygons.conversion import single_outlines
+from grounded_sam2.geometry.polygons import masks_to_single_rings
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
@@ -134,7 +134,7 @@ def _shapes(masks: Sequence[Rle], *, kind: str, min_iou: float) -> Sequence[_Sha
     if kind == "brushlabels":
         strokes = zip(brush_rles(masks), mask_stats(masks), strict=True)
         return [stroke if measure.area else [] for stroke, measure in strokes]
-    return single_outlines(masks, min_iou=min_iou)
+    return masks_to_single_rings(masks, min_iou=min_iou)
 
 
 def _region(

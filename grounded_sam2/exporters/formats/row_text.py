@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.ragged import RaggedOffsets
 
 __all__ = ["row_texts"]
 
@@ -17,7 +17,7 @@ _DECIMALS = 6
 _WIDTH = len("0.") + _DECIMALS + len(" ")
 
 
-def row_texts(shares: NDArray[np.float64], rows: Spans) -> list[str]:
+def row_texts(shares: NDArray[np.float64], rows: RaggedOffsets) -> list[str]:
     """Rows of numbers with spaces in between.
 
     Args:

@@ -22,9 +22,9 @@ from grounded_sam2.exporters.formats.row_text import row_texts
 from grounded_sam2.exporters.formats.yolo_layout import write_yolo
 from grounded_sam2.exporters.mask_conversion import Box
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
-from grounded_sam2.geometry.polygons.conversion import single_outlines
-from grounded_sam2.geometry.ragged import Spans
-from grounded_sam2.geometry.rle import Rle, sizes_of
+from grounded_sam2.geometry.polygons import masks_to_single_rings
+from grounded_sam2.geometry.ragged import RaggedOffsets
+from grounded_sam2.geometry.rle import Rle, image_sizes
 from grounded_sam2.store import LabelStore
 
 __all__ = ["export_yolo"]
@@ -46,11 +46,11 @@ def export_yolo(store: LabelStore, folder: str | Path, *, options: ExportOptions
 
 def _outlines(masks: Sequence[Rle], *, min_iou: float) -> list[str]:
     """x and y of each mask's outline by turns, at least three points; nothing if it is empty."""
-    outlines = single_outlines(masks, min_iou=min_iou)
-    points = Spans([len(outline) for outline in outlines])
-    sizes_wh = points.spread(sizes_of(masks)[:, ::-1])
+    outlines = masks_to_single_rings(masks, min_iou=min_iou)
+    points = RaggedOffsets([len(outline) for outline in outlines])
+    sizes_wh = points.repeat(image_sizes(masks)[:, ::-1])
     shares = np.clip(np.concatenate([np.zeros((0, 2)), *outlines]) / sizes_wh, 0, 1)
-    return row_texts(shares.ravel(), Spans(2 * points.sizes))
+    return row_texts(shares.ravel(), RaggedOffsets(2 * points.sizes))
 
 
 def _corners(box: Box, size_hw: tuple[int, int]) -> str:

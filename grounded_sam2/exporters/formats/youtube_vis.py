@@ -35,7 +35,7 @@ from grounded_sam2.exporters.mask_conversion import MaskStats, mask_stats
 from grounded_sam2.exporters.objects import clipped_box, covered_pixels
 from grounded_sam2.exporters.options import ExportOptions, ExportSummary
 from grounded_sam2.exporters.video_sequences import VideoSequence, video_sequences
-from grounded_sam2.geometry.rle import Rle, rectangle, runs_of
+from grounded_sam2.geometry.rle import Rle, decode_run_lengths, rectangle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
@@ -198,7 +198,7 @@ def _seen(
     """Labels that have pixels, with the runs of their masks, and the masks' mask_stats."""
     while chunk := list(islice(labels, _CHUNK)):
         masks = [_mask_of(label, size_hw) for _, label in chunk]
-        runs, spans = runs_of(masks)
+        runs, spans = decode_run_lengths(masks)
         for (place, label), of_mask, measure in zip(
             chunk, spans.split(runs), mask_stats(masks), strict=True
         ):

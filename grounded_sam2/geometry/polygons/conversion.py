@@ -13,34 +13,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.groups import crops_in_groups
-from grounded_sam2.geometry.polygons.fitting import fewest_points, tolerances_to_try
-from grounded_sam2.geometry.polygons.mask_fidelity import by_area, by_centers, in_pycocotools
-from grounded_sam2.geometry.polygons.outlines import Polygon, Ring
-from grounded_sam2.geometry.polygons.rasterization import fill, rasterize
-from grounded_sam2.geometry.polygons.ring_bridging import join
-from grounded_sam2.geometry.polygons.simplification import simplify
-from grounded_sam2.geometry.polygons.single_outline import single_outlines, to_single_outline
-from grounded_sam2.geometry.polygons.tracing import as_rle, has_holes, rings, trace
-from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.geometry.polygons.fitting import fit_polygons, tolerance_schedule
+from grounded_sam2.geometry.polygons.mask_fidelity import (
+    area_ratio,
+    pixel_center_iou,
+    pycocotools_iou,
+)
+from grounded_sam2.geometry.polygons.polygon_batch import Polygon
+from grounded_sam2.geometry.polygons.ring_bridging import bridge_rings
+from grounded_sam2.geometry.polygons.tracing import as_rle, trace_masks
+from grounded_sam2.geometry.rle import Rle, decode_crops_in_batches
 
-__all__ = [
-    "Polygon",
-    "Ring",
-    "fill",
-    "has_holes",
-    "polygons_of",
-    "rasterize",
-    "rings",
-    "simplify",
-    "single_outlines",
-    "to_coco",
-    "to_polygons",
-    "to_single_outline",
-]
+__all__ = ["mask_to_polygons", "masks_to_polygons", "polygons_to_coco"]
 
 
-def to_polygons(
+def mask_to_polygons(
     mask: NDArray[np.bool_] | Rle, *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[Polygon]:
     """The parts of a mask as simplified polygons with their holes.
@@ -60,35 +47,35 @@ def to_polygons(
     Raises:
         GeometryError: not a mask, `min_iou` outside [0, 1] or a negative tolerance.
     """
-    return polygons_of([as_rle(mask)], min_iou=min_iou, max_tolerance=max_tolerance)[0]
+    return masks_to_polygons([as_rle(mask)], min_iou=min_iou, max_tolerance=max_tolerance)[0]
 
 
-def polygons_of(
+def masks_to_polygons(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[list[Polygon]]:
-    """`to_polygons` for many masks, of any images: as many answers; ``[]`` for none."""
-    tolerances = tolerances_to_try(min_iou, max_tolerance)
+    """`mask_to_polygons` for many masks, of any images: as many answers; ``[]`` for none."""
+    tolerances = tolerance_schedule(min_iou, max_tolerance)
     polygons: list[list[Polygon]] = []
-    for group, crops in crops_in_groups(masks):
-        exact = trace(crops.pixels)
+    for group, crops in decode_crops_in_batches(masks):
+        exact = trace_masks(crops.pixels)
         areas = crops.areas.astype(np.float64)
-        outlines = fewest_points(
+        outlines = fit_polygons(
             exact,
             np.flatnonzero(areas),
             anchored=np.zeros(exact.rings.total, np.bool_),
             min_iou=min_iou,
             tolerances=tolerances,
-            agreements=(
-                partial(by_area, areas),
-                partial(by_centers, crops),
-                partial(in_pycocotools, group, crops),
+            metrics=(
+                partial(area_ratio, areas),
+                partial(pixel_center_iou, crops),
+                partial(pycocotools_iou, group, crops),
             ),
         )
-        polygons += outlines.moved(crops.origins_xy).polygons()
+        polygons += outlines.translate(crops.origins_xy).to_polygons()
     return polygons
 
 
-def to_coco(polygons: Sequence[Polygon]) -> list[list[float]]:
+def polygons_to_coco(polygons: Sequence[Polygon]) -> list[list[float]]:
     """The ``segmentation`` of a COCO annotation as polygons: flat ``[x, y, x, y, …]``.
 
     COCO's list of polygons is a union and knows no holes. A part with holes becomes one ring
@@ -98,5 +85,5 @@ def to_coco(polygons: Sequence[Polygon]) -> list[list[float]]:
     Returns:
         One list per part, of at least six numbers; ``[]`` for no polygons.
     """
-    joined = [join((part.exterior, *part.holes))[0] for part in polygons]
+    joined = [bridge_rings((part.exterior, *part.holes))[0] for part in polygons]
     return [ring.ravel().tolist() for ring in joined]

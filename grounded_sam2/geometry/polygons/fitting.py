@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.mask_fidelity import Agreement
-from grounded_sam2.geometry.polygons.outlines import Outlines
-from grounded_sam2.geometry.polygons.simplification import coarsest, outermost, refine
+from grounded_sam2.geometry.polygons.mask_fidelity import FidelityMetric
+from grounded_sam2.geometry.polygons.polygon_batch import PolygonBatch
+from grounded_sam2.geometry.polygons.simplification import farthest_points, initial_points, refine
 
-__all__ = ["fewest_points", "tolerances_to_try"]
+__all__ = ["fit_polygons", "tolerance_schedule"]
 
 _LOSS_OF_A_PIXEL = 0.02
 _FINEST = 0.25
 """Steps of one pixel, which masks are made of, deviate by this or more."""
 
 
-def tolerances_to_try(min_iou: float, largest: float | None) -> list[float]:
+def tolerance_schedule(min_iou: float, largest: float | None) -> list[float]:
     """Tolerances to try before the exact outline, from coarse to fine.
 
     Args:
@@ -49,51 +49,55 @@ def tolerances_to_try(min_iou: float, largest: float | None) -> list[float]:
     return [largest * 2 ** (-step / 2) for step in range(round(2 * halvings) + 1)]
 
 
-def fewest_points(
-    exact: Outlines,
+def fit_polygons(
+    exact: PolygonBatch,
     which: NDArray[np.intp],
     *,
     anchored: NDArray[np.bool_],
     min_iou: float,
     tolerances: Sequence[float],
-    agreements: Sequence[Agreement],
-    as_read: Callable[[Outlines, NDArray[np.intp]], Outlines] = lambda outlines, _: outlines,
-) -> Outlines:
+    metrics: Sequence[FidelityMetric],
+    round_trip: Callable[[PolygonBatch, NDArray[np.intp]], PolygonBatch] = lambda outlines, _: (
+        outlines
+    ),
+) -> PolygonBatch:
     """Simplify the outlines of each mask as far as it agrees with the mask.
 
     Args:
         exact: outlines of many masks.
-        which: numbers of the masks to simplify, ascending; not those of empty ones.
+        which: numbers of the masks to simplify_ring, ascending; not those of empty ones.
         anchored: ``(n,)``, true for points that must stay.
         min_iou: the least that each agreement has to reach.
         tolerances: pixels that outlines may deviate, to be tried from coarse to fine.
-        agreements: asked in turn, about the masks that all before found good.
-        as_read: what readers make of outlines of the masks of these numbers, to be judged instead.
+        metrics: asked in turn, about the masks that all before found good.
+        round_trip: what readers make of outlines of the masks of these numbers, to be judged instead.
 
     Returns:
-        Outlines of the same masks in the same order; exact where only those agree. Each ring begins
+        PolygonBatch of the same masks in the same order; exact where only those agree. Each ring begins
         at its topmost, there its leftmost point.
     """
     if not tolerances or not which.size:
-        return exact.from_the_top()
+        return exact.start_at_top()
     others = np.setdiff1d(np.arange(len(exact.masks)), which, assume_unique=True)
-    found = [(others, exact.chosen(others))]
-    current, anchored = exact.chosen(which), anchored[exact.indices(which)]
-    turned = current.rings.turned(outermost(current.points, current.rings))
+    found = [(others, exact.select(others))]
+    current, anchored = exact.select(which), anchored[exact.indices(which)]
+    turned = current.rings.roll(farthest_points(current.points, current.rings))
     current = replace(current, points=current.points[turned])
-    kept = coarsest(current.points, current.rings, anchored[turned])
+    kept = initial_points(current.points, current.rings, anchored[turned])
     for tolerance in tolerances:
         if not which.size:
             break
         kept = refine(current.points, current.rings, kept, tolerance)
-        coarse = current.thinned(kept)
-        read = as_read(coarse, which)
+        coarse = current.keep_points(kept)
+        read = round_trip(coarse, which)
         good = np.arange(which.size)
-        for agreement_of in agreements:
-            good = good[agreement_of(read.chosen(good), which[good]) >= min_iou]
-        found.append((which[good], coarse.chosen(good)))
+        for agreement_of in metrics:
+            good = good[agreement_of(read.select(good), which[good]) >= min_iou]
+        found.append((which[good], coarse.select(good)))
         left = np.setdiff1d(np.arange(which.size), good, assume_unique=True)
-        which, kept, current = which[left], kept[current.indices(left)], current.chosen(left)
-    found.append((which, exact.chosen(which)))
+        which, kept, current = which[left], kept[current.indices(left)], current.select(left)
+    found.append((which, exact.select(which)))
     order = np.argsort(np.concatenate([numbers for numbers, _ in found]))
-    return Outlines.concatenated([outlines for _, outlines in found]).chosen(order).from_the_top()
+    return (
+        PolygonBatch.concatenate([outlines for _, outlines in found]).select(order).start_at_top()
+    )

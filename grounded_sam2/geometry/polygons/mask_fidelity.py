@@ -19,39 +19,48 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from grounded_sam2.geometry.crops import Crop, Crops
-from grounded_sam2.geometry.polygons.outlines import Outlines, as_rows
-from grounded_sam2.geometry.polygons.rasterization import fill_all
-from grounded_sam2.geometry.polygons.ring_bridging import walk_around_all
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.crops import Mask, MaskCrops
+from grounded_sam2.geometry.polygons.polygon_batch import PolygonBatch, to_xy
+from grounded_sam2.geometry.polygons.rasterization import fill_transitions
+from grounded_sam2.geometry.polygons.ring_bridging import bridged_traversal_batch
+from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["Agreement", "by_area", "by_centers", "in_pycocotools", "in_ultralytics", "paint"]
+__all__ = [
+    "FidelityMetric",
+    "area_ratio",
+    "pixel_center_iou",
+    "pycocotools_iou",
+    "ultralytics_iou",
+    "ultralytics_masks",
+]
 
-Agreement: TypeAlias = Callable[[Outlines, NDArray[np.intp]], NDArray[np.float64]]
+FidelityMetric: TypeAlias = Callable[[PolygonBatch, NDArray[np.intp]], NDArray[np.float64]]
 
 
-def by_area(
-    areas: NDArray[np.float64], outlines: Outlines, which: NDArray[np.intp]
+def area_ratio(
+    areas: NDArray[np.float64], outlines: PolygonBatch, which: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """The smaller of the areas that outlines enclose and should enclose, over the larger."""
-    enclosed, wanted = outlines.enclosed(), areas[which]
+    enclosed, wanted = outlines.areas(), areas[which]
     ratio: NDArray[np.float64] = np.minimum(enclosed, wanted) / np.maximum(enclosed, wanted)
     return ratio
 
 
-def by_centers(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> NDArray[np.float64]:
+def pixel_center_iou(
+    crops: MaskCrops, outlines: PolygonBatch, which: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """IoU with the masks, by pixel centers."""
-    return _iou(crops, *fill_all(outlines, crops.sizes_hw[which]), which)
+    return _iou(crops, *fill_transitions(outlines, crops.sizes_hw[which]), which)
 
 
-def in_pycocotools(
-    masks: Sequence[Rle], crops: Crops, outlines: Outlines, which: NDArray[np.intp]
+def pycocotools_iou(
+    masks: Sequence[Rle], crops: MaskCrops, outlines: PolygonBatch, which: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """IoU with the masks, as pycocotools reads polygons that have their holes on bridges."""
-    placed = outlines.moved(crops.origins_xy[which])
-    walk, rings, _ = walk_around_all(placed.points, placed.rings, placed.parts)
-    polygons = Spans(2 * rings.sizes).split(as_rows(placed.points[walk]).ravel())
+    placed = outlines.translate(crops.origins_xy[which])
+    walk, rings, _ = bridged_traversal_batch(placed.points, placed.rings, placed.parts)
+    polygons = RaggedOffsets(2 * rings.sizes).split(to_xy(placed.points[walk]).ravel())
     read, common = [], []
     for index, first, last in zip(
         which.tolist(), placed.masks.starts.tolist(), placed.masks.ends.tolist(), strict=True
@@ -70,11 +79,11 @@ def _areas(encoded: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     return np.concatenate([np.zeros(0), *(coco_mask.area(call) for call in calls)])
 
 
-def in_ultralytics(
-    targets: Sequence[Crop], outlines: Outlines, which: NDArray[np.intp]
+def ultralytics_iou(
+    targets: Sequence[Mask], outlines: PolygonBatch, which: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """IoU of single rings with crops, as Ultralytics reads them."""
-    painted = paint(outlines, [targets[index].shape for index in which.tolist()])
+    painted = ultralytics_masks(outlines, [targets[index].shape for index in which.tolist()])
     agreement = np.zeros(which.size)
     for row, (index, ours) in enumerate(zip(which.tolist(), painted, strict=True)):
         common = np.count_nonzero(ours & targets[index])
@@ -83,9 +92,9 @@ def in_ultralytics(
     return agreement
 
 
-def paint(outlines: Outlines, sizes_hw: Sequence[tuple[int, ...]]) -> list[Crop]:
+def ultralytics_masks(outlines: PolygonBatch, sizes_hw: Sequence[tuple[int, ...]]) -> list[Mask]:
     """What Ultralytics makes of single rings: ``(h, w)`` ``bool`` each, bridges included."""
-    corners = as_rows(outlines.points).astype(np.int32)
+    corners = to_xy(outlines.points).astype(np.int32)
     painted = []
     for size_hw, ring in zip(sizes_hw, outlines.rings.split(corners), strict=True):
         canvas = np.zeros(size_hw, np.uint8)
@@ -95,7 +104,7 @@ def paint(outlines: Outlines, sizes_hw: Sequence[tuple[int, ...]]) -> list[Crop]
 
 
 def _iou(
-    crops: Crops, places: NDArray[np.int64], of_mask: Spans, which: NDArray[np.intp]
+    crops: MaskCrops, places: NDArray[np.int64], of_mask: RaggedOffsets, which: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """IoU with masks of what changes between background and set pixels at these places.
 
@@ -105,15 +114,15 @@ def _iou(
         of_mask: where the places of each mask are.
         which: ``(len(of_mask),)`` the numbers of the masks.
     """
-    rooms = Spans(crops.rooms.sizes[which])
-    of_target = Spans(crops.of_mask.sizes[which])
+    rooms = RaggedOffsets(crops.rooms.sizes[which])
+    of_target = RaggedOffsets(crops.of_mask.sizes[which])
     target = crops.changes[crops.of_mask.indices(which)]
-    target += of_target.spread(rooms.starts - crops.rooms.starts[which])
+    target += of_target.repeat(rooms.starts - crops.rooms.starts[which])
     # Where either changes, their difference begins or ends.
-    changes = np.sort(np.concatenate((places + of_mask.spread(rooms.starts), target)))
-    of_both = Spans((of_mask.sizes + of_target.sizes) // 2)
-    different = of_both.sums(changes[1::2] - changes[::2])
-    filled = Spans(of_mask.sizes // 2).sums(places[1::2] - places[::2])
+    changes = np.sort(np.concatenate((places + of_mask.repeat(rooms.starts), target)))
+    of_both = RaggedOffsets((of_mask.sizes + of_target.sizes) // 2)
+    different = of_both.sum(changes[1::2] - changes[::2])
+    filled = RaggedOffsets(of_mask.sizes // 2).sum(places[1::2] - places[::2])
     common_twice = filled + crops.areas[which] - different
     iou: NDArray[np.float64] = common_twice / (common_twice + 2 * different)
     return iou

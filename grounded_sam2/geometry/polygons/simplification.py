@@ -1,4 +1,4 @@
-"""Outlines with fewer points, never further away than asked.
+"""PolygonBatch with fewer points, never further away than asked.
 
 Douglas and Peucker's rule: a chain of points is replaced by the line between its ends unless a
 point lies further from it than the tolerance, in which case the furthest one stays and both
@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.outlines import Ring, as_points
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.polygons.polygon_batch import Ring, to_complex
+from grounded_sam2.geometry.ragged import RaggedOffsets
 
-__all__ = ["coarsest", "kept_points", "outermost", "refine", "simplify"]
+__all__ = ["farthest_points", "initial_points", "kept_points", "refine", "simplify_ring"]
 
 Points = NDArray[np.complex128]
 """Of all rings, ``(n,)`` x + y·i in pixels."""
 _FEWEST = 3
 
 
-def simplify(ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | None = None) -> Ring:
+def simplify_ring(ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | None = None) -> Ring:
     """Leave out points of a closed outline.
 
     Args:
@@ -52,16 +52,16 @@ def kept_points(
         raise GeometryError(f"outline of shape {ring.shape}: expected (n, 2)")
     if not tolerance >= 0:
         raise GeometryError(f"tolerance {tolerance}: must be 0 or more pixels")
-    points, rings = as_points(ring.astype(np.float64)), Spans([len(ring)])
-    turned = rings.turned(outermost(points, rings))
+    points, rings = to_complex(ring.astype(np.float64)), RaggedOffsets([len(ring)])
+    turned = rings.roll(farthest_points(points, rings))
     anchors = np.zeros(len(ring), np.bool_) if anchored is None else anchored[turned]
-    begin = coarsest(points[turned], rings, anchors)
+    begin = initial_points(points[turned], rings, anchors)
     kept = np.empty(len(ring), np.bool_)
     kept[turned] = refine(points[turned], rings, begin, tolerance)
     return kept
 
 
-def outermost(points: Points, rings: Spans) -> NDArray[np.intp]:
+def farthest_points(points: Points, rings: RaggedOffsets) -> NDArray[np.intp]:
     """Index of a point of each ring that no other could stand for: the furthest from the first.
 
     Args:
@@ -70,12 +70,14 @@ def outermost(points: Points, rings: Spans) -> NDArray[np.intp]:
     """
     found = np.zeros(len(rings), np.intp)
     filled = rings.sizes > 0
-    those = Spans(rings.sizes[filled])
-    found[filled] = those.peaks(_squared(points - those.spread(points[those.starts])))
+    those = RaggedOffsets(rings.sizes[filled])
+    found[filled] = those.argmax(_squared(points - those.repeat(points[those.starts])))
     return found
 
 
-def coarsest(points: Points, rings: Spans, anchored: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def initial_points(
+    points: Points, rings: RaggedOffsets, anchored: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """The points to begin with: of each ring the first, and two more that lie far off.
 
     Args:
@@ -86,27 +88,27 @@ def coarsest(points: Points, rings: Spans, anchored: NDArray[np.bool_]) -> NDArr
     Returns:
         ``(n,)``, true for the points to keep; all of a ring of three or fewer.
     """
-    kept = anchored | rings.spread(rings.sizes <= _FEWEST)
+    kept = anchored | rings.repeat(rings.sizes <= _FEWEST)
     kept[rings.starts[rings.sizes > 0]] = True
     # The second is furthest from the first, the third from the line between them.
     for number in (1, 2):
-        few = np.flatnonzero((rings.counts(kept) <= number) & (rings.sizes > _FEWEST))
+        few = np.flatnonzero((rings.count(kept) <= number) & (rings.sizes > _FEWEST))
         if not few.size:
             break
         index = rings.indices(few)
-        those = Spans(rings.sizes[few])
-        ends = Spans(those.counts(kept[index]))
+        those = RaggedOffsets(rings.sizes[few])
+        ends = RaggedOffsets(those.count(kept[index]))
         present = points[index[kept[index]]]
         distance = _squared_distances(
             points, index, those, present[ends.starts], present[ends.ends - 1]
         )
         distance[kept[index]] = -1
-        kept[index[those.peaks(distance)]] = True
+        kept[index[those.argmax(distance)]] = True
     return kept
 
 
 def refine(
-    points: Points, rings: Spans, kept: NDArray[np.bool_], tolerance: float
+    points: Points, rings: RaggedOffsets, kept: NDArray[np.bool_], tolerance: float
 ) -> NDArray[np.bool_]:
     """Keep more points, until no point is further than the tolerance from the outline.
 
@@ -131,10 +133,10 @@ def refine(
         starts, ends, targets = starts[long], ends[long], targets[long]
         if not starts.size:
             return kept
-        chains = Spans(ends - starts - 1)
-        inner = chains.places() + chains.spread(starts + 1)
+        chains = RaggedOffsets(ends - starts - 1)
+        inner = chains.local_index() + chains.repeat(starts + 1)
         distance = _squared_distances(points, inner, chains, points[starts], points[targets])
-        peaks = chains.peaks(distance)
+        peaks = chains.argmax(distance)
         broken = distance[peaks] > tolerance * tolerance
         furthest = inner[peaks[broken]]
         kept[furthest] = True
@@ -146,7 +148,7 @@ def refine(
 
 
 def _squared_distances(
-    points: Points, index: NDArray[np.intp], chains: Spans, begins: Points, ends: Points
+    points: Points, index: NDArray[np.intp], chains: RaggedOffsets, begins: Points, ends: Points
 ) -> NDArray[np.float64]:
     """Of each point of chains to the piece of line between the ends of its chain.
 
@@ -162,11 +164,11 @@ def _squared_distances(
     along = ends - begins
     length = _squared(along)
     length[length == 0] = 1  # ends in one place: the distance to that place
-    along_x, along_y = chains.spread(along.real), chains.spread(along.imag)
+    along_x, along_y = chains.repeat(along.real), chains.repeat(along.imag)
     chosen = points[index]
-    x = chosen.real - chains.spread(begins.real)
-    y = chosen.imag - chains.spread(begins.imag)
-    share = (x * along_x + y * along_y) / chains.spread(length)
+    x = chosen.real - chains.repeat(begins.real)
+    y = chosen.imag - chains.repeat(begins.imag)
+    share = (x * along_x + y * along_y) / chains.repeat(length)
     share.clip(0, 1, out=share)
     x -= share * along_x
     y -= share * along_y

@@ -1,4 +1,4 @@
-"""Outlines of masks, traced on the edges of their pixels.
+"""PolygonBatch of masks, traced on the edges of their pixels.
 
 The usual tracer walks from pixel center to pixel center, and what it returns is half a pixel too
 small on every side. Here the walk is OpenCV's, which is fast and knows what is nested in what,
@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.polygons.outlines import Outlines, Polygon
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.polygons.polygon_batch import Polygon, PolygonBatch
+from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.geometry.rle import Rle, decode_crops, encode
 
-__all__ = ["as_rle", "has_holes", "rings", "trace"]
+__all__ = ["as_rle", "exact_polygons", "has_holes", "trace_masks"]
 
 _STEPS = {
     (1, 0): 0,
@@ -69,7 +69,7 @@ _EDGE_START = np.array([_Y + 1, 1, 0, _Y])
 """From a pixel to where the walk along its right, upper, left and lower edge begins."""
 
 
-def rings(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
+def exact_polygons(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
     """The exact outlines of a mask: filled again, they give the same pixels.
 
     Args:
@@ -84,12 +84,12 @@ def rings(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
         GeometryError: not a mask, or a damaged one.
     """
     crops = decode_crops([as_rle(mask)])
-    return trace(crops.pixels).moved(crops.origins_xy).polygons()[0]
+    return trace_masks(crops.pixels).translate(crops.origins_xy).to_polygons()[0]
 
 
 def has_holes(mask: NDArray[np.bool_] | Rle) -> bool:
     """Whether a part of the mask encloses background."""
-    return any(part.holes for part in rings(mask))
+    return any(part.holes for part in exact_polygons(mask))
 
 
 def as_rle(mask: NDArray[np.bool_] | Rle) -> Rle:
@@ -101,7 +101,7 @@ def as_rle(mask: NDArray[np.bool_] | Rle) -> Rle:
     return mask if isinstance(mask, Rle) else encode(mask)[0]
 
 
-def trace(masks: Sequence[NDArray[np.bool_]]) -> Outlines:
+def trace_masks(masks: Sequence[NDArray[np.bool_]]) -> PolygonBatch:
     """The exact outlines of many masks; see `rings`.
 
     Args:
@@ -120,15 +120,17 @@ def trace(masks: Sequence[NDArray[np.bool_]]) -> Outlines:
             walks += found
             parents.append(hierarchy[0, :, 3])
         numbers.append(len(found))
-    of_mask = Spans(numbers)
+    of_mask = RaggedOffsets(numbers)
     if not walks:
-        return Outlines(np.zeros(0, np.complex128), Spans([]), Spans([]), of_mask)
+        return PolygonBatch(
+            np.zeros(0, np.complex128), RaggedOffsets([]), RaggedOffsets([]), of_mask
+        )
     inside = np.concatenate(parents).astype(np.intp)
-    parent = np.where(inside < 0, np.arange(len(walks)), inside + of_mask.spread(of_mask.starts))
+    parent = np.where(inside < 0, np.arange(len(walks)), inside + of_mask.repeat(of_mask.starts))
     return _in_order(*_corners(walks), parent, of_mask)
 
 
-def _corners(walks: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], Spans]:
+def _corners(walks: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], RaggedOffsets]:
     """The corners of the pixel edges that walks over pixels pass.
 
     Args:
@@ -137,33 +139,33 @@ def _corners(walks: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], Spa
     Returns:
         ``(n,)`` places, one ring per walk, and where each ring's are.
     """
-    of_walk = Spans([len(walk) for walk in walks])
+    of_walk = RaggedOffsets([len(walk) for walk in walks])
     x, y = np.concatenate(walks)[:, 0].T
     pixels = _Y * y.astype(np.int64) + x
-    before = of_walk.previous()
+    before = of_walk.previous_index()
     arrival = _DIRECTION[3 * (x - x[before]) + y - y[before] + 4]
-    turn = _DIRECTIONS * arrival + arrival[of_walk.following()]
+    turn = _DIRECTIONS * arrival + arrival[of_walk.next_index()]
     number = _EDGE_NUMBER[turn]
 
     # At a concave corner the walk may pass a pixel without an edge.
     passed = number > 0
     if not passed.all():
-        of_walk = Spans(of_walk.counts(passed))
+        of_walk = RaggedOffsets(of_walk.count(passed))
         pixels, turn, number = pixels[passed], turn[passed], number[passed]
-    bends = _FIRST_EDGE[turn] != _LAST_EDGE[turn][of_walk.previous()]
+    bends = _FIRST_EDGE[turn] != _LAST_EDGE[turn][of_walk.previous_index()]
     # Between two edges of one pixel there is always a corner; it is where the second begins.
-    of_pixel = Spans(number - 1 + bends)
-    nth = of_pixel.places() + of_pixel.spread(_MOST_EDGES * turn + ~bends)
-    corners = of_pixel.spread(pixels) + _EDGE_START[_EDGES[nth]]
-    return corners, Spans(of_walk.sums(of_pixel.sizes))
+    of_pixel = RaggedOffsets(number - 1 + bends)
+    nth = of_pixel.local_index() + of_pixel.repeat(_MOST_EDGES * turn + ~bends)
+    corners = of_pixel.repeat(pixels) + _EDGE_START[_EDGES[nth]]
+    return corners, RaggedOffsets(of_walk.sum(of_pixel.sizes))
 
 
 def _in_order(
     corners: NDArray[np.int64],
-    of_ring: Spans,
+    of_ring: RaggedOffsets,
     parents: NDArray[np.intp],
-    of_mask: Spans,
-) -> Outlines:
+    of_mask: RaggedOffsets,
+) -> PolygonBatch:
     """The rings in the order that `rings` promises, whatever OpenCV's is.
 
     Args:
@@ -172,16 +174,16 @@ def _in_order(
         parents: ``(len(of_ring),)`` the exterior around a hole; an exterior's own number.
         of_mask: where the rings of each mask are.
     """
-    first = of_ring.peaks(-corners)
+    first = of_ring.argmax(-corners)
     start = corners[first]
     is_hole = parents != np.arange(len(parents))
-    order = np.lexsort((start, is_hole, start[parents], of_mask.owners()))
+    order = np.lexsort((start, is_hole, start[parents], of_mask.segment_ids()))
 
-    rings = Spans(of_ring.sizes[order])
-    corners = corners[of_ring.turned(first)][of_ring.indices(order)]
+    rings = RaggedOffsets(of_ring.sizes[order])
+    corners = corners[of_ring.roll(first)][of_ring.indices(order)]
     points = (corners & (_Y - 1)) + 1j * (corners >> 32)
 
     exteriors = ~is_hole[order]
     starts_of_parts = np.flatnonzero(exteriors)
-    parts = Spans(np.diff(starts_of_parts, append=len(order)))
-    return Outlines(points, rings, parts, Spans(of_mask.counts(exteriors)))
+    parts = RaggedOffsets(np.diff(starts_of_parts, append=len(order)))
+    return PolygonBatch(points, rings, parts, RaggedOffsets(of_mask.count(exteriors)))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from grounded_sam2.geometry.boxes import box_iou, containment
+from grounded_sam2.geometry.boxes import box_containment, box_iou
 from grounded_sam2.geometry.matching import match_greedy
 from grounded_sam2.inference.tiling.tiles import STEP, cut_by_views, shows
 
@@ -120,7 +120,7 @@ def _owners(parts: Sightings, wholes: Boxes) -> NDArray[np.intp]:
     for index in parts.by_view():
         here = parts.boxes_xyxy[index]
         agreement = box_iou(here, _clipped(wholes, parts.own_windows_xyxy[index[0]]))
-        inside = containment(here, wholes)
+        inside = box_containment(here, wholes)
         belongs = (agreement >= _SAME_IOU) | (inside >= _PART_INSIDE)
         # Of several, the one whose visible piece is most like it.
         best = np.where(belongs, agreement, -1).argmax(axis=1)
@@ -157,7 +157,7 @@ def _continued(parts: Sightings, index: int) -> NDArray[np.bool_]:
     theirs = _clipped(parts.boxes_xyxy, window)
     ours = _clipped(box[None], parts.own_windows_xyxy)
     agreement = _iou_of_pairs(theirs, ours)
-    inside = containment(parts.boxes_xyxy, box[None])[:, 0]
+    inside = box_containment(parts.boxes_xyxy, box[None])[:, 0]
     same = (agreement >= _SAME_IOU) | (inside >= _PART_INSIDE)
     return same & (parts.views != parts.views[index])
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import TilingConfig
 from grounded_sam2.geometry import rle
+from grounded_sam2.geometry.overlap import mask_containment
 from grounded_sam2.inference.tiling.tiles import cut_by_views, is_large, shows, views_of, windows
 from grounded_sam2.results import Label
 
@@ -62,7 +63,7 @@ def _lie_in_others(objects: Sequence[Label]) -> NDArray[np.bool_]:
     masks = [label.mask for label in objects if label.mask is not None]
     areas = rle.areas(masks)
     larger = areas[:, None] <= _SMALLER * areas[None]
-    answer: NDArray[np.bool_] = np.any(larger & (rle.containment(masks, masks) >= _INSIDE), axis=1)
+    answer: NDArray[np.bool_] = np.any(larger & (mask_containment(masks, masks) >= _INSIDE), axis=1)
     return answer
 
 

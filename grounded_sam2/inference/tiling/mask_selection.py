@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.geometry import boxes, rle
+from grounded_sam2.geometry.overlap import mask_containment
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.inference.tiling.tiles import View
 
@@ -61,7 +62,7 @@ def better(near: Answer, far: Answer, window: View, box_xyxy: NDArray[np.float32
 
 def _share(mask: Rle, other: Rle) -> float:
     """Of the mask, what lies in the other."""
-    return float(rle.containment([mask], [other])[0, 0])
+    return float(mask_containment([mask], [other])[0, 0])
 
 
 def _filling(masks: Sequence[Rle], box_xyxy: NDArray[np.float32]) -> list[float]:

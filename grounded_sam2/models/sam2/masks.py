@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.compressed_counts import pack
+from grounded_sam2.geometry.compressed_counts import compress_counts
 from grounded_sam2.geometry.rle import Rle
 
 __all__ = ["to_rles"]
@@ -207,7 +207,9 @@ def _encode(
     return [
         Rle(
             size_hw,
-            pack(np.diff(np.concatenate((begin_of_image, bounds[begin:end], end_of_image)))),
+            compress_counts(
+                np.diff(np.concatenate((begin_of_image, bounds[begin:end], end_of_image)))
+            ),
         )
         for begin, end in pairwise(ends.tolist())
     ]

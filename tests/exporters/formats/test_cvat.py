@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.geometry.polygons.conversion import rasterize
+from grounded_sam2.geometry.polygons import polygons_to_mask
 
 
 def run(labeled, **options):
@@ -65,7 +65,7 @@ def test_parts_as_polygons_form_a_group(rich):
             groups.setdefault(key, []).append(ring_of(polygon))
         assert len(groups) == len(labels)
         for rings, label in zip(groups.values(), labels.objects, strict=True):
-            painted, mask = rasterize(rings, (60, 80)), label.mask.decode()
+            painted, mask = polygons_to_mask(rings, (60, 80)), label.mask.decode()
             assert (painted & mask).sum() / (painted | mask).sum() >= 0.98
     numbers = [
         p.attrib["group_id"] for p in document(rich).iter("polygon") if "group_id" in p.attrib
@@ -125,7 +125,7 @@ def test_one_pixel(labeled, segmentation):
         assert shape.attrib["rle"] == "0, 1"
         assert np.array_equal(from_mask(shape), labeled.pixel(79, 0))
     else:
-        assert np.array_equal(rasterize([ring_of(shape)], (60, 80)), labeled.pixel(79, 0))
+        assert np.array_equal(polygons_to_mask([ring_of(shape)], (60, 80)), labeled.pixel(79, 0))
 
 
 def test_names_are_those_of_the_images_of_the_split(rich):

@@ -13,7 +13,7 @@ import pytest
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.exporters.formats import label_studio
 from grounded_sam2.exporters.formats.brush import brush_rles
-from grounded_sam2.geometry.polygons.conversion import rasterize
+from grounded_sam2.geometry.polygons import polygons_to_mask
 from grounded_sam2.geometry.rle import encode
 
 
@@ -96,7 +96,7 @@ def test_polygons_are_in_percent_and_one_per_object(rich):
         found = {region["id"]: region["value"] for region in regions(rich, item.item_id)}
         for number, label in enumerate(labels.objects, start=1):
             ring = np.array(found[f"object-{number}"]["points"]) * (0.8, 0.6)
-            painted, mask = rasterize([ring], (60, 80)), label.mask.decode()
+            painted, mask = polygons_to_mask([ring], (60, 80)), label.mask.decode()
             assert (painted & mask).sum() / (painted | mask).sum() >= 0.98
     config = ElementTree.parse(rich.folder / "ls" / "label_config.xml").getroot()
     assert [child.tag for child in config] == ["Image", "PolygonLabels", "RectangleLabels"]

@@ -7,17 +7,18 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.conversion import (
-    fill,
+from grounded_sam2.geometry.overlap import mask_iou
+from grounded_sam2.geometry.polygons import (
+    exact_polygons,
     has_holes,
-    polygons_of,
-    rasterize,
-    rings,
-    to_coco,
-    to_polygons,
-    to_single_outline,
+    mask_to_polygons,
+    mask_to_single_ring,
+    masks_to_polygons,
+    polygons_to_coco,
+    polygons_to_mask,
+    polygons_to_rle,
 )
-from grounded_sam2.geometry.rle import encode, encode_crop, iou
+from grounded_sam2.geometry.rle import encode, encode_crop
 
 Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]
@@ -55,27 +56,27 @@ def read_by_pycocotools(segmentation: list[list[float]], size_hw: tuple[int, int
 @pytest.mark.parametrize("min_iou", [0.9, 0.98, 1.0])
 class TestOverlapWithTheMask:
     def test_of_polygons(self, dense: Mask, min_iou: float) -> None:
-        polygons = to_polygons(encode(dense)[0], min_iou=min_iou)
-        assert overlap(rasterize(polygons, size(dense)), dense) >= min_iou
+        polygons = mask_to_polygons(encode(dense)[0], min_iou=min_iou)
+        assert overlap(polygons_to_mask(polygons, size(dense)), dense) >= min_iou
 
     def test_of_polygons_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
-        polygons = to_polygons(dense, min_iou=min_iou)
-        read = read_by_pycocotools(to_coco(polygons), size(dense))
+        polygons = mask_to_polygons(dense, min_iou=min_iou)
+        read = read_by_pycocotools(polygons_to_coco(polygons), size(dense))
         assert overlap(read, dense) >= min_iou
 
     def test_of_a_single_outline(self, dense: Mask, min_iou: float) -> None:
-        outline = to_single_outline(encode(dense)[0], min_iou=min_iou)
-        assert overlap(rasterize([outline], size(dense)), dense) >= min_iou
+        outline = mask_to_single_ring(encode(dense)[0], min_iou=min_iou)
+        assert overlap(polygons_to_mask([outline], size(dense)), dense) >= min_iou
 
     def test_of_a_single_outline_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
-        outline = to_single_outline(dense, min_iou=min_iou)
+        outline = mask_to_single_ring(dense, min_iou=min_iou)
         segmentation = [outline.ravel().tolist()] if len(outline) else []
         read = read_by_pycocotools(segmentation, size(dense))
         assert overlap(read, dense) >= min_iou
 
     def test_of_a_single_outline_in_ultralytics(self, dense: Mask, min_iou: float) -> None:
-        read = read_by_ultralytics(to_single_outline(dense, min_iou=min_iou), size(dense))
-        bridges = len(rings(dense)) > 1
+        read = read_by_ultralytics(mask_to_single_ring(dense, min_iou=min_iou), size(dense))
+        bridges = len(exact_polygons(dense)) > 1
         if bridges and min_iou == 1:
             assert not (dense & ~read).any(), "only bridges are added"
         elif not bridges:
@@ -84,13 +85,13 @@ class TestOverlapWithTheMask:
 
 def test_a_disc_needs_few_points() -> None:
     disc = np.hypot(*(np.indices((200, 200)) - 99.5)) < 80
-    exact = len(rings(disc)[0].exterior)
-    assert len(to_polygons(disc)[0].exterior) < exact / 5
-    assert len(to_single_outline(disc)) < exact / 5
+    exact = len(exact_polygons(disc)[0].exterior)
+    assert len(mask_to_polygons(disc)[0].exterior) < exact / 5
+    assert len(mask_to_single_ring(disc)) < exact / 5
 
 
 def test_a_shape_that_survives_simplification_whole(holed: Mask) -> None:
-    around, within = to_polygons(holed)
+    around, within = mask_to_polygons(holed)
     assert len(around.holes) == 1
     assert not within.holes
 
@@ -99,31 +100,31 @@ def test_the_largest_tolerance_holds_where_the_iou_would_allow_more() -> None:
     dense = np.zeros((400, 400), np.bool_)
     dense[10:390, 10:390] = True
     dense[5:10, 100:105] = True  # a small thing that an IoU does not notice
-    (fine,) = to_polygons(dense)
+    (fine,) = mask_to_polygons(dense)
     assert fine.exterior[:, 1].min() == 5
-    (fine,) = to_polygons(dense, min_iou=0.5, max_tolerance=1)
+    (fine,) = mask_to_polygons(dense, min_iou=0.5, max_tolerance=1)
     assert fine.exterior[:, 1].min() == 5
-    (coarse,) = to_polygons(dense, min_iou=0.5, max_tolerance=10)
+    (coarse,) = mask_to_polygons(dense, min_iou=0.5, max_tolerance=10)
     assert coarse.exterior[:, 1].min() == 10
-    assert to_single_outline(dense)[:, 1].min() < 6
+    assert mask_to_single_ring(dense)[:, 1].min() < 6
 
 
 def test_more_masks_at_once_than_pycocotools_counts_in_eight_bits() -> None:
     masks = np.zeros((300, 20, 20), np.bool_)
     for number, mask in enumerate(masks):
         mask[number % 15 : number % 15 + 5, number // 20 : number // 20 + 5] = True
-    together = polygons_of(encode(masks))
+    together = masks_to_polygons(encode(masks))
     assert len(together) == 300
     for polygons, mask in zip(together, masks, strict=True):
-        np.testing.assert_array_equal(rasterize(polygons, (20, 20)), mask)
+        np.testing.assert_array_equal(polygons_to_mask(polygons, (20, 20)), mask)
 
 
 def test_where_more_may_be_lost_there_are_fewer_points() -> None:
     disc = np.hypot(*(np.indices((400, 400)) - 199.5)) < 180
     bounds = (0.9, 0.95, 0.98, 0.999, 1)
     for outline_of in (
-        lambda b: to_polygons(disc, min_iou=b)[0].exterior,
-        lambda b: to_single_outline(disc, min_iou=b),
+        lambda b: mask_to_polygons(disc, min_iou=b)[0].exterior,
+        lambda b: mask_to_single_ring(disc, min_iou=b),
     ):
         counts = [len(outline_of(bound)) for bound in bounds]
         assert counts == sorted(set(counts))
@@ -134,7 +135,7 @@ def test_a_slanted_line_keeps_its_points_where_pycocotools_would_cut_it_short() 
     steps = np.arange(60)
     dense = np.zeros((72, 96), np.bool_)
     dense[steps // 2 + 10, steps + 20] = True
-    read = read_by_pycocotools(to_coco(to_polygons(dense)), size(dense))
+    read = read_by_pycocotools(polygons_to_coco(mask_to_polygons(dense)), size(dense))
     assert overlap(read, dense) >= 0.98
 
 
@@ -142,10 +143,10 @@ def test_bridges_that_cost_more_than_may_be_lost_cost_no_points_as_well() -> Non
     discs = np.zeros((200, 200), np.bool_)
     for x in (30, 170):
         discs |= np.hypot(*(np.indices((200, 200)) - np.array((100, x))[:, None, None])) < 20
-    painted = read_by_ultralytics(to_single_outline(discs, min_iou=1), (200, 200))
+    painted = read_by_ultralytics(mask_to_single_ring(discs, min_iou=1), (200, 200))
     assert overlap(painted, discs) < 0.98
-    exact = sum(len(part.exterior) for part in rings(discs))
-    outline = to_single_outline(discs)
+    exact = sum(len(part.exterior) for part in exact_polygons(discs))
+    outline = mask_to_single_ring(discs)
     assert len(outline) < exact / 2
     assert overlap(read_by_ultralytics(outline, (200, 200)), painted) >= 0.98
 
@@ -153,9 +154,9 @@ def test_bridges_that_cost_more_than_may_be_lost_cost_no_points_as_well() -> Non
 def test_one_pixel_is_four_points_within_it() -> None:
     dense = np.zeros((4, 6), np.bool_)
     dense[3, 5] = True
-    assert to_polygons(dense)[0].exterior.tolist() == [[5, 3], [5, 4], [6, 4], [6, 3]]
+    assert mask_to_polygons(dense)[0].exterior.tolist() == [[5, 3], [5, 4], [6, 4], [6, 3]]
     np.testing.assert_allclose(
-        to_single_outline(dense),
+        mask_to_single_ring(dense),
         [(5.05, 3.05), (5.05, 3.95), (5.95, 3.95), (5.95, 3.05)],
         atol=0.005,
     )
@@ -164,19 +165,19 @@ def test_one_pixel_is_four_points_within_it() -> None:
 def test_a_small_square_does_not_become_a_triangle() -> None:
     dense = np.zeros((9, 9), np.bool_)
     dense[3:5, 3:5] = True
-    assert len(to_polygons(dense)[0].exterior) == 4
-    assert len(to_single_outline(dense)) == 4
+    assert len(mask_to_polygons(dense)[0].exterior) == 4
+    assert len(mask_to_single_ring(dense)) == 4
 
 
 def test_a_single_outline_stays_inside_the_image(dense: Mask) -> None:
-    outline = to_single_outline(dense)
+    outline = mask_to_single_ring(dense)
     assert (outline >= 0).all()
     assert (outline <= dense.shape[::-1]).all()
     assert len(outline) >= 3 or not dense.any()
 
 
 def test_bridges_are_all_that_ultralytics_adds(parted: Mask) -> None:
-    outline = to_single_outline(parted, min_iou=1)
+    outline = mask_to_single_ring(parted, min_iou=1)
     read = read_by_ultralytics(outline, size(parted))
     assert not (parted & ~read).any()
     gaps = 150 + 100  # pixels between the parts
@@ -184,42 +185,47 @@ def test_bridges_are_all_that_ultralytics_adds(parted: Mask) -> None:
 
 
 def test_bridges_to_holes_are_not_seen(holed: Mask) -> None:
-    around = rasterize(rings(holed)[:1], size(holed))  # without what stands in the hole
-    read = read_by_ultralytics(to_single_outline(around, min_iou=1), size(around))
+    around = polygons_to_mask(
+        exact_polygons(holed)[:1], size(holed)
+    )  # without what stands in the hole
+    read = read_by_ultralytics(mask_to_single_ring(around, min_iou=1), size(around))
     np.testing.assert_array_equal(read, around)
 
 
 def test_coco_polygons_are_flat_and_one_for_each_part(parted: Mask) -> None:
-    segmentation = to_coco(to_polygons(parted))
+    segmentation = polygons_to_coco(mask_to_polygons(parted))
     assert len(segmentation) == 3
     assert all(len(flat) >= 6 and len(flat) % 2 == 0 for flat in segmentation)
     assert all(isinstance(number, float) for flat in segmentation for number in flat)
-    assert to_coco([]) == []
+    assert polygons_to_coco([]) == []
 
 
 def test_coco_polygons_keep_holes_by_bridges(holed: Mask) -> None:
     assert has_holes(holed)
-    read = read_by_pycocotools(to_coco(to_polygons(holed, min_iou=1)), size(holed))
+    read = read_by_pycocotools(polygons_to_coco(mask_to_polygons(holed, min_iou=1)), size(holed))
     np.testing.assert_array_equal(read, holed)
 
 
 def test_the_same_mask_gives_the_same_outline(dense: Mask) -> None:
-    first, second = to_single_outline(dense), to_single_outline(encode(dense)[0])
+    first, second = mask_to_single_ring(dense), mask_to_single_ring(encode(dense)[0])
     np.testing.assert_array_equal(first, second)
 
 
 def test_an_empty_mask_has_no_outline() -> None:
     empty = np.zeros((5, 6), np.bool_)
-    assert to_polygons(empty) == []
-    assert to_single_outline(empty).shape == (0, 2)
+    assert mask_to_polygons(empty) == []
+    assert mask_to_single_ring(empty).shape == (0, 2)
 
 
 def test_huge_images_cost_what_the_object_costs() -> None:
     target = encode_crop(np.hypot(*(np.indices((50, 50)) - 25)) < 20, (49_900, 0), (40_000, 50_000))
-    assert iou([fill([to_single_outline(target)], target.size_hw)], [target])[0, 0] >= 0.98
+    assert (
+        mask_iou([polygons_to_rle([mask_to_single_ring(target)], target.size_hw)], [target])[0, 0]
+        >= 0.98
+    )
 
 
-@pytest.mark.parametrize("make", [to_polygons, to_single_outline])
+@pytest.mark.parametrize("make", [mask_to_polygons, mask_to_single_ring])
 def test_wrong_arguments_are_an_error(make) -> None:  # type: ignore[no-untyped-def]
     dense = np.ones((4, 4), np.bool_)
     with pytest.raises(GeometryError, match=r"min_iou 1\.5"):

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.fitting import fewest_points, tolerances_to_try
-from grounded_sam2.geometry.polygons.outlines import Outlines
-from grounded_sam2.geometry.polygons.tracing import trace
+from grounded_sam2.geometry.polygons.fitting import fit_polygons, tolerance_schedule
+from grounded_sam2.geometry.polygons.polygon_batch import PolygonBatch
+from grounded_sam2.geometry.polygons.tracing import trace_masks
 
 
 def disc(side: int) -> NDArray[np.bool_]:
@@ -16,29 +16,31 @@ def disc(side: int) -> NDArray[np.bool_]:
     return inside
 
 
-def search(exact: Outlines, agreements, **options) -> Outlines:  # type: ignore[no-untyped-def]
+def search(exact: PolygonBatch, metrics, **options) -> PolygonBatch:  # type: ignore[no-untyped-def]
     options.setdefault("which", np.flatnonzero(exact.masks.sizes))
     options.setdefault("tolerances", [8.0, 2.0, 0.5])
     options.setdefault("anchored", np.zeros(len(exact.points), np.bool_))
-    return fewest_points(exact, min_iou=0.9, agreements=agreements, **options)
+    return fit_polygons(exact, min_iou=0.9, metrics=metrics, **options)
 
 
-def sizes(outlines: Outlines) -> list[int]:
-    return outlines.points_of_masks.sizes.tolist()
+def sizes(outlines: PolygonBatch) -> list[int]:
+    return outlines.points_per_mask.sizes.tolist()
 
 
 @pytest.fixture
-def exact() -> Outlines:
-    return trace([disc(60), np.zeros((0, 0), np.bool_), disc(40), disc(80)])
+def exact() -> PolygonBatch:
+    return trace_masks([disc(60), np.zeros((0, 0), np.bool_), disc(40), disc(80)])
 
 
-def test_the_coarsest_that_agrees_is_taken_for_each_mask_alone(exact: Outlines) -> None:
+def test_the_coarsest_that_agrees_is_taken_for_each_mask_alone(exact: PolygonBatch) -> None:
     least = np.array([10, 0, 3, 20])
     tried: list[tuple[int, int]] = []
 
-    def larger_ones_need_more(outlines: Outlines, which: NDArray[np.intp]) -> NDArray[np.float64]:
+    def larger_ones_need_more(
+        outlines: PolygonBatch, which: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
         tried.extend(zip(which.tolist(), sizes(outlines), strict=True))
-        return (outlines.points_of_masks.sizes >= least[which]).astype(np.float64)
+        return (outlines.points_per_mask.sizes >= least[which]).astype(np.float64)
 
     found = search(exact, [larger_ones_need_more])
     assert sizes(found)[1] == 0
@@ -50,15 +52,15 @@ def test_the_coarsest_that_agrees_is_taken_for_each_mask_alone(exact: Outlines) 
     assert len([number for number, _ in tried if number == 3]) > 1
 
 
-def test_where_nothing_agrees_the_outline_is_exact(exact: Outlines) -> None:
+def test_where_nothing_agrees_the_outline_is_exact(exact: PolygonBatch) -> None:
     found = search(exact, [lambda outlines, which: np.zeros(which.size)])
     np.testing.assert_array_equal(found.points, exact.points)
 
 
-def test_later_agreements_are_asked_of_those_that_passed_only(exact: Outlines) -> None:
+def test_later_agreements_are_asked_of_those_that_passed_only(exact: PolygonBatch) -> None:
     asked: list[list[int]] = []
 
-    def second(outlines: Outlines, which: NDArray[np.intp]) -> NDArray[np.float64]:
+    def second(outlines: PolygonBatch, which: NDArray[np.intp]) -> NDArray[np.float64]:
         asked.append(which.tolist())
         return np.ones(which.size)
 
@@ -66,17 +68,17 @@ def test_later_agreements_are_asked_of_those_that_passed_only(exact: Outlines) -
     assert asked == [[2], [], []]
 
 
-def test_what_is_read_is_judged_and_what_was_written_is_taken(exact: Outlines) -> None:
+def test_what_is_read_is_judged_and_what_was_written_is_taken(exact: PolygonBatch) -> None:
     found = search(
         exact,
         [lambda outlines, which: (outlines.points.real < 0).all() * np.ones(which.size)],
-        as_read=lambda outlines, which: outlines.moved(np.full((which.size, 2), -1000)),
+        round_trip=lambda outlines, which: outlines.translate(np.full((which.size, 2), -1000)),
     )
     assert len(found.points) < len(exact.points)
     assert found.points.real.min() > 0
 
 
-def test_anchors_stay_and_masks_not_to_be_searched_are_exact(exact: Outlines) -> None:
+def test_anchors_stay_and_masks_not_to_be_searched_are_exact(exact: PolygonBatch) -> None:
     anchored = np.arange(len(exact.points)) % 7 == 3
     found = search(
         exact,
@@ -95,15 +97,15 @@ def test_anchors_stay_and_masks_not_to_be_searched_are_exact(exact: Outlines) ->
 def test_tolerances_go_from_what_fits_the_overlap_to_the_grain_of_masks(
     min_iou: float, largest: float | None, first: float, last: float
 ) -> None:
-    tolerances = tolerances_to_try(min_iou, largest)
+    tolerances = tolerance_schedule(min_iou, largest)
     assert tolerances == sorted(tolerances, reverse=True)
     assert tolerances[0] == pytest.approx(first)
     assert 0.2 < tolerances[-1] <= last
 
 
 def test_exact_outlines_need_no_tolerance() -> None:
-    assert tolerances_to_try(1, None) == []
+    assert tolerance_schedule(1, None) == []
     with pytest.raises(GeometryError, match="min_iou 98"):
-        tolerances_to_try(98, None)
+        tolerance_schedule(98, None)
     with pytest.raises(GeometryError, match="max_tolerance -1"):
-        tolerances_to_try(0.9, -1)
+        tolerance_schedule(0.9, -1)

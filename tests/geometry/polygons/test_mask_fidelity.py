@@ -5,15 +5,15 @@ import pytest
 from numpy.typing import NDArray
 
 from grounded_sam2.geometry.polygons.mask_fidelity import (
-    by_area,
-    by_centers,
-    in_pycocotools,
-    in_ultralytics,
-    paint,
+    area_ratio,
+    pixel_center_iou,
+    pycocotools_iou,
+    ultralytics_iou,
+    ultralytics_masks,
 )
-from grounded_sam2.geometry.polygons.outlines import Outlines
-from grounded_sam2.geometry.polygons.rasterization import rasterize
-from grounded_sam2.geometry.polygons.tracing import trace
+from grounded_sam2.geometry.polygons.polygon_batch import PolygonBatch
+from grounded_sam2.geometry.polygons.rasterization import polygons_to_mask
+from grounded_sam2.geometry.polygons.tracing import trace_masks
 from grounded_sam2.geometry.rle import Rle, decode_crops, encode_crop
 
 ALL = np.arange(3)
@@ -36,24 +36,24 @@ def masks() -> list[Rle]:
 
 def test_exact_outlines_agree_with_every_reader(masks: list[Rle]) -> None:
     crops = decode_crops(masks)
-    exact = trace(crops.pixels)
+    exact = trace_masks(crops.pixels)
     areas = crops.areas.astype(np.float64)
-    assert by_area(areas, exact, ALL).tolist() == [1, 1, 1]
-    assert by_centers(crops, exact, ALL).tolist() == [1, 1, 1]
-    assert in_pycocotools(masks, crops, exact, ALL).tolist() == [1, 1, 1]
+    assert area_ratio(areas, exact, ALL).tolist() == [1, 1, 1]
+    assert pixel_center_iou(crops, exact, ALL).tolist() == [1, 1, 1]
+    assert pycocotools_iou(masks, crops, exact, ALL).tolist() == [1, 1, 1]
 
 
 def test_outlines_are_judged_by_the_mask_of_their_number(masks: list[Rle]) -> None:
     crops = decode_crops(masks)
     # The last mask exactly, then the first by a quarter of it, which is in its corner.
-    outlines = Outlines.of([[square(0, 0, 4)], [square(5, 5, 5)]])
+    outlines = PolygonBatch.from_polygons([[square(0, 0, 4)], [square(5, 5, 5)]])
     which = np.array([2, 0])
     areas = crops.areas.astype(np.float64)
-    assert by_area(areas, outlines, which).tolist() == [1, 0.25]
-    assert by_centers(crops, outlines, which).tolist() == [1, 0.25]
-    assert in_pycocotools(masks, crops, outlines, which).tolist() == [1, 0.25]
+    assert area_ratio(areas, outlines, which).tolist() == [1, 0.25]
+    assert pixel_center_iou(crops, outlines, which).tolist() == [1, 0.25]
+    assert pycocotools_iou(masks, crops, outlines, which).tolist() == [1, 0.25]
     # Ultralytics sets the pixels under the outline as well, as far as there are any.
-    assert in_ultralytics(crops.pixels, outlines, which).tolist() == [1, 0.25]
+    assert ultralytics_iou(crops.pixels, outlines, which).tolist() == [1, 0.25]
 
 
 def test_two_parts_are_united_and_holes_are_left_out() -> None:
@@ -61,19 +61,19 @@ def test_two_parts_are_united_and_holes_are_left_out() -> None:
     mask[:, :4] = mask[:, 10:14] = True
     mask[5:8, 11:13] = False
     (crops, rles) = (decode_crops([rle := encode_crop(mask, (0, 0), (20, 20))]), [rle])
-    exact = trace(crops.pixels)
+    exact = trace_masks(crops.pixels)
     assert len(exact.parts) == 2
-    assert by_centers(crops, exact, ALL[:1]).tolist() == [1]
-    assert in_pycocotools(rles, crops, exact, ALL[:1]).tolist() == [1]
-    overlapping = Outlines.of([[square(0, 0, 4), square(2, 0, 4)]])
-    expected = rasterize([square(0, 0, 4), square(2, 0, 4)], (20, 14)) & mask[:, :14]
+    assert pixel_center_iou(crops, exact, ALL[:1]).tolist() == [1]
+    assert pycocotools_iou(rles, crops, exact, ALL[:1]).tolist() == [1]
+    overlapping = PolygonBatch.from_polygons([[square(0, 0, 4), square(2, 0, 4)]])
+    expected = polygons_to_mask([square(0, 0, 4), square(2, 0, 4)], (20, 14)) & mask[:, :14]
     share = expected.sum() / (mask.sum() + 24 - expected.sum())
-    assert by_centers(crops, overlapping, ALL[:1]).tolist() == [share]
-    assert in_pycocotools(rles, crops, overlapping, ALL[:1]).tolist() == [share]
+    assert pixel_center_iou(crops, overlapping, ALL[:1]).tolist() == [share]
+    assert pycocotools_iou(rles, crops, overlapping, ALL[:1]).tolist() == [share]
 
 
 def test_paint_sets_what_is_under_the_outline() -> None:
-    (painted,) = paint(Outlines.of([[square(1.9, 1.9, 3)]]), [(8, 9)])
+    (painted,) = ultralytics_masks(PolygonBatch.from_polygons([[square(1.9, 1.9, 3)]]), [(8, 9)])
     assert painted.shape == (8, 9)
     assert np.argwhere(painted).min() == 1
     assert painted.sum() == 16
@@ -81,9 +81,9 @@ def test_paint_sets_what_is_under_the_outline() -> None:
 
 def test_no_outlines_have_no_agreement(masks: list[Rle]) -> None:
     crops, none = decode_crops(masks), np.zeros(0, np.intp)
-    outlines = Outlines.of([])
+    outlines = PolygonBatch.from_polygons([])
     areas = crops.areas.astype(np.float64)
-    assert by_area(areas, outlines, none).shape == (0,)
-    assert by_centers(crops, outlines, none).shape == (0,)
-    assert in_pycocotools(masks, crops, outlines, none).shape == (0,)
-    assert in_ultralytics(crops.pixels, outlines, none).shape == (0,)
+    assert area_ratio(areas, outlines, none).shape == (0,)
+    assert pixel_center_iou(crops, outlines, none).shape == (0,)
+    assert pycocotools_iou(masks, crops, outlines, none).shape == (0,)
+    assert ultralytics_iou(crops.pixels, outlines, none).shape == (0,)

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.outlines import Polygon
-from grounded_sam2.geometry.polygons.rasterization import fill, rasterize
-from grounded_sam2.geometry.polygons.tracing import rings
+from grounded_sam2.geometry.polygons.polygon_batch import Polygon
+from grounded_sam2.geometry.polygons.rasterization import polygons_to_mask, polygons_to_rle
+from grounded_sam2.geometry.polygons.tracing import exact_polygons
 from grounded_sam2.geometry.rle import encode
 
 Mask = NDArray[np.bool_]
@@ -27,13 +27,13 @@ def by_definition(ring: Points, size_hw: tuple[int, int]) -> Mask:
 
 def test_exact_outlines_give_back_the_mask(dense: Mask) -> None:
     size_hw = (dense.shape[0], dense.shape[1])
-    np.testing.assert_array_equal(rasterize(rings(dense), size_hw), dense)
-    assert fill(rings(dense), size_hw) == encode(dense)[0]
+    np.testing.assert_array_equal(polygons_to_mask(exact_polygons(dense), size_hw), dense)
+    assert polygons_to_rle(exact_polygons(dense), size_hw) == encode(dense)[0]
 
 
 def test_a_pixel_is_set_when_its_center_is_inside() -> None:
     triangle = np.array([(0.6, 0.0), (0.6, 3.0), (3.6, 3.0)])
-    assert rasterize([triangle], (3, 4)).tolist() == [
+    assert polygons_to_mask([triangle], (3, 4)).tolist() == [
         [False, False, False, False],
         [False, True, False, False],
         [False, True, True, False],
@@ -43,7 +43,7 @@ def test_a_pixel_is_set_when_its_center_is_inside() -> None:
 @pytest.mark.filterwarnings("error")
 def test_edges_on_the_center_lines_of_columns_warn_of_nothing() -> None:
     square = np.array([(0.5, 0.0), (2.5, 0.0), (2.5, 2.0), (0.5, 2.0)])
-    assert fill([square], (3, 4)).area == 4
+    assert polygons_to_rle([square], (3, 4)).area == 4
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -52,7 +52,7 @@ def test_any_polygons_are_filled_by_the_rule(seed: int) -> None:
     size_hw = (int(rng.integers(1, 25)), int(rng.integers(1, 25)))
     first, second = rng.uniform(-5, 30, (int(rng.integers(3, 12)), 2)), rng.uniform(-5, 30, (5, 2))
     expected = by_definition(first, size_hw) | by_definition(second, size_hw)
-    np.testing.assert_array_equal(rasterize([first, second], size_hw), expected)
+    np.testing.assert_array_equal(polygons_to_mask([first, second], size_hw), expected)
 
 
 def test_agrees_with_pycocotools_on_its_grid() -> None:
@@ -60,7 +60,7 @@ def test_agrees_with_pycocotools_on_its_grid() -> None:
     for _ in range(20):
         ring = rng.integers(0, 40, (7, 2)).astype(np.float64)
         theirs = coco_mask.merge(coco_mask.frPyObjects([ring.ravel().tolist()], 40, 40))
-        ours = fill([ring], (40, 40))
+        ours = polygons_to_rle([ring], (40, 40))
         # Both set the centers inside; on a slanted edge pycocotools rounds to a fifth of a pixel.
         differ = ours.decode() ^ coco_mask.decode(theirs).astype(np.bool_)
         assert differ.sum() <= 0.06 * max(ours.area, 100)
@@ -70,31 +70,36 @@ def test_holes_are_left_out_and_polygons_united() -> None:
     def square(low: float, high: float) -> Points:
         return np.array([(low, low), (low, high), (high, high), (high, low)], np.float64)
 
-    assert fill([Polygon(square(0, 6), (square(1, 3), square(4, 5)))], (8, 8)).area == 36 - 4 - 1
-    assert fill([square(0, 4), square(2, 6)], (8, 8)).area == 16 + 16 - 4
-    assert fill([square(0, 4), square(0, 4)], (8, 8)).area == 16
+    assert (
+        polygons_to_rle([Polygon(square(0, 6), (square(1, 3), square(4, 5)))], (8, 8)).area
+        == 36 - 4 - 1
+    )
+    assert polygons_to_rle([square(0, 4), square(2, 6)], (8, 8)).area == 16 + 16 - 4
+    assert polygons_to_rle([square(0, 4), square(0, 4)], (8, 8)).area == 16
 
 
 def test_a_way_there_and_back_encloses_nothing() -> None:
     square = [(1.0, 1.0), (1.0, 4.0), (4.0, 4.0), (4.0, 1.0)]
     bridge = [(1.0, 1.0), (7.31, 9.07), (1.0, 1.0)]
-    assert fill([np.array(square + bridge)], (12, 12)) == fill([np.array(square)], (12, 12))
+    assert polygons_to_rle([np.array(square + bridge)], (12, 12)) == polygons_to_rle(
+        [np.array(square)], (12, 12)
+    )
 
 
 def test_what_lies_outside_is_cut_off() -> None:
     around = np.array([(-9, -9), (-9, 99), (99, 99), (99, -9)])
     beside = np.array([(50, 0), (50, 9), (60, 9), (60, 0)])
-    assert rasterize([around], (3, 5)).all()
-    assert not rasterize([beside], (9, 9)).any()
+    assert polygons_to_mask([around], (3, 5)).all()
+    assert not polygons_to_mask([beside], (9, 9)).any()
 
 
 @pytest.mark.parametrize("points", [0, 1, 2])
 def test_nothing_to_fill(points: int) -> None:
-    assert fill([], (4, 5)).area == 0
-    assert fill([np.ones((points, 2))], (4, 5)).area == 0
+    assert polygons_to_rle([], (4, 5)).area == 0
+    assert polygons_to_rle([np.ones((points, 2))], (4, 5)).area == 0
 
 
 @pytest.mark.parametrize("ring", [np.zeros(4), np.zeros((4, 3)), np.full((4, 2), np.nan)])
 def test_what_is_no_outline_is_an_error(ring: Points) -> None:
     with pytest.raises(GeometryError, match="outline of shape"):
-        fill([ring], (4, 5))
+        polygons_to_rle([ring], (4, 5))

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.polygons import ring_bridging as bridges
-from grounded_sam2.geometry.polygons.outlines import as_points
-from grounded_sam2.geometry.polygons.rasterization import fill
-from grounded_sam2.geometry.polygons.ring_bridging import join, walk_around_all
-from grounded_sam2.geometry.polygons.tracing import rings
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.polygons.polygon_batch import to_complex
+from grounded_sam2.geometry.polygons.rasterization import polygons_to_rle
+from grounded_sam2.geometry.polygons.ring_bridging import bridge_rings, bridged_traversal_batch
+from grounded_sam2.geometry.polygons.tracing import exact_polygons
+from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.geometry.rle import encode
 
 Mask = NDArray[np.bool_]
@@ -17,7 +16,7 @@ Points = NDArray[np.float64]
 
 
 def all_rings(dense: Mask) -> list[Points]:
-    return [ring for part in rings(dense) for ring in (part.exterior, *part.holes)]
+    return [ring for part in exact_polygons(dense) for ring in (part.exterior, *part.holes)]
 
 
 def square(left: float, top: float, side: float) -> Points:
@@ -26,7 +25,7 @@ def square(left: float, top: float, side: float) -> Points:
 
 
 @pytest.mark.parametrize(
-    ("many_points", "many_pairs"),
+    ("corners_only_above", "max_pairs"),
     [
         pytest.param(0, 0, id="at corners"),
         pytest.param(10**9, 0, id="anywhere"),
@@ -34,23 +33,23 @@ def square(left: float, top: float, side: float) -> Points:
     ],
 )
 def test_the_joined_ring_encloses_the_same_pixels(
-    dense: Mask, many_points: int, many_pairs: int, monkeypatch: pytest.MonkeyPatch
+    dense: Mask, corners_only_above: int, max_pairs: int
 ) -> None:
-    monkeypatch.setattr(bridges, "_MANY_POINTS", many_points)
-    monkeypatch.setattr(bridges, "_MANY_PAIRS", many_pairs)
-    joined, _ = join(all_rings(dense))
-    assert fill([joined], (dense.shape[0], dense.shape[1])) == encode(dense)[0]
+    joined, _ = bridge_rings(
+        all_rings(dense), corners_only_above=corners_only_above, max_pairs=max_pairs
+    )
+    assert polygons_to_rle([joined], (dense.shape[0], dense.shape[1])) == encode(dense)[0]
 
 
 def test_each_bridge_adds_two_points(dense: Mask) -> None:
     separate = all_rings(dense)
-    joined, ends = join(separate)
+    joined, ends = bridge_rings(separate)
     count = sum(map(len, separate))
     assert len(joined) == len(ends) == count + 2 * max(len(separate) - 1, 0)
 
 
 def test_a_bridge_leads_from_corner_to_nearest_corner_and_back() -> None:
-    joined, ends = join([square(0, 0, 2), square(5, 0, 2)])
+    joined, ends = bridge_rings([square(0, 0, 2), square(5, 0, 2)])
     steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
     assert sorted(steps.tolist()) == [2] * 8 + [3] * 2
     assert ends.sum() == 4
@@ -58,22 +57,22 @@ def test_a_bridge_leads_from_corner_to_nearest_corner_and_back() -> None:
 
 
 def test_bridges_go_by_the_nearest_ring() -> None:
-    joined, _ = join([square(0, 0, 2), square(40, 0, 2), square(20, 0, 2)])
+    joined, _ = bridge_rings([square(0, 0, 2), square(40, 0, 2), square(20, 0, 2)])
     steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
     assert steps.max() == 18
 
 
 def test_rings_that_touch_are_joined_where_they_touch() -> None:
-    joined, _ = join([square(0, 0, 2), square(2, 2, 2)])
+    joined, _ = bridge_rings([square(0, 0, 2), square(2, 2, 2)])
     steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
     assert sorted(steps.tolist()) == [0] * 2 + [2] * 8
 
 
 def test_a_single_ring_and_none() -> None:
-    joined, ends = join([square(1, 2, 3)])
+    joined, ends = bridge_rings([square(1, 2, 3)])
     assert joined.tolist() == square(1, 2, 3).tolist()
     assert not ends.any()
-    joined, ends = join([])
+    joined, ends = bridge_rings([])
     assert joined.shape == (0, 2)
     assert ends.shape == (0,)
 
@@ -82,7 +81,7 @@ def test_a_single_ring_and_none() -> None:
 def test_two_rings_are_joined_where_they_are_nearest(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, 60, (200, 2)), rng.integers(20, 200, (90, 2))
-    joined, ends = join([first.astype(np.float64), second.astype(np.float64)])
+    joined, ends = bridge_rings([first.astype(np.float64), second.astype(np.float64)])
     begin, end = joined[ends][:2]
     nearest = np.linalg.norm(first[:, None] - second, axis=2).min()
     assert np.linalg.norm(begin - end) == nearest
@@ -92,10 +91,12 @@ def test_groups_of_rings_are_joined_each_on_its_own(parted: Mask, holed: Mask) -
     groups = [all_rings(parted), [square(0, 0, 3)], [], all_rings(holed)]
     rings = [ring for group in groups for ring in group]
     points = np.concatenate(rings)
-    walk, spans, ends = walk_around_all(
-        as_points(points), Spans([len(ring) for ring in rings]), Spans([len(g) for g in groups])
+    walk, spans, ends = bridged_traversal_batch(
+        to_complex(points),
+        RaggedOffsets([len(ring) for ring in rings]),
+        RaggedOffsets([len(g) for g in groups]),
     )
     for group, indices, at_bridge in zip(groups, spans.split(walk), spans.split(ends), strict=True):
-        joined, expected = join(group)
+        joined, expected = bridge_rings(group)
         np.testing.assert_array_equal(points[indices], joined)
         np.testing.assert_array_equal(at_bridge, expected)

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.simplification import kept_points, simplify
-from grounded_sam2.geometry.polygons.tracing import rings
+from grounded_sam2.geometry.polygons.simplification import kept_points, simplify_ring
+from grounded_sam2.geometry.polygons.tracing import exact_polygons
 
 Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]
@@ -33,9 +33,9 @@ def along(outline: Points) -> Points:
 def test_no_outline_leaves_the_other_by_more_than_the_tolerance(
     dense: Mask, tolerance: float
 ) -> None:
-    for part in rings(dense)[:5]:
+    for part in exact_polygons(dense)[:5]:
         for ring in (part.exterior, *part.holes[:5]):
-            coarse = simplify(ring, tolerance)
+            coarse = simplify_ring(ring, tolerance)
             assert distance_to(coarse, along(ring)).max() <= tolerance + 1e-6
             assert distance_to(ring, along(coarse)).max() <= tolerance + 1e-6
 
@@ -44,25 +44,25 @@ def test_the_bound_holds_where_a_chain_turns_back_beyond_its_ends() -> None:
     # Near the line through the first and the last point, but far from the piece between them.
     spike = np.array([(0, 0), (1, 0), (1, 1), (40, 1), (40, 2), (1, 2), (1, 3), (0, 3)], np.float64)
     for tolerance in (0.5, 1.0, 2.0, 3.0):
-        assert distance_to(simplify(spike, tolerance), along(spike)).max() <= tolerance
+        assert distance_to(simplify_ring(spike, tolerance), along(spike)).max() <= tolerance
 
 
 def test_a_jagged_edge_becomes_straight() -> None:
     stairs = np.array(
         [(0, 0), *((i + j, i + 1) for i in range(50) for j in (0, 1)), (50, 0)], float
     )
-    assert simplify(stairs, 1.0).tolist() == [[0, 0], [50, 50], [50, 0]]
+    assert simplify_ring(stairs, 1.0).tolist() == [[0, 0], [50, 50], [50, 0]]
 
 
 def test_points_stay_in_order(dense: Mask) -> None:
-    for part in rings(dense):
+    for part in exact_polygons(dense):
         kept = kept_points(part.exterior, 1.0)
-        np.testing.assert_array_equal(simplify(part.exterior, 1.0), part.exterior[kept])
+        np.testing.assert_array_equal(simplify_ring(part.exterior, 1.0), part.exterior[kept])
 
 
 def test_at_least_three_points_stay(dense: Mask) -> None:
-    for part in rings(dense):
-        coarse = simplify(part.exterior, 1e6)
+    for part in exact_polygons(dense):
+        coarse = simplify_ring(part.exterior, 1e6)
         assert len(coarse) == 3
         first, second = coarse[1:] - coarse[0]
         assert first[0] * second[1] != first[1] * second[0], "not on one line"
@@ -71,25 +71,31 @@ def test_at_least_three_points_stay(dense: Mask) -> None:
 def test_anchored_points_stay() -> None:
     ring = np.array([(0, 0), (0, 5), (0, 10), (10, 10), (10, 5), (10, 0)], np.float64)
     anchored = np.array([False, True, False, False, False, False])
-    assert simplify(ring, 1.0).tolist() == [[0, 0], [0, 10], [10, 10], [10, 0]]
-    assert simplify(ring, 1.0, anchored).tolist() == [[0, 0], [0, 5], [0, 10], [10, 10], [10, 0]]
-    assert [0, 5] in simplify(ring, 100.0, anchored).tolist()
+    assert simplify_ring(ring, 1.0).tolist() == [[0, 0], [0, 10], [10, 10], [10, 0]]
+    assert simplify_ring(ring, 1.0, anchored).tolist() == [
+        [0, 0],
+        [0, 5],
+        [0, 10],
+        [10, 10],
+        [10, 0],
+    ]
+    assert [0, 5] in simplify_ring(ring, 100.0, anchored).tolist()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_points_are_left_alone(count: int) -> None:
-    assert len(simplify(np.zeros((count, 2)), 1.0)) == count
+    assert len(simplify_ring(np.zeros((count, 2)), 1.0)) == count
 
 
 def test_points_in_one_place_do_not_hang() -> None:
     same = np.ones((9, 2))
-    assert 3 <= len(simplify(same, 1.0)) <= 9
-    assert 3 <= len(simplify(np.concatenate((same, same + 5)), 100.0)) <= 18
+    assert 3 <= len(simplify_ring(same, 1.0)) <= 9
+    assert 3 <= len(simplify_ring(np.concatenate((same, same + 5)), 100.0)) <= 18
 
 
 def test_wrong_arguments_are_an_error() -> None:
     with pytest.raises(GeometryError, match=r"shape \(4,\)"):
-        simplify(np.zeros(4), 1.0)
+        simplify_ring(np.zeros(4), 1.0)
     for tolerance in (-1.0, float("nan")):
         with pytest.raises(GeometryError, match="tolerance"):
-            simplify(np.zeros((4, 2)), tolerance)
+            simplify_ring(np.zeros((4, 2)), tolerance)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.polygons.tracing import has_holes, rings
+from grounded_sam2.geometry.polygons.tracing import exact_polygons, has_holes
 from grounded_sam2.geometry.rle import encode, encode_crop
 
 Mask = NDArray[np.bool_]
@@ -20,38 +20,38 @@ def enclosed_area(ring: NDArray[np.float64]) -> float:
 
 
 def test_a_pixel_is_a_unit_square() -> None:
-    (part,) = rings(mask("...", "..#"))
+    (part,) = exact_polygons(mask("...", "..#"))
     assert part.exterior.tolist() == [[2, 1], [2, 2], [3, 2], [3, 1]]
     assert part.holes == ()
 
 
 def test_only_corners_are_points() -> None:
-    (part,) = rings(mask("###", "#..", "#.."))
+    (part,) = exact_polygons(mask("###", "#..", "#.."))
     assert part.exterior.tolist() == [[0, 0], [0, 3], [1, 3], [1, 1], [3, 1], [3, 0]]
 
 
 def test_a_hole_belongs_to_the_part_around_it() -> None:
-    first, second = rings(mask("###.####", "#.#.#..#", "###.####"))
+    first, second = exact_polygons(mask("###.####", "#.#.#..#", "###.####"))
     assert first.exterior[0].tolist() == [0, 0]
     assert [hole.tolist() for hole in first.holes] == [[[1, 1], [2, 1], [2, 2], [1, 2]]]
     assert [hole.tolist() for hole in second.holes] == [[[5, 1], [7, 1], [7, 2], [5, 2]]]
 
 
 def test_a_part_in_a_hole_is_a_part_of_its_own(holed: Mask) -> None:
-    around, within = rings(holed)
+    around, within = exact_polygons(holed)
     assert [len(part.holes) for part in (around, within)] == [1, 0]
     assert within.exterior[:, 0].min() > around.holes[0][:, 0].min()
 
 
 def test_pixels_that_touch_at_a_corner_are_one_part_and_holes_are_two() -> None:
-    assert len(rings(mask("#.", ".#"))) == 1
-    (part,) = rings(mask("#####", "#.###", "##.##", "#####"))
+    assert len(exact_polygons(mask("#.", ".#"))) == 1
+    (part,) = exact_polygons(mask("#####", "#.###", "##.##", "#####"))
     assert len(part.holes) == 2
 
 
 def test_rings_enclose_the_pixels_and_turn_by_kind(dense: Mask) -> None:
     total = 0.0
-    for part in rings(dense):
+    for part in exact_polygons(dense):
         assert enclosed_area(part.exterior) > 0
         total += enclosed_area(part.exterior)
         for hole in part.holes:
@@ -61,7 +61,7 @@ def test_rings_enclose_the_pixels_and_turn_by_kind(dense: Mask) -> None:
 
 
 def test_sides_are_upright_and_turn_at_every_point(dense: Mask) -> None:
-    for part in rings(dense):
+    for part in exact_polygons(dense):
         for ring in (part.exterior, *part.holes):
             sides = np.roll(ring, -1, axis=0) - ring
             horizontal = sides[:, 1] == 0
@@ -71,7 +71,7 @@ def test_sides_are_upright_and_turn_at_every_point(dense: Mask) -> None:
 
 def test_rings_begin_at_the_top_left_and_parts_are_ordered(dense: Mask) -> None:
     starts = []
-    for part in rings(dense):
+    for part in exact_polygons(dense):
         for ring in (part.exterior, *part.holes):
             assert min(map(tuple, ring[:, ::-1])) == tuple(ring[0, ::-1])
         starts.append(tuple(part.exterior[0, ::-1]))
@@ -79,13 +79,13 @@ def test_rings_begin_at_the_top_left_and_parts_are_ordered(dense: Mask) -> None:
 
 
 def test_a_mask_and_its_run_lengths_have_the_same_rings(parted: Mask) -> None:
-    for ours, theirs in zip(rings(parted), rings(encode(parted)[0]), strict=True):
+    for ours, theirs in zip(exact_polygons(parted), exact_polygons(encode(parted)[0]), strict=True):
         np.testing.assert_array_equal(ours.exterior, theirs.exterior)
 
 
 def test_in_a_huge_image_only_the_object_counts() -> None:
     huge = encode_crop(mask("##"), (59_998, 49_999), (50_000, 60_000))
-    (part,) = rings(huge)
+    (part,) = exact_polygons(huge)
     assert part.exterior.tolist() == [
         [59_998, 49_999],
         [59_998, 50_000],

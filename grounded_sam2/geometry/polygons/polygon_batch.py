@@ -1,4 +1,4 @@
-"""Outlines of masks, as values: polygons of one mask, or the rings of many in one array."""
+"""PolygonBatch of masks, as values: polygons of one mask, or the rings of many in one array."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.ragged import Spans
+from grounded_sam2.geometry.ragged import RaggedOffsets
 
-__all__ = ["Outlines", "Polygon", "Ring", "as_points", "as_rows"]
+__all__ = ["Polygon", "PolygonBatch", "Ring", "to_complex", "to_xy"]
 
 Ring = NDArray[np.float64]
 """A closed outline: ``(n, 2)`` x and y in pixels, the last point joined to the first."""
 
 
-def as_points(rows: NDArray[np.float64]) -> NDArray[np.complex128]:
+def to_complex(rows: NDArray[np.float64]) -> NDArray[np.complex128]:
     """x and y of points as one number each: ``(n, 2)`` to ``(n,)``."""
     points: NDArray[np.complex128] = np.ascontiguousarray(rows).view(np.complex128)[:, 0]
     return points
 
 
-def as_rows(points: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """The inverse of `as_points`."""
+def to_xy(points: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """The inverse of `to_complex`."""
     return np.ascontiguousarray(points).view(np.float64).reshape(-1, 2)
 
 
@@ -45,67 +45,67 @@ class Polygon:
 
 
 @dataclass(frozen=True, eq=False)
-class Outlines:
+class PolygonBatch:
     """The polygons of many masks: all points in one array, and what belongs to what."""
 
     points: NDArray[np.complex128]
     """``(n,)`` x + y·i in pixels: one number each, because numpy picks numbers from an array ten
     times faster than rows."""
-    rings: Spans
+    rings: RaggedOffsets
     """Where the points of each ring are."""
-    parts: Spans
+    parts: RaggedOffsets
     """Where the rings of each polygon are: its exterior, then its holes."""
-    masks: Spans
+    masks: RaggedOffsets
     """Where the polygons of each mask are."""
 
     @cached_property
-    def rings_of_masks(self) -> Spans:
+    def rings_per_mask(self) -> RaggedOffsets:
         """Where the rings of each mask are."""
-        return Spans(self.masks.sums(self.parts.sizes))
+        return RaggedOffsets(self.masks.sum(self.parts.sizes))
 
     @cached_property
-    def points_of_masks(self) -> Spans:
+    def points_per_mask(self) -> RaggedOffsets:
         """Where the points of each mask are."""
-        return Spans(self.rings_of_masks.sums(self.rings.sizes))
+        return RaggedOffsets(self.rings_per_mask.sum(self.rings.sizes))
 
-    def enclosed(self) -> NDArray[np.float64]:
+    def areas(self) -> NDArray[np.float64]:
         """Area that the rings of each mask enclose, holes taken off: ``(len(masks),)``."""
-        following = self.points[self.rings.following()]
+        following = self.points[self.rings.next_index()]
         doubled = following.real * self.points.imag - self.points.real * following.imag
-        return self.points_of_masks.sums(doubled) / 2
+        return self.points_per_mask.sum(doubled) / 2
 
-    def moved(self, offsets_xy: NDArray[np.int64]) -> Outlines:
+    def translate(self, offsets_xy: NDArray[np.int64]) -> PolygonBatch:
         """The same outlines elsewhere: ``(len(masks), 2)`` pixels to the right and down."""
-        offsets = as_points(offsets_xy.astype(np.float64))
-        return replace(self, points=self.points + self.points_of_masks.spread(offsets))
+        offsets = to_complex(offsets_xy.astype(np.float64))
+        return replace(self, points=self.points + self.points_per_mask.repeat(offsets))
 
     def indices(self, which: NDArray[np.intp]) -> NDArray[np.intp]:
         """Indices of the points of these masks, in this order: ``(m,)``."""
         return self.rings.indices(self.parts.indices(self.masks.indices(which)))
 
-    def chosen(self, which: NDArray[np.intp]) -> Outlines:
+    def select(self, which: NDArray[np.intp]) -> PolygonBatch:
         """The outlines of these masks, in this order."""
         parts = self.masks.indices(which)
         rings = self.parts.indices(parts)
-        return Outlines(
+        return PolygonBatch(
             self.points[self.rings.indices(rings)],
-            Spans(self.rings.sizes[rings]),
-            Spans(self.parts.sizes[parts]),
-            Spans(self.masks.sizes[which]),
+            RaggedOffsets(self.rings.sizes[rings]),
+            RaggedOffsets(self.parts.sizes[parts]),
+            RaggedOffsets(self.masks.sizes[which]),
         )
 
-    def thinned(self, kept: NDArray[np.bool_]) -> Outlines:
+    def keep_points(self, kept: NDArray[np.bool_]) -> PolygonBatch:
         """The same outlines with these points only: ``(n,)``."""
-        return replace(self, points=self.points[kept], rings=Spans(self.rings.counts(kept)))
+        return replace(self, points=self.points[kept], rings=RaggedOffsets(self.rings.count(kept)))
 
-    def from_the_top(self) -> Outlines:
+    def start_at_top(self) -> PolygonBatch:
         """The same outlines, each ring beginning at its topmost, there its leftmost point."""
-        first = self.rings.peaks(-(self.points.imag * _WIDER_THAN_ANY + self.points.real))
-        return replace(self, points=self.points[self.rings.turned(first)])
+        first = self.rings.argmax(-(self.points.imag * _WIDER_THAN_ANY + self.points.real))
+        return replace(self, points=self.points[self.rings.roll(first)])
 
-    def polygons(self) -> list[list[Polygon]]:
+    def to_polygons(self) -> list[list[Polygon]]:
         """The outlines as values, for each mask those of its parts."""
-        rings = self.rings.split(as_rows(self.points))
+        rings = self.rings.split(to_xy(self.points))
         bounds = zip(self.parts.starts.tolist(), self.parts.ends.tolist(), strict=True)
         parts = [Polygon(rings[start], tuple(rings[start + 1 : end])) for start, end in bounds]
         return [
@@ -114,17 +114,17 @@ class Outlines:
         ]
 
     @classmethod
-    def concatenated(cls, several: Sequence[Outlines]) -> Outlines:
+    def concatenate(cls, several: Sequence[PolygonBatch]) -> PolygonBatch:
         """All outlines, one behind another."""
         return cls(
             np.concatenate([each.points for each in several]),
-            Spans(np.concatenate([each.rings.sizes for each in several])),
-            Spans(np.concatenate([each.parts.sizes for each in several])),
-            Spans(np.concatenate([each.masks.sizes for each in several])),
+            RaggedOffsets(np.concatenate([each.rings.sizes for each in several])),
+            RaggedOffsets(np.concatenate([each.parts.sizes for each in several])),
+            RaggedOffsets(np.concatenate([each.masks.sizes for each in several])),
         )
 
     @classmethod
-    def of(cls, masks: Sequence[Sequence[Polygon | Ring]]) -> Outlines:
+    def from_polygons(cls, masks: Sequence[Sequence[Polygon | Ring]]) -> PolygonBatch:
         """Put polygons together, for each mask those of its parts; a ring is one without holes."""
         parts = [
             (part.exterior, *part.holes) if isinstance(part, Polygon) else (part,)
@@ -133,8 +133,8 @@ class Outlines:
         ]
         rings = [ring for part in parts for ring in part]
         return cls(
-            as_points(np.concatenate([np.zeros((0, 2)), *rings])),
-            Spans([len(ring) for ring in rings]),
-            Spans([len(part) for part in parts]),
-            Spans([len(mask) for mask in masks]),
+            to_complex(np.concatenate([np.zeros((0, 2)), *rings])),
+            RaggedOffsets([len(ring) for ring in rings]),
+            RaggedOffsets([len(part) for part in parts]),
+            RaggedOffsets([len(mask) for mask in masks]),
         )

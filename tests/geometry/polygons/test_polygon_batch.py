@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.polygons.outlines import Outlines, Polygon, as_points, as_rows
+from grounded_sam2.geometry.polygons.polygon_batch import Polygon, PolygonBatch, to_complex, to_xy
 
 Mask = NDArray[np.bool_]
 
@@ -29,52 +29,59 @@ def same(a: list[list[Polygon]], b: list[list[Polygon]]) -> bool:
 
 def test_points_are_one_number_each_and_rows_again() -> None:
     rows = square(1, 2, 3)
-    assert as_points(rows).tolist() == [1 + 2j, 1 + 5j, 4 + 5j, 4 + 2j]
-    assert as_rows(as_points(rows)).tolist() == rows.tolist()
-    assert as_rows(as_points(rows)[::2]).tolist() == rows[::2].tolist()
-    assert as_rows(as_points(np.zeros((0, 2)))).shape == (0, 2)
+    assert to_complex(rows).tolist() == [1 + 2j, 1 + 5j, 4 + 5j, 4 + 2j]
+    assert to_xy(to_complex(rows)).tolist() == rows.tolist()
+    assert to_xy(to_complex(rows)[::2]).tolist() == rows[::2].tolist()
+    assert to_xy(to_complex(np.zeros((0, 2)))).shape == (0, 2)
 
 
 def test_polygons_are_put_together_and_taken_apart() -> None:
-    outlines = Outlines.of(MASKS)
+    outlines = PolygonBatch.from_polygons(MASKS)
     assert outlines.rings.sizes.tolist() == [4, 4, 4, 4, 4]
     assert outlines.parts.sizes.tolist() == [3, 1, 1]
     assert outlines.masks.sizes.tolist() == [2, 0, 1]
-    assert outlines.rings_of_masks.sizes.tolist() == [4, 0, 1]
-    assert outlines.points_of_masks.sizes.tolist() == [16, 0, 4]
-    assert same(outlines.polygons(), MASKS)
+    assert outlines.rings_per_mask.sizes.tolist() == [4, 0, 1]
+    assert outlines.points_per_mask.sizes.tolist() == [16, 0, 4]
+    assert same(outlines.to_polygons(), MASKS)
 
 
 def test_masks_are_chosen_in_any_order_and_joined_again() -> None:
-    outlines = Outlines.of(MASKS)
-    assert same(outlines.chosen(np.array([2, 0])).polygons(), [MASKS[2], MASKS[0]])
-    assert same(outlines.chosen(np.array([], np.intp)).polygons(), [])
-    halves = [outlines.chosen(np.array(which)) for which in ([0, 1], [2])]
-    assert same(Outlines.concatenated(halves).polygons(), MASKS)
+    outlines = PolygonBatch.from_polygons(MASKS)
+    assert same(outlines.select(np.array([2, 0])).to_polygons(), [MASKS[2], MASKS[0]])
+    assert same(outlines.select(np.array([], np.intp)).to_polygons(), [])
+    halves = [outlines.select(np.array(which)) for which in ([0, 1], [2])]
+    assert same(PolygonBatch.concatenate(halves).to_polygons(), MASKS)
     assert (
         outlines.points[outlines.indices(np.array([2]))].tolist()
-        == as_points(square(1, 1, 4)).tolist()
+        == to_complex(square(1, 1, 4)).tolist()
     )
 
 
 def test_holes_are_taken_off_the_area() -> None:
-    assert Outlines.of(MASKS).enclosed().tolist() == [100 - 9 - 4 + 1, 0, 16]
+    assert PolygonBatch.from_polygons(MASKS).areas().tolist() == [100 - 9 - 4 + 1, 0, 16]
 
 
 def test_outlines_move_mask_by_mask() -> None:
-    moved = Outlines.of(MASKS).moved(np.array([(100, 200), (7, 7), (0, 3)])).polygons()
+    moved = (
+        PolygonBatch.from_polygons(MASKS)
+        .translate(np.array([(100, 200), (7, 7), (0, 3)]))
+        .to_polygons()
+    )
     assert moved[0][1].exterior[0].tolist() == [120, 205]
     assert moved[2][0].exterior.tolist() == square(1, 4, 4).tolist()
 
 
 def test_thinned_outlines_lose_points_only() -> None:
-    outlines = Outlines.of(MASKS)
+    outlines = PolygonBatch.from_polygons(MASKS)
     kept = np.arange(20) % 4 != 3
-    thin = outlines.thinned(kept).polygons()
+    thin = outlines.keep_points(kept).to_polygons()
     assert thin[0][0].holes[0].tolist() == HOLED.holes[0][:3].tolist()
     assert [len(mask) for mask in thin] == [2, 0, 1]
 
 
 def test_rings_begin_at_the_top() -> None:
     turned = [[Polygon(np.roll(square(3, 4, 5), 2, axis=0))]]
-    assert same(Outlines.of(turned).from_the_top().polygons(), [[Polygon(square(3, 4, 5))]])
+    assert same(
+        PolygonBatch.from_polygons(turned).start_at_top().to_polygons(),
+        [[Polygon(square(3, 4, 5))]],
+    )

@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry import groups
-from grounded_sam2.geometry.polygons.conversion import Polygon, polygons_of, to_polygons
-from grounded_sam2.geometry.polygons.single_outline import single_outlines, to_single_outline
+from grounded_sam2.geometry.polygons.conversion import Polygon, mask_to_polygons, masks_to_polygons
+from grounded_sam2.geometry.polygons.single_ring import mask_to_single_ring, masks_to_single_rings
 from grounded_sam2.geometry.rle import Rle, encode, encode_crop
 
 Mask = NDArray[np.bool_]
@@ -24,42 +23,37 @@ def flat(polygons: list[Polygon]) -> list[list[list[float]]]:
     return [ring.tolist() for part in polygons for ring in (part.exterior, *part.holes)]
 
 
-@pytest.mark.parametrize("pixels", [0, 3000, 2**22], ids=["alone", "a few", "together"])
-def test_the_company_of_a_mask_changes_nothing(
-    company: list[Rle], pixels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(groups, "_MOST_PIXELS", pixels)
-    outlines, polygons = single_outlines(company), polygons_of(company)
+def test_results_do_not_depend_on_the_other_masks_of_a_batch(company: list[Rle]) -> None:
+    outlines, polygons = masks_to_single_rings(company), masks_to_polygons(company)
     assert len(outlines) == len(polygons) == len(company)
     for mask, outline, parts in zip(company, outlines, polygons, strict=True):
-        np.testing.assert_array_equal(outline, to_single_outline(mask))
-        assert flat(parts) == flat(to_polygons(mask))
+        np.testing.assert_array_equal(outline, mask_to_single_ring(mask))
+        assert flat(parts) == flat(mask_to_polygons(mask))
 
 
-def test_more_masks_than_go_well_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "_MOST_MASKS", 3)
+def test_more_masks_than_fit_one_batch() -> None:
     blocks = [
-        encode_crop(np.ones((4, 5), np.bool_), (index, 2 * index), (40, 50)) for index in range(8)
+        encode_crop(np.ones((4, 5), np.bool_), (index % 40, index // 40), (60, 60))
+        for index in range(1100)
     ]
-    outlines = single_outlines(blocks)
-    for index, outline in enumerate(outlines):
+    for index, ring in enumerate(masks_to_single_rings(blocks)):
         np.testing.assert_allclose(
-            outline.min(axis=0), (index + 0.05, 2 * index + 0.05), atol=0.005
+            ring.min(axis=0), (index % 40 + 0.05, index // 40 + 0.05), atol=0.005
         )
 
 
 def test_no_masks_have_no_outlines() -> None:
-    assert single_outlines([]) == []
-    assert polygons_of([]) == []
+    assert masks_to_single_rings([]) == []
+    assert masks_to_polygons([]) == []
 
 
-@pytest.mark.parametrize("make", [single_outlines, polygons_of])
+@pytest.mark.parametrize("make", [masks_to_single_rings, masks_to_polygons])
 def test_wrong_bounds_are_an_error_even_for_no_masks(make) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(GeometryError, match="min_iou 2"):
         make([], min_iou=2)
 
 
-@pytest.mark.parametrize("make", [single_outlines, polygons_of])
+@pytest.mark.parametrize("make", [masks_to_single_rings, masks_to_polygons])
 def test_a_damaged_mask_is_an_error(make) -> None:  # type: ignore[no-untyped-def]
     good = encode(np.ones((4, 4), np.bool_))[0]
     with pytest.raises(GeometryError, match="4×5"):

@@ -17,23 +17,22 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry.crops import Crop, Crops
-from grounded_sam2.geometry.groups import crops_in_groups
-from grounded_sam2.geometry.polygons.fitting import fewest_points, tolerances_to_try
+from grounded_sam2.geometry.crops import Mask, MaskCrops
+from grounded_sam2.geometry.polygons.fitting import fit_polygons, tolerance_schedule
 from grounded_sam2.geometry.polygons.mask_fidelity import (
-    by_area,
-    by_centers,
-    in_pycocotools,
-    in_ultralytics,
-    paint,
+    area_ratio,
+    pixel_center_iou,
+    pycocotools_iou,
+    ultralytics_iou,
+    ultralytics_masks,
 )
-from grounded_sam2.geometry.polygons.outlines import Outlines, Ring, as_rows
-from grounded_sam2.geometry.polygons.ring_bridging import walk_around_all
-from grounded_sam2.geometry.polygons.tracing import as_rle, trace
-from grounded_sam2.geometry.ragged import Spans
-from grounded_sam2.geometry.rle import Rle
+from grounded_sam2.geometry.polygons.polygon_batch import PolygonBatch, Ring, to_xy
+from grounded_sam2.geometry.polygons.ring_bridging import bridged_traversal_batch
+from grounded_sam2.geometry.polygons.tracing import as_rle, trace_masks
+from grounded_sam2.geometry.ragged import RaggedOffsets
+from grounded_sam2.geometry.rle import Rle, decode_crops_in_batches
 
-__all__ = ["single_outlines", "to_single_outline"]
+__all__ = ["mask_to_single_ring", "masks_to_single_rings"]
 
 _INSET = 0.05
 """Pixels by which a single outline stays inside the edges of the mask. A reader that cuts the
@@ -45,7 +44,7 @@ _ASIDE = 0.0031 + 0.0017j
 through the center of a pixel, and rounding would decide on which side; now it passes by."""
 
 
-def to_single_outline(
+def mask_to_single_ring(
     mask: NDArray[np.bool_] | Rle, *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> Ring:
     """A whole mask as one simplified outline, its parts and holes joined by bridges of no width.
@@ -65,75 +64,80 @@ def to_single_outline(
     Raises:
         GeometryError: not a mask, `min_iou` outside [0, 1] or a negative tolerance.
     """
-    return single_outlines([as_rle(mask)], min_iou=min_iou, max_tolerance=max_tolerance)[0]
+    return masks_to_single_rings([as_rle(mask)], min_iou=min_iou, max_tolerance=max_tolerance)[0]
 
 
-def single_outlines(
+def masks_to_single_rings(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[Ring]:
-    """`to_single_outline` for many masks, of any images: as many answers; ``[]`` for none."""
-    tolerances = tolerances_to_try(min_iou, max_tolerance)
+    """`mask_to_single_ring` for many masks, of any images: as many answers; ``[]`` for none."""
+    tolerances = tolerance_schedule(min_iou, max_tolerance)
     found: list[Ring] = []
-    for group, crops in crops_in_groups(masks):
-        inside = _inset(trace(crops.pixels), _INSET)
+    for group, crops in decode_crops_in_batches(masks):
+        inside = _inset(trace_masks(crops.pixels), _INSET)
         exact, ends_of_bridges = _joined(replace(inside, points=inside.points + _ASIDE))
         targets = _reachable(exact, ends_of_bridges, crops, min_iou) if tolerances else []
-        outlines = fewest_points(
+        outlines = fit_polygons(
             exact,
             np.flatnonzero(crops.areas),
             anchored=ends_of_bridges,
             min_iou=min_iou,
             tolerances=tolerances,
-            agreements=(
-                partial(by_area, exact.enclosed()),
-                partial(in_ultralytics, targets),
-                partial(by_centers, crops),
-                partial(in_pycocotools, group, crops),
+            metrics=(
+                partial(area_ratio, exact.areas()),
+                partial(ultralytics_iou, targets),
+                partial(pixel_center_iou, crops),
+                partial(pycocotools_iou, group, crops),
             ),
-            as_read=partial(_from_label_file, crops),
-        ).moved(crops.origins_xy)
-        found += outlines.points_of_masks.split(as_rows(outlines.points))
+            round_trip=partial(_from_label_file, crops),
+        ).translate(crops.origins_xy)
+        found += outlines.points_per_mask.split(to_xy(outlines.points))
     return found
 
 
-def _joined(outlines: Outlines) -> tuple[Outlines, NDArray[np.bool_]]:
+def _joined(outlines: PolygonBatch) -> tuple[PolygonBatch, NDArray[np.bool_]]:
     """One ring for each mask that has any, and which of its points are the ends of bridges."""
-    walk, rings, ends_of_bridges = walk_around_all(
-        outlines.points, outlines.rings, outlines.rings_of_masks
+    walk, rings, ends_of_bridges = bridged_traversal_batch(
+        outlines.points, outlines.rings, outlines.rings_per_mask
     )
     shown = rings.sizes > 0
-    one_each = Spans(np.ones(shown.sum(), np.intp))
-    joined = Outlines(
-        outlines.points[walk], Spans(rings.sizes[shown]), one_each, Spans(shown.astype(np.intp))
+    one_each = RaggedOffsets(np.ones(shown.sum(), np.intp))
+    joined = PolygonBatch(
+        outlines.points[walk],
+        RaggedOffsets(rings.sizes[shown]),
+        one_each,
+        RaggedOffsets(shown.astype(np.intp)),
     )
     return joined, ends_of_bridges
 
 
 def _reachable(
-    exact: Outlines, ends_of_bridges: NDArray[np.bool_], crops: Crops, min_iou: float
-) -> list[Crop]:
+    exact: PolygonBatch, ends_of_bridges: NDArray[np.bool_], crops: MaskCrops, min_iou: float
+) -> list[Mask]:
     """What outlines should be painted as: the mask, unless bridges alone cost more than may be
     lost. No points bring that back; then it is what the exact outline is painted as."""
     targets = list(crops.pixels)
-    bridged = np.flatnonzero(exact.points_of_masks.counts(ends_of_bridges))
-    outlines = exact.chosen(bridged)
-    painted = paint(outlines, [targets[index].shape for index in bridged])
-    agreement = in_ultralytics(targets, outlines, bridged)
+    bridged = np.flatnonzero(exact.points_per_mask.count(ends_of_bridges))
+    outlines = exact.select(bridged)
+    painted = ultralytics_masks(outlines, [targets[index].shape for index in bridged])
+    agreement = ultralytics_iou(targets, outlines, bridged)
     for index, ours, agrees in zip(bridged.tolist(), painted, agreement, strict=True):
         if agrees < min_iou:
             targets[index] = ours
     return targets
 
 
-def _from_label_file(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) -> Outlines:
-    """Outlines as they come out of a label file: six decimals, as shares of the image."""
-    of_mask = outlines.points_of_masks
+def _from_label_file(
+    crops: MaskCrops, outlines: PolygonBatch, which: NDArray[np.intp]
+) -> PolygonBatch:
+    """PolygonBatch as they come out of a label file: six decimals, as shares of the image."""
+    of_mask = outlines.points_per_mask
     origins = crops.origins_xy[which].astype(np.float64)
     sizes = crops.images_hw[which].astype(np.float32)
     x, y = (
-        ((along + of_mask.spread(origin)) / of_mask.spread(size)).round(6).astype(np.float32)
-        * of_mask.spread(size)
-        - of_mask.spread(origin)
+        ((along + of_mask.repeat(origin)) / of_mask.repeat(size)).round(6).astype(np.float32)
+        * of_mask.repeat(size)
+        - of_mask.repeat(origin)
         for along, origin, size in (
             (outlines.points.real, origins[:, 0], sizes[:, 1]),
             (outlines.points.imag, origins[:, 1], sizes[:, 0]),
@@ -142,7 +146,7 @@ def _from_label_file(crops: Crops, outlines: Outlines, which: NDArray[np.intp]) 
     return replace(outlines, points=x + 1j * y)
 
 
-def _inset(exact: Outlines, distance: float) -> Outlines:
+def _inset(exact: PolygonBatch, distance: float) -> PolygonBatch:
     """Move exact outlines into the mask, away from the pixels around it.
 
     Where two pixels touch only at a corner, the outline passes that corner twice; there, each
@@ -150,25 +154,25 @@ def _inset(exact: Outlines, distance: float) -> Outlines:
     move it across the corner into the background.
     """
     points = exact.points
-    step = points - points[exact.rings.previous()]
+    step = points - points[exact.rings.previous_index()]
     arriving = np.sign(step.real) + 1j * np.sign(step.imag)
-    leaving = arriving[exact.rings.following()]
+    leaving = arriving[exact.rings.next_index()]
     left_before, left_after = -1j * arriving, -1j * leaving
     pinched = _visited_twice(exact)
     if not pinched.any():
         return replace(exact, points=points + distance * (left_before + left_after))
     first = points + distance * (left_before + np.where(pinched, -arriving, left_after))
     second = points + distance * (left_after + leaving)
-    doubled = Spans(1 + pinched)
-    moved = doubled.spread(first)
+    doubled = RaggedOffsets(1 + pinched)
+    moved = doubled.repeat(first)
     moved[doubled.ends[pinched] - 1] = second[pinched]
-    return replace(exact, points=moved, rings=Spans(exact.rings.sums(doubled.sizes)))
+    return replace(exact, points=moved, rings=RaggedOffsets(exact.rings.sum(doubled.sizes)))
 
 
-def _visited_twice(outlines: Outlines) -> NDArray[np.bool_]:
+def _visited_twice(outlines: PolygonBatch) -> NDArray[np.bool_]:
     """Which points lie where another point of the same mask lies: ``(n,)``."""
     x, y = outlines.points.real.astype(np.int64), outlines.points.imag.astype(np.int64)
-    place = outlines.points_of_masks.owners() << 48 | y << 24 | x
+    place = outlines.points_per_mask.segment_ids() << 48 | y << 24 | x
     ordered = np.sort(place)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     return np.isin(place, twice)
