@@ -13,7 +13,7 @@ from grounded_sam2.cli.tables import say
 from grounded_sam2.store import LabelStore
 
 if TYPE_CHECKING:
-    from grounded_sam2.evaluation import Comparison
+    from grounded_sam2.evaluation import RunComparison
     from grounded_sam2.importers import ImportSummary
 
 __all__ = ["print_comparison", "print_import"]
@@ -33,7 +33,7 @@ def print_import(store: LabelStore, summary: ImportSummary) -> None:
     say(f"{summary.format} is run {summary.run_id} of {store.path}")
 
 
-def print_comparison(compared: Comparison) -> None:
+def print_comparison(compared: RunComparison) -> None:
     """A row for each class."""
     table = Table("class", "matched", "missed", "extra", "mean IoU")
     for column in table.columns[1:]:

@@ -70,17 +70,17 @@ def print_export(summary: ExportSummary) -> None:
 
 
 def print_report(summary: ReportSummary) -> None:
-    """Where a report is, and what it found doubtful."""
-    from grounded_sam2.report import KINDS
+    """Where a report is, and what it found."""
+    from grounded_sam2.report import ISSUE_KINDS
 
-    table = Table("doubt", "count")
+    table = Table("issue", "count")
     table.columns[1].justify = "right"
-    for name, count in summary.doubts.items():
+    for name, count in summary.issues.items():
         if count:
-            table.add_row(KINDS[name].title, str(count))
+            table.add_row(ISSUE_KINDS[name].title, str(count))
     if table.row_count:
         Console().print(table)
-    say(f"{summary.doubtful} of {summary.objects} labels are worth a look")
+    say(f"{summary.flagged} of {summary.objects} labels are worth a look")
     if summary.unreadable:
         say(f"{summary.unreadable} of {summary.images} images cannot be shown; the page says why")
     say(

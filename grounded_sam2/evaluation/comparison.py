@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from grounded_sam2.evaluation.matching import ImagePairs, check_two_runs, pair_labels
+from grounded_sam2.evaluation.matching import ImageMatching, check_run_pair, match_labels
 from grounded_sam2.store import LabelStore
 
-__all__ = ["ClassComparison", "Comparison", "compare_runs"]
+__all__ = ["ClassComparison", "RunComparison", "compare_runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ClassComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """How far two runs agree. Objects are compared in the images that both have."""
 
     first: int
@@ -43,11 +43,13 @@ class Comparison:
     """Of all classes."""
 
 
-def compare_runs(store: LabelStore, first: int, second: int, *, min_iou: float = 0.5) -> Comparison:
+def compare_runs(
+    store: LabelStore, first: int, second: int, *, min_iou: float = 0.5
+) -> RunComparison:
     """Compare two runs, image by image.
 
     Images are the same if the content of their files is, whatever their names. Objects are the
-    same if they are of one class and overlap; see `grounded_sam2.evaluation.matching.pair_labels`.
+    same if they are of one class and overlap; see `grounded_sam2.evaluation.matching.match_labels`.
 
     Args:
         store: holds both.
@@ -59,13 +61,13 @@ def compare_runs(store: LabelStore, first: int, second: int, *, min_iou: float =
         StoreError: there is no such run, both are one, or `min_iou` is not within 0 and 1.
     """
     with store.snapshot():
-        check_two_runs(store, first, second, min_iou)
-        pairs = ImagePairs(store, first, second)
+        check_run_pair(store, first, second, min_iou)
+        pairs = ImageMatching(store, first, second)
         names = dict.fromkeys([*store.classes(first), *store.classes(second)])
         tallies = {name: _Tally() for name in names}
         only_first = 0
         for item, labels in store.labels(first):
-            partner = pairs.second_of(item.item_id)
+            partner = pairs.match_of(item.item_id)
             if partner is None:
                 only_first += 1
                 continue
@@ -75,16 +77,16 @@ def compare_runs(store: LabelStore, first: int, second: int, *, min_iou: float =
                 tallies[label.class_name].first += 1
             for label in others.objects:
                 tallies[label.class_name].second += 1
-            for pair in pair_labels(labels.objects, others.objects, min_iou):
+            for pair in match_labels(labels.objects, others.objects, min_iou):
                 tally = tallies[labels.objects[pair.first].class_name]
                 tally.matched += 1
                 tally.iou_sum += pair.iou
-        return Comparison(
+        return RunComparison(
             first=first,
             second=second,
             images=len(pairs),
             images_only_first=only_first,
-            images_only_second=len(pairs.only_in_second()),
+            images_only_second=len(pairs.unmatched_in_second()),
             classes=tuple(tally.result(name) for name, tally in tallies.items()),
             total=_total(tallies.values()).result("all classes"),
         )

@@ -11,10 +11,10 @@ from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
-__all__ = ["ImagePairs", "PairOfLabels", "check_two_runs", "pair_labels"]
+__all__ = ["ImageMatching", "LabelMatch", "check_run_pair", "match_labels"]
 
 
-class PairOfLabels(NamedTuple):
+class LabelMatch(NamedTuple):
     """Two labels that mean one thing."""
 
     first: int
@@ -23,7 +23,7 @@ class PairOfLabels(NamedTuple):
     iou: float
 
 
-class ImagePairs:
+class ImageMatching:
     """Which image of one run is which of another, by the content of their files.
 
     Their names may differ: a dataset calls its images as it likes. Images that never were files
@@ -34,29 +34,29 @@ class ImagePairs:
         self._ids: dict[str, list[str]] = {}
         for item in store.done_items(second):
             self._ids.setdefault(item.content_key, []).append(item.item_id)
-        self._second_of: dict[str, str] = {}
+        self._matches: dict[str, str] = {}
         for item in store.done_items(first):
             same = self._ids.get(item.content_key)
             if same:  # the same image may be there under several names
                 other = item.item_id if item.item_id in same else same[0]
                 same.remove(other)
-                self._second_of[item.item_id] = other
+                self._matches[item.item_id] = other
 
     def __len__(self) -> int:
-        return len(self._second_of)
+        return len(self._matches)
 
-    def second_of(self, item_id: str) -> str | None:
+    def match_of(self, item_id: str) -> str | None:
         """The id in the second run of an image of the first; ``None`` if it is not there."""
-        return self._second_of.get(item_id)
+        return self._matches.get(item_id)
 
-    def only_in_second(self) -> set[str]:
+    def unmatched_in_second(self) -> set[str]:
         """Ids of the images that the first run has not."""
         return {item_id for same in self._ids.values() for item_id in same}
 
 
-def pair_labels(
+def match_labels(
     first: Sequence[Label], second: Sequence[Label], min_iou: float
-) -> list[PairOfLabels]:
+) -> list[LabelMatch]:
     """Pair objects of one image, each at most once, so that the sum of IoUs is the highest.
 
     Only objects of one class are paired. The IoU is that of masks, and of boxes where one of the
@@ -78,13 +78,13 @@ def pair_labels(
         overlap = mixed_iou([each.box_xyxy for each in both], [each.mask for each in both])
         overlap = overlap[: len(rows), len(rows) :]
         pairs += [
-            PairOfLabels(rows[row], columns[column], float(overlap[row, column]))
+            LabelMatch(rows[row], columns[column], float(overlap[row, column]))
             for row, column in match_optimal(overlap, min_iou).tolist()
         ]
     return sorted(pairs)
 
 
-def check_two_runs(store: LabelStore, first: int, second: int, min_iou: float) -> None:
+def check_run_pair(store: LabelStore, first: int, second: int, min_iou: float) -> None:
     """Raise `StoreError` unless both runs are there and differ, and `min_iou` is a share."""
     for run_id in (first, second):
         store.run(run_id)

@@ -16,16 +16,16 @@ from pathlib import Path
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.evaluation.matching import (
-    ImagePairs,
-    PairOfLabels,
-    check_two_runs,
-    pair_labels,
+    ImageMatching,
+    LabelMatch,
+    check_run_pair,
+    match_labels,
 )
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.sources.names import UniqueIds
 from grounded_sam2.store import ItemOutcome, LabelStore, OntologyPairs, RunConfig, StoreSummary
 
-__all__ = ["merge_runs", "merged_labels"]
+__all__ = ["merge_labels", "merge_runs"]
 
 _BATCH = 64
 
@@ -37,7 +37,7 @@ def merge_runs(
 
     Images are the same if the content of their files is, whatever their names; the first run's
     name is taken. Objects are the same if they are of one class and overlap; see
-    `grounded_sam2.evaluation.matching.pair_labels`.
+    `grounded_sam2.evaluation.matching.match_labels`.
 
     Args:
         folder: of the label store.
@@ -54,14 +54,14 @@ def merge_runs(
     """
     # What is read while the merged run is written is one state of the store.
     with LabelStore.open(folder) as before, LabelStore.create(folder) as store, before.snapshot():
-        check_two_runs(before, first, second, min_iou)
+        check_run_pair(before, first, second, min_iou)
         for run_id in (first, second):
             if before.videos(run_id):
                 raise StoreError(
                     f"run {run_id} holds videos: the tracks of two runs cannot be merged; compare "
                     "the runs, or export each"
                 )
-        pairs = ImagePairs(before, first, second)
+        pairs = ImageMatching(before, first, second)
         runs = [before.run(run_id) for run_id in (first, second)]
         run = store.begin_run(
             RunConfig(
@@ -83,8 +83,8 @@ def merge_runs(
         return store.summary(run.id)
 
 
-def merged_labels(
-    first: Sequence[Label], second: Sequence[Label], pairs: Sequence[PairOfLabels]
+def merge_labels(
+    first: Sequence[Label], second: Sequence[Label], pairs: Sequence[LabelMatch]
 ) -> tuple[Label, ...]:
     """The labels of one image: those of the first, then those that only the second has."""
     merged = list(first)
@@ -99,30 +99,30 @@ def _results(
     store: LabelStore,
     first: int,
     second: int,
-    pairs: ImagePairs,
+    pairs: ImageMatching,
     new_ids: dict[str, str],
     min_iou: float,
 ) -> Iterator[ItemOutcome]:
     for item, labels in store.labels(first):
-        partner = pairs.second_of(item.item_id)
+        partner = pairs.match_of(item.item_id)
         others = None if partner is None else store.labels_of(second, partner)
         if others is not None:
-            same = pair_labels(labels.objects, others.objects, min_iou)
-            labels = Labels(labels.size_hw, merged_labels(labels.objects, others.objects, same))
+            same = match_labels(labels.objects, others.objects, min_iou)
+            labels = Labels(labels.size_hw, merge_labels(labels.objects, others.objects, same))
         yield ItemOutcome(item, labels)
     for item, labels in store.labels(second):
         if item.item_id in new_ids:
             yield ItemOutcome(replace(item, item_id=new_ids[item.item_id]), labels)
 
 
-def _new_ids(store: LabelStore, first: int, second: int, pairs: ImagePairs) -> dict[str, str]:
+def _new_ids(store: LabelStore, first: int, second: int, pairs: ImageMatching) -> dict[str, str]:
     """Ids in the merged run of the images that only the second has, by their ids there."""
     taken = UniqueIds()
     for item in store.done_items(first):
         taken.claim(item.item_id, otherwise="")
     return {
         item_id: taken.claim(item_id, otherwise=f"run-{second}")
-        for item_id in sorted(pairs.only_in_second())
+        for item_id in sorted(pairs.unmatched_in_second())
     }
 
 

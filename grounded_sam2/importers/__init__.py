@@ -8,14 +8,14 @@ exported, compared and merged. It needs no model, and holds the labels of a few 
 
 from __future__ import annotations
 
-from grounded_sam2.importers.importing import IMPORTERS, Importer, check_format, import_labels
-from grounded_sam2.importers.summary import ImportSummary, Problem
+from grounded_sam2.importers.label_import import IMPORTERS, Importer, check_format, import_labels
+from grounded_sam2.importers.summary import ImportSummary, ProblemSummary
 
 __all__ = [
     "IMPORTERS",
     "ImportSummary",
     "Importer",
-    "Problem",
+    "ProblemSummary",
     "check_format",
     "import_labels",
 ]

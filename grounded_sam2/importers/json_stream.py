@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 from grounded_sam2.errors import DatasetError
 
-__all__ = ["Element", "elements", "first_key"]
+__all__ = ["Element", "first_key", "iter_elements"]
 
 _CHUNK = 1 << 20
 _TAIL = 16
@@ -33,7 +33,7 @@ class Element(NamedTuple):
     """Its JSON, as the file has it."""
 
 
-def elements(path: Path) -> Iterator[Element]:
+def iter_elements(path: Path) -> Iterator[Element]:
     """All elements of all arrays in the outermost object, in the order of the file.
 
     Values that are no arrays are passed over.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grounded_sam2.geometry.polygons import Ring
 from grounded_sam2.geometry.rle import Rle, encode_crop
 
-__all__ = ["is_sideways", "turn_mask", "turn_points"]
+__all__ = ["orient_mask", "orient_points", "swaps_axes"]
 
 _TURNS = {
     1: (False, False, False),
@@ -20,12 +20,12 @@ _TURNS = {
 """Whether to exchange x and y, and then to mirror from left to right, and from top to bottom."""
 
 
-def is_sideways(orientation: int) -> bool:
+def swaps_axes(orientation: int) -> bool:
     """Whether the upright image has the stored one's height as its width."""
     return _TURNS[orientation][0]
 
 
-def turn_points(points: Ring, orientation: int, stored_hw: tuple[int, int]) -> Ring:
+def orient_points(points: Ring, orientation: int, stored_hw: tuple[int, int]) -> Ring:
     """Where points of the stored image are in the upright one.
 
     Args:
@@ -48,7 +48,7 @@ def turn_points(points: Ring, orientation: int, stored_hw: tuple[int, int]) -> R
     return turned
 
 
-def turn_mask(mask: Rle, orientation: int) -> Rle:
+def orient_mask(mask: Rle, orientation: int) -> Rle:
     """The mask of a stored image, for the upright one."""
     if orientation == 1:
         return mask

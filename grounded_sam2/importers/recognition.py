@@ -9,10 +9,10 @@ from grounded_sam2.importers.formats.coco_layout import annotation_files
 from grounded_sam2.importers.formats.hugging_face import find_shards
 from grounded_sam2.importers.formats.yolo_layout import find_yaml
 
-__all__ = ["recognized_format"]
+__all__ = ["detect_format"]
 
 
-def recognized_format(path: Path) -> str:
+def detect_format(path: Path) -> str:
     """The name of the format of a dataset.
 
     Args:

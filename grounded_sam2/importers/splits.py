@@ -11,7 +11,7 @@ import re
 
 from grounded_sam2.sources.names import item_name
 
-__all__ = ["id_in_split", "split_called", "split_named_in"]
+__all__ = ["canonical_split", "item_id_in_split", "split_in_name"]
 
 _NAMES = {
     **{"train": "train", "training": "train"},
@@ -20,12 +20,12 @@ _NAMES = {
 }
 
 
-def split_called(name: str) -> str | None:
+def canonical_split(name: str) -> str | None:
     """The split that this is a name of, such as ``val`` for ``valid`` and ``val2017``."""
     return _NAMES.get(re.sub(r"[\W\d_]+", "", name.lower()))
 
 
-def split_named_in(name: str) -> str | None:
+def split_in_name(name: str) -> str | None:
     """The split that a name tells of, such as ``train`` for ``instances_train2017``.
 
     Returns:
@@ -36,7 +36,7 @@ def split_named_in(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def id_in_split(name: str, split: str | None) -> str:
+def item_id_in_split(name: str, split: str | None) -> str:
     """The id of an image.
 
     Args:
@@ -46,7 +46,7 @@ def id_in_split(name: str, split: str | None) -> str:
     """
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     if split is not None:
-        if len(parts) > 1 and split in (parts[0], split_called(parts[0])):
+        if len(parts) > 1 and split in (parts[0], canonical_split(parts[0])):
             parts = parts[1:]
         parts.insert(0, split)
     return item_name("/".join(parts))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from grounded_sam2.importers.records import Trouble
+from grounded_sam2.importers.dataset import DatasetProblem
 from grounded_sam2.store import StoreSummary
 
-__all__ = ["ImportSummary", "Problem", "Problems"]
+__all__ = ["ImportSummary", "ProblemCounter", "ProblemSummary"]
 
 _NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemSummary:
     """Annotations, rows or files with the same thing wrong."""
 
     reason: str
@@ -31,7 +31,7 @@ class ImportSummary:
     format: str
     counts: StoreSummary
     """Of the run that the import is."""
-    problems: tuple[Problem, ...]
+    problems: tuple[ProblemSummary, ...]
     """The most frequent first. Images that failed are not among them: the store has each with
     its reason (`grounded_sam2.store.LabelStore.failures`)."""
 
@@ -41,29 +41,29 @@ class ImportSummary:
         return self.counts.run_id
 
 
-class Problems:
-    """Counts troubles while an import goes, in memory that does not grow with their number."""
+class ProblemCounter:
+    """Counts problems while an import goes, in memory that does not grow with their number."""
 
     def __init__(self) -> None:
-        self._by_reason: dict[str, Problem] = {}
+        self._by_reason: dict[str, ProblemSummary] = {}
 
-    def add(self, troubles: Iterable[Trouble], *, of: str = "") -> None:
-        """Note troubles, if any.
+    def add(self, problems: Iterable[DatasetProblem], *, of: str = "") -> None:
+        """Note problems, if any.
 
         Args:
-            troubles: what is wrong.
+            problems: what is wrong.
             of: the image that they belong to.
         """
-        for trouble in troubles:
-            known = self._by_reason.get(trouble.reason, Problem(trouble.reason, 0, ()))
+        for problem in problems:
+            known = self._by_reason.get(problem.reason, ProblemSummary(problem.reason, 0, ()))
             examples = known.examples
             if len(examples) < _NAMED:
-                where = f"{trouble.where} of {of}" if of else trouble.where
-                examples += (f"{where}: {trouble.detail}" if trouble.detail else where,)
-            self._by_reason[trouble.reason] = replace(
+                where = f"{problem.where} of {of}" if of else problem.where
+                examples += (f"{where}: {problem.detail}" if problem.detail else where,)
+            self._by_reason[problem.reason] = replace(
                 known, count=known.count + 1, examples=examples
             )
 
-    def sorted(self) -> tuple[Problem, ...]:
+    def sorted(self) -> tuple[ProblemSummary, ...]:
         """The most frequent first."""
         return tuple(sorted(self._by_reason.values(), key=lambda problem: -problem.count))

@@ -8,13 +8,13 @@ import numpy as np
 
 from grounded_sam2.report.images import Unreadable, data_url, shrink
 from grounded_sam2.report.issues import KIND_NAMES
-from grounded_sam2.report.messages import clock, reason
-from grounded_sam2.report.scan import Survey
-from grounded_sam2.report.selection import ShownLabel
-from grounded_sam2.report.shapes import box_path, path_of
+from grounded_sam2.report.messages import format_time, reason
+from grounded_sam2.report.scan import Scan
+from grounded_sam2.report.selection import SelectedLabel
+from grounded_sam2.report.svg_paths import box_path, mask_path
 from grounded_sam2.results import Image, Label, Labels
 
-__all__ = ["LabelView", "cut_out", "needed_side"]
+__all__ = ["LabelView", "crop_label", "required_side"]
 
 _SIDE = 224
 """Pixels of a crop, which is shown at about half that size: screens have two pixels for one."""
@@ -31,9 +31,9 @@ Region = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class LabelView:
-    """A label as a crop, with what is doubtful about it."""
+    """A label as a crop, with what is flagged about it."""
 
-    shown: ShownLabel
+    shown: SelectedLabel
     item_id: str
     time: str
     """As of `grounded_sam2.report.views.ImageView`."""
@@ -47,18 +47,18 @@ class LabelView:
     """A data URL; empty where the image cannot be shown."""
     path: str
     other_path: str
-    """The objects that it overlaps, if that is a doubt."""
+    """The objects that it overlaps, if that is a issue."""
     detected_path: str
-    """The detector's box, if that is a doubt."""
+    """The detector's box, if that is a issue."""
     reasons: tuple[tuple[str, str], ...]
-    """Kind and words of each doubt."""
+    """IssueKind and words of each issue."""
 
 
-def cut_out(
-    shown: ShownLabel,
+def crop_label(
+    shown: SelectedLabel,
     labels: Labels,
     image: Image | Unreadable,
-    survey: Survey,
+    scan: Scan,
     *,
     embedded: bool,
 ) -> LabelView:
@@ -68,37 +68,39 @@ def cut_out(
         shown: which one, and why.
         labels: of its image.
         image: its image, which may have been shrunk.
-        survey: the run.
+        scan: the run.
         embedded: whether the page holds the whole image.
     """
     label = labels.objects[shown.position]
     left, top, right, bottom = region = _region(label, labels.size_hw)
     scale = _scale(region)
-    kinds = [KIND_NAMES[kind] for kind in shown.doubts["kind"]]
-    words = [reason(doubt, survey) for doubt in shown.doubts]
+    kinds = [KIND_NAMES[kind] for kind in shown.issues["kind"]]
+    words = [reason(issue, scan) for issue in shown.issues]
     others = {
         int(other)
-        for kind, other in zip(kinds, shown.doubts["other"], strict=True)
+        for kind, other in zip(kinds, shown.issues["other"], strict=True)
         if kind in ("overlap", "inside")
     }
     about_box = {"outside_box", "along_box"} & set(kinds)
     return LabelView(
         shown=shown,
-        item_id=survey.item_ids[shown.image],
-        time=clock(survey.times[shown.image]),
+        item_id=scan.item_ids[shown.image],
+        time=format_time(scan.times[shown.image]),
         label=label,
-        class_id=int(survey.measured(shown.image, shown.position)["class_id"]),
+        class_id=int(scan.object_row(shown.image, shown.position)["class_id"]),
         embedded=embedded,
         view_hw=(max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))),
         url="" if isinstance(image, Unreadable) else _crop(image, region, labels.size_hw),
-        path=path_of(label, scale, (left, top)),
-        other_path="".join(path_of(labels.objects[i], scale, (left, top)) for i in sorted(others)),
+        path=mask_path(label, scale, (left, top)),
+        other_path="".join(
+            mask_path(labels.objects[i], scale, (left, top)) for i in sorted(others)
+        ),
         detected_path=box_path(label.detected_box_xyxy, scale, (left, top)) if about_box else "",
         reasons=tuple(zip(kinds, words, strict=True)),
     )
 
 
-def needed_side(label: Label, size_hw: tuple[int, int]) -> int:
+def required_side(label: Label, size_hw: tuple[int, int]) -> int:
     """Longer side that an image needs, in pixels, for the crop of a label to be sharp."""
     return int(np.ceil(max(size_hw) * _scale(_region(label, size_hw))))
 

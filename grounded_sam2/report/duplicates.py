@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from grounded_sam2.geometry.image_hash import hamming_distance, near_pairs, perceptual_hashes
 from grounded_sam2.results import Image
 
-__all__ = ["Duplicates", "Impression", "find_duplicates", "impression"]
+__all__ = ["Duplicates", "ImageSignature", "find_duplicates", "image_signature"]
 
 _GREY_SIDE = 24
 _COLOR_SIDE = 8
@@ -37,7 +37,7 @@ _ROW = np.dtype([("image", np.int32), ("leader", np.int32), ("bits", np.int32)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Impression:
+class ImageSignature:
     """What is kept of an image, to tell which others look like it: 200 bytes."""
 
     hash: np.uint64
@@ -45,16 +45,16 @@ class Impression:
     """``(8, 8, 3)``, the image shrunk to that."""
 
 
-def impression(image: Image) -> Impression:
-    """The impression of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels before."""
+def image_signature(image: Image) -> ImageSignature:
+    """The signature of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels before."""
     grey = cv2.cvtColor(_means(image, _GREY_SIDE), cv2.COLOR_RGB2GRAY)
-    return Impression(
+    return ImageSignature(
         perceptual_hashes(np.asarray(grey, np.uint8)[None])[0], _means(image, _COLOR_SIDE)
     )
 
 
 def find_duplicates(
-    impressions: Sequence[Impression],
+    signatures: Sequence[ImageSignature],
     images: Sequence[int],
     *,
     max_bits: int,
@@ -63,7 +63,7 @@ def find_duplicates(
     """Find images that look like an earlier one.
 
     Args:
-        impressions: of the images.
+        signatures: of the images.
         images: their numbers, rising.
         max_bits: how many bits of the hashes may differ.
         max_difference: mean difference of the colors, in units of the images' own contrast.
@@ -71,8 +71,8 @@ def find_duplicates(
     Returns:
         A row for each image that has an earlier one like it, in order; ``(0,)`` for none.
     """
-    hashes = np.array([one.hash for one in impressions], np.uint64)
-    colors = np.array([one.colors for one in impressions], np.float32)
+    hashes = np.array([one.hash for one in signatures], np.uint64)
+    colors = np.array([one.colors for one in signatures], np.float32)
     colors = _standardized(colors.reshape(-1, _COLOR_SIDE, _COLOR_SIDE, 3))
     leader_of = np.arange(len(hashes))
     open_ones = np.arange(len(hashes))

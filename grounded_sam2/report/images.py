@@ -31,7 +31,7 @@ from grounded_sam2.results import Image
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import Item, StoredVideo
 
-__all__ = ["ImageReader", "Unreadable", "ahead", "data_url", "shrink"]
+__all__ = ["ImageReader", "Unreadable", "data_url", "prefetch_map", "shrink"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -140,7 +140,7 @@ def data_url(image: Image, max_bytes: int) -> str:
         image = shrink(image, max(image.shape[:2]) * 3 // 4)
 
 
-def ahead(
+def prefetch_map(
     work: Callable[[_In], _Out],
     given: Iterable[_In],
     threads: int,

@@ -1,8 +1,8 @@
-"""What is doubtful about labels and images, and how much.
+"""What is flagged about labels and images, and how much.
 
-A doubt is one reason to look at one label or image. Its score is ``weight · (1 + t) / 2``: the
-weight of its kind (`KINDS`), and t from 0 at the threshold to 1 at the worst value there is. A
-label with several doubts has the score ``1 - Π (1 - score)``, as if they were independent: more
+An issue is one reason to look at one label or image. Its score is ``weight · (1 + t) / 2``: the
+weight of its kind (`ISSUE_KINDS`), and t from 0 at the threshold to 1 at the worst value. A
+label with several issues has the score ``1 - Π (1 - score)``, as if they were independent: more
 reasons, more worth a look. Whether a label is wrong, only looking can tell.
 """
 
@@ -14,12 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DOUBT", "KINDS", "KIND_IDS", "KIND_NAMES", "Doubts", "Kind", "label_scores", "score"]
+__all__ = [
+    "ISSUE_DTYPE",
+    "ISSUE_KINDS",
+    "KIND_IDS",
+    "KIND_NAMES",
+    "IssueKind",
+    "Issues",
+    "label_scores",
+    "score",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of doubt."""
+class IssueKind:
+    """A kind of issue."""
 
     title: str
     """As a heading."""
@@ -29,28 +38,28 @@ class Kind:
     """What to look for in the image."""
 
 
-KINDS: Mapping[str, Kind] = {
-    "overlap": Kind("overlaps another object", 0.9, "one thing labeled twice"),
-    "inside": Kind("inside another of its class", 0.7, "a part labeled beside its whole"),
-    "outside_box": Kind("mask leaves its box", 0.8, "a mask that flows into the surroundings"),
-    "low_confidence": Kind("low confidence", 0.7, "something else than the caption says"),
-    "low_quality": Kind("low mask quality", 0.7, "a ragged, incomplete or spilling outline"),
-    "disagreement": Kind(
+ISSUE_KINDS: Mapping[str, IssueKind] = {
+    "overlap": IssueKind("overlaps another object", 0.9, "one thing labeled twice"),
+    "inside": IssueKind("inside another of its class", 0.7, "a part labeled beside its whole"),
+    "outside_box": IssueKind("mask leaves its box", 0.8, "a mask that flows into the surroundings"),
+    "low_confidence": IssueKind("low confidence", 0.7, "something else than the caption says"),
+    "low_quality": IssueKind("low mask quality", 0.7, "a ragged, incomplete or spilling outline"),
+    "disagreement": IssueKind(
         "confidence and quality disagree", 0.5, "the right thing badly outlined, or the reverse"
     ),
-    "along_border": Kind("runs along the image's edge", 0.6, "background taken for a thing"),
-    "size_outlier": Kind("unusual size", 0.5, "a part, a group, or another kind of thing"),
-    "along_box": Kind("cut off at its box", 0.3, "a box that is too small for its thing"),
-    "near_duplicate": Kind("looks like an earlier image", 0.8, "the same image twice"),
+    "along_border": IssueKind("runs along the image's edge", 0.6, "background taken for a thing"),
+    "size_outlier": IssueKind("unusual size", 0.5, "a part, a group, or another kind of thing"),
+    "along_box": IssueKind("cut off at its box", 0.3, "a box that is too small for its thing"),
+    "near_duplicate": IssueKind("looks like an earlier image", 0.8, "the same image twice"),
 }
 """Every kind by its name, those of most weight among labels first."""
 
-KIND_NAMES = tuple(KINDS)
-"""The name of each kind, by its number in `Doubts`."""
-KIND_IDS: Mapping[str, int] = {name: number for number, name in enumerate(KINDS)}
+KIND_NAMES = tuple(ISSUE_KINDS)
+"""The name of each kind, by its number in `Issues`."""
+KIND_IDS: Mapping[str, int] = {name: number for number, name in enumerate(ISSUE_KINDS)}
 """And the number, by its name."""
 
-DOUBT = np.dtype(
+ISSUE_DTYPE = np.dtype(
     [
         ("kind", np.int8),  # number of the kind
         ("image", np.int32),
@@ -61,19 +70,19 @@ DOUBT = np.dtype(
         ("score", np.float64),
     ]
 )
-Doubts = NDArray[np.void]
-"""Rows of `DOUBT`: ``(n,)``, a structured array."""
+Issues = NDArray[np.void]
+"""Rows of `ISSUE_DTYPE`: ``(n,)``, a structured array."""
 
 
 def score(
     kind: str, values: NDArray[np.float64], threshold: float, worst: float
 ) -> NDArray[np.float64]:
-    """Scores of doubts of one kind.
+    """Scores of issues of one kind.
 
     Args:
         kind: name of the kind.
         values: ``(n,)``, from `threshold` to `worst` or beyond.
-        threshold: where a doubt begins, with half the weight of its kind.
+        threshold: where a issue begins, with half the weight of its kind.
         worst: where it has all the weight; above the threshold or below it.
 
     Returns:
@@ -81,17 +90,17 @@ def score(
     """
     way = worst - threshold
     beyond = np.clip((values - threshold) / way, 0, 1) if way else np.ones(len(values))
-    scores: NDArray[np.float64] = KINDS[kind].weight * (1 + beyond) / 2
+    scores: NDArray[np.float64] = ISSUE_KINDS[kind].weight * (1 + beyond) / 2
     return scores
 
 
-def label_scores(doubts: Doubts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The doubts of each label taken together; those of whole images are left out.
+def label_scores(issues: Issues) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The issues of each label taken together; those of whole images are left out.
 
     Returns:
         ``(k, 2)`` image and position, and ``(k,)`` scores, the highest first.
     """
-    of_labels = doubts[doubts["position"] >= 0]
+    of_labels = issues[issues["position"] >= 0]
     keys = np.stack((of_labels["image"], of_labels["position"]), axis=1).astype(np.int64)
     labels, which = np.unique(keys, axis=0, return_inverse=True)
     remaining = np.ones(len(labels))

@@ -16,9 +16,9 @@ from grounded_sam2.geometry import boxes
 from grounded_sam2.geometry.overlap import mixed_iou
 from grounded_sam2.results import Label, Labels
 
-__all__ = ["OBJECT", "Objects", "measure"]
+__all__ = ["OBJECT_DTYPE", "ObjectMeasures", "measure_objects"]
 
-OBJECT = np.dtype(
+OBJECT_DTYPE = np.dtype(
     [
         ("image", np.int32),  # number of the image, in the order of the store
         ("position", np.int32),  # place in the list of the image's objects
@@ -38,14 +38,14 @@ OBJECT = np.dtype(
         ("along_border", np.float64),  # share of the image's outline that the mask covers
     ]
 )
-Objects = NDArray[np.void]
-"""Rows of `OBJECT`: ``(n,)``, a structured array."""
+ObjectMeasures = NDArray[np.void]
+"""Rows of `OBJECT_DTYPE`: ``(n,)``, a structured array."""
 
 _REACH = 1
 """Pixels from a side of a box within which a mask reaches it: boxes are not exact."""
 
 
-def measure(labels: Labels, image: int, class_ids: Mapping[str, int]) -> Objects:
+def measure_objects(labels: Labels, image: int, class_ids: Mapping[str, int]) -> ObjectMeasures:
     """Measure the objects of one image.
 
     Args:
@@ -54,10 +54,10 @@ def measure(labels: Labels, image: int, class_ids: Mapping[str, int]) -> Objects
         class_ids: number of each class.
 
     Returns:
-        ``(n,)`` of `OBJECT`, in the order of the objects; ``(0,)`` for background.
+        ``(n,)`` of `OBJECT_DTYPE`, in the order of the objects; ``(0,)`` for background.
     """
     objects = labels.objects
-    rows = np.zeros(len(objects), OBJECT)
+    rows = np.zeros(len(objects), OBJECT_DTYPE)
     if not objects:
         return rows
     height, width = labels.size_hw
@@ -91,7 +91,9 @@ def _known(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def _measure_overlaps(rows: Objects, objects: Sequence[Label], areas: NDArray[np.float64]) -> None:
+def _measure_overlaps(
+    rows: ObjectMeasures, objects: Sequence[Label], areas: NDArray[np.float64]
+) -> None:
     iou = mixed_iou([label.box_xyxy for label in objects], [label.mask for label in objects])
     np.fill_diagonal(iou, 0)
     # |a ∩ b| follows from the IoU: it is (|a| + |b|) · IoU / (1 + IoU).

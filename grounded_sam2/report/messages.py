@@ -1,4 +1,4 @@
-"""Doubts in words: for people on the page, for scripts as rows of JSON."""
+"""Issues in words: for people on the page, for scripts as rows of JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from grounded_sam2.geometry.image_hash import HASH_BITS
-from grounded_sam2.report.issues import KIND_NAMES, KINDS
+from grounded_sam2.report.issues import ISSUE_KINDS, KIND_NAMES
 from grounded_sam2.report.options import Thresholds
-from grounded_sam2.report.scan import Survey
+from grounded_sam2.report.scan import Scan
 
-__all__ = ["clock", "doubt_record", "percent", "reason", "rule"]
+__all__ = ["format_time", "issue_record", "percent", "reason", "rule"]
 
 
 def percent(share: float) -> str:
@@ -22,7 +22,7 @@ def percent(share: float) -> str:
     return f"{value:#.2g} %" if value >= 1e-4 else "< 0.0001 %"
 
 
-def clock(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time in a video: ``0:04.1``, ``1:02:03.4``; empty for NaN."""
     if np.isnan(seconds):
         return ""
@@ -33,7 +33,7 @@ def clock(seconds: float) -> str:
 
 
 def rule(kind: str, limits: Thresholds) -> str:
-    """When there is a doubt of this kind."""
+    """When there is a issue of this kind."""
     return {
         "overlap": f"IoU with another object of {limits.overlap_iou:g} or more; told of the less "
         "confident one",
@@ -54,25 +54,25 @@ def rule(kind: str, limits: Thresholds) -> str:
     }[kind]
 
 
-def reason(doubt: np.void, survey: Survey, *, brief: bool = False) -> str:
-    """What gave rise to a doubt, as what follows the title of its kind.
+def reason(issue: np.void, scan: Scan, *, brief: bool = False) -> str:
+    """What gave rise to a issue, as what follows the title of its kind.
 
     Args:
-        doubt: a row of `Doubts`.
-        survey: the run.
+        issue: a row of `Issues`.
+        scan: the run.
         brief: leave out the name of the other image, where it is to be seen beside it.
     """
-    kind, value, other = KIND_NAMES[doubt["kind"]], float(doubt["value"]), int(doubt["other"])
+    kind, value, other = KIND_NAMES[issue["kind"]], float(issue["value"]), int(issue["other"])
     if kind == "near_duplicate":
-        return _alike(doubt, survey, brief=brief)
-    row = survey.measured(int(doubt["image"]), int(doubt["position"]))
+        return _alike(issue, scan, brief=brief)
+    row = scan.object_row(int(issue["image"]), int(issue["position"]))
     if kind in ("low_confidence", "low_quality"):
         return f"{value:.2f}"
     if kind == "disagreement":
         return f"{row['confidence']:.2f} and {row['quality']:.2f}"
     if kind in ("overlap", "inside"):
-        class_id = survey.measured(int(doubt["image"]), other)["class_id"]
-        which = f"“{survey.classes[class_id]}”"
+        class_id = scan.object_row(int(issue["image"]), other)["class_id"]
+        which = f"“{scan.classes[class_id]}”"
         if kind == "overlap":
             return f"{which}, IoU {value:.2f}"
         return f"{percent(value)} of it in {which}"
@@ -85,40 +85,40 @@ def reason(doubt: np.void, survey: Survey, *, brief: bool = False) -> str:
     return f"{'larger' if value > 0 else 'smaller'} than others of its class, z {abs(value):.1f}"
 
 
-def doubt_record(doubt: np.void, survey: Survey) -> dict[str, Any]:
-    """A doubt as a record of plain values.
+def issue_record(issue: np.void, scan: Scan) -> dict[str, Any]:
+    """A issue as a record of plain values.
 
     ``object`` and ``other_object`` count from 0 in the order of the image's objects in the store;
     ``None`` where the image as a whole is meant. ``track`` and ``time``, in seconds, are those of
     a frame of a video; else ``None``.
     """
-    image, position, other = (int(doubt[name]) for name in ("image", "position", "other"))
-    kind = KIND_NAMES[doubt["kind"]]
+    image, position, other = (int(issue[name]) for name in ("image", "position", "other"))
+    kind = KIND_NAMES[issue["kind"]]
     of_label = position >= 0
-    row = survey.measured(image, position) if of_label else None
-    time = float(survey.times[image])
+    row = scan.object_row(image, position) if of_label else None
+    time = float(scan.times[image])
     return {
         "kind": kind,
-        "score": round(float(doubt["score"]), 4),
-        "item": survey.item_ids[image],
+        "score": round(float(issue["score"]), 4),
+        "item": scan.item_ids[image],
         "object": position if of_label else None,
-        "class": None if row is None else survey.classes[row["class_id"]],
+        "class": None if row is None else scan.classes[row["class_id"]],
         "track": None if row is None or row["track_id"] < 0 else int(row["track_id"]),
         "time": None if np.isnan(time) else round(time, 3),
-        "value": round(float(doubt["value"]), 4),
-        "threshold": float(doubt["threshold"]),
-        "other_item": None if of_label else survey.item_ids[other],
+        "value": round(float(issue["value"]), 4),
+        "threshold": float(issue["threshold"]),
+        "other_item": None if of_label else scan.item_ids[other],
         "other_object": other if of_label and other >= 0 else None,
-        "reason": f"{KINDS[kind].title}: {reason(doubt, survey)}",
+        "reason": f"{ISSUE_KINDS[kind].title}: {reason(issue, scan)}",
     }
 
 
-def _alike(doubt: np.void, survey: Survey, *, brief: bool) -> str:
-    image, leader = int(doubt["image"]), int(doubt["other"])
-    here, there = (survey.splits[survey.split_ids[number]] for number in (image, leader))
-    if survey.contents[image] and survey.contents[image] == survey.contents[leader]:
-        text = "the same file" if brief else f"the same file as {survey.item_ids[leader]}"
+def _alike(issue: np.void, scan: Scan, *, brief: bool) -> str:
+    image, leader = int(issue["image"]), int(issue["other"])
+    here, there = (scan.splits[scan.split_ids[number]] for number in (image, leader))
+    if scan.content_ids[image] and scan.content_ids[image] == scan.content_ids[leader]:
+        text = "the same file" if brief else f"the same file as {scan.item_ids[leader]}"
     else:
-        bits = f"{int(doubt['value'])} of {HASH_BITS} bits differ"
-        text = bits if brief else f"{bits} from {survey.item_ids[leader]}"
+        bits = f"{int(issue['value'])} of {HASH_BITS} bits differ"
+        text = bits if brief else f"{bits} from {scan.item_ids[leader]}"
     return text if here == there else f"{text}; in {here}, the other in {there}"

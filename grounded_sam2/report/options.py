@@ -18,7 +18,7 @@ __all__ = ["ReportOptions", "Thresholds"]
 
 @dataclass(frozen=True)
 class Thresholds(CheckedSection):
-    """From where on there is a doubt. Loose rather than tight: the worst come first anyway.
+    """From where on there is a issue. Loose rather than tight: the worst come first anyway.
 
     Raises:
         ConfigError: a value out of range; names it.

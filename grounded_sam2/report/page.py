@@ -19,10 +19,10 @@ from markupsafe import Markup
 
 from grounded_sam2 import __version__
 from grounded_sam2.report.messages import percent
-from grounded_sam2.report.shapes import UNITS
+from grounded_sam2.report.svg_paths import UNITS
 from grounded_sam2.report.views import ImageView
 
-__all__ = ["image_card", "write_page"]
+__all__ = ["render_image_card", "write_page"]
 
 _PALETTE = 12
 """Colours of the style sheet, which classes take in turn."""
@@ -36,7 +36,7 @@ def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> No
     Args:
         file: to write to.
         contents: what the template is told; see `grounded_sam2.report.page_contents`.
-        cards: what `image_card` gave for the images shown, one after another.
+        cards: what `render_image_card` gave for the images shown, one after another.
     """
     style, script = _asset("report.css"), _asset("report.js")
     page = _templates().get_template("report.html")
@@ -53,7 +53,7 @@ def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> No
     )
 
 
-def image_card(view: ImageView) -> str:
+def render_image_card(view: ImageView) -> str:
     """The HTML of one embedded image."""
     objects = [
         [
@@ -79,9 +79,9 @@ def image_card(view: ImageView) -> str:
         "missing": view.missing,
         "objects": objects,
     }
-    doubtful = sum(bool(found.reasons) for found in view.objects)
+    flagged = sum(bool(found.reasons) for found in view.objects)
     card = _templates().get_template("image.html")
-    return card.render(view=view, doubtful=doubtful, data=data)
+    return card.render(view=view, flagged=flagged, data=data)
 
 
 def _pieces(file: IO[str]) -> Iterator[Markup]:

@@ -10,28 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.report.crops import LabelView
-from grounded_sam2.report.issues import KINDS, Doubts, Kind, label_scores
+from grounded_sam2.report.issues import ISSUE_KINDS, IssueKind, Issues, label_scores
 from grounded_sam2.report.messages import reason, rule
 from grounded_sam2.report.options import Thresholds
-from grounded_sam2.report.scan import Survey
+from grounded_sam2.report.scan import Scan
 from grounded_sam2.report.selection import Selection
 from grounded_sam2.report.statistics import (
     Histogram,
     class_rows,
-    doubtful_objects,
+    flagged_objects,
     histograms,
 )
 from grounded_sam2.report.videos import video_rows
 from grounded_sam2.store import Run
 
-__all__ = ["Overview", "page_contents"]
+__all__ = ["RunOverview", "page_contents"]
 
 _LISTED_VIDEOS = 200
 """Videos that the page lists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class RunOverview:
     """What the page says of the run as a whole."""
 
     name: str
@@ -45,9 +45,9 @@ class Overview:
 
 
 def page_contents(
-    overview: Overview,
-    survey: Survey,
-    doubts: Doubts,
+    overview: RunOverview,
+    scan: Scan,
+    issues: Issues,
     selection: Selection,
     labels: Sequence[LabelView],
     limits: Thresholds,
@@ -56,30 +56,30 @@ def page_contents(
 
     Args:
         overview: the run.
-        survey: its numbers.
-        doubts: all of them, the worst first.
+        scan: its numbers.
+        issues: all of them, the worst first.
         selection: what is shown.
         labels: the labels shown, in their order.
         limits: the thresholds, to be told.
     """
     return {
         "overview": overview,
-        "survey": survey,
-        **_counts(survey, doubts),
-        "kinds": _kinds(doubts, labels, limits),
-        "titles": {name: kind.title for name, kind in KINDS.items()},
+        "scan": scan,
+        **_counts(scan, issues),
+        "kinds": _kinds(issues, labels, limits),
+        "titles": {name: kind.title for name, kind in ISSUE_KINDS.items()},
         "thresholds": asdict(limits),
         "labels": labels,
         "label_classes": sorted({view.class_id for view in labels}),
-        "rows": class_rows(survey, doubts),
-        "videos": video_rows(survey, doubts)[:_LISTED_VIDEOS],
+        "rows": class_rows(scan, issues),
+        "videos": video_rows(scan, issues)[:_LISTED_VIDEOS],
         "shown_images": len(selection.images),
-        "groups": [_group(group, survey) for group in selection.groups],
-        "group_count": len(np.unique(survey.duplicates["leader"])),
+        "groups": [_group(group, scan) for group in selection.groups],
+        "group_count": len(np.unique(scan.duplicates["leader"])),
         "data": {
-            "classes": survey.classes,
-            "splits": survey.splits,
-            "charts": {chart.name: _chart(chart) for chart in histograms(survey, limits)},
+            "classes": scan.classes,
+            "splits": scan.splits,
+            "charts": {chart.name: _chart(chart) for chart in histograms(scan, limits)},
         },
     }
 
@@ -87,14 +87,14 @@ def page_contents(
 @dataclass(frozen=True, slots=True)
 class _KindRow:
     name: str
-    kind: Kind
+    kind: IssueKind
     rule: str
     count: int
     shown: int
 
 
-def _kinds(doubts: Doubts, labels: Sequence[LabelView], limits: Thresholds) -> list[_KindRow]:
-    counts = np.bincount(doubts["kind"], minlength=len(KINDS)).tolist()
+def _kinds(issues: Issues, labels: Sequence[LabelView], limits: Thresholds) -> list[_KindRow]:
+    counts = np.bincount(issues["kind"], minlength=len(ISSUE_KINDS)).tolist()
     return [
         _KindRow(
             name=name,
@@ -103,36 +103,36 @@ def _kinds(doubts: Doubts, labels: Sequence[LabelView], limits: Thresholds) -> l
             count=count,
             shown=sum(any(name == of for of, _ in view.reasons) for view in labels),
         )
-        for (name, kind), count in zip(KINDS.items(), counts, strict=True)
+        for (name, kind), count in zip(ISSUE_KINDS.items(), counts, strict=True)
     ]
 
 
-def _counts(survey: Survey, doubts: Doubts) -> dict[str, Any]:
+def _counts(scan: Scan, issues: Issues) -> dict[str, Any]:
     """Numbers that stand by themselves."""
-    objects, splits = survey.objects, len(survey.splits)
-    background = survey.object_counts == 0
-    of_class = np.bincount(objects["class_id"], minlength=len(survey.classes))
+    objects, splits = scan.objects, len(scan.splits)
+    background = scan.object_counts == 0
+    of_class = np.bincount(objects["class_id"], minlength=len(scan.classes))
 
     def per_split(split_ids: NDArray[np.int32]) -> list[int]:
         counts: list[int] = np.bincount(split_ids, minlength=splits).tolist()
         return counts
 
-    tracks = survey.tracks()
+    tracks = scan.tracks()
     return {
-        "label_count": len(label_scores(doubts)[0]),
+        "label_count": len(label_scores(issues)[0]),
         "tracks": len(np.unique(tracks[tracks >= 0])),
-        "doubtful_tracks": len(np.unique(tracks[(tracks >= 0) & doubtful_objects(survey, doubts)])),
-        "frames": int((survey.video_ids >= 0).sum()),
+        "flagged_tracks": len(np.unique(tracks[(tracks >= 0) & flagged_objects(scan, issues)])),
+        "frames": int((scan.video_ids >= 0).sum()),
         "background": int(background.sum()),
         "boxes_only": int((~objects["has_mask"]).sum()),
         "by_people": int(objects["by_person"].sum()),
         "known_boxes": int((~np.isnan(objects["outside_box"])).sum()),
-        "per_image": f"{len(objects) / max(len(survey.item_ids), 1):.1f}",
+        "per_image": f"{len(objects) / max(len(scan.item_ids), 1):.1f}",
         "empty_classes": int((of_class == 0).sum()),
         "most_objects": int(of_class.max(initial=1)),
-        "objects_per_split": per_split(survey.split_ids[objects["image"]]),
-        "images_per_split": per_split(survey.split_ids),
-        "background_per_split": per_split(survey.split_ids[background]),
+        "objects_per_split": per_split(scan.split_ids[objects["image"]]),
+        "images_per_split": per_split(scan.split_ids),
+        "background_per_split": per_split(scan.split_ids[background]),
     }
 
 
@@ -147,17 +147,17 @@ class _Member:
     """Whether the one that it looks like is in another split."""
 
 
-def _group(group: Doubts, survey: Survey) -> list[_Member]:
+def _group(group: Issues, scan: Scan) -> list[_Member]:
     """Pictures that look alike, the one that the others look like first."""
     leader = int(group["other"][0])
-    split = survey.splits[survey.split_ids[leader]]
-    note = f"in {split}" if len(survey.splits) > 1 else "the first"
-    members = [_Member(leader, survey.item_ids[leader], note, leak=False)]
-    for doubt in group:
-        number = int(doubt["image"])
-        leak = bool(survey.split_ids[number] != survey.split_ids[leader])
-        note = reason(doubt, survey, brief=True)
-        members.append(_Member(number, survey.item_ids[number], note, leak))
+    split = scan.splits[scan.split_ids[leader]]
+    note = f"in {split}" if len(scan.splits) > 1 else "the first"
+    members = [_Member(leader, scan.item_ids[leader], note, leak=False)]
+    for issue in group:
+        number = int(issue["image"])
+        leak = bool(scan.split_ids[number] != scan.split_ids[leader])
+        note = reason(issue, scan, brief=True)
+        members.append(_Member(number, scan.item_ids[number], note, leak))
     return members
 
 

@@ -1,4 +1,4 @@
-"""When there is a doubt: one rule per kind, over the numbers of all objects at once."""
+"""When there is a issue: one rule per kind, over the numbers of all objects at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.report.duplicates import Duplicates
-from grounded_sam2.report.issues import DOUBT, KIND_IDS, Doubts, score
-from grounded_sam2.report.measures import Objects
+from grounded_sam2.report.issues import ISSUE_DTYPE, KIND_IDS, Issues, score
+from grounded_sam2.report.measures import ObjectMeasures
 from grounded_sam2.report.options import Thresholds
 
-__all__ = ["find_doubts"]
+__all__ = ["find_issues"]
 
 _RARE = 0.01
 """Share of a class up to which something is called rare in it. Of round or slanting things, some
@@ -28,16 +28,19 @@ _TINY = 1e-9
 """A threshold of 0 means any at all, not none."""
 
 
-def find_doubts(
-    objects: Objects, duplicates: Duplicates, split_ids: NDArray[np.int32], limits: Thresholds
-) -> Doubts:
-    """Find everything doubtful.
+def find_issues(
+    objects: ObjectMeasures,
+    duplicates: Duplicates,
+    split_ids: NDArray[np.int32],
+    limits: Thresholds,
+) -> Issues:
+    """Find everything flagged.
 
     Args:
         objects: all objects of a run, in order.
         duplicates: images that look like others.
         split_ids: ``(images,)`` number of the split of each image.
-        limits: from where on there is a doubt.
+        limits: from where on there is a issue.
 
     Returns:
         ``(n,)``, those of the highest score first; of equal ones, the earlier object.
@@ -54,23 +57,23 @@ def find_doubts(
         _size_outliers(objects, limits),
         _alike(duplicates, split_ids, limits),
     ]
-    doubts = np.concatenate(found)
-    order = np.lexsort((doubts["kind"], doubts["position"], doubts["image"], -doubts["score"]))
-    return doubts[order]
+    issues = np.concatenate(found)
+    order = np.lexsort((issues["kind"], issues["position"], issues["image"], -issues["score"]))
+    return issues[order]
 
 
 def _rows(
-    objects: Objects,
+    objects: ObjectMeasures,
     kind: str,
     where: NDArray[np.bool_],
     value: NDArray[np.floating],
     threshold: float,
     worst: float,
     other: NDArray[np.int32] | None = None,
-) -> Doubts:
-    """Doubts of one kind about the objects where there is one; `value` is one number for each."""
+) -> Issues:
+    """Issues of one kind about the objects where there is one; `value` is one number for each."""
     chosen, values = objects[where], value[where].astype(np.float64)
-    rows = np.zeros(len(chosen), DOUBT)
+    rows = np.zeros(len(chosen), ISSUE_DTYPE)
     rows["kind"] = KIND_IDS[kind]
     rows["image"], rows["position"] = chosen["image"], chosen["position"]
     rows["other"] = -1 if other is None else other[where]
@@ -79,30 +82,30 @@ def _rows(
     return rows
 
 
-def _below(objects: Objects, kind: str, column: str, threshold: float) -> Doubts:
+def _below(objects: ObjectMeasures, kind: str, column: str, threshold: float) -> Issues:
     value = objects[column]
     return _rows(objects, kind, value < threshold, value, threshold, worst=0)
 
 
-def _above(objects: Objects, kind: str, threshold: float) -> Doubts:
+def _above(objects: ObjectMeasures, kind: str, threshold: float) -> Issues:
     value = objects[kind]
     return _rows(objects, kind, value >= max(threshold, _TINY), value, threshold, worst=1)
 
 
-def _disagreements(objects: Objects, threshold: float) -> Doubts:
+def _disagreements(objects: ObjectMeasures, threshold: float) -> Issues:
     value = objects["confidence"] - objects["quality"]
     return _rows(
         objects, "disagreement", np.abs(value) >= max(threshold, _TINY), value, threshold, worst=1
     )
 
 
-def _overlaps(objects: Objects, limits: Thresholds) -> Doubts:
+def _overlaps(objects: ObjectMeasures, limits: Thresholds) -> Issues:
     value = objects["overlap_iou"]
     where = _is_overlap(objects, limits) & ~_outranks(objects, _other(objects, "overlap_with"))
     return _rows(objects, "overlap", where, value, limits.overlap_iou, 1, objects["overlap_with"])
 
 
-def _insides(objects: Objects, limits: Thresholds) -> Doubts:
+def _insides(objects: ObjectMeasures, limits: Thresholds) -> Issues:
     value, other = objects["overlap_inside"], _other(objects, "inside_with")
     smaller = objects["share"] < objects["share"][other]
     counted = _is_overlap(objects, limits) & (objects["inside_with"] == objects["overlap_with"])
@@ -110,19 +113,19 @@ def _insides(objects: Objects, limits: Thresholds) -> Doubts:
     return _rows(objects, "inside", where, value, limits.overlap_inside, 1, objects["inside_with"])
 
 
-def _is_overlap(objects: Objects, limits: Thresholds) -> NDArray[np.bool_]:
+def _is_overlap(objects: ObjectMeasures, limits: Thresholds) -> NDArray[np.bool_]:
     overlaps: NDArray[np.bool_] = objects["overlap_iou"] >= max(limits.overlap_iou, _TINY)
     return overlaps
 
 
-def _other(objects: Objects, column: str) -> NDArray[np.intp]:
+def _other(objects: ObjectMeasures, column: str) -> NDArray[np.intp]:
     """Index of the other object of each: rows of one image stand together, in order."""
     here = np.arange(len(objects))
     return np.where(objects[column] >= 0, here - objects["position"] + objects[column], here)
 
 
-def _outranks(objects: Objects, other: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether an object is the better half of a pair, so that the doubt is about the other one.
+def _outranks(objects: ObjectMeasures, other: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether an object is the better half of a pair, so that the issue is about the other one.
 
     The better half has the higher confidence, of equal ones the higher quality, or comes first.
     What people have drawn is better than what a model says.
@@ -141,7 +144,7 @@ def _outranks(objects: Objects, other: NDArray[np.intp]) -> NDArray[np.bool_]:
     return mutual & (place < place[other])
 
 
-def _along_box(objects: Objects, limits: Thresholds) -> Doubts:
+def _along_box(objects: ObjectMeasures, limits: Thresholds) -> Issues:
     value = objects["along_box"]
     touching = value >= max(limits.along_box, _TINY)
 
@@ -155,7 +158,7 @@ def _along_box(objects: Objects, limits: Thresholds) -> Doubts:
     )
 
 
-def _size_outliers(objects: Objects, limits: Thresholds) -> Doubts:
+def _size_outliers(objects: ObjectMeasures, limits: Thresholds) -> Issues:
     size = np.log(np.maximum(objects["share"], _TINY))
     z_score = np.zeros(len(objects))
 
@@ -175,7 +178,7 @@ def _size_outliers(objects: Objects, limits: Thresholds) -> Doubts:
 
 
 def _per_class(
-    objects: Objects, rule: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+    objects: ObjectMeasures, rule: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 ) -> NDArray[np.bool_]:
     """Where a rule that looks at one class at a time holds: ``(n,)``."""
     where = np.zeros(len(objects), np.bool_)
@@ -184,8 +187,8 @@ def _per_class(
     return where
 
 
-def _alike(duplicates: Duplicates, split_ids: NDArray[np.int32], limits: Thresholds) -> Doubts:
-    rows = np.zeros(len(duplicates), DOUBT)
+def _alike(duplicates: Duplicates, split_ids: NDArray[np.int32], limits: Thresholds) -> Issues:
+    rows = np.zeros(len(duplicates), ISSUE_DTYPE)
     rows["kind"] = KIND_IDS["near_duplicate"]
     rows["image"], rows["position"] = duplicates["image"], -1
     rows["other"] = duplicates["leader"]

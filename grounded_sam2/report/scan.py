@@ -1,4 +1,4 @@
-"""The first look at a run: every label measured, every image shrunk to an impression.
+"""The first look at a run: every label measured, every image shrunk to an image_signature.
 
 What is kept of an image are some hundred bytes, its name and its objects' numbers, so that tens
 of thousands fit into memory with room to spare; masks and pixels are let go at once.
@@ -22,24 +22,24 @@ from numpy.typing import NDArray
 from grounded_sam2.exporters.splits import assign_split
 from grounded_sam2.report.duplicates import (
     Duplicates,
-    Impression,
+    ImageSignature,
     find_duplicates,
-    impression,
+    image_signature,
 )
-from grounded_sam2.report.images import ImageReader, Unreadable, ahead
-from grounded_sam2.report.measures import OBJECT, Objects, measure
+from grounded_sam2.report.images import ImageReader, Unreadable, prefetch_map
+from grounded_sam2.report.measures import OBJECT_DTYPE, ObjectMeasures, measure_objects
 from grounded_sam2.report.options import ReportOptions
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, LabelStore, StoredVideo
 
-__all__ = ["Survey", "look_at"]
+__all__ = ["Scan", "scan_run"]
 
 _SIDE = 72
-"""Pixels that an image is decoded to at least, before it becomes an impression of 24 a side."""
+"""Pixels that an image is decoded to at least, before it becomes an signature of 24 a side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Survey:
+class Scan:
     """All images and objects of a run as numbers. An image's number is its place in here.
 
     Frames of videos are images too.
@@ -59,22 +59,22 @@ class Survey:
     """``(images,)`` number of the split."""
     object_counts: NDArray[np.int64]
     """``(images,)``; 0 is background."""
-    starts: NDArray[np.int64]
+    first_objects: NDArray[np.int64]
     """``(images,)`` place of the first object of an image in `objects`, where the others follow.
     """
-    contents: NDArray[np.uint64]
+    content_ids: NDArray[np.uint64]
     """``(images,)`` equal where the files are equal, byte by byte; 0 where that is not known."""
-    lots: NDArray[np.uint64]
+    sample_keys: NDArray[np.uint64]
     """``(images,)`` what the sample is drawn by: a seeded hash of the file's content."""
-    objects: Objects
+    objects: ObjectMeasures
     """``(objects,)`` in the order of the images."""
     duplicates: Duplicates
     unreadable: Counter[str]
     """Pictures that cannot be shown, by reason."""
 
-    def measured(self, image: int, position: int) -> np.void:
-        """The row of `OBJECT` of one object."""
-        row: np.void = self.objects[self.starts[image] + position]
+    def object_row(self, image: int, position: int) -> np.void:
+        """The row of `OBJECT_DTYPE` of one object."""
+        row: np.void = self.objects[self.first_objects[image] + position]
         return row
 
     def frames_of(self, images: Iterable[int]) -> dict[str, set[int]]:
@@ -94,12 +94,12 @@ class Survey:
         return np.where((videos >= 0) & (track_ids >= 0), videos << 32 | track_ids, -1)
 
 
-def look_at(
+def scan_run(
     store: LabelStore,
     run_id: int,
     options: ReportOptions,
     advance: Callable[[], None] = lambda: None,
-) -> Survey:
+) -> Scan:
     """Go through all labeled images of a run once.
 
     Args:
@@ -118,27 +118,27 @@ def look_at(
     frame_indices = array("q")
     times = array("d")
     split_ids = array("i")
-    contents = array("Q")
-    lots = array("Q")
-    measured = bytearray()  # grows in place: rows joined at the end would be there twice
-    impressions: list[Impression] = []
+    content_ids = array("Q")
+    sample_keys = array("Q")
+    measures = bytearray()  # grows in place: rows joined at the end would be there twice
+    signatures: list[ImageSignature] = []
     seen: list[int] = []
     unreadable: Counter[str] = Counter()
 
     reader = ImageReader(videos, options.images_from)
     stood_for: set[str | None] = set()
 
-    def look(given: tuple[Item, Labels]) -> Impression | Unreadable | None:
+    def look(given: tuple[Item, Labels]) -> ImageSignature | Unreadable | None:
         item, labels = given
         if item.frame_index is not None:
             if item.group in stood_for or not labels.objects:
                 return reader.missing(item)
             stood_for.add(item.group)
         image = reader.read(item, _SIDE)
-        return image if isinstance(image, Unreadable) else impression(image)
+        return image if isinstance(image, Unreadable) else image_signature(image)
 
     with closing(reader):
-        for (item, labels), seen_as in ahead(
+        for (item, labels), seen_as in prefetch_map(
             look,
             store.labels(run_id),
             options.threads,
@@ -153,18 +153,18 @@ def look_at(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
             split_ids.append(splits.index(split))
-            contents.append(0 if item.content_hash is None else _number(item.content_key))
-            lots.append(_number(f"{options.seed} sample {item.content_key}"))
-            measured += measure(labels, number, class_ids).tobytes()
+            content_ids.append(0 if item.content_hash is None else _number(item.content_key))
+            sample_keys.append(_number(f"{options.seed} sample {item.content_key}"))
+            measures += measure_objects(labels, number, class_ids).tobytes()
             if isinstance(seen_as, Unreadable):
                 unreadable[seen_as.reason] += 1
             elif seen_as is not None:
-                impressions.append(seen_as)
+                signatures.append(seen_as)
                 seen.append(number)
             advance()
-    objects = np.frombuffer(measured, OBJECT)
+    objects = np.frombuffer(measures, OBJECT_DTYPE)
     object_counts = np.bincount(objects["image"], minlength=len(item_ids))
-    return Survey(
+    return Scan(
         classes=tuple(classes),
         splits=splits,
         item_ids=tuple(item_ids),
@@ -174,12 +174,12 @@ def look_at(
         times=np.array(times, np.float64),
         split_ids=np.array(split_ids, np.int32),
         object_counts=object_counts,
-        starts=np.cumsum(object_counts) - object_counts,
-        contents=np.array(contents, np.uint64),
-        lots=np.array(lots, np.uint64),
+        first_objects=np.cumsum(object_counts) - object_counts,
+        content_ids=np.array(content_ids, np.uint64),
+        sample_keys=np.array(sample_keys, np.uint64),
         objects=objects,
         duplicates=find_duplicates(
-            impressions,
+            signatures,
             seen,
             max_bits=options.thresholds.duplicate_bits,
             max_difference=options.thresholds.duplicate_difference,

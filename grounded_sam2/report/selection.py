@@ -1,8 +1,8 @@
 """Which labels and images a page shows, of all that there are.
 
 All numbers of a report are of all images; only what is looked at has to be chosen. The worst of
-each kind of doubt come first, so that no kind crowds out another, then the worst of all. What is
-doubtful in one frame of a video mostly is in the next ones too: of a track, only the worst label of
+each kind of issue come first, so that no kind crowds out another, then the worst of all. What is
+flagged in one frame of a video mostly is in the next ones too: of a track, only the worst label of
 each kind is shown, and of the frames of one second, one before there is a second one.
 """
 
@@ -16,16 +16,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.issues import Doubts, label_scores
+from grounded_sam2.report.issues import Issues, label_scores
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.scan import Survey
+from grounded_sam2.report.scan import Scan
 
-__all__ = ["Selection", "ShownLabel", "choose"]
+__all__ = ["SelectedLabel", "Selection", "select"]
 
 _T = TypeVar("_T")
 
 _EACH_KIND = 12
-"""Labels of each kind of doubt that are shown whatever their score: a row or two of the page."""
+"""Labels of each kind of issue that are shown whatever their score: a row or two of the page."""
 _GROUPS = 24
 """Groups of images that look alike, at most."""
 _GROUP_SIZE = 6
@@ -33,13 +33,13 @@ _GROUP_SIZE = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ShownLabel:
+class SelectedLabel:
     """A label that is worth a look."""
 
     image: int
     position: int
     score: float
-    doubts: Doubts
+    issues: Issues
     """All about this label, the one of the highest score first."""
 
 
@@ -47,37 +47,37 @@ class ShownLabel:
 class Selection:
     """What a page shows."""
 
-    labels: tuple[ShownLabel, ...]
+    labels: tuple[SelectedLabel, ...]
     """Those most worth a look first."""
-    groups: tuple[Doubts, ...]
+    groups: tuple[Issues, ...]
     """Pictures that look alike, by their leader; those of the highest score first."""
     images: frozenset[int]
     """Numbers of the images that are embedded."""
 
 
-def choose(survey: Survey, doubts: Doubts, options: ReportOptions) -> Selection:
+def select(scan: Scan, issues: Issues, options: ReportOptions) -> Selection:
     """Choose what to show.
 
     Args:
-        survey: the run.
-        doubts: as `find_doubts` gives them, the worst first.
+        scan: the run.
+        issues: as `find_issues` gives them, the worst first.
         options: how much to show.
     """
-    labels = _labels(doubts, survey, options.labels)
-    groups = _groups(doubts)
+    labels = _labels(issues, scan, options.labels)
+    groups = _groups(issues)
     wanted = chain(
         (label.image for label in labels),
         chain.from_iterable((int(g["other"][0]), *g["image"].tolist()) for g in groups),
-        _sample(survey),
+        _sample(scan),
     )
     return Selection(labels, groups, _first(wanted, options.images))
 
 
-def _labels(doubts: Doubts, survey: Survey, most: int) -> tuple[ShownLabel, ...]:
-    keys, scores = label_scores(doubts)
+def _labels(issues: Issues, scan: Scan, most: int) -> tuple[SelectedLabel, ...]:
+    keys, scores = label_scores(issues)
     score_of = {(p, o): s for (p, o), s in zip(keys.tolist(), scores.tolist(), strict=True)}
-    of_labels = doubts[doubts["position"] >= 0]
-    leading = of_labels[_leading(of_labels, survey)]
+    of_labels = issues[issues["position"] >= 0]
+    leading = of_labels[_leading(of_labels, scan)]
     worst_of_each = [
         leading[leading["kind"] == kind][["image", "position"]][:_EACH_KIND].tolist()
         for kind in np.unique(leading["kind"])
@@ -90,12 +90,14 @@ def _labels(doubts: Doubts, survey: Survey, most: int) -> tuple[ShownLabel, ...]
         if key in rows:
             rows[key].append(row)
     order = sorted(chosen, key=lambda key: (-score_of[key], key))
-    return tuple(ShownLabel(key[0], key[1], score_of[key], of_labels[rows[key]]) for key in order)
+    return tuple(
+        SelectedLabel(key[0], key[1], score_of[key], of_labels[rows[key]]) for key in order
+    )
 
 
-def _leading(of_labels: Doubts, survey: Survey) -> NDArray[np.bool_]:
-    """``(n,)`` whether a doubt is the worst of its kind about its track; or about no track."""
-    tracks = survey.tracks()[survey.starts[of_labels["image"]] + of_labels["position"]]
+def _leading(of_labels: Issues, scan: Scan) -> NDArray[np.bool_]:
+    """``(n,)`` whether a issue is the worst of its kind about its track; or about no track."""
+    tracks = scan.tracks()[scan.first_objects[of_labels["image"]] + of_labels["position"]]
     leading: NDArray[np.bool_] = tracks < 0
     kinds_of_tracks = np.stack((tracks, of_labels["kind"].astype(np.int64)), axis=1)
     _, first = np.unique(kinds_of_tracks, axis=0, return_index=True)  # the worst come first
@@ -103,22 +105,22 @@ def _leading(of_labels: Doubts, survey: Survey) -> NDArray[np.bool_]:
     return leading
 
 
-def _sample(survey: Survey) -> list[int]:
+def _sample(scan: Scan) -> list[int]:
     """All images in the order that they are drawn in: first one of each second of a video."""
-    seconds = np.floor(np.nan_to_num(survey.times)).astype(np.int64)
-    order = np.lexsort((survey.lots, seconds, survey.video_ids))
+    seconds = np.floor(np.nan_to_num(scan.times)).astype(np.int64)
+    order = np.lexsort((scan.sample_keys, seconds, scan.video_ids))
     place = np.arange(len(order))
     begins = np.ones(len(order), np.bool_)
-    begins[1:] = (np.diff(survey.video_ids[order]) != 0) | (np.diff(seconds[order]) != 0)
-    begins |= survey.video_ids[order] < 0
+    begins[1:] = (np.diff(scan.video_ids[order]) != 0) | (np.diff(seconds[order]) != 0)
+    begins |= scan.video_ids[order] < 0
     turns = np.empty(len(order), np.int64)
     turns[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
-    drawn: list[int] = np.lexsort((survey.lots, turns)).tolist()
+    drawn: list[int] = np.lexsort((scan.sample_keys, turns)).tolist()
     return drawn
 
 
-def _groups(doubts: Doubts) -> tuple[Doubts, ...]:
-    alike = doubts[doubts["position"] < 0]
+def _groups(issues: Issues) -> tuple[Issues, ...]:
+    alike = issues[issues["position"] < 0]
     leaders = dict.fromkeys(alike["other"].tolist())  # in the order of their worst pair
     return tuple(
         alike[alike["other"] == leader][: _GROUP_SIZE - 1] for leader in list(leaders)[:_GROUPS]

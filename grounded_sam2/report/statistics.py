@@ -1,4 +1,4 @@
-"""Counts per class and split, and histograms, from the numbers of a survey."""
+"""Counts per class and split, and histograms, from the numbers of a scan."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.issues import Doubts
+from grounded_sam2.report.issues import Issues
 from grounded_sam2.report.options import Thresholds
-from grounded_sam2.report.scan import Survey
+from grounded_sam2.report.scan import Scan
 
-__all__ = ["ClassRow", "Histogram", "class_rows", "doubtful_objects", "histograms"]
+__all__ = ["ClassRow", "Histogram", "class_rows", "flagged_objects", "histograms"]
 
 _SMALLEST_DECADE = -6
 """Sizes begin at a millionth of an image: a pixel of a megapixel."""
@@ -39,8 +39,8 @@ class ClassRow:
     """Of the image's area; ``None`` where there are no objects."""
     median_confidence: float | None
     median_quality: float | None
-    doubtful: int
-    """Objects with at least one doubt."""
+    flagged: int
+    """Objects with at least one issue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +57,18 @@ class Histogram:
     bins_per_decade: int = 0
     """Of a logarithmic histogram; 0 if it is not."""
     limit: float | None = None
-    """Threshold below which there is a doubt."""
+    """Threshold below which there is a issue."""
     below: tuple[int, ...] = ()
     """Per class: objects below it."""
 
 
-def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
+def class_rows(scan: Scan, issues: Issues) -> list[ClassRow]:
     """A row for each class, in the order of the classes, those without objects included."""
-    objects = survey.objects
-    splits = survey.split_ids[objects["image"]]
-    doubtful, tracks = doubtful_objects(survey, doubts), survey.tracks()
+    objects = scan.objects
+    splits = scan.split_ids[objects["image"]]
+    flagged, tracks = flagged_objects(scan, issues), scan.tracks()
     rows = []
-    for class_id, name in enumerate(survey.classes):
+    for class_id, name in enumerate(scan.classes):
         here = objects["class_id"] == class_id
         images = np.unique(objects["image"][here])
         rows.append(
@@ -76,32 +76,32 @@ def class_rows(survey: Survey, doubts: Doubts) -> list[ClassRow]:
                 name=name,
                 class_id=class_id,
                 objects=int(here.sum()),
-                objects_per_split=_per_split(splits[here], survey.splits),
+                objects_per_split=_per_split(splits[here], scan.splits),
                 images=len(images),
-                images_per_split=_per_split(survey.split_ids[images], survey.splits),
+                images_per_split=_per_split(scan.split_ids[images], scan.splits),
                 tracks=len(np.unique(tracks[here & (tracks >= 0)])),
                 boxes_only=int((here & ~objects["has_mask"]).sum()),
                 by_people=int((here & objects["by_person"]).sum()),
                 median_share=_median(objects["share"][here]),
                 median_confidence=_median(objects["confidence"][here]),
                 median_quality=_median(objects["quality"][here]),
-                doubtful=int((here & doubtful).sum()),
+                flagged=int((here & flagged).sum()),
             )
         )
     return rows
 
 
-def doubtful_objects(survey: Survey, doubts: Doubts) -> NDArray[np.bool_]:
-    """``(objects,)`` whether there is a doubt about an object."""
-    doubtful = np.zeros(len(survey.objects), np.bool_)
-    of_labels = doubts[doubts["position"] >= 0]
-    doubtful[survey.starts[of_labels["image"]] + of_labels["position"]] = True
-    return doubtful
+def flagged_objects(scan: Scan, issues: Issues) -> NDArray[np.bool_]:
+    """``(objects,)`` whether there is a issue about an object."""
+    flagged = np.zeros(len(scan.objects), np.bool_)
+    of_labels = issues[issues["position"] >= 0]
+    flagged[scan.first_objects[of_labels["image"]] + of_labels["position"]] = True
+    return flagged
 
 
-def histograms(survey: Survey, limits: Thresholds) -> list[Histogram]:
+def histograms(scan: Scan, limits: Thresholds) -> list[Histogram]:
     """Of size (share of the image, logarithmic), confidence and mask quality."""
-    objects, classes = survey.objects, len(survey.classes)
+    objects, classes = scan.objects, len(scan.classes)
     decades = np.linspace(_SMALLEST_DECADE, 0, -_SMALLEST_DECADE * _BINS_PER_DECADE + 1)
     shares = np.where(objects["share"] > 0, objects["share"], np.nan)
     size = _histogram("size", 10**decades, shares, objects["class_id"], classes)

@@ -1,4 +1,4 @@
-"""What there is of each video, from the numbers of a survey."""
+"""What there is of each video, from the numbers of a scan."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.issues import Doubts
-from grounded_sam2.report.scan import Survey
-from grounded_sam2.report.statistics import doubtful_objects
+from grounded_sam2.report.issues import Issues
+from grounded_sam2.report.scan import Scan
+from grounded_sam2.report.statistics import flagged_objects
 
 __all__ = ["VideoRow", "video_rows"]
 
@@ -31,17 +31,17 @@ class VideoRow:
     tracks: int
     median_track: int | None
     """Frames of a track; ``None`` where there is none."""
-    doubtful: int
-    """Objects with at least one doubt."""
-    doubtful_tracks: int
+    flagged: int
+    """Objects with at least one issue."""
+    flagged_tracks: int
     """Tracks with such an object."""
 
 
-def video_rows(survey: Survey, doubts: Doubts) -> list[VideoRow]:
+def video_rows(scan: Scan, issues: Issues) -> list[VideoRow]:
     """A row for each video, by name, those without labeled frames included."""
-    count = len(survey.videos)
-    of_object = survey.video_ids[survey.objects["image"]]
-    doubtful, tracks = doubtful_objects(survey, doubts), survey.tracks()
+    count = len(scan.videos)
+    of_object = scan.video_ids[scan.objects["image"]]
+    flagged, tracks = flagged_objects(scan, issues), scan.tracks()
     ids, lengths = np.unique(tracks[tracks >= 0], return_counts=True)
     videos_of_tracks = ids >> 32
 
@@ -49,11 +49,11 @@ def video_rows(survey: Survey, doubts: Doubts) -> list[VideoRow]:
         counts: list[int] = np.bincount(videos[videos >= 0], minlength=count).tolist()
         return counts
 
-    background = per_video(survey.video_ids[survey.object_counts == 0])
-    objects, doubtful_ones = per_video(of_object), per_video(of_object[doubtful])
-    doubtful_tracks = per_video(np.unique(tracks[doubtful & (tracks >= 0)]) >> 32)
+    background = per_video(scan.video_ids[scan.object_counts == 0])
+    objects, flagged_counts = per_video(of_object), per_video(of_object[flagged])
+    flagged_tracks = per_video(np.unique(tracks[flagged & (tracks >= 0)]) >> 32)
     rows = []
-    for number, video in enumerate(survey.videos):
+    for number, video in enumerate(scan.videos):
         here = lengths[videos_of_tracks == number]
         state = "failed" if video.error is not None else "unfinished"
         rows.append(
@@ -66,8 +66,8 @@ def video_rows(survey: Survey, doubts: Doubts) -> list[VideoRow]:
                 objects=objects[number],
                 tracks=len(here),
                 median_track=int(np.median(here)) if here.size else None,
-                doubtful=doubtful_ones[number],
-                doubtful_tracks=doubtful_tracks[number],
+                flagged=flagged_counts[number],
+                flagged_tracks=flagged_tracks[number],
             )
         )
     return rows

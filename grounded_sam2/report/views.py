@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grounded_sam2.report.crops import LabelView, cut_out, needed_side
-from grounded_sam2.report.images import ImageReader, Unreadable, ahead, data_url, shrink
-from grounded_sam2.report.issues import KIND_NAMES, KINDS, Doubts
-from grounded_sam2.report.messages import clock, reason
+from grounded_sam2.report.crops import LabelView, crop_label, required_side
+from grounded_sam2.report.images import ImageReader, Unreadable, data_url, prefetch_map, shrink
+from grounded_sam2.report.issues import ISSUE_KINDS, KIND_NAMES, Issues
+from grounded_sam2.report.messages import format_time, reason
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.scan import Survey
-from grounded_sam2.report.selection import Selection, ShownLabel
-from grounded_sam2.report.shapes import box_path, center_of, path_of
+from grounded_sam2.report.scan import Scan
+from grounded_sam2.report.selection import SelectedLabel, Selection
+from grounded_sam2.report.svg_paths import box_path, label_center, mask_path
 from grounded_sam2.results import Image, Label, Labels
 from grounded_sam2.store import Item, LabelStore
 
-__all__ = ["ImageView", "ObjectView", "ShownImage", "look_again"]
+__all__ = ["ImageView", "ObjectView", "ShownImage", "load_views"]
 
 _SIDE = 720
 """Pixels of an enlarged image: what a laptop's window has room for beside the list of objects."""
@@ -39,7 +39,7 @@ class ObjectView:
     center_xy: tuple[int, int]
     """In the units of paths: where its track is written."""
     detected_path: str
-    """The detector's box; empty where nothing is doubtful, or it is not known."""
+    """The detector's box; empty where nothing is flagged, or it is not known."""
     reasons: tuple[str, ...]
 
 
@@ -70,11 +70,11 @@ class ShownImage:
     labels: tuple[LabelView, ...]
 
 
-def look_again(
+def load_views(
     store: LabelStore,
     run_id: int,
-    survey: Survey,
-    doubts: Doubts,
+    scan: Scan,
+    issues: Issues,
     selection: Selection,
     options: ReportOptions,
 ) -> Iterator[ShownImage]:
@@ -83,24 +83,24 @@ def look_again(
     Args:
         store: the labels.
         run_id: the run.
-        survey: what was seen the first time.
-        doubts: all of them.
+        scan: what was seen the first time.
+        issues: all of them.
         selection: what to show.
         options: where the images are.
 
     Yields:
         In the order of the store, a few images in memory at a time.
     """
-    crops: dict[int, list[ShownLabel]] = {}
+    crops: dict[int, list[SelectedLabel]] = {}
     for shown in selection.labels:
         crops.setdefault(shown.image, []).append(shown)
     about: dict[int, list[np.void]] = {number: [] for number in selection.images}
-    for doubt in doubts[doubts["position"] >= 0]:
-        if int(doubt["image"]) in about:
-            about[int(doubt["image"])].append(doubt)
+    for issue in issues[issues["position"] >= 0]:
+        if int(issue["image"]) in about:
+            about[int(issue["image"])].append(issue)
 
-    only = survey.frames_of({*about, *crops})
-    reader = ImageReader(survey.videos, options.images_from, only)
+    only = scan.frames_of({*about, *crops})
+    reader = ImageReader(scan.videos, options.images_from, only)
 
     def chosen() -> Iterator[tuple[int, Item, Labels]]:
         for number, (item, labels) in enumerate(store.labels(run_id)):
@@ -110,16 +110,16 @@ def look_again(
     def open_one(given: tuple[int, Item, Labels]) -> ShownImage:
         number, item, labels = given
         cut = crops.get(number, [])
-        sides = [needed_side(labels.objects[shown.position], labels.size_hw) for shown in cut]
+        sides = [required_side(labels.objects[shown.position], labels.size_hw) for shown in cut]
         image = reader.read(item, max([_SIDE, *sides]))
         embedded = number in about
         return ShownImage(
-            _view(number, labels, image, about[number], survey) if embedded else None,
-            tuple(cut_out(shown, labels, image, survey, embedded=embedded) for shown in cut),
+            _view(number, labels, image, about[number], scan) if embedded else None,
+            tuple(crop_label(shown, labels, image, scan, embedded=embedded) for shown in cut),
         )
 
     with closing(reader):
-        for _, view in ahead(
+        for _, view in prefetch_map(
             open_one,
             chosen(),
             options.threads,
@@ -132,35 +132,35 @@ def _view(
     number: int,
     labels: Labels,
     image: Image | Unreadable,
-    doubts: Sequence[np.void],
-    survey: Survey,
+    issues: Sequence[np.void],
+    scan: Scan,
 ) -> ImageView:
     height, width = labels.size_hw
     scale = min(1.0, _SIDE / max(height, width))
     reasons: dict[int, list[str]] = {}
-    for doubt in doubts:
-        title = KINDS[KIND_NAMES[doubt["kind"]]].title
-        reasons.setdefault(int(doubt["position"]), []).append(f"{title}: {reason(doubt, survey)}")
+    for issue in issues:
+        title = ISSUE_KINDS[KIND_NAMES[issue["kind"]]].title
+        reasons.setdefault(int(issue["position"]), []).append(f"{title}: {reason(issue, scan)}")
     objects = []
     for position, label in enumerate(labels.objects):
-        measured = survey.measured(number, position)
-        doubtful = position in reasons
+        measured = scan.object_row(number, position)
+        flagged = position in reasons
         objects.append(
             ObjectView(
                 label=label,
                 class_id=int(measured["class_id"]),
                 share=float(measured["share"]),
-                path=path_of(label, scale),
-                center_xy=center_of(label, scale),
-                detected_path=box_path(label.detected_box_xyxy, scale) if doubtful else "",
+                path=mask_path(label, scale),
+                center_xy=label_center(label, scale),
+                detected_path=box_path(label.detected_box_xyxy, scale) if flagged else "",
                 reasons=tuple(reasons.get(position, ())),
             )
         )
     return ImageView(
         number=number,
-        item_id=survey.item_ids[number],
-        time=clock(survey.times[number]),
-        split=survey.splits[survey.split_ids[number]],
+        item_id=scan.item_ids[number],
+        time=format_time(scan.times[number]),
+        split=scan.splits[scan.split_ids[number]],
         size_hw=(height, width),
         view_hw=(max(1, round(height * scale)), max(1, round(width * scale))),
         url="" if isinstance(image, Unreadable) else data_url(shrink(image, _SIDE), _BYTES),

@@ -1,4 +1,4 @@
-"""Making a report: two looks at the store, one page, and if asked for the doubts as JSON."""
+"""Making a report: two looks at the store, one page, and if asked for the issues as JSON."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import numpy as np
 
 from grounded_sam2.errors import ExportError, printable
 from grounded_sam2.report.crops import LabelView
-from grounded_sam2.report.issues import KINDS, Doubts, label_scores
-from grounded_sam2.report.messages import doubt_record
+from grounded_sam2.report.issues import ISSUE_KINDS, Issues, label_scores
+from grounded_sam2.report.messages import issue_record
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.page import image_card, write_page
-from grounded_sam2.report.page_contents import Overview, page_contents
-from grounded_sam2.report.rules import find_doubts
-from grounded_sam2.report.scan import Survey, look_at
-from grounded_sam2.report.selection import choose
-from grounded_sam2.report.views import look_again
+from grounded_sam2.report.page import render_image_card, write_page
+from grounded_sam2.report.page_contents import RunOverview, page_contents
+from grounded_sam2.report.rules import find_issues
+from grounded_sam2.report.scan import Scan, scan_run
+from grounded_sam2.report.selection import select
+from grounded_sam2.report.views import load_views
 from grounded_sam2.store import LabelStore
 
 __all__ = ["Progress", "ReportSummary", "write_report"]
@@ -60,10 +60,10 @@ class ReportSummary:
     """Pictures that the page holds."""
     unreadable: int
     """Pictures that could not be shown: gone, changed or broken since."""
-    doubtful: int
-    """Labels with at least one doubt."""
-    doubts: dict[str, int]
-    """Doubts of each kind; see `grounded_sam2.report.issues.KINDS`."""
+    flagged: int
+    """Labels with at least one issue."""
+    issues: dict[str, int]
+    """Issues of each kind; see `grounded_sam2.report.issues.ISSUE_KINDS`."""
     page_bytes: int
 
 
@@ -85,8 +85,8 @@ def write_report(
         out: where the page goes; ``report.html`` in the store's folder if ``None``. What is there
             is replaced once the new page is whole.
         run_id: which run; the current one if ``None``.
-        options: how much to show, what is doubtful, where the images are now.
-        json_out: write all doubts here as well, a row each, for scripts.
+        options: how much to show, what is flagged, where the images are now.
+        json_out: write all issues here as well, a row each, for scripts.
         progress: told how it comes along.
 
     Raises:
@@ -106,82 +106,80 @@ def write_report(
 
         if progress is not None:
             progress.start(counts.images + min(options.images, counts.images))
-        survey = look_at(store, run.id, options, advance)
-        doubts = find_doubts(
-            survey.objects, survey.duplicates, survey.split_ids, options.thresholds
-        )
-        selection = choose(survey, doubts, options)
-        overview = Overview(
+        scan = scan_run(store, run.id, options, advance)
+        issues = find_issues(scan.objects, scan.duplicates, scan.split_ids, options.thresholds)
+        selection = select(scan, issues, options)
+        overview = RunOverview(
             name=printable(Path(store_folder).resolve().name),
             run=run,
             run_count=len(store.runs()),
             pending=counts.pending,
             failures=tuple(
                 (name, why)
-                for _, name, why in islice(_failures(store, run.id, survey), _LISTED_FAILURES)
+                for _, name, why in islice(_failures(store, run.id, scan), _LISTED_FAILURES)
             ),
-            failed_count=counts.failed + sum(video.error is not None for video in survey.videos),
+            failed_count=counts.failed + sum(video.error is not None for video in scan.videos),
         )
         with (
             _replaced(page) as file,
             TemporaryFile("w+", encoding="utf-8", dir=page.parent) as cards,
         ):
             labels: dict[tuple[int, int], LabelView] = {}
-            for look in look_again(store, run.id, survey, doubts, selection, options):
+            for look in load_views(store, run.id, scan, issues, selection, options):
                 if look.image is not None:
-                    cards.write(image_card(look.image))
+                    cards.write(render_image_card(look.image))
                     advance()
                 for view in look.labels:
                     labels[view.shown.image, view.shown.position] = view
             in_order = [labels[shown.image, shown.position] for shown in selection.labels]
             contents = page_contents(
-                overview, survey, doubts, selection, in_order, options.thresholds
+                overview, scan, issues, selection, in_order, options.thresholds
             )
             write_page(file, contents, cards)
         if json_file is not None:
             with _replaced(json_file) as file:
-                file.writelines(_json(store, run.id, survey, doubts, options))
-    kinds = np.bincount(doubts["kind"], minlength=len(KINDS)).tolist()
+                file.writelines(_json(store, run.id, scan, issues, options))
+    kinds = np.bincount(issues["kind"], minlength=len(ISSUE_KINDS)).tolist()
     return ReportSummary(
         page=page,
         json=json_file,
         run_id=run.id,
-        images=len(survey.item_ids),
-        objects=len(survey.objects),
+        images=len(scan.item_ids),
+        objects=len(scan.objects),
         shown_images=len(selection.images),
-        unreadable=survey.unreadable.total(),
-        doubtful=len(label_scores(doubts)[0]),
-        doubts=dict(zip(KINDS, kinds, strict=True)),
+        unreadable=scan.unreadable.total(),
+        flagged=len(label_scores(issues)[0]),
+        issues=dict(zip(ISSUE_KINDS, kinds, strict=True)),
         page_bytes=page.stat().st_size,
     )
 
 
-def _failures(store: LabelStore, run_id: int, survey: Survey) -> Iterator[tuple[str, str, str]]:
+def _failures(store: LabelStore, run_id: int, scan: Scan) -> Iterator[tuple[str, str, str]]:
     """What failed: ``item`` or ``video``, its name, and why."""
     for item, why in store.failures(run_id):
         yield "item", item.item_id, why
-    for video in survey.videos:
+    for video in scan.videos:
         if video.error is not None:
             yield "video", video.record.name, video.error
 
 
 def _json(
-    store: LabelStore, run_id: int, survey: Survey, doubts: Doubts, options: ReportOptions
+    store: LabelStore, run_id: int, scan: Scan, issues: Issues, options: ReportOptions
 ) -> Iterator[str]:
-    """The doubts as a JSON document, a line each, and what failed."""
+    """The issues as a JSON document, a line each, and what failed."""
 
     def line(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
 
     yield "{\n"
-    yield f'"run": {run_id}, "images": {len(survey.item_ids)}, "objects": {len(survey.objects)},\n'
-    yield f'"background": {int((survey.object_counts == 0).sum())},\n'
+    yield f'"run": {run_id}, "images": {len(scan.item_ids)}, "objects": {len(scan.objects)},\n'
+    yield f'"background": {int((scan.object_counts == 0).sum())},\n'
     yield f'"thresholds": {line(asdict(options.thresholds))},\n'
     yield '"doubts": ['
-    for number, doubt in enumerate(doubts):
-        yield f"{',' if number else ''}\n{line(doubt_record(doubt, survey))}"
+    for number, issue in enumerate(issues):
+        yield f"{',' if number else ''}\n{line(issue_record(issue, scan))}"
     yield '\n],\n"failed": ['
-    for number, (kind, name, why) in enumerate(_failures(store, run_id, survey)):
+    for number, (kind, name, why) in enumerate(_failures(store, run_id, scan)):
         yield f"{',' if number else ''}\n{line({kind: name, 'reason': why})}"
     yield "\n]\n}\n"
 

@@ -6,62 +6,62 @@ from typing import Any
 
 import pytest
 
-from grounded_sam2.evaluation.matching import ImagePairs, pair_labels
+from grounded_sam2.evaluation.matching import ImageMatching, match_labels
 
 
 class TestImages:
     def test_of_one_content_are_one_whatever_their_names(self, runs: Any) -> None:
         first = runs.add({"a.jpg": [], "b.jpg": []}, content={"a.jpg": "x", "b.jpg": "y"})
         second = runs.add({"b.jpg": [], "c.jpg": []}, content={"b.jpg": "x", "c.jpg": "z"})
-        pairs = ImagePairs(runs.store, first, second)
+        pairs = ImageMatching(runs.store, first, second)
         assert len(pairs) == 1
-        assert pairs.second_of("a.jpg") == "b.jpg"
-        assert pairs.second_of("b.jpg") is None
-        assert pairs.only_in_second() == {"c.jpg"}
+        assert pairs.match_of("a.jpg") == "b.jpg"
+        assert pairs.match_of("b.jpg") is None
+        assert pairs.unmatched_in_second() == {"c.jpg"}
 
     def test_under_several_names_are_paired_once_each_equal_names_first(self, runs: Any) -> None:
         same = dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), "x")
         first = runs.add({"b.jpg": [], "c.jpg": []}, content=same)
         second = runs.add({"a.jpg": [], "b.jpg": [], "c.jpg": []}, content=same)
-        pairs = ImagePairs(runs.store, first, second)
-        assert [pairs.second_of(name) for name in ("b.jpg", "c.jpg")] == ["b.jpg", "c.jpg"]
-        assert pairs.only_in_second() == {"a.jpg"}
+        pairs = ImageMatching(runs.store, first, second)
+        assert [pairs.match_of(name) for name in ("b.jpg", "c.jpg")] == ["b.jpg", "c.jpg"]
+        assert pairs.unmatched_in_second() == {"a.jpg"}
 
     def test_that_never_were_files_are_known_by_their_names(self, runs: Any) -> None:
         none = dict.fromkeys(("a.jpg", "b.jpg"))
         first = runs.add({"a.jpg": []}, content=none)
         second = runs.add({"a.jpg": [], "b.jpg": []}, content=none)
-        pairs = ImagePairs(runs.store, first, second)
-        assert pairs.second_of("a.jpg") == "a.jpg"
-        assert pairs.only_in_second() == {"b.jpg"}
+        pairs = ImageMatching(runs.store, first, second)
+        assert pairs.match_of("a.jpg") == "a.jpg"
+        assert pairs.unmatched_in_second() == {"b.jpg"}
 
 
 class TestLabels:
     @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (0, 1)])
     def test_none(self, runs: Any, first: int, second: int) -> None:
-        assert pair_labels([runs.box(0)] * first, [runs.box(0)] * second, 0.5) == []
+        assert match_labels([runs.box(0)] * first, [runs.box(0)] * second, 0.5) == []
 
     def test_of_one_class_that_overlap(self, runs: Any) -> None:
         first = [runs.box(0), runs.box(20, "dog")]
         second = [runs.box(20, "dog"), runs.box(20), runs.box(2)]
-        assert pair_labels(first, second, 0.5) == [(0, 2, pytest.approx(8 / 12)), (1, 0, 1.0)]
+        assert match_labels(first, second, 0.5) == [(0, 2, pytest.approx(8 / 12)), (1, 0, 1.0)]
 
     def test_that_overlap_too_little(self, runs: Any) -> None:
-        assert pair_labels([runs.box(0)], [runs.box(4)], 0.5) == []
-        assert pair_labels([runs.box(0)], [runs.box(4)], 0.4) == [(0, 0, pytest.approx(6 / 14))]
+        assert match_labels([runs.box(0)], [runs.box(4)], 0.5) == []
+        assert match_labels([runs.box(0)], [runs.box(4)], 0.4) == [(0, 0, pytest.approx(6 / 14))]
 
     def test_that_touch_are_never_paired(self, runs: Any) -> None:
-        assert pair_labels([runs.box(0)], [runs.box(10)], 0) == []
+        assert match_labels([runs.box(0)], [runs.box(10)], 0) == []
 
     def test_the_best_pairs_together_not_one_by_one(self, runs: Any) -> None:
         first, second = [runs.box(0), runs.box(2)], [runs.box(1), runs.box(3)]
-        assert [pair[:2] for pair in pair_labels(first, second, 0.5)] == [(0, 0), (1, 1)]
+        assert [pair[:2] for pair in match_labels(first, second, 0.5)] == [(0, 0), (1, 1)]
         first, second = [runs.box(0), runs.box(3)], [runs.box(2), runs.box(5)]
-        assert [pair[:2] for pair in pair_labels(first, second, 0.4)] == [(0, 0), (1, 1)]
+        assert [pair[:2] for pair in match_labels(first, second, 0.4)] == [(0, 0), (1, 1)]
 
     def test_by_masks_where_both_have_one(self, runs: Any) -> None:
         half = runs.masked(0, width=5)
-        assert pair_labels([half], [runs.masked(0)], 0.1)[0].iou == 0.5
-        assert pair_labels([half], [runs.box(0)], 0.1)[0].iou == 1
-        both = pair_labels([half, runs.box(15)], [runs.box(0), runs.masked(15)], 0.1)
+        assert match_labels([half], [runs.masked(0)], 0.1)[0].iou == 0.5
+        assert match_labels([half], [runs.box(0)], 0.1)[0].iou == 1
+        both = match_labels([half, runs.box(15)], [runs.box(0), runs.masked(15)], 0.1)
         assert both == [(0, 0, 1), (1, 1, 1)]

@@ -11,7 +11,7 @@ import pytest
 
 from grounded_sam2.errors import DatasetError
 from grounded_sam2.importers import json_stream
-from grounded_sam2.importers.json_stream import elements, first_key
+from grounded_sam2.importers.json_stream import first_key, iter_elements
 
 VALUES = {
     "info": {"version": "1.0", "nested": {"images": [1, 2]}},
@@ -31,7 +31,7 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 def arrays(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for key, value, text in elements(path):
+    for key, value, text in iter_elements(path):
         assert json.loads(text) == value
         found.setdefault(key, []).append(value)
     return found
@@ -69,7 +69,7 @@ def test_forms(chunk: int, tmp_path: Path, text: str, expected: Any) -> None:
 def test_what_python_writes_for_no_number(chunk: int, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"a": [float("nan"), {"b": float("inf")}]}))
-    first, second = (element.value for element in elements(path))
+    first, second = (element.value for element in iter_elements(path))
     assert first != first
     assert second == {"b": float("inf")}
 
@@ -97,20 +97,20 @@ def test_a_file_that_is_not_whole_says_where(
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(DatasetError, match=says):
-        list(elements(path))
+        list(iter_elements(path))
 
 
 def test_what_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'{"a":["\xff"]}')
     with pytest.raises(DatasetError, match="UTF-8"):
-        list(elements(path))
+        list(iter_elements(path))
     assert first_key(path) is None
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read"):
-        list(elements(tmp_path / "absent.json"))
+        list(iter_elements(tmp_path / "absent.json"))
     assert first_key(tmp_path) is None
 
 
@@ -121,7 +121,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert path.stat().st_size > 15 * 2**20
     tracemalloc.start()
     try:
-        assert sum(1 for _ in elements(path)) == 20_000
+        assert sum(1 for _ in iter_elements(path)) == 20_000
         assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
     finally:
         tracemalloc.stop()

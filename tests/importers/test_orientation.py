@@ -8,7 +8,7 @@ import PIL.ImageOps
 import pytest
 
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
+from grounded_sam2.importers.orientation import orient_mask, orient_points, swaps_axes
 
 STORED_HW = (4, 7)
 
@@ -23,25 +23,25 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_masks(orientation: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, STORED_HW, np.uint8)
-    turned = turn_mask(encode(pixels.astype(bool))[0], orientation)
+    turned = orient_mask(encode(pixels.astype(bool))[0], orientation)
     np.testing.assert_array_equal(turned.decode(), upright(pixels, orientation))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_empty_mask(orientation: int) -> None:
-    turned = turn_mask(encode(np.zeros(STORED_HW, bool))[0], orientation)
+    turned = orient_mask(encode(np.zeros(STORED_HW, bool))[0], orientation)
     assert turned.area == 0
-    assert turned.size_hw == (STORED_HW[::-1] if is_sideways(orientation) else STORED_HW)
+    assert turned.size_hw == (STORED_HW[::-1] if swaps_axes(orientation) else STORED_HW)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_points(orientation: int) -> None:
     pixels = np.zeros(STORED_HW, np.uint8)
     pixels[1, 5] = 1
-    turned = turn_points(np.array([[5.5, 1.5]]), orientation, STORED_HW)
+    turned = orient_points(np.array([[5.5, 1.5]]), orientation, STORED_HW)
     ((row, column),) = np.argwhere(upright(pixels, orientation))
     np.testing.assert_array_equal(turned, [[column + 0.5, row + 0.5]])
 
 
 def test_no_points() -> None:
-    assert turn_points(np.zeros((0, 2)), 6, STORED_HW).shape == (0, 2)
+    assert orient_points(np.zeros((0, 2)), 6, STORED_HW).shape == (0, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grounded_sam2.importers.splits import id_in_split, split_called, split_named_in
+from grounded_sam2.importers.splits import canonical_split, item_id_in_split, split_in_name
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ from grounded_sam2.importers.splits import id_in_split, split_called, split_name
     ],
 )
 def test_names(name: str, called: str | None, named: str | None) -> None:
-    assert split_called(name) == called
-    assert split_named_in(name) == named
+    assert canonical_split(name) == called
+    assert split_in_name(name) == named
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_names(name: str, called: str | None, named: str | None) -> None:
     ],
 )
 def test_ids(name: str, split: str | None, item_id: str) -> None:
-    assert id_in_split(name, split) == item_id
+    assert item_id_in_split(name, split) == item_id

@@ -12,15 +12,15 @@ import pytest
 
 from grounded_sam2.report.duplicates import find_duplicates
 from grounded_sam2.report.issues import KIND_NAMES
-from grounded_sam2.report.measures import OBJECT, Objects, measure
+from grounded_sam2.report.measures import OBJECT_DTYPE, ObjectMeasures, measure_objects
 from grounded_sam2.report.options import Thresholds
-from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.rules import find_issues
 from grounded_sam2.results import Label, Labels
 
 
 @pytest.fixture
 def clean(labeled) -> Callable[..., Label]:
-    """Makes a label of a mask that nothing is doubtful about."""
+    """Makes a label of a mask that nothing is flagged about."""
 
     def make(mask: np.ndarray | None, class_name: str = "ball", **fields: Any) -> Label:
         fields = {"confidence": 0.9, "mask_quality": 0.95, **fields}
@@ -40,21 +40,21 @@ def crowd(labeled, clean) -> list[Labels]:
     return images
 
 
-def measured(images: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -> Objects:
+def measured(images: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -> ObjectMeasures:
     ids = {name: number for number, name in enumerate(classes)}
-    rows = [measure(labels, number, ids) for number, labels in enumerate(images)]
-    return np.concatenate([np.zeros(0, OBJECT), *rows])
+    rows = [measure_objects(labels, number, ids) for number, labels in enumerate(images)]
+    return np.concatenate([np.zeros(0, OBJECT_DTYPE), *rows])
 
 
 @pytest.fixture
-def doubts_of() -> Callable[..., list[tuple[str, int, int]]]:
-    """Kind, image and position of everything that is doubtful about labels."""
+def issues_of() -> Callable[..., list[tuple[str, int, int]]]:
+    """IssueKind, image and position of everything that is flagged about labels."""
 
     def find(images: list[Labels], **limits: Any) -> list[tuple[str, int, int]]:
         none = find_duplicates([], [], max_bits=0, max_difference=0)
         splits = np.zeros(len(images), np.int32)
-        doubts = find_doubts(measured(images), none, splits, Thresholds(**limits))
-        return [(KIND_NAMES[kind], p, o) for kind, p, o in doubts[["kind", "image", "position"]]]
+        issues = find_issues(measured(images), none, splits, Thresholds(**limits))
+        return [(KIND_NAMES[kind], p, o) for kind, p, o in issues[["kind", "image", "position"]]]
 
     return find
 

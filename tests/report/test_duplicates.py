@@ -11,7 +11,7 @@ import PIL.ImageEnhance
 import pytest
 
 from grounded_sam2.demo.scenes import make_scene
-from grounded_sam2.report.duplicates import find_duplicates, impression
+from grounded_sam2.report.duplicates import find_duplicates, image_signature
 from grounded_sam2.report.options import Thresholds
 
 LIMITS = Thresholds()
@@ -24,7 +24,7 @@ def scenes(count: int, seed: int = 0) -> list[PIL.Image.Image]:
 def found(images: list[PIL.Image.Image]):
     """``(image, leader)`` pairs."""
     rows = find_duplicates(
-        [impression(np.asarray(image.convert("RGB"))) for image in images],
+        [image_signature(np.asarray(image.convert("RGB"))) for image in images],
         list(range(len(images))),
         max_bits=LIMITS.duplicate_bits,
         max_difference=LIMITS.duplicate_difference,
@@ -87,7 +87,7 @@ def test_a_film_does_not_become_one_group_by_drifting() -> None:
 
 
 def test_numbers_of_images_are_those_given() -> None:
-    seen = [impression(np.asarray(image)) for image in scenes(1) * 2]
+    seen = [image_signature(np.asarray(image)) for image in scenes(1) * 2]
     rows = find_duplicates(seen, [4, 9], max_bits=6, max_difference=0.25)
     assert rows.tolist() == [(9, 4, 0)]
 
@@ -95,7 +95,7 @@ def test_numbers_of_images_are_those_given() -> None:
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 500), (500, 1), (7, 9)])
 def test_images_smaller_than_an_impression(size_hw: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
-    assert impression(image).colors.shape == (8, 8, 3)
+    assert image_signature(image).colors.shape == (8, 8, 3)
     assert found([PIL.Image.fromarray(image)] * 2) == [(1, 0)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from grounded_sam2.report.images import ImageReader, Unreadable, ahead, data_url, shrink
+from grounded_sam2.report.images import ImageReader, Unreadable, data_url, prefetch_map, shrink
 
 
 def read_image(item, images_from, longer_side):
@@ -91,11 +91,11 @@ class TestWorkAhead:
                 last.set()
             return number * 10
 
-        assert list(ahead(work, range(6), threads=2)) == [(n, n * 10) for n in range(6)]
+        assert list(prefetch_map(work, range(6), threads=2)) == [(n, n * 10) for n in range(6)]
 
     def test_only_a_few_are_ahead(self) -> None:
         given = iter(range(100))
-        next(ahead(lambda number: number, given, threads=2))
+        next(prefetch_map(lambda number: number, given, threads=2))
         assert next(given) == 8
 
     def test_what_is_to_be_done_in_turn_is_done_here_and_in_order(self) -> None:
@@ -106,13 +106,13 @@ class TestWorkAhead:
             return threading.current_thread() is here
 
         given = [1, 3, 5, 7, 9]
-        results = ahead(work, given, threads=2, in_turn=lambda number: number != 5)
+        results = prefetch_map(work, given, threads=2, in_turn=lambda number: number != 5)
         assert list(results) == [(1, True), (3, True), (5, False), (7, True), (9, True)]
         assert [number for number in order if number != 5] == [1, 3, 7, 9]
 
     def test_nothing_to_do(self) -> None:
-        assert list(ahead(lambda number: number, [], threads=2)) == []
+        assert list(prefetch_map(lambda number: number, [], threads=2)) == []
 
     def test_an_error_in_a_thread_arrives(self) -> None:
         with pytest.raises(ZeroDivisionError):
-            list(ahead(lambda number: 1 / number, [1, 0], threads=2))
+            list(prefetch_map(lambda number: 1 / number, [1, 0], threads=2))

@@ -52,7 +52,7 @@ def test_scripts_and_style_run(labeled, clean, tmp_path) -> None:
     assert '<output id="image-count" class="soft">31 shown</output>' in document
     assert document.count('<svg viewBox="0 0 400 190"') == 3  # the histograms
     assert document.count('<rect class="bar-all"') > 3
-    labels = re.findall(r'<li class="doubt"[^>]*>', document)
+    labels = re.findall(r'<li class="issue"[^>]*>', document)
     assert [" data-folded" in label for label in labels] == [False] * 24 + [True] * 6
     assert "Show 6 more</button>" in document
     alike = re.search(r'<li class="group">.*?</li>', document, flags=re.DOTALL)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.report.measures import OBJECT, measure
+from grounded_sam2.report.measures import OBJECT_DTYPE, measure_objects
 from grounded_sam2.results import Label, Labels
 
 SIZE_HW = (20, 30)
@@ -25,12 +25,12 @@ def box(left: float, top: float, right: float, bottom: float, **fields) -> Label
 
 
 def rows_of(*objects: Label):
-    return measure(Labels(SIZE_HW, objects), 7, {"a": 0, "b": 1})
+    return measure_objects(Labels(SIZE_HW, objects), 7, {"a": 0, "b": 1})
 
 
 def test_no_objects() -> None:
     assert rows_of().shape == (0,)
-    assert rows_of().dtype == OBJECT
+    assert rows_of().dtype == OBJECT_DTYPE
 
 
 def test_what_is_said_of_an_object_is_kept() -> None:
@@ -106,7 +106,7 @@ class TestDetectedBox:
         assert row["along_box"] == 1
         mask = encode(labeled.disc())[0]
         disc = Label("a", "", mask.bbox_xyxy, mask, 0.9, 0.9, detected_box_xyxy=mask.bbox_xyxy)
-        (row,) = measure(Labels((60, 80), (disc,)), 0, {"a": 0})
+        (row,) = measure_objects(Labels((60, 80), (disc,)), 0, {"a": 0})
         assert 0.1 < row["along_box"] < 0.6
 
     def test_sides_on_the_border_of_the_image_do_not_count(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grounded_sam2.report.messages import clock
+from grounded_sam2.report.messages import format_time
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from grounded_sam2.report.messages import clock
     ],
 )
 def test_times_in_a_video(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_time(seconds) == text

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.errors import ConfigError, ExportError, StoreError
-from grounded_sam2.report import KINDS, ReportOptions, Thresholds, write_report
+from grounded_sam2.report import ISSUE_KINDS, ReportOptions, Thresholds, write_report
 from grounded_sam2.results import Labels
 from grounded_sam2.store import Item, ItemOutcome, RunConfig
 
@@ -22,7 +22,7 @@ SPLITS = {"train": 0.5, "val": 0.5}
 
 @pytest.fixture
 def planted(labeled, clean):
-    """Forty clean images; and one of each kind of doubt that a few images can have."""
+    """Forty clean images; and one of each kind of issue that a few images can have."""
     for index in range(40):
         tight = clean(labeled.disc(radius=14 + index % 5))
         disc = clean(labeled.disc(radius=14 + index % 5), detected_box_xyxy=tight.box_xyxy)
@@ -67,13 +67,13 @@ class TestWhatIsPlanted:
     def test_is_counted(self, report) -> None:
         assert report.images == 49
         assert report.objects == 50
-        assert report.doubtful == 7
-        assert sum(report.doubts.values()) == 10
-        assert set(report.doubts) == set(KINDS)
+        assert report.flagged == 7
+        assert sum(report.issues.values()) == 10
+        assert set(report.issues) == set(ISSUE_KINDS)
         assert report.unreadable == 0
 
     def test_is_on_the_page_and_nothing_else(self, report, page) -> None:
-        shown = page(report.page).all("li", "doubt")
+        shown = page(report.page).all("li", "issue")
         assert len(shown) == 7
         cards = page(report.page).all("li", "card")
         names = {card["id"][1:]: card["data-name"] for card in cards}
@@ -81,7 +81,7 @@ class TestWhatIsPlanted:
             f"{name}.png"
             for name in ("low-confidence", "low-quality", "twice", "inside", "leaves", "edge")
         } | {"tiny.png"}
-        assert [card["data-name"] for card in cards if card["data-doubtful"] != "0"] == sorted(
+        assert [card["data-name"] for card in cards if card["data-flagged"] != "0"] == sorted(
             names[label["data-image"]] for label in shown
         )
 
@@ -96,7 +96,7 @@ class TestWhatIsPlanted:
         rows = json.loads(report.json.read_text(encoding="utf-8"))["doubts"]
         scores = [row["score"] for row in rows]
         assert scores == sorted(scores, reverse=True)
-        assert page(report.page).all("li", "doubt")[0]["data-kinds"].split() == ["overlap"]
+        assert page(report.page).all("li", "issue")[0]["data-kinds"].split() == ["overlap"]
 
     def test_failures_and_background_are_told(self, report, page) -> None:
         document = json.loads(report.json.read_text(encoding="utf-8"))
@@ -221,7 +221,7 @@ class TestHowMuchIsShown:
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
         taken_apart = page(summary.page)
         cards = {card["id"][1:] for card in taken_apart.all("li", "card")}
-        assert cards == {label["data-image"] for label in taken_apart.all("li", "doubt")}
+        assert cards == {label["data-image"] for label in taken_apart.all("li", "issue")}
         assert "7 of 49" in taken_apart.text()
 
     def test_no_images_at_all(self, planted, page, tmp_path) -> None:
@@ -229,7 +229,7 @@ class TestHowMuchIsShown:
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
         taken_apart = page(summary.page)
         assert taken_apart.all("li", "card") == []
-        assert len(taken_apart.all("li", "doubt")) == 3
+        assert len(taken_apart.all("li", "issue")) == 3
         assert taken_apart.all("button", "crop") == []  # nothing to enlarge
 
     def test_the_sample_stays_when_images_are_added(self, labeled, clean, page) -> None:
@@ -281,7 +281,7 @@ class TestStrangeStores:
     def test_one_image(self, labeled, clean, page) -> None:
         labeled.add("a.png", clean(labeled.disc()))
         text = page(write_report(labeled.folder).page).text()
-        assert "Nothing is doubtful about any label" in text
+        assert "Nothing is flagged about any label" in text
         assert "All of them" in text
 
     def test_no_objects(self, labeled, page) -> None:
@@ -311,7 +311,7 @@ class TestStrangeStores:
         drawn = clean(labeled.disc(), confidence=None, mask_quality=None, origin="human")
         labeled.add("a.png", drawn)
         summary = write_report(labeled.folder)
-        assert summary.doubtful == 0
+        assert summary.flagged == 0
         assert "1 by people" in page(summary.page).text()
 
     def test_several_runs(self, labeled, clean, page) -> None:
@@ -349,7 +349,7 @@ class TestStrangeStores:
     def test_thin_images(self, labeled, clean, size_hw) -> None:
         mask = np.ones(size_hw, bool)
         labeled.add("a.png", clean(mask, confidence=0.1), size_hw=size_hw)
-        assert write_report(labeled.folder).doubtful == 1
+        assert write_report(labeled.folder).flagged == 1
 
     def test_a_turned_image_is_upright(self, labeled, clean) -> None:
         labeled.add("a.jpg", clean(labeled.disc()), orientation=6)

@@ -8,30 +8,37 @@ import numpy as np
 import pytest
 
 from grounded_sam2.report.duplicates import find_duplicates
-from grounded_sam2.report.issues import DOUBT, KIND_IDS, KIND_NAMES, KINDS, label_scores, score
-from grounded_sam2.report.measures import OBJECT
+from grounded_sam2.report.issues import (
+    ISSUE_DTYPE,
+    ISSUE_KINDS,
+    KIND_IDS,
+    KIND_NAMES,
+    label_scores,
+    score,
+)
+from grounded_sam2.report.measures import OBJECT_DTYPE
 from grounded_sam2.report.options import Thresholds
-from grounded_sam2.report.rules import find_doubts
+from grounded_sam2.report.rules import find_issues
 from grounded_sam2.results import Labels
 
 SIZE_HW = (60, 80)
 NO_DUPLICATES = find_duplicates([], [], max_bits=0, max_difference=0)
 
 
-def test_clean_labels_are_beyond_doubt(crowd, doubts_of) -> None:
-    assert doubts_of(crowd) == []
+def test_clean_labels_are_beyond_doubt(crowd, issues_of) -> None:
+    assert issues_of(crowd) == []
 
 
-def test_no_images(doubts_of) -> None:
-    assert doubts_of([]) == []
+def test_no_images(issues_of) -> None:
+    assert issues_of([]) == []
 
 
 @pytest.fixture
-def planted(crowd, clean, doubts_of, labeled):
-    """What is doubtful when objects are added to one of many clean images."""
+def planted(crowd, clean, issues_of, labeled):
+    """What is flagged when objects are added to one of many clean images."""
 
     def find(*objects, **limits):
-        return doubts_of([*crowd, Labels(SIZE_HW, objects)], **limits)
+        return issues_of([*crowd, Labels(SIZE_HW, objects)], **limits)
 
     find.number = len(crowd)
     return find
@@ -114,14 +121,14 @@ class TestPlaces:
         cut = clean(labeled.disc(center=(30, 2)))
         assert planted(cut, along_border=0) == [("along_border", planted.number, 0)]
 
-    def test_a_mask_cut_off_at_its_box_where_that_is_rare(self, crowd, clean, labeled, doubts_of):
+    def test_a_mask_cut_off_at_its_box_where_that_is_rare(self, crowd, clean, labeled, issues_of):
         mask = labeled.disc(radius=16)
         mask[:30] = False
         cut = clean(mask)
         cut = replace(cut, detected_box_xyxy=cut.mask.bbox_xyxy)
         many = [*crowd * 4, Labels(SIZE_HW, (cut,))]
-        assert doubts_of(many) == [("along_box", len(crowd) * 4, 0)]
-        assert doubts_of([*crowd, many[-1], many[-1], many[-1]]) == []
+        assert issues_of(many) == [("along_box", len(crowd) * 4, 0)]
+        assert issues_of([*crowd, many[-1], many[-1], many[-1]]) == []
 
 
 class TestSizes:
@@ -130,20 +137,20 @@ class TestSizes:
         found = planted(clean(labeled.disc(radius=radius)), along_border=1)
         assert found == [("size_outlier", planted.number, 0)]
 
-    def test_few_objects_of_a_class_tell_nothing(self, clean, labeled, doubts_of) -> None:
+    def test_few_objects_of_a_class_tell_nothing(self, clean, labeled, issues_of) -> None:
         images = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 18
         odd = Labels(SIZE_HW, (clean(labeled.disc(radius=3)),))
-        assert doubts_of([*images, odd]) == []
-        assert doubts_of([*images, images[0], odd]) == [("size_outlier", 19, 0)]
+        assert issues_of([*images, odd]) == []
+        assert issues_of([*images, images[0], odd]) == [("size_outlier", 19, 0)]
 
-    def test_a_class_of_one_size_allows_a_factor_of_two(self, clean, labeled, doubts_of) -> None:
+    def test_a_class_of_one_size_allows_a_factor_of_two(self, clean, labeled, issues_of) -> None:
         images = [Labels(SIZE_HW, (clean(labeled.disc(radius=15)),))] * 30
         close = Labels(SIZE_HW, (clean(labeled.disc(radius=18)),))
-        assert doubts_of([*images, close]) == []
+        assert issues_of([*images, close]) == []
 
-    def test_sizes_are_compared_within_a_class(self, crowd, clean, labeled, doubts_of) -> None:
+    def test_sizes_are_compared_within_a_class(self, crowd, clean, labeled, issues_of) -> None:
         small = [Labels(SIZE_HW, (clean(labeled.disc(radius=4), "box"),))] * 30
-        assert doubts_of([*crowd, *small]) == []
+        assert issues_of([*crowd, *small]) == []
 
     def test_an_empty_mask_is_an_outlier(self, planted, clean, labeled) -> None:
         found = planted(clean(np.zeros(SIZE_HW, bool)))
@@ -155,7 +162,7 @@ class TestLookAlikes:
         duplicates = np.zeros(1, NO_DUPLICATES.dtype)
         duplicates["image"], duplicates["leader"], duplicates["bits"] = 1, 0, 3
         splits = np.array([leader_split, split], np.int32)
-        return find_doubts(np.zeros(0, OBJECT), duplicates, splits, Thresholds())
+        return find_issues(np.zeros(0, OBJECT_DTYPE), duplicates, splits, Thresholds())
 
     def test_it_is_about_the_later_image_as_a_whole(self) -> None:
         (row,) = self.rows(0, 0)
@@ -168,27 +175,27 @@ class TestLookAlikes:
 
 class TestScores:
     def test_half_the_weight_at_the_threshold_and_all_of_it_at_the_worst(self) -> None:
-        weight = KINDS["low_confidence"].weight
+        weight = ISSUE_KINDS["low_confidence"].weight
         scores = score("low_confidence", np.array([0.5, 0.25, 0, -1]), 0.5, worst=0)
         assert scores == pytest.approx([weight / 2, weight * 0.75, weight, weight])
 
     def test_a_threshold_at_the_worst_value(self) -> None:
-        assert score("overlap", np.array([1.0]), 1, worst=1) == [KINDS["overlap"].weight]
+        assert score("overlap", np.array([1.0]), 1, worst=1) == [ISSUE_KINDS["overlap"].weight]
 
     def test_doubts_add_up_as_if_independent(self) -> None:
-        doubts = np.zeros(4, DOUBT)
-        doubts["image"], doubts["position"] = [3, 1, 3, 1], [0, 2, 0, -1]
-        doubts["score"] = [0.5, 0.6, 0.4, 0.9]
-        keys, scores = label_scores(doubts)
+        issues = np.zeros(4, ISSUE_DTYPE)
+        issues["image"], issues["position"] = [3, 1, 3, 1], [0, 2, 0, -1]
+        issues["score"] = [0.5, 0.6, 0.4, 0.9]
+        keys, scores = label_scores(issues)
         assert keys.tolist() == [[3, 0], [1, 2]]
         assert scores == pytest.approx([0.7, 0.6])
 
-    def test_the_worst_come_first_and_equals_in_order(self, crowd, clean, labeled, doubts_of):
+    def test_the_worst_come_first_and_equals_in_order(self, crowd, clean, labeled, issues_of):
         low = [clean(labeled.disc(), confidence=value) for value in (0.4, 0.3, 0.4)]
         images = [*crowd, *(Labels(SIZE_HW, (label,)) for label in low)]
-        order = [p - len(crowd) for kind, p, _ in doubts_of(images) if kind == "low_confidence"]
+        order = [p - len(crowd) for kind, p, _ in issues_of(images) if kind == "low_confidence"]
         assert order == [1, 0, 2]
 
     def test_every_kind_has_a_number_and_a_weight(self) -> None:
-        assert list(KIND_IDS.values()) == list(range(len(KINDS)))
-        assert all(0 < kind.weight < 1 for kind in KINDS.values())
+        assert list(KIND_IDS.values()) == list(range(len(ISSUE_KINDS)))
+        assert all(0 < kind.weight < 1 for kind in ISSUE_KINDS.values())

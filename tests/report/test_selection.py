@@ -7,30 +7,30 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from grounded_sam2.report.issues import DOUBT, KIND_IDS, KIND_NAMES
-from grounded_sam2.report.measures import OBJECT
+from grounded_sam2.report.issues import ISSUE_DTYPE, KIND_IDS, KIND_NAMES
+from grounded_sam2.report.measures import OBJECT_DTYPE
 from grounded_sam2.report.options import ReportOptions
-from grounded_sam2.report.scan import Survey
-from grounded_sam2.report.selection import choose
+from grounded_sam2.report.scan import Scan
+from grounded_sam2.report.selection import select
 
 
-def doubts_of(*rows: tuple[str, int, int, int, float]) -> np.ndarray:
+def issues_of(*rows: tuple[str, int, int, int, float]) -> np.ndarray:
     """From kind, image, position, other and score."""
-    doubts = np.zeros(len(rows), DOUBT)
-    for row, (kind, image, position, other, score) in zip(doubts, rows, strict=True):
+    issues = np.zeros(len(rows), ISSUE_DTYPE)
+    for row, (kind, image, position, other, score) in zip(issues, rows, strict=True):
         row["kind"], row["score"] = KIND_IDS[kind], score
         row["image"], row["position"], row["other"] = image, position, other
-    return doubts[np.argsort(-doubts["score"], kind="stable")]
+    return issues[np.argsort(-issues["score"], kind="stable")]
 
 
 @pytest.fixture
-def survey() -> Survey:
+def scan() -> Scan:
     """A thousand images of four objects, the sample of which begins with the last."""
     count = 1000
-    objects = np.zeros(4 * count, OBJECT)
+    objects = np.zeros(4 * count, OBJECT_DTYPE)
     objects["image"], objects["position"] = np.divmod(np.arange(4 * count), 4)
     objects["track_id"] = -1
-    return Survey(
+    return Scan(
         classes=("a",),
         splits=("train",),
         item_ids=tuple(map(str, range(count))),
@@ -40,62 +40,62 @@ def survey() -> Survey:
         times=np.full(count, np.nan),
         split_ids=np.zeros(count, np.int32),
         object_counts=np.full(count, 4),
-        starts=4 * np.arange(count),
-        contents=np.zeros(count, np.uint64),
-        lots=np.arange(count, 0, -1).astype(np.uint64),
+        first_objects=4 * np.arange(count),
+        content_ids=np.zeros(count, np.uint64),
+        sample_keys=np.arange(count, 0, -1).astype(np.uint64),
         objects=objects,
         duplicates=np.zeros(0, np.void),
         unreadable=Counter(),
     )
 
 
-def test_labels_come_by_the_score_of_all_their_doubts(survey) -> None:
-    doubts = doubts_of(
+def test_labels_come_by_the_score_of_all_their_doubts(scan) -> None:
+    issues = issues_of(
         ("low_quality", 1, 0, -1, 0.6), ("low_confidence", 2, 3, -1, 0.5), ("overlap", 2, 3, 0, 0.5)
     )
-    first, second = choose(survey, doubts, ReportOptions()).labels
+    first, second = select(scan, issues, ReportOptions()).labels
     assert (first.image, first.position) == (2, 3)
     assert first.score == pytest.approx(0.75)
-    assert [KIND_NAMES[kind] for kind in first.doubts["kind"]] == ["low_confidence", "overlap"]
+    assert [KIND_NAMES[kind] for kind in first.issues["kind"]] == ["low_confidence", "overlap"]
     assert (second.image, second.position) == (1, 0)
 
 
-def test_no_kind_crowds_out_another(survey) -> None:
+def test_no_kind_crowds_out_another(scan) -> None:
     many = [("overlap", number, 0, 1, 0.9 - number / 10_000) for number in range(500)]
-    doubts = doubts_of(*many, ("along_box", 700, 0, -1, 0.2), ("size_outlier", 800, 0, -1, 0.3))
-    labels = choose(survey, doubts, ReportOptions(labels=20)).labels
+    issues = issues_of(*many, ("along_box", 700, 0, -1, 0.2), ("size_outlier", 800, 0, -1, 0.3))
+    labels = select(scan, issues, ReportOptions(labels=20)).labels
     assert {label.image for label in labels} == {*range(18), 700, 800}
     scores = [label.score for label in labels]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_images_of_labels_come_before_look_alikes_before_the_sample(survey) -> None:
-    doubts = doubts_of(("overlap", 5, 0, 1, 0.9), ("near_duplicate", 9, -1, 4, 0.8))
+def test_images_of_labels_come_before_look_alikes_before_the_sample(scan) -> None:
+    issues = issues_of(("overlap", 5, 0, 1, 0.9), ("near_duplicate", 9, -1, 4, 0.8))
     for most, chosen in ((1, {5}), (3, {5, 4, 9}), (5, {5, 4, 9, 999, 998})):
-        assert choose(survey, doubts, ReportOptions(images=most)).images == chosen
+        assert select(scan, issues, ReportOptions(images=most)).images == chosen
 
 
-def test_groups_are_bounded(survey) -> None:
-    doubts = doubts_of(*(("near_duplicate", number, -1, 0, 0.4) for number in range(1, 900)))
-    selection = choose(survey, doubts, ReportOptions(images=1000))
+def test_groups_are_bounded(scan) -> None:
+    issues = issues_of(*(("near_duplicate", number, -1, 0, 0.4) for number in range(1, 900)))
+    selection = select(scan, issues, ReportOptions(images=1000))
     ((group),) = selection.groups
     assert group["image"].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_the_sample_is_spread_over_the_seconds_of_videos(survey) -> None:
+def test_the_sample_is_spread_over_the_seconds_of_videos(scan) -> None:
     """The last 600 images are two videos of ten seconds, at 30 frames a second."""
     frames = np.arange(600)
-    survey.video_ids[400:] = frames // 300
-    survey.times[400:] = frames % 300 / 30
-    chosen = choose(survey, doubts_of(), ReportOptions(images=420)).images
+    scan.video_ids[400:] = frames // 300
+    scan.times[400:] = frames % 300 / 30
+    chosen = select(scan, issues_of(), ReportOptions(images=420)).images
     assert set(range(400)) <= chosen
-    drawn = [(survey.video_ids[n], int(survey.times[n])) for n in chosen if n >= 400]
+    drawn = [(scan.video_ids[n], int(scan.times[n])) for n in chosen if n >= 400]
     assert sorted(drawn) == [(video, second) for video in (0, 1) for second in range(10)]
-    assert len(choose(survey, doubts_of(), ReportOptions(images=500)).images) == 500
+    assert len(select(scan, issues_of(), ReportOptions(images=500)).images) == 500
 
 
-def test_nothing_doubtful(survey) -> None:
-    selection = choose(survey, doubts_of(), ReportOptions(images=2))
+def test_nothing_doubtful(scan) -> None:
+    selection = select(scan, issues_of(), ReportOptions(images=2))
     assert selection.labels == ()
     assert selection.groups == ()
     assert selection.images == {999, 998}

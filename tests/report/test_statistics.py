@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from grounded_sam2.report.options import ReportOptions, Thresholds
-from grounded_sam2.report.rules import find_doubts
-from grounded_sam2.report.scan import look_at
+from grounded_sam2.report.rules import find_issues
+from grounded_sam2.report.scan import scan_run
 from grounded_sam2.report.statistics import class_rows, histograms
 from grounded_sam2.results import Label
 
@@ -15,15 +15,13 @@ from grounded_sam2.results import Label
 @pytest.fixture
 def look(labeled):
     def look_now(**options):
-        return look_at(labeled.store, labeled.run.id, ReportOptions(**options))
+        return scan_run(labeled.store, labeled.run.id, ReportOptions(**options))
 
     return look_now
 
 
-def doubts(survey):
-    return find_doubts(
-        survey.objects, survey.duplicates, survey.split_ids, ReportOptions().thresholds
-    )
+def issues(scan):
+    return find_issues(scan.objects, scan.duplicates, scan.split_ids, ReportOptions().thresholds)
 
 
 class TestClasses:
@@ -32,26 +30,26 @@ class TestClasses:
         labeled.add("a.png", clean(labeled.disc(), confidence=0.8), person, seed=1)
         labeled.add("b.png", clean(labeled.disc(), "box", confidence=0.2), seed=2)
         labeled.add("c.png", seed=3)
-        survey = look()
-        ball, box, nothing = class_rows(survey, doubts(survey))
+        scan = look()
+        ball, box, nothing = class_rows(scan, issues(scan))
         assert (ball.name, ball.objects, ball.images, ball.boxes_only) == ("ball", 2, 1, 1)
         assert ball.median_confidence == pytest.approx(0.8)
         assert ball.median_share == pytest.approx((0.5 + labeled.disc().mean()) / 2)
-        assert (ball.doubtful, box.doubtful) == (0, 1)
+        assert (ball.flagged, box.flagged) == (0, 1)
         assert (nothing.name, nothing.objects, nothing.median_share) == ("Katze ü", 0, None)
 
     def test_splits(self, labeled, clean, look) -> None:
         labeled.add("val/a.png", clean(labeled.disc()), clean(labeled.disc(center=(5, 5))))
         labeled.add("train/a.png", clean(labeled.disc()), seed=1)
-        survey = look(split={"train": 0.5, "val": 0.5}, split_by="folder")
-        ball = class_rows(survey, doubts(survey))[0]
+        scan = look(split={"train": 0.5, "val": 0.5}, split_by="folder")
+        ball = class_rows(scan, issues(scan))[0]
         assert ball.objects_per_split == (1, 2)
         assert ball.images_per_split == (1, 1)
-        assert survey.object_counts.tolist() == [1, 2]  # in the order of the names
+        assert scan.object_counts.tolist() == [1, 2]  # in the order of the names
 
     def test_no_images(self, look) -> None:
-        survey = look()
-        assert [row.objects for row in class_rows(survey, doubts(survey))] == [0, 0, 0]
+        scan = look()
+        assert [row.objects for row in class_rows(scan, issues(scan))] == [0, 0, 0]
 
 
 class TestHistograms:

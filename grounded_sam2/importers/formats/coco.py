@@ -19,16 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from grounded_sam2.errors import DatasetError, printable
-from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
+from grounded_sam2.importers.annotation_database import AnnotationDatabase, ImageEntry
+from grounded_sam2.importers.coco_annotation import CROWD_LEFT_OUT, parse_annotation
+from grounded_sam2.importers.dataset import (
+    AnnotatedImage,
+    DatasetProblem,
+    ImportOptions,
+    ObjectAnnotation,
+)
 from grounded_sam2.importers.formats.coco_layout import (
     AnnotationFile,
     annotation_files,
     find_image,
 )
-from grounded_sam2.importers.json_stream import elements
-from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
-from grounded_sam2.importers.splits import id_in_split
-from grounded_sam2.importers.spool import ListedImage, Spool
+from grounded_sam2.importers.json_stream import iter_elements
+from grounded_sam2.importers.splits import item_id_in_split
 from grounded_sam2.sources.refs import FailedRef, ImageRef
 
 __all__ = ["open_coco"]
@@ -36,16 +41,16 @@ __all__ = ["open_coco"]
 
 @contextmanager
 def open_coco(path: Path, options: ImportOptions) -> Iterator[_CocoDataset]:
-    """Open a dataset. See `grounded_sam2.importers.importing.Importer`.
+    """Open a dataset. See `grounded_sam2.importers.label_import.Importer`.
 
     Raises:
         DatasetError: there is no COCO file, or one is not whole or lists no images.
     """
     files = annotation_files(path, options.images)
-    with Spool() as spool:
-        categories = [_read(file, number, spool) for number, file in enumerate(files)]
-        spool.seal()
-        yield _CocoDataset(files, categories, spool, options.crowds)
+    with AnnotationDatabase() as database:
+        categories = [_read(file, number, database) for number, file in enumerate(files)]
+        database.build_index()
+        yield _CocoDataset(files, categories, database, options.crowds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class _CocoDataset:
     files: Sequence[AnnotationFile]
     categories: Sequence[Mapping[str, str]]
     """Names by id, for each file."""
-    spool: Spool
+    database: AnnotationDatabase
     crowds: bool
 
     @property
@@ -61,33 +66,33 @@ class _CocoDataset:
         return tuple(dict.fromkeys(name for names in self.categories for name in names.values()))
 
     def item_ids(self) -> Iterator[str]:
-        yield from self.spool.item_ids()
+        yield from self.database.item_ids()
 
-    def images(self) -> Iterator[GivenImage]:
-        for image, texts in self.spool.images():
-            objects, troubles = [], []
+    def images(self) -> Iterator[AnnotatedImage]:
+        for image, texts in self.database.images():
+            objects, problems = [], []
             for text in texts:
-                given, what_is_wrong = self._object(json.loads(text), image.file)
-                troubles += what_is_wrong
+                given, object_problems = self._object(json.loads(text), image.file)
+                problems += object_problems
                 if given is not None:
                     objects.append(given)
-            yield GivenImage(
+            yield AnnotatedImage(
                 ref=self._ref(image),
                 objects=tuple(objects),
-                troubles=tuple(troubles),
+                problems=tuple(problems),
                 declared_hw=image.declared_hw,
             )
 
-    def strays(self) -> Iterator[Trouble]:
-        yield from self.spool.troubles()
-        for file, picture_id, text in self.spool.strays():
-            yield Trouble(
+    def unassigned(self) -> Iterator[DatasetProblem]:
+        yield from self.database.problems()
+        for file, image_id, text in self.database.unassigned():
+            yield DatasetProblem(
                 "of an image that is not listed; left out",
                 f"{_called('annotation', json.loads(text))} in '{self.files[file].path.name}'",
-                f"image_id {picture_id}",
+                f"image_id {image_id}",
             )
 
-    def _ref(self, image: ListedImage) -> ImageRef:
+    def _ref(self, image: ImageEntry) -> ImageRef:
         if image.path is not None:
             return ImageRef(image.item_id, image.path)
         folders = self.files[image.file].folders
@@ -100,49 +105,51 @@ class _CocoDataset:
 
     def _object(
         self, annotation: Mapping[str, Any], file: int
-    ) -> tuple[GivenObject | None, list[Trouble]]:
+    ) -> tuple[ObjectAnnotation | None, list[DatasetProblem]]:
         where = _called("annotation", annotation)
         if annotation.get("iscrowd") and not self.crowds:
-            return None, [Trouble(CROWD_LEFT_OUT, where)]
+            return None, [DatasetProblem(CROWD_LEFT_OUT, where)]
         category_id = _id(annotation.get("category_id"))
         class_name = self.categories[file].get(category_id or "")
         if class_name is None:
             detail = f"category_id {annotation.get('category_id')!r}"
-            return None, [Trouble("of a category that is not listed; left out", where, detail)]
-        return read_object(annotation, class_name, where)
+            return None, [
+                DatasetProblem("of a category that is not listed; left out", where, detail)
+            ]
+        return parse_annotation(annotation, class_name, where)
 
 
-def _read(file: AnnotationFile, number: int, spool: Spool) -> dict[str, str]:
-    """Put images and annotations of a file into the spool.
+def _read(file: AnnotationFile, number: int, database: AnnotationDatabase) -> dict[str, str]:
+    """Put images and annotations of a file into the database.
 
     Returns:
         Names of its categories by id.
     """
     categories: dict[str, str] = {}
     images = 0
-    for key, value, text in elements(file.path):
+    for key, value, text in iter_elements(file.path):
         if key not in ("images", "annotations", "categories"):
             continue
         entry = value if isinstance(value, dict) else {}
         if key == "images":
             images += 1
-            trouble = _add_image(entry, number, file, spool)
+            problem = _add_image(entry, number, file, database)
         elif key == "annotations":
-            trouble = None
-            if (picture_id := _id(entry.get("image_id"))) is not None:
-                spool.add_annotation(number, picture_id, text)
+            problem = None
+            if (image_id := _id(entry.get("image_id"))) is not None:
+                database.add_annotation(number, image_id, text)
             else:
-                trouble = "without an image_id; left out"
+                problem = "without an image_id; left out"
         else:
             category_id = _id(entry.get("id"))
-            trouble = None if category_id is not None else "without an id; left out"
+            problem = None if category_id is not None else "without an id; left out"
             if category_id is not None:
                 categories[category_id] = printable(entry.get("name", category_id))
-        if trouble is not None:
+        if problem is not None:
             what = {"images": "image", "annotations": "annotation", "categories": "category"}[key]
-            spool.add_trouble(
-                Trouble(
-                    f"{what} {trouble}", f"{_called(what, entry)} in '{file.path.name}'", text[:80]
+            database.add_problem(
+                DatasetProblem(
+                    f"{what} {problem}", f"{_called(what, entry)} in '{file.path.name}'", text[:80]
                 )
             )
     if not images:
@@ -151,23 +158,23 @@ def _read(file: AnnotationFile, number: int, spool: Spool) -> dict[str, str]:
 
 
 def _add_image(
-    entry: Mapping[str, Any], number: int, file: AnnotationFile, spool: Spool
+    entry: Mapping[str, Any], number: int, file: AnnotationFile, database: AnnotationDatabase
 ) -> str | None:
-    """Put an image into the spool; what is wrong if that cannot be."""
-    picture_id, name = _id(entry.get("id")), entry.get("file_name")
-    if picture_id is None or not isinstance(name, str) or not name:
+    """Put an image into the database; what is wrong if that cannot be."""
+    image_id, name = _id(entry.get("id")), entry.get("file_name")
+    if image_id is None or not isinstance(name, str) or not name:
         return "without an id or a file_name; left out"
     found = find_image(name, file.folders)
     below, path = found if found is not None else (name.replace("\\", "/"), None)
-    image = ListedImage(
+    image = ImageEntry(
         file=number,
-        id=picture_id,
-        item_id=id_in_split(below, file.split) or f"image {picture_id}",
+        id=image_id,
+        item_id=item_id_in_split(below, file.split) or f"image {image_id}",
         name=printable(name),
         path=path,
         declared_hw=_size(entry),
     )
-    return None if spool.add_picture(image) else "has the id of another one; left out"
+    return None if database.add_image(image) else "has the id of another one; left out"
 
 
 def _id(value: Any) -> str | None:

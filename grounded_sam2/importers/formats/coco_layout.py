@@ -16,7 +16,7 @@ from pathlib import Path
 
 from grounded_sam2.errors import DatasetError
 from grounded_sam2.importers.json_stream import first_key
-from grounded_sam2.importers.splits import split_called, split_named_in
+from grounded_sam2.importers.splits import canonical_split, split_in_name
 
 __all__ = ["AnnotationFile", "annotation_files", "find_image"]
 
@@ -102,14 +102,14 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 
 def _split(path: Path, only_one: bool) -> str | None:
-    named = split_named_in(path.stem) or split_called(path.parent.name)
+    named = split_in_name(path.stem) or canonical_split(path.parent.name)
     return named if named is not None or only_one else path.stem
 
 
 def _folders(path: Path, images: Path | None) -> Iterator[Path]:
     """Folders that exist, each once."""
     stem = path.stem.removeprefix(_INSTANCES)
-    names = dict.fromkeys((stem, split_named_in(stem) or stem))
+    names = dict.fromkeys((stem, split_in_name(stem) or stem))
     if images is not None:
         wanted = [*(images / name for name in names), images]
     else:

@@ -22,10 +22,15 @@ from typing import Any
 import pyarrow as pa
 
 from grounded_sam2.errors import DatasetError, SourceError, one_line, printable
-from grounded_sam2.importers.annotations import CROWD_LEFT_OUT, read_object
+from grounded_sam2.importers.coco_annotation import CROWD_LEFT_OUT, parse_annotation
+from grounded_sam2.importers.dataset import (
+    AnnotatedImage,
+    DatasetProblem,
+    ImportOptions,
+    ObjectAnnotation,
+)
 from grounded_sam2.importers.formats.row_layout import RowLayout, class_names, layout_of
-from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
-from grounded_sam2.importers.splits import id_in_split, split_called
+from grounded_sam2.importers.splits import canonical_split, item_id_in_split
 from grounded_sam2.sources.refs import FailedRef, ImageRef
 from grounded_sam2.sources.shards import SHARD_EXTENSIONS, Shard
 from grounded_sam2.sources.table_source import RowRef, RowSource, find_shard_column
@@ -51,7 +56,7 @@ def find_shards(path: Path) -> list[Shard]:
 
 @contextmanager
 def open_hugging_face(path: Path, options: ImportOptions) -> Iterator[_RowDataset]:
-    """Open a dataset. See `grounded_sam2.importers.importing.Importer`.
+    """Open a dataset. See `grounded_sam2.importers.label_import.Importer`.
 
     Raises:
         DatasetError: there are no such files, or they hold no images or no objects.
@@ -89,12 +94,12 @@ class _RowDataset:
         for ref in self._refs():
             yield ref.item_id
 
-    def images(self) -> Iterator[GivenImage]:
+    def images(self) -> Iterator[AnnotatedImage]:
         shard: Shard | None = None
         rows: Iterator[Mapping[str, Any]] = iter(())
         for ref in self._refs():
             if not isinstance(ref, RowRef):  # a shard that cannot be read
-                yield GivenImage(ref)
+                yield AnnotatedImage(ref)
                 continue
             if ref.shard is not shard:
                 shard, rows = ref.shard, _rows(ref.shard, self.layout.columns)
@@ -102,36 +107,36 @@ class _RowDataset:
                 yield self._image(ref, next(rows))
             except (*_BROKEN, DatasetError, StopIteration) as error:
                 reason = f"objects of {ref.item_id!r} cannot be read: {one_line(error)}"
-                yield GivenImage(FailedRef(ref.item_id, ref.path, reason))
+                yield AnnotatedImage(FailedRef(ref.item_id, ref.path, reason))
 
-    def strays(self) -> Iterator[Trouble]:
+    def unassigned(self) -> Iterator[DatasetProblem]:
         return iter(())  # every object is in the row of its image
 
     def _refs(self) -> Iterator[ImageRef]:
         for ref in self.source:
-            split = split_called(ref.item_id.split("/")[0])
-            yield replace(ref, item_id=id_in_split(ref.item_id, split))
+            split = canonical_split(ref.item_id.split("/")[0])
+            yield replace(ref, item_id=item_id_in_split(ref.item_id, split))
 
-    def _image(self, ref: RowRef, row: Mapping[str, Any]) -> GivenImage:
-        objects: list[GivenObject] = []
-        troubles: list[Trouble] = []
+    def _image(self, ref: RowRef, row: Mapping[str, Any]) -> AnnotatedImage:
+        objects: list[ObjectAnnotation] = []
+        problems: list[DatasetProblem] = []
         for number, each in enumerate(self.layout.objects(row), start=1):
             where = f"object {each.get('id', number)}"
             name = self.names.get(each["category"])
             if each.get("iscrowd") and not self.crowds:
-                troubles.append(Trouble(CROWD_LEFT_OUT, where))
+                problems.append(DatasetProblem(CROWD_LEFT_OUT, where))
             elif name is None:
                 reason = "of a category that has no name; left out"
-                troubles.append(Trouble(reason, where, f"category {each['category']!r}"))
+                problems.append(DatasetProblem(reason, where, f"category {each['category']!r}"))
             else:
-                given, what_is_wrong = read_object(each, name, where)
+                given, object_problems = parse_annotation(each, name, where)
                 objects += [] if given is None else [given]
-                troubles += what_is_wrong
+                problems += object_problems
         height, width = row.get("height"), row.get("width")
-        return GivenImage(
+        return AnnotatedImage(
             ref=ref,
             objects=tuple(objects),
-            troubles=tuple(troubles),
+            problems=tuple(problems),
             declared_hw=(height, width) if height and width else None,
         )
 

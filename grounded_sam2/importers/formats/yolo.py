@@ -22,6 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from grounded_sam2.errors import DatasetError, printable
+from grounded_sam2.importers.dataset import (
+    AnnotatedImage,
+    DatasetProblem,
+    ImportOptions,
+    ObjectAnnotation,
+)
 from grounded_sam2.importers.formats.yolo_layout import (
     YoloYaml,
     find_yaml,
@@ -29,8 +35,7 @@ from grounded_sam2.importers.formats.yolo_layout import (
     labels_of_image,
     read_yaml,
 )
-from grounded_sam2.importers.records import GivenImage, GivenObject, ImportOptions, Trouble
-from grounded_sam2.importers.splits import id_in_split
+from grounded_sam2.importers.splits import item_id_in_split
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.names import UniqueIds
 from grounded_sam2.sources.refs import FailedRef, ImageRef
@@ -48,7 +53,7 @@ _NO_LABELS = ("classes.txt",)
 
 @contextmanager
 def open_yolo(path: Path, options: ImportOptions) -> Iterator[_YoloDataset]:
-    """Open a dataset. See `grounded_sam2.importers.importing.Importer`.
+    """Open a dataset. See `grounded_sam2.importers.label_import.Importer`.
 
     Raises:
         DatasetError: there is no ``data.yaml``, or it does not say what is needed.
@@ -75,7 +80,7 @@ class _YoloDataset:
         for ref in self._refs():
             yield ref.item_id
 
-    def images(self) -> Iterator[GivenImage]:
+    def images(self) -> Iterator[AnnotatedImage]:
         for ref in self._refs():
             labels = labels_of_image(ref.path)
             self.seen.add(os.fspath(labels))
@@ -86,26 +91,26 @@ class _YoloDataset:
             except (OSError, UnicodeDecodeError) as error:
                 # Not background: there are labels, which we cannot read.
                 reason = f"labels '{printable(labels)}' cannot be read: {error}"
-                yield GivenImage(FailedRef(ref.item_id, ref.path, reason))
+                yield AnnotatedImage(FailedRef(ref.item_id, ref.path, reason))
                 continue
-            objects, troubles = _objects(text, self.yaml.classes)
-            yield GivenImage(ref, objects, troubles, normalized=True)
+            objects, problems = _objects(text, self.yaml.classes)
+            yield AnnotatedImage(ref, objects, problems, normalized=True)
 
-    def strays(self) -> Iterator[Trouble]:
+    def unassigned(self) -> Iterator[DatasetProblem]:
         for entry in self.yaml.missing:
-            yield Trouble("places in data.yaml that are not there; left out", entry)
+            yield DatasetProblem("places in data.yaml that are not there; left out", entry)
         for places in self.yaml.splits.values():
             for place in places:
                 if place.is_dir():
                     yield from self._labels_without_image(labels_of_folder(place))
 
-    def _labels_without_image(self, folder: Path) -> Iterator[Trouble]:
+    def _labels_without_image(self, folder: Path) -> Iterator[DatasetProblem]:
         if not folder.is_dir():
             return
         for found in walk(folder):
             is_labels = found.name.endswith(".txt") and Path(found.path).name not in _NO_LABELS
             if is_labels and found.path not in self.seen:
-                yield Trouble("labels without an image; left out", printable(found.path))
+                yield DatasetProblem("labels without an image; left out", printable(found.path))
 
     def _refs(self) -> Iterator[ImageRef]:
         ids = UniqueIds()
@@ -113,7 +118,7 @@ class _YoloDataset:
             root = Path(os.path.commonpath(places))
             for place in places:
                 for path in _listed(place) if place.is_file() else _below(place):
-                    item_id = id_in_split(_name(path, place, root), split or None)
+                    item_id = item_id_in_split(_name(path, place, root), split or None)
                     yield ImageRef(ids.claim(item_id, otherwise=place.stem), path)
 
 
@@ -146,40 +151,44 @@ def _name(path: Path, place: Path, root: Path) -> str:
 
 def _objects(
     text: str, classes: Mapping[int, str]
-) -> tuple[tuple[GivenObject, ...], tuple[Trouble, ...]]:
+) -> tuple[tuple[ObjectAnnotation, ...], tuple[DatasetProblem, ...]]:
     """The objects of one label file."""
-    objects, troubles = [], []
+    objects, problems = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         given = _object(line, classes, f"line {number}")
-        if isinstance(given, GivenObject):
+        if isinstance(given, ObjectAnnotation):
             objects.append(given)
         else:
-            troubles.append(given)
-    return tuple(objects), tuple(troubles)
+            problems.append(given)
+    return tuple(objects), tuple(problems)
 
 
-def _object(line: str, classes: Mapping[int, str], where: str) -> GivenObject | Trouble:
+def _object(line: str, classes: Mapping[int, str], where: str) -> ObjectAnnotation | DatasetProblem:
     try:
         class_id, *numbers = (float(word) for word in line.split())
         values = np.array(numbers)
     except ValueError:
-        return Trouble("holds what is no number; left out", where, line[:80])
+        return DatasetProblem("holds what is no number; left out", where, line[:80])
     if class_id not in classes:
-        return Trouble("of a class that data.yaml does not name; left out", where, f"{class_id:g}")
+        return DatasetProblem(
+            "of a class that data.yaml does not name; left out", where, f"{class_id:g}"
+        )
     confidence = None
     if len(values) % 2:
         confidence, values = float(values[-1]), values[:-1]
     if len(values) != _BOX_NUMBERS and len(values) < _OUTLINE_NUMBERS:
-        return Trouble("has too few numbers for a box or an outline; left out", where, line[:80])
+        return DatasetProblem(
+            "has too few numbers for a box or an outline; left out", where, line[:80]
+        )
     if not np.isfinite(values).all() or values.min() < -_SLACK or values.max() > 1 + _SLACK:
-        return Trouble("coordinates are not within 0 and 1; left out", where, line[:80])
+        return DatasetProblem("coordinates are not within 0 and 1; left out", where, line[:80])
     is_box = len(values) == _BOX_NUMBERS
     if is_box and min(values[2:]) <= 0:
-        return Trouble("is a box without extent; left out", where, line[:80])
+        return DatasetProblem("is a box without extent; left out", where, line[:80])
     x, y, width, height = values[:_BOX_NUMBERS].tolist()
-    return GivenObject(
+    return ObjectAnnotation(
         where=where,
         class_name=classes[int(class_id)],
         box_xyxy=(x - width / 2, y - height / 2, x + width / 2, y + height / 2) if is_box else None,

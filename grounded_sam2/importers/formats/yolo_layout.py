@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from grounded_sam2.errors import DatasetError, printable
-from grounded_sam2.importers.splits import split_called
+from grounded_sam2.importers.splits import canonical_split
 
 __all__ = ["YoloYaml", "find_yaml", "labels_of_folder", "labels_of_image", "read_yaml"]
 
@@ -151,10 +151,10 @@ def _each_once(splits: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Path, ..
     owner: dict[Path, str] = {}
     for split, places in splits.items():
         for place in places:
-            if place not in owner or split_called(place.name) == split_called(split):
+            if place not in owner or canonical_split(place.name) == canonical_split(split):
                 owner[place] = split
     found: dict[str, tuple[Path, ...]] = {}
     for place, split in owner.items():
-        name = split_called(split) or split
+        name = canonical_split(split) or split
         found[name] = (*found.get(name, ()), place)
     return found

@@ -47,20 +47,20 @@ for (const button of maskButtons) button.addEventListener("click", toggleMasks);
 
 // Filters
 
-const doubts = all("#doubts > li");
+const issues = all("#issues > li");
 const cards = all("#grid > li");
 const cardOf = new Map(cards.map((card) => [card.id.slice(1), card]));
 
 const FEW = 24; // labels to begin with, so that the next section is not far away
 let unfolded = false;
 
-function filterDoubts() {
+function filterIssues() {
   const pressed = document.querySelector('#look-filters .chip[aria-pressed="true"]');
   const kind = pressed.dataset.kind;
   const chosen = byId("look-class").value;
-  const fitting = doubts.filter(({ dataset }) =>
+  const fitting = issues.filter(({ dataset }) =>
     (!kind || dataset.kinds.includes(` ${kind} `)) && (!chosen || dataset.class === chosen));
-  for (const item of doubts) item.hidden = true;
+  for (const item of issues) item.hidden = true;
   fitting.forEach((item, index) => {
     item.hidden = false;
     item.toggleAttribute("data-folded", !unfolded && index >= FEW);
@@ -72,24 +72,24 @@ function filterDoubts() {
 
 function unfold() {
   unfolded = true;
-  filterDoubts();
+  filterIssues();
 }
 
-if (doubts.length) {
+if (issues.length) {
   const chips = all("#look-filters .chip");
   for (const chip of chips) {
     chip.addEventListener("click", () => {
       for (const other of chips) other.setAttribute("aria-pressed", String(other === chip));
-      filterDoubts();
+      filterIssues();
     });
   }
-  byId("look-class").addEventListener("change", filterDoubts);
+  byId("look-class").addEventListener("change", filterIssues);
   byId("look-more").addEventListener("click", () => {
-    const next = document.querySelector("#doubts > li[data-folded]");
+    const next = document.querySelector("#issues > li[data-folded]");
     unfold();
     next.querySelector(".open").focus();
   });
-  filterDoubts();
+  filterIssues();
 }
 
 function filterImages() {
@@ -98,12 +98,12 @@ function filterImages() {
   const show = byId("image-show").value;
   let shown = 0;
   for (const card of cards) {
-    const { name: itsName, classes, doubtful } = card.dataset;
+    const { name: itsName, classes, flagged } = card.dataset;
     card.hidden =
       !itsName.includes(name) ||
       (chosen !== "" && !classes.includes(` ${chosen} `)) ||
-      (show === "doubtful" && doubtful === "0") ||
-      (show === "clean" && doubtful !== "0") ||
+      (show === "flagged" && flagged === "0") ||
+      (show === "clean" && flagged !== "0") ||
       (show === "background" && classes.trim() !== "");
     shown += !card.hidden;
   }
@@ -288,7 +288,7 @@ function step(by) {
 }
 
 function open(opener) {
-  const item = opener.closest("#doubts > li, #grid > li, .group figure");
+  const item = opener.closest("#issues > li, #grid > li, .group figure");
   const steps = item.parentElement.matches(".group") ? all(".group figure") : [...item.parentElement.children];
   trail = steps.filter((element) => !element.hidden).map((element) => {
     const source = element.matches("figure") ? element.querySelector(".alike") : element;

@@ -1,8 +1,8 @@
 """What a dataset says, before the images are looked at: frozen values, the same for all formats.
 
-A reader of a format gives these, and never stops at a broken annotation: it gives a `Trouble` in
-its place. What becomes of them once the image's true size is known is a matter of
-`grounded_sam2.importers.labels`.
+A format reader yields these. A broken annotation does not stop it: it yields a `DatasetProblem`
+in its place. What becomes of them once the image's true size is known is a matter of
+`grounded_sam2.importers.conversion`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from grounded_sam2.geometry.polygons import Ring
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.sources.refs import ImageRef
 
-__all__ = ["Box", "Dataset", "GivenImage", "GivenObject", "ImportOptions", "Outline", "Trouble"]
+__all__ = [
+    "AnnotatedImage",
+    "Box",
+    "Dataset",
+    "DatasetProblem",
+    "ImportOptions",
+    "ObjectAnnotation",
+    "Outline",
+]
 
 Box: TypeAlias = tuple[float, float, float, float]
 """xyxy, half-open."""
@@ -38,7 +46,7 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class DatasetProblem:
     """Something that could not be read as it should be."""
 
     reason: str
@@ -50,7 +58,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenObject:
+class ObjectAnnotation:
     """An object as a dataset describes it; has a box, an outline or both."""
 
     where: str
@@ -66,12 +74,12 @@ class GivenObject:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenImage:
+class AnnotatedImage:
     """An image and what a dataset says of it."""
 
     ref: ImageRef
-    objects: tuple[GivenObject, ...] = ()
-    troubles: tuple[Trouble, ...] = ()
+    objects: tuple[ObjectAnnotation, ...] = ()
+    problems: tuple[DatasetProblem, ...] = ()
     declared_hw: tuple[int, int] | None = None
     """The size that the coordinates are meant for, if the dataset says so."""
     normalized: bool = False
@@ -90,10 +98,10 @@ class Dataset(Protocol):
         """Ids of all images, each once, without reading what is said of them."""
         ...
 
-    def images(self) -> Iterator[GivenImage]:
+    def images(self) -> Iterator[AnnotatedImage]:
         """All images, in the same order."""
         ...
 
-    def strays(self) -> Iterator[Trouble]:
+    def unassigned(self) -> Iterator[DatasetProblem]:
         """What belongs to no image. Ask when all images have been read."""
         ...

@@ -14,9 +14,9 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.report import ReportOptions, write_report
-from grounded_sam2.report.rules import find_doubts
-from grounded_sam2.report.scan import look_at
-from grounded_sam2.report.selection import choose
+from grounded_sam2.report.rules import find_issues
+from grounded_sam2.report.scan import scan_run
+from grounded_sam2.report.selection import select
 from grounded_sam2.report.videos import video_rows
 from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.sources.video import VideoSource
@@ -66,13 +66,13 @@ def grey_number(card: str) -> int:
         return round((float(np.asarray(image.convert("L")).mean()) - 20) / 15)
 
 
-def survey_of(tracked, **options):
-    return look_at(tracked.store, tracked.run.id, ReportOptions(**options))
+def scan_of(tracked, **options):
+    return scan_run(tracked.store, tracked.run.id, ReportOptions(**options))
 
 
-def doubts_of(survey):
+def issues_of(scan):
     limits = ReportOptions().thresholds
-    return find_doubts(survey.objects, survey.duplicates, survey.split_ids, limits)
+    return find_issues(scan.objects, scan.duplicates, scan.split_ids, limits)
 
 
 class TestFrames:
@@ -148,19 +148,19 @@ class TestFrames:
 class TestLookAlikes:
     def test_frames_of_one_video_are_none(self, tracked) -> None:
         tracked.add(tracked.movie("a.mp4", 8), {n: [tracked.square(1, n)] for n in range(8)})
-        assert write_report(tracked.folder).doubts["near_duplicate"] == 0
+        assert write_report(tracked.folder).issues["near_duplicate"] == 0
 
     def test_of_two_videos_the_first_frames_with_objects_are_compared(self, tracked) -> None:
         one, other = tracked.images("one", 4), tracked.images("other", 4)
         tracked.add(one, {0: [], 1: [tracked.square(1, 5)], 2: [tracked.square(1, 6)], 3: []})
         tracked.add(other, {0: [], 1: [], 2: [tracked.square(1, 5)], 3: [tracked.square(1, 6)]})
-        survey = survey_of(tracked)
-        names = [(survey.item_ids[p], survey.item_ids[q]) for p, q, _ in survey.duplicates]
+        scan = scan_of(tracked)
+        names = [(scan.item_ids[p], scan.item_ids[q]) for p, q, _ in scan.duplicates]
         assert names == [("other/000002", "one/000001")]
 
     def test_videos_without_objects_are_not_decoded(self, tracked, frames_made) -> None:
         tracked.add(tracked.movie("a.mp4", 3), {0: [], 1: [], 2: []})
-        assert len(survey_of(tracked).duplicates) == 0
+        assert len(scan_of(tracked).duplicates) == 0
         assert not frames_made
 
 
@@ -171,8 +171,8 @@ class TestTracks:
 
         path = tracked.movie("a.mp4", 9)
         tracked.add(path, {n: [unsure(1, n % 5, 2), unsure(2, n, 30)] for n in range(9)})
-        survey = survey_of(tracked)
-        labels = choose(survey, doubts_of(survey), ReportOptions()).labels
+        scan = scan_of(tracked)
+        labels = select(scan, issues_of(scan), ReportOptions()).labels
         assert [(label.image, label.position) for label in labels] == [(8, 1), (4, 0)]
 
     def test_objects_of_none_are_each_shown(self, tracked) -> None:
@@ -180,10 +180,10 @@ class TestTracks:
             tracked.movie("a.mp4", 3),
             {n: [tracked.square(None, 2, confidence=0.1, mask_quality=0.9)] for n in range(3)},
         )
-        survey = survey_of(tracked)
-        assert len(choose(survey, doubts_of(survey), ReportOptions()).labels) == 3
-        (row,) = video_rows(survey, doubts_of(survey))
-        assert (row.tracks, row.median_track, row.doubtful, row.doubtful_tracks) == (0, None, 3, 0)
+        scan = scan_of(tracked)
+        assert len(select(scan, issues_of(scan), ReportOptions()).labels) == 3
+        (row,) = video_rows(scan, issues_of(scan))
+        assert (row.tracks, row.median_track, row.flagged, row.flagged_tracks) == (0, None, 3, 0)
 
     def test_the_same_number_in_another_video_is_another_track(self, tracked) -> None:
         for name in ("a", "b"):
@@ -191,18 +191,18 @@ class TestTracks:
                 tracked.images(name, 2),
                 {n: [tracked.square(1, 5, mask_quality=0.9)] for n in range(2)},
             )
-        numbers = survey_of(tracked).tracks().tolist()
+        numbers = scan_of(tracked).tracks().tolist()
         assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
 
 
 class TestCounts:
     def test_of_each_video(self, clips) -> None:
-        survey = survey_of(clips)
-        b, a = video_rows(survey, doubts_of(survey))
+        scan = scan_of(clips)
+        b, a = video_rows(scan, issues_of(scan))
         assert (b.name, b.frames, b.background, b.objects, b.tracks) == ("b", 3, 0, 3, 1)
         assert (a.name, a.frames, a.background, a.objects, a.tracks) == ("sub/a", 6, 1, 10, 2)
         assert (b.median_track, a.median_track, a.state) == (3, 5, "finished")
-        assert (a.doubtful, a.doubtful_tracks) == (10, 2)  # of low quality, as the fixture's are
+        assert (a.flagged, a.flagged_tracks) == (10, 2)  # of low quality, as the fixture's are
 
     def test_are_on_the_page(self, clips, page) -> None:
         text = page(write_report(clips.folder).page).text()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from grounded_sam2.geometry.polygons import exact_polygons, simplify_ring
 from grounded_sam2.results import Label
 
-__all__ = ["UNITS", "box_path", "center_of", "path_of"]
+__all__ = ["UNITS", "box_path", "label_center", "mask_path"]
 
 UNITS = 10
 """Units of a path in one pixel of the image as shown."""
@@ -26,7 +26,7 @@ _SPECK = 2.0
 """Square pixels as shown below which parts and holes are left out, unless there is nothing else."""
 
 
-def path_of(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0)) -> str:
+def mask_path(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0)) -> str:
     """The outline of an object, holes and parts included, for ``fill-rule: evenodd``.
 
     Args:
@@ -58,7 +58,7 @@ def box_path(
     scale: float,
     origin_xy: tuple[float, float] = (0, 0),
 ) -> str:
-    """A box as a path; arguments as for `path_of`. Empty for no box."""
+    """A box as a path; arguments as for `mask_path`. Empty for no box."""
     if box_xyxy is None:
         return ""
     x_min, y_min, x_max, y_max = box_xyxy
@@ -66,12 +66,12 @@ def box_path(
     return _path((corners - origin_xy) * scale)
 
 
-def center_of(label: Label, scale: float) -> tuple[int, int]:
+def label_center(label: Label, scale: float) -> tuple[int, int]:
     """The middle of an object, x and y in the units of a path.
 
     Args:
         label: its mask counts, or its box if it has none.
-        scale: as for `path_of`.
+        scale: as for `mask_path`.
     """
     x_min, y_min, x_max, y_max = label.box_xyxy if label.mask is None else label.mask.bbox_xyxy
     return round((x_min + x_max) / 2 * scale * UNITS), round((y_min + y_max) / 2 * scale * UNITS)

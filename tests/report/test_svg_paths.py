@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from grounded_sam2.report.shapes import UNITS, box_path, path_of
+from grounded_sam2.report.svg_paths import UNITS, box_path, mask_path
 
 
 def points_of(path: str) -> list[np.ndarray]:
@@ -35,32 +35,32 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", ["disc", "ring", "two_parts"])
 def test_the_outline_is_that_of_the_mask(labeled, clean, shape: str) -> None:
     mask = getattr(labeled, shape)()
-    assert agreement(filled(path_of(clean(mask), 1.0), mask.shape), mask) > 0.93
+    assert agreement(filled(mask_path(clean(mask), 1.0), mask.shape), mask) > 0.93
 
 
 def test_an_image_shown_at_half_its_size(labeled, clean) -> None:
     mask = labeled.ring(size_hw=(120, 160), center=(60, 80), radii=(18, 36))
-    half = filled(path_of(clean(mask), 0.5), (60, 80))
+    half = filled(mask_path(clean(mask), 0.5), (60, 80))
     assert agreement(half, labeled.ring()) > 0.93
 
 
 def test_a_crop_begins_where_it_is_cut(labeled, clean) -> None:
     mask = labeled.disc()
-    assert agreement(filled(path_of(clean(mask), 1.0, (20, 10)), (50, 60)), mask[10:, 20:]) > 0.93
+    assert agreement(filled(mask_path(clean(mask), 1.0, (20, 10)), (50, 60)), mask[10:, 20:]) > 0.93
 
 
 def test_specks_are_left_out_unless_there_is_nothing_else(labeled, clean) -> None:
     speck = labeled.pixel(3, 3)
-    assert len(points_of(path_of(clean(labeled.disc() | speck), 1.0))) == 1
-    assert filled(path_of(clean(speck), 1.0), (60, 80)).tolist() == speck.tolist()
+    assert len(points_of(mask_path(clean(labeled.disc() | speck), 1.0))) == 1
+    assert filled(mask_path(clean(speck), 1.0), (60, 80)).tolist() == speck.tolist()
 
 
 def test_an_object_without_a_mask_is_its_box(clean) -> None:
     label = clean(None, box_xyxy=(1.5, 2, 10, 20.25))
-    assert path_of(label, 2.0) == "M30 40l170 0 0 365-170 0z"
-    assert path_of(label, 2.0) == box_path((1.5, 2, 10, 20.25), 2.0)
+    assert mask_path(label, 2.0) == "M30 40l170 0 0 365-170 0z"
+    assert mask_path(label, 2.0) == box_path((1.5, 2, 10, 20.25), 2.0)
 
 
 def test_nothing_to_draw(clean) -> None:
-    assert path_of(clean(np.zeros((60, 80), bool)), 1.0) == ""
+    assert mask_path(clean(np.zeros((60, 80), bool)), 1.0) == ""
     assert box_path(None, 1.0) == ""

@@ -19,11 +19,11 @@ from grounded_sam2.errors import DatasetError
 from grounded_sam2.geometry.boxes import clip, rounded, valid
 from grounded_sam2.geometry.polygons import Ring, polygons_to_rle
 from grounded_sam2.geometry.rle import Rle, bounding_boxes
-from grounded_sam2.importers.orientation import is_sideways, turn_mask, turn_points
-from grounded_sam2.importers.records import Box, GivenImage, GivenObject, Trouble
+from grounded_sam2.importers.dataset import AnnotatedImage, Box, DatasetProblem, ObjectAnnotation
+from grounded_sam2.importers.orientation import orient_mask, orient_points, swaps_axes
 from grounded_sam2.results import Label, Labels, Origin
 
-__all__ = ["labels_of"]
+__all__ = ["convert_annotations"]
 
 _SizeHw: TypeAlias = tuple[int, int]
 
@@ -33,9 +33,9 @@ _SLACK = 0.01
 """Share of a side by which coordinates may lie outside by rounding; and one pixel anyway."""
 
 
-def labels_of(
-    given: GivenImage, upright_hw: tuple[int, int], exif_orientation: int, origin: Origin
-) -> tuple[Labels, list[Trouble]]:
+def convert_annotations(
+    given: AnnotatedImage, upright_hw: tuple[int, int], exif_orientation: int, origin: Origin
+) -> tuple[Labels, list[DatasetProblem]]:
     """The labels of an image.
 
     Masks are cut off at the edges of the image; boxes are made tight around them.
@@ -53,24 +53,26 @@ def labels_of(
         DatasetError: the labels are for an image of another size.
     """
     canvas = _canvas(given, upright_hw, exif_orientation)
-    masks, troubles = [], list(given.troubles)
+    masks, problems = [], list(given.problems)
     for each in given.objects:
-        mask, what_is_wrong = _mask(each, canvas)
+        mask, object_problems = _mask(each, canvas)
         masks.append(mask)
-        troubles += what_is_wrong
+        problems += object_problems
     extents = iter(bounding_boxes([mask for mask in masks if mask is not None]).tolist())
     objects = []
     for each, mask in zip(given.objects, masks, strict=True):
         box: Box | None = None if mask is None else tuple(next(extents))
         if box == _EMPTY:
-            troubles.append(Trouble("outline holds no pixel; kept as a box, if any", each.where))
+            problems.append(
+                DatasetProblem("outline holds no pixel; kept as a box, if any", each.where)
+            )
             mask = box = None
         if box is None:
-            box, what_is_wrong = _box(each, canvas)
-            troubles += what_is_wrong
+            box, object_problems = _box(each, canvas)
+            problems += object_problems
         if box is not None:
             objects.append(_label(each, mask, box, origin))
-    return Labels(upright_hw, tuple(objects)), troubles
+    return Labels(upright_hw, tuple(objects)), problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,12 @@ class _Canvas:
         return bool(((points < -slack) | (points > side + slack)).any())
 
 
-def _canvas(given: GivenImage, upright_hw: _SizeHw, orientation: int) -> _Canvas:
+def _canvas(given: AnnotatedImage, upright_hw: _SizeHw, orientation: int) -> _Canvas:
     masks = [each.outline.size_hw for each in given.objects if isinstance(each.outline, Rle)]
     declared = given.declared_hw or (masks[0] if masks else upright_hw)
     if declared == upright_hw:
         return _Canvas(upright_hw, given.normalized)
-    if is_sideways(orientation) and declared == upright_hw[::-1]:
+    if swaps_axes(orientation) and declared == upright_hw[::-1]:
         return _Canvas(declared, given.normalized, orientation)
     (height, width), (has_height, has_width) = declared, upright_hw
     raise DatasetError(
@@ -108,9 +110,9 @@ def _canvas(given: GivenImage, upright_hw: _SizeHw, orientation: int) -> _Canvas
     )
 
 
-def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble]]:
+def _mask(given: ObjectAnnotation, canvas: _Canvas) -> tuple[Rle | None, list[DatasetProblem]]:
     """The mask on the upright image, which may be empty; ``None`` if there is none."""
-    outline, troubles = given.outline, []
+    outline, problems = given.outline, []
     if outline is None:
         return None, []
     if isinstance(outline, Rle):
@@ -119,16 +121,16 @@ def _mask(given: GivenObject, canvas: _Canvas) -> tuple[Rle | None, list[Trouble
             kept = "kept as a box" if given.box_xyxy is not None else "left out"
             reason = f"mask has another size than the image; {kept}"
             detail = "{1}×{0} instead of {3}×{2}".format(*mask.size_hw, *canvas.size_hw)
-            return None, [Trouble(reason, given.where, detail)]
+            return None, [DatasetProblem(reason, given.where, detail)]
     else:
         rings = [canvas.in_pixels(ring) for ring in outline]
         if canvas.is_left_by(np.concatenate(rings)):
-            troubles.append(Trouble(_CUT_OFF, given.where))
+            problems.append(DatasetProblem(_CUT_OFF, given.where))
         mask = polygons_to_rle(rings, canvas.size_hw)
-    return turn_mask(mask, canvas.orientation), troubles
+    return orient_mask(mask, canvas.orientation), problems
 
 
-def _box(given: GivenObject, canvas: _Canvas) -> tuple[Box | None, list[Trouble]]:
+def _box(given: ObjectAnnotation, canvas: _Canvas) -> tuple[Box | None, list[DatasetProblem]]:
     """The box on the upright image of an object without a mask, if any of it lies there."""
     if given.box_xyxy is not None:
         points = np.array(given.box_xyxy).reshape(2, 2)
@@ -137,16 +139,16 @@ def _box(given: GivenObject, canvas: _Canvas) -> tuple[Box | None, list[Trouble]
     else:
         return None, []  # a mask of another size, which was told of
     points = canvas.in_pixels(points)
-    troubles = [Trouble(_CUT_OFF, given.where)] if canvas.is_left_by(points) else []
+    problems = [DatasetProblem(_CUT_OFF, given.where)] if canvas.is_left_by(points) else []
     inside = rounded(clip([[*points.min(axis=0), *points.max(axis=0)]], canvas.size_hw))
     if not valid(inside)[0]:
-        return None, [Trouble("holds nothing of the image; left out", given.where)]
-    turned = turn_points(inside.reshape(2, 2), canvas.orientation, canvas.size_hw)
+        return None, [DatasetProblem("holds nothing of the image; left out", given.where)]
+    turned = orient_points(inside.reshape(2, 2), canvas.orientation, canvas.size_hw)
     left, top, right, bottom = rounded([[*turned.min(axis=0), *turned.max(axis=0)]])[0].tolist()
-    return (left, top, right, bottom), troubles
+    return (left, top, right, bottom), problems
 
 
-def _label(given: GivenObject, mask: Rle | None, box: Box, origin: Origin) -> Label:
+def _label(given: ObjectAnnotation, mask: Rle | None, box: Box, origin: Origin) -> Label:
     return Label(
         class_name=given.class_name,
         caption=given.caption or given.class_name,

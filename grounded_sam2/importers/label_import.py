@@ -22,13 +22,13 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.engine.image_run import Progress, RunInterrupted, RunSummary
 from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.errors import DatasetError, GroundedSAM2Error, one_line
+from grounded_sam2.importers.conversion import convert_annotations
+from grounded_sam2.importers.dataset import AnnotatedImage, Dataset, ImportOptions
 from grounded_sam2.importers.formats.coco import open_coco
 from grounded_sam2.importers.formats.hugging_face import open_hugging_face
 from grounded_sam2.importers.formats.yolo import open_yolo
-from grounded_sam2.importers.labels import labels_of
-from grounded_sam2.importers.recognition import recognized_format
-from grounded_sam2.importers.records import Dataset, GivenImage, ImportOptions
-from grounded_sam2.importers.summary import ImportSummary, Problems
+from grounded_sam2.importers.recognition import detect_format
+from grounded_sam2.importers.summary import ImportSummary, ProblemCounter
 from grounded_sam2.results import Origin
 from grounded_sam2.sources.image import read_image_header
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
@@ -88,7 +88,7 @@ def import_labels(
         RunInterrupted: Ctrl-C; whole batches are written, and the same call completes the rest.
     """
     path = Path(path)
-    format_name = check_format(format) if format is not None else recognized_format(path)
+    format_name = check_format(format) if format is not None else detect_format(path)
     with LabelStore.create(output_folder) as store:
         run_config = RunConfig(
             models={"import": format_name} | ({"name": name} if name is not None else {}),
@@ -117,10 +117,10 @@ def import_labels(
             store.register_items(run.id, ((each, None) for each in dataset.item_ids()), prune=True)
             if progress is not None:
                 progress.start(total)
-            problems = Problems()
+            problems = ProblemCounter()
             results = _results(dataset, origin, config or ImageConfig(), problems)
             _write(store, run.id, results, total, progress)
-            problems.add(dataset.strays())
+            problems.add(dataset.unassigned())
         return ImportSummary(format_name, store.summary(run.id), problems.sorted())
 
 
@@ -155,14 +155,14 @@ def _write(
 
 
 def _results(
-    dataset: Dataset, origin: Origin, config: ImageConfig, problems: Problems
+    dataset: Dataset, origin: Origin, config: ImageConfig, problems: ProblemCounter
 ) -> Generator[ItemOutcome, None, None]:
     for given in dataset.images():
         yield _result(given, origin, config, problems)
 
 
 def _result(
-    given: GivenImage, origin: Origin, config: ImageConfig, problems: Problems
+    given: AnnotatedImage, origin: Origin, config: ImageConfig, problems: ProblemCounter
 ) -> ItemOutcome:
     item_id, path, stamp = given.ref.item_id, given.ref.path, None
     with suppress(GroundedSAM2Error, OSError):  # what is wrong shows at once, in better words
@@ -170,11 +170,13 @@ def _result(
     try:
         path = given.ref.fetch()
         header = read_image_header(path, config=config)
-        labels, troubles = labels_of(given, header.size_hw, header.exif_orientation, origin)
+        labels, image_problems = convert_annotations(
+            given, header.size_hw, header.exif_orientation, origin
+        )
     except (GroundedSAM2Error, OSError) as error:
-        problems.add(given.troubles, of=item_id)
+        problems.add(given.problems, of=item_id)
         return ItemOutcome(Item(item_id, path, file_stamp=stamp), None, one_line(error))
-    problems.add(troubles, of=item_id)
+    problems.add(image_problems, of=item_id)
     item = Item(
         item_id=item_id,
         path=path,

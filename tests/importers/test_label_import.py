@@ -14,7 +14,7 @@ import pytest
 from grounded_sam2.engine.image_run import RunInterrupted
 from grounded_sam2.errors import DatasetError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.importers import importing
+from grounded_sam2.importers import label_import
 from grounded_sam2.pipeline import GroundedSAM2
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
@@ -63,7 +63,7 @@ class TestRuns:
     ) -> None:
         labeled.add("m.png", labeled.label(labeled.disc()))
         labeled.store.close()
-        summary = importing.import_labels(dataset("a"), labeled.folder)
+        summary = label_import.import_labels(dataset("a"), labeled.folder)
         with LabelStore.open(labeled.folder) as store:
             assert [run.id for run in store.runs()] == [labeled.run.id, summary.run_id]
             assert store.run().config.models == {"import": "coco"}
@@ -141,7 +141,7 @@ class TestInterruption:
     def test_completes_what_was_stopped(
         self, dataset: Any, imported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(importing, "_BATCH", 1)
+        monkeypatch.setattr(label_import, "_BATCH", 1)
         data = dataset("a", "b", "c")
         with pytest.raises(RunInterrupted, match="stopped after 2 of 3 images; run the same"):
             imported(data, progress=Watch(stop_after=2))
@@ -158,7 +158,7 @@ class TestInterruption:
 
     def test_another_process_is_writing(self, dataset: Any, tmp_path: Path) -> None:
         with LabelStore.create(tmp_path / "labeled"), pytest.raises(StoreError, match="another"):
-            importing.import_labels(dataset("a"), tmp_path / "labeled")
+            label_import.import_labels(dataset("a"), tmp_path / "labeled")
 
 
 class TestWhole:

@@ -16,9 +16,9 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from grounded_sam2.errors import DatasetError
-from grounded_sam2.importers.records import Trouble
+from grounded_sam2.importers.dataset import DatasetProblem
 
-__all__ = ["ListedImage", "Spool"]
+__all__ = ["AnnotationDatabase", "ImageEntry"]
 
 _TABLES = """
     PRAGMA journal_mode = OFF;
@@ -26,12 +26,12 @@ _TABLES = """
         file, id, item_id UNIQUE, name, path, height, width, UNIQUE (file, id)
     );
     CREATE TABLE annotations (file, image, text);
-    CREATE TABLE troubles (reason, place, detail);
+    CREATE TABLE problems (reason, place, detail);
 """
 
 
 @dataclass(frozen=True, slots=True)
-class ListedImage:
+class ImageEntry:
     """An entry of a list of images."""
 
     file: int
@@ -46,7 +46,7 @@ class ListedImage:
     declared_hw: tuple[int, int] | None
 
 
-class Spool:
+class AnnotationDatabase:
     """A context; what it holds is gone at its end."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Spool:
         self._database.executescript(_TABLES)
         self._run = self._database.execute
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> AnnotationDatabase:
         self._run("BEGIN")
         return self
 
@@ -66,7 +66,7 @@ class Spool:
                 "temporary files, or name another (SQLITE_TMPDIR)"
             ) from error
 
-    def add_picture(self, image: ListedImage) -> bool:
+    def add_image(self, image: ImageEntry) -> bool:
         """Put in an image.
 
         If another one has its item id, its own id is put before the ending: no labels are lost
@@ -89,17 +89,17 @@ class Spool:
                 return True
         return False
 
-    def add_annotation(self, file: int, picture_id: str, text: str) -> None:
+    def add_annotation(self, file: int, image_id: str, text: str) -> None:
         """Put in what a file says of an image, which may not be listed yet."""
-        self._run("INSERT INTO annotations VALUES (?, ?, ?)", (file, picture_id, text))
+        self._run("INSERT INTO annotations VALUES (?, ?, ?)", (file, image_id, text))
 
-    def add_trouble(self, trouble: Trouble) -> None:
+    def add_problem(self, problem: DatasetProblem) -> None:
         """Put in something that cannot be read."""
         self._run(
-            "INSERT INTO troubles VALUES (?, ?, ?)", (trouble.reason, trouble.where, trouble.detail)
+            "INSERT INTO problems VALUES (?, ?, ?)", (problem.reason, problem.where, problem.detail)
         )
 
-    def seal(self) -> None:
+    def build_index(self) -> None:
         """All is in."""
         self._run("CREATE INDEX of_image ON annotations (file, image)")
 
@@ -108,17 +108,17 @@ class Spool:
         for (item_id,) in self._run("SELECT item_id FROM images ORDER BY rowid"):
             yield item_id
 
-    def images(self) -> Iterator[tuple[ListedImage, list[str]]]:
+    def images(self) -> Iterator[tuple[ImageEntry, list[str]]]:
         """Pictures in the order that they came in, each with its annotations in theirs."""
         rows = self._run(
             "SELECT p.*, a.text FROM images p LEFT JOIN annotations a "
             "ON a.file = p.file AND a.image = p.id ORDER BY p.rowid, a.rowid"
         )
         for columns, of_image in groupby(rows, key=lambda row: row[:-1]):
-            file, picture_id, item_id, name, path, height, width = columns
-            image = ListedImage(
+            file, image_id, item_id, name, path, height, width = columns
+            image = ImageEntry(
                 file=file,
-                id=picture_id,
+                id=image_id,
                 item_id=item_id,
                 name=name,
                 path=None if path is None else Path(os.fsdecode(path)),
@@ -126,14 +126,14 @@ class Spool:
             )
             yield image, [text for *_, text in of_image if text is not None]
 
-    def strays(self) -> Iterator[tuple[int, str, str]]:
+    def unassigned(self) -> Iterator[tuple[int, str, str]]:
         """Annotations of images that are not listed: file, id of the image, what they say."""
         yield from self._run(
             "SELECT a.* FROM annotations a LEFT JOIN images p "
             "ON a.file = p.file AND a.image = p.id WHERE p.file IS NULL ORDER BY a.rowid"
         )
 
-    def troubles(self) -> Iterator[Trouble]:
+    def problems(self) -> Iterator[DatasetProblem]:
         """What could not be read."""
-        for reason, where, detail in self._run("SELECT * FROM troubles ORDER BY rowid"):
-            yield Trouble(reason, where, detail)
+        for reason, where, detail in self._run("SELECT * FROM problems ORDER BY rowid"):
+            yield DatasetProblem(reason, where, detail)

@@ -16,18 +16,18 @@ import numpy as np
 from grounded_sam2.errors import GeometryError, printable
 from grounded_sam2.geometry.polygons import Ring
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.importers.records import Box, GivenObject, Outline, Trouble
+from grounded_sam2.importers.dataset import Box, DatasetProblem, ObjectAnnotation, Outline
 
-__all__ = ["CROWD_LEFT_OUT", "read_object"]
+__all__ = ["CROWD_LEFT_OUT", "parse_annotation"]
 
 CROWD_LEFT_OUT = "marks a crowd; left out (crowds=True, --crowds takes it for an object)"
 
 _FEWEST_POINTS = 3
 
 
-def read_object(
+def parse_annotation(
     annotation: Mapping[str, Any], class_name: str, where: str
-) -> tuple[GivenObject | None, list[Trouble]]:
+) -> tuple[ObjectAnnotation | None, list[DatasetProblem]]:
     """Read one object.
 
     Args:
@@ -39,22 +39,24 @@ def read_object(
         The object, or ``None`` if it has neither a readable box nor a readable outline; and what
         could not be read.
     """
-    troubles = []
+    problems = []
     box: Box | None = None
     outline: Outline | None = None
     try:
         outline = _outline(annotation.get("segmentation"))
     except (GeometryError, OverflowError, TypeError, ValueError) as error:
-        troubles.append(("segmentation", str(error)))
+        problems.append(("segmentation", str(error)))
     try:
         box = _box(annotation.get("bbox"))
     except (OverflowError, TypeError, ValueError) as error:
         if outline is None:
-            troubles.append(("bbox", str(error)))
+            problems.append(("bbox", str(error)))
     if box is None and outline is None:
-        detail = "; ".join(f"{name}: {why}" for name, why in troubles)
-        return None, [Trouble("without a readable bbox or segmentation; left out", where, detail)]
-    given = GivenObject(
+        detail = "; ".join(f"{name}: {why}" for name, why in problems)
+        return None, [
+            DatasetProblem("without a readable bbox or segmentation; left out", where, detail)
+        ]
+    given = ObjectAnnotation(
         where=where,
         class_name=class_name,
         box_xyxy=box,
@@ -65,7 +67,7 @@ def read_object(
         track_id=_whole(annotation.get("track_id")),
     )
     reason = "segmentation cannot be read; kept as a box"
-    return given, [Trouble(reason, where, why) for _, why in troubles]
+    return given, [DatasetProblem(reason, where, why) for _, why in problems]
 
 
 def _outline(value: Any) -> Outline | None:
