@@ -26,7 +26,7 @@ from grounded_sam2.geometry.boxes import box_iou
 from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.florence2 import Florence2Detector
-from grounded_sam2.models.florence2.confidence import CANDIDATES, confidence
+from grounded_sam2.models.florence2.confidence import CONFIDENCE_FORMULAS, confidence
 from grounded_sam2.models.florence2.output_parsing import bins_to_boxes
 from grounded_sam2.models.sam2 import Sam2Segmenter
 
@@ -74,7 +74,9 @@ def find(
             size_hw = group[image].image.shape[:2]
             for instance in filter(lambda box: box.has_area, detector.parse(answer)):
                 (box,) = bins_to_boxes([instance.bins], size_hw).tolist()
-                scores = {name: formula(answer, instance) for name, formula in CANDIDATES.items()}
+                scores = {
+                    name: formula(answer, instance) for name, formula in CONFIDENCE_FORMULAS.items()
+                }
                 found.append(FoundBox(first + image, caption, tuple(box), scores))
     return found
 
@@ -102,7 +104,7 @@ def is_true(found: Sequence[FoundBox], scenes: Sequence[Scene], by: str) -> list
 
 def used_formula() -> str:
     """Name of the candidate that the detector uses."""
-    return next(name for name, formula in CANDIDATES.items() if formula is confidence)
+    return next(name for name, formula in CONFIDENCE_FORMULAS.items() if formula is confidence)
 
 
 def absent_answered(found: Sequence[FoundBox], scenes: Sequence[Scene], floor: float) -> float:
@@ -170,7 +172,7 @@ def main() -> None:
     found = find(detector, scenes)
     print(f"{len(scenes)} scenes, {sum(len(s.objects) for s in scenes)} objects, "
           f"{len(found)} detections")  # fmt: skip
-    for name in CANDIDATES:
+    for name in CONFIDENCE_FORMULAS:
         right, score = is_true(found, scenes, name), [box.scores[name] for box in found]
         chosen = " (used)" if name == used_formula() else ""
         print(f"confidence {name:13s} AUROC {auroc(score, right):.3f} "

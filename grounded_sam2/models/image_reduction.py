@@ -1,4 +1,4 @@
-"""Pictures on their way into a model's image processor."""
+"""Reduction of very large images before a model's image processor."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import cv2
 
 from grounded_sam2.results import Image
 
-__all__ = ["reduced"]
+__all__ = ["MAX_PIXELS", "reduce_image"]
 
-_LARGE = 2**25
-"""Pixels from which on images are reduced, 100 MB as RGB. Processors copy an image twice before
-they make it smaller, on some devices as ``float32``, which is eight times its size."""
-_REACH = 4
-"""How much finer a reduced image still is than the model's input. What is averaged away before
+MAX_PIXELS = 2**25
+"""Pixels above which images are reduced, 100 MB as RGB. Image processors copy an image twice before
+they resize it, on some devices as ``float32``, which is eight times its size."""
+_OVERSAMPLING = 4
+"""Sides of a reduced image in multiples of the model's input: detail that averaging removes here
 would be averaged away by the processor."""
 
 
-def reduced(image: Image, side: int) -> Image:
-    """A very large image, no finer than a processor can use; others as they are.
+def reduce_image(image: Image, side: int, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Reduce a very large image to the resolution that an image processor can use.
 
     Args:
         image: ``(h, w, 3)`` ``uint8``.
-        side: of the square that the processor makes of it, in pixels.
+        side: side in pixels of the square that the processor resizes it to.
+        max_pixels: larger images are reduced.
 
     Returns:
-        ``(min(h, 4 · side), min(w, 4 · side), 3)`` ``uint8`` if the image has more than 2²⁵
-        pixels.
+        ``(min(h, 4 · side), min(w, 4 · side), 3)`` ``uint8``, averaged over pixel areas, if the
+        image has more than ``max_pixels`` pixels; else the image itself.
     """
     height, width = image.shape[:2]
-    smaller = min(height, _REACH * side), min(width, _REACH * side)
-    if height * width <= _LARGE or smaller == (height, width):
+    reduced_hw = min(height, _OVERSAMPLING * side), min(width, _OVERSAMPLING * side)
+    if height * width <= max_pixels or reduced_hw == (height, width):
         return image
-    averaged: Image = cv2.resize(image, smaller[::-1], interpolation=cv2.INTER_AREA)
+    averaged: Image = cv2.resize(image, reduced_hw[::-1], interpolation=cv2.INTER_AREA)
     return averaged

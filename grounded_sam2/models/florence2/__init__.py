@@ -1,4 +1,4 @@
-"""Florence-2 as a detector: captions in, boxes with confidence out."""
+"""The Florence-2 detector: captions in, boxes with confidence out."""
 
 from grounded_sam2.models.florence2.detector import Florence2Detector
 

@@ -1,23 +1,22 @@
 """The Florence-2 detector: images and captions in, boxes with confidence out.
 
-The vision tower sees each image once. Every (image, caption) pair is then one row: the
-image's features and the caption's prompt go through the text encoder, and rows of any number
-of images are decoded together.
+The vision tower encodes each image once. Every (image, caption) pair is then one row of a batch:
+the image's features and the caption's prompt go through the text encoder, and the rows of any
+number of images are decoded together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
 from grounded_sam2.config import Config
-from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.errors import PromptError
 from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.checkpoints import load_pretrained, load_processor
 from grounded_sam2.models.devices import memory_errors, resolve_device, resolve_dtype
@@ -30,23 +29,34 @@ from grounded_sam2.models.florence2.decoding import (
     decode_greedy,
 )
 from grounded_sam2.models.florence2.output_parsing import (
-    NUM_BINS,
     OutputVocabulary,
     ParsedBox,
-    bins_to_boxes,
-    parse_output,
-)
-from grounded_sam2.models.florence2.tasks import (
-    CAPTION_TOKEN,
-    TASK_TOKENS,
-    Task,
-    grounding_text,
     match_phrase,
+    parse_output,
+    to_detected_boxes,
 )
-from grounded_sam2.models.image_reduction import reduced
+from grounded_sam2.models.image_reduction import reduce_image
 from grounded_sam2.results import DetectedBoxes, Image
 
-__all__ = ["Florence2Detector"]
+__all__ = ["Florence2Detector", "Task", "join_captions"]
+
+Task: TypeAlias = Literal[
+    "open_vocabulary_detection",
+    "phrase_grounding",
+    "object_detection",
+    "dense_region_caption",
+    "caption_then_grounding",
+]
+_TASK_TOKENS: dict[Task, str] = {
+    "open_vocabulary_detection": "<OPEN_VOCABULARY_DETECTION>",
+    "phrase_grounding": "<CAPTION_TO_PHRASE_GROUNDING>",
+    "object_detection": "<OD>",
+    "dense_region_caption": "<DENSE_REGION_CAPTION>",
+    "caption_then_grounding": "<CAPTION_TO_PHRASE_GROUNDING>",
+}
+_CAPTION_TOKEN = "<DETAILED_CAPTION>"
+"""First step of ``caption_then_grounding``: a detailed caption names more objects than a plain one
+and repeats itself less than a paragraph (``<MORE_DETAILED_CAPTION>``)."""
 
 
 class Florence2Detector:
@@ -73,9 +83,9 @@ class Florence2Detector:
         Args:
             model: in evaluation mode, on its device.
             processor: the checkpoint's own.
-            task: which question is asked; see `grounded_sam2.config.DetectorConfig`.
-            num_beams: 1 is greedy.
-            max_new_tokens: where an answer is cut off.
+            task: the model's task; see `grounded_sam2.config.DetectorConfig`.
+            num_beams: beam width; 1 is greedy decoding.
+            max_new_tokens: tokens after which an output is cut off.
             batch_size: rows (an image and a caption each) that are decoded together.
         """
         self.model = model
@@ -83,13 +93,12 @@ class Florence2Detector:
         self.task: Task = task
         self.num_beams = num_beams
         self.batcher = AdaptiveBatcher(batch_size)
-        tokenizer = processor.tokenizer
+        self.vocabulary = OutputVocabulary.from_processor(processor)
         self._rules = DecodingRules.from_model(model, max_new_tokens)
-        self.vocabulary, location_ids = _answer_vocabulary(processor)
         self._scorer = TokenScorer(
-            location_ids, self._rules.end, model.config.text_config.vocab_size
+            list(self.vocabulary.bin_of_token), self._rules.end, model.config.text_config.vocab_size
         )
-        self._added = frozenset(tokenizer.get_added_vocab())
+        self._added_tokens = frozenset(processor.tokenizer.get_added_vocab())
 
     @classmethod
     def from_pretrained(
@@ -108,13 +117,13 @@ class Florence2Detector:
 
         Args:
             checkpoint: hub id, local folder, short name (``base``, ``large`` …) or ``demo``.
-            task: as for the class, and so on.
-            num_beams: 1 is greedy.
-            max_new_tokens: where an answer is cut off.
+            task: as for the class; so are the next three.
+            num_beams: beam width; 1 is greedy decoding.
+            max_new_tokens: tokens after which an output is cut off.
             batch_size: rows that are decoded together.
-            device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` …
+            device: ``auto`` (CUDA if available), ``cpu``, ``cuda`` …
             dtype: ``auto`` (bfloat16 on CUDA, else float32), ``float32`` …
-            local_files_only: never ask the network.
+            local_files_only: never use the network.
 
         Raises:
             CheckpointError: it cannot be found, fetched or loaded.
@@ -142,7 +151,7 @@ class Florence2Detector:
 
     @classmethod
     def from_config(cls, config: Config) -> Florence2Detector:
-        """Load what a configuration names in its sections ``detector`` and ``runtime``."""
+        """Load the detector of a configuration's sections ``detector`` and ``runtime``."""
         detector, runtime = config.detector, config.runtime
         return cls.from_pretrained(
             detector.checkpoint,
@@ -160,49 +169,49 @@ class Florence2Detector:
     def detect(
         self, images: Sequence[Image], captions: Sequence[Sequence[str]]
     ) -> list[DetectedBoxes]:
-        """Find what the captions name, or for tasks without captions whatever is there.
+        """Detect the objects that captions name or, for tasks without captions, any objects.
 
         Args:
             images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
-            captions: for each image, the captions to ask of it. Ignored by
-                ``object_detection``, ``dense_region_caption`` and ``caption_then_grounding``,
-                which answer in the model's own words.
+            captions: for each image, the captions to detect. Ignored by ``object_detection``,
+                ``dense_region_caption`` and ``caption_then_grounding``, whose captions are
+                generated by the model.
 
         Returns:
-            One `DetectedBoxes` per image, in the order of the captions and, for each, of the
-            answer. A box that an answer repeats is there once; a box without area is not there.
+            One `DetectedBoxes` per image, in the order of the captions and, within one, of the
+            output. Repeated boxes are merged; boxes without area are dropped.
 
         Raises:
-            PromptError: a caption is empty or has control tokens in it, or all together are
-                longer than the model can read.
+            PromptError: a caption is empty or contains control tokens, or a prompt is longer than
+                the model's input.
         """
         if len(images) != len(captions):
             raise PromptError(
                 f"{len(captions)} lists of captions for {len(images)} images; give one for each"
             )
-        for caption in {caption for asked in captions for caption in asked}:
-            self._check(caption)
+        for caption in {caption for requested in captions for caption in requested}:
+            self._check_caption(caption)
         if not images:
             return []
-        asks_captions = self.task in ("open_vocabulary_detection", "phrase_grounding")
-        wanted = [i for i, asked in enumerate(captions) if asked or not asks_captions]
-        features = self.encode([images[i] for i in wanted])
-        questions = self._questions(features, [captions[i] for i in wanted])
-        answers = self.generate(features, [(picture, text) for picture, text, _ in questions])
+        needs_captions = self.task in ("open_vocabulary_detection", "phrase_grounding")
+        selected = [i for i, requested in enumerate(captions) if requested or not needs_captions]
+        features = self.encode([images[i] for i in selected])
+        prompts = self._prompts(features, [captions[i] for i in selected])
+        outputs = self.generate(features, [(index, text) for index, text, _ in prompts])
         found: list[list[tuple[str, ParsedBox, float]]] = [[] for _ in images]
-        for (picture, _, allowed), answer in zip(questions, answers, strict=True):
-            found[wanted[picture]] += self._read(answer, allowed)
+        for (index, _, allowed), output in zip(prompts, outputs, strict=True):
+            found[selected[index]] += self._captioned_boxes(output, allowed)
         return [
-            _boxes(instances, image.shape[:2])
-            for instances, image in zip(found, images, strict=True)
+            to_detected_boxes(boxes, image.shape[:2])
+            for boxes, image in zip(found, images, strict=True)
         ]
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image]) -> Tensor:
-        """See each image once.
+        """Run the vision tower, once per image.
 
         Args:
-            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
+            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ; may be none.
 
         Returns:
             ``(n, tokens, width)`` projected image features, on the model's device.
@@ -212,7 +221,7 @@ class Florence2Detector:
             return torch.zeros(0, self.processor.num_image_tokens, width)
         processor = self.processor.image_processor
         inputs = processor(
-            images=[reduced(image, processor.size["height"]) for image in images],
+            images=[reduce_image(image, processor.size["height"]) for image in images],
             input_data_format="channels_last",
             return_tensors="pt",
         )
@@ -222,43 +231,94 @@ class Florence2Detector:
 
     @torch.inference_mode()
     def generate(
-        self, features: Tensor, questions: Sequence[tuple[int, str]]
+        self, features: Tensor, prompts: Sequence[tuple[int, str]]
     ) -> list[GeneratedOutput]:
-        """Answer questions about encoded images.
+        """Generate the output of prompts on encoded images.
 
         Args:
             features: from `encode`.
-            questions: index of the image in ``features``, and the prompt.
+            prompts: of each, the index of its image in ``features`` and its text, as from
+                `prompt_text`.
 
         Returns:
-            One `GeneratedOutput` per question, in order.
+            One `GeneratedOutput` per prompt, in order.
         """
 
-        def on(portion: slice) -> list[GeneratedOutput]:
-            encoded, mask = self._encode_rows(features, questions[portion])
+        def decode(rows: slice) -> list[GeneratedOutput]:
+            encoded, mask = self.encode_prompts(features, prompts[rows])
             if self.num_beams > 1:
                 return decode_beam_search(
                     self.model, encoded, mask, self._rules, self._scorer, self.num_beams
                 )
             return decode_greedy(self.model, encoded, mask, self._rules, self._scorer)
 
-        return [answer for part in self.batcher.map(len(questions), on) for answer in part]
+        batches = self.batcher.map(len(prompts), decode)
+        return [output for batch in batches for output in batch]
 
-    def parse(self, answer: GeneratedOutput) -> list[ParsedBox]:
+    def parse(self, output: GeneratedOutput) -> list[ParsedBox]:
         """The boxes of a generated output: see `parse_output`."""
-        return parse_output(answer.tokens, self.vocabulary)
+        return parse_output(output.tokens, self.vocabulary)
 
     def prompt_text(self, token: str, text: str = "") -> str:
-        """The words that stand for a task token, with the caption in its place."""
+        """The words that the checkpoint was trained with for a task token, with a caption in them.
+
+        Args:
+            token: such as ``<OD>``.
+            text: the caption; ignored by tasks without one.
+        """
         if token in self.processor.task_prompts_without_inputs:
             return str(self.processor.task_prompts_without_inputs[token])
         return str(self.processor.task_prompts_with_input[token]).format(input=text)
 
-    def _questions(
+    @torch.inference_mode()
+    def encode_prompts(
+        self, features: Tensor, prompts: Sequence[tuple[int, str]]
+    ) -> tuple[Tensor, Tensor]:
+        """Run the text encoder on prompts, each behind the features of its image.
+
+        Args:
+            features: from `encode`.
+            prompts: as for `generate`.
+
+        Returns:
+            Encoder states ``(r, s, width)``, and ``(r, s)`` 1 where a state is not padding.
+
+        Raises:
+            PromptError: a prompt is longer than the model's input.
+        """
+        tokenizer, model = self.processor.tokenizer, self.model
+        wrapped = [f"{tokenizer.bos_token}{text}{tokenizer.eos_token}" for _, text in prompts]
+        text = tokenizer(
+            wrapped,
+            add_special_tokens=False,
+            padding=True,
+            padding_side="right",
+            return_tensors="pt",
+            verbose=False,  # a prompt that is too long raises below
+        ).to(model.device)
+        length = features.shape[1] + text.input_ids.shape[1]
+        limit = model.config.text_config.max_position_embeddings
+        if length > limit:
+            longest = max((prompt for _, prompt in prompts), key=len)
+            raise PromptError(
+                f"prompt {longest[:60]!r}… takes {length} tokens with the image, the model reads "
+                f"{limit}; shorten it or, for many captions, use task open_vocabulary_detection"
+            )
+        image_features = features[torch.tensor([i for i, _ in prompts], device=model.device)]
+        embeddings = model.get_input_embeddings()(text.input_ids)
+        image_mask = text.attention_mask.new_ones(image_features.shape[:2])
+        mask = torch.cat([image_mask, text.attention_mask], dim=1)
+        states = model.get_encoder()(
+            inputs_embeds=torch.cat([image_features, embeddings], dim=1), attention_mask=mask
+        )
+        return states.last_hidden_state, mask
+
+    def _prompts(
         self, features: Tensor, captions: Sequence[Sequence[str]]
     ) -> list[tuple[int, str, Sequence[str] | None]]:
-        """Index of the image, prompt, and the captions that the answer can be about."""
-        token = TASK_TOKENS[self.task]
+        """Of each prompt: index of its image, text, and the captions that its output can be about
+        (``None``: the phrases of the output are the captions)."""
+        token = _TASK_TOKENS[self.task]
         images = range(len(features))
         if self.task == "open_vocabulary_detection":
             return [
@@ -268,115 +328,44 @@ class Florence2Detector:
             ]
         if self.task == "phrase_grounding":
             return [
-                (image, self.prompt_text(token, grounding_text(captions[image])), captions[image])
+                (image, self.prompt_text(token, join_captions(captions[image])), captions[image])
                 for image in images
             ]
         if self.task == "caption_then_grounding":
-            asked = self.prompt_text(CAPTION_TOKEN)
-            said = self.generate(features, [(image, asked) for image in images])
+            caption_prompt = self.prompt_text(_CAPTION_TOKEN)
+            outputs = self.generate(features, [(image, caption_prompt) for image in images])
             return [
-                (image, self.prompt_text(token, self._text(answer)), None)
-                for image, answer in zip(images, said, strict=True)
+                (image, self.prompt_text(token, self.vocabulary.text(output.tokens)), None)
+                for image, output in zip(images, outputs, strict=True)
             ]
         return [(image, self.prompt_text(token), None) for image in images]
 
-    def _encode_rows(
-        self, features: Tensor, rows: Sequence[tuple[int, str]]
-    ) -> tuple[Tensor, Tensor]:
-        """Encoder states ``(r, s, width)`` and their mask ``(r, s)``."""
-        tokenizer, model = self.processor.tokenizer, self.model
-        wrapped = [f"{tokenizer.bos_token}{text}{tokenizer.eos_token}" for _, text in rows]
-        text = tokenizer(
-            wrapped,
-            add_special_tokens=False,
-            padding=True,
-            padding_side="right",
-            return_tensors="pt",
-            verbose=False,  # what is too long is refused below
-        ).to(model.device)
-        length = features.shape[1] + text.input_ids.shape[1]
-        limit = model.config.text_config.max_position_embeddings
-        if length > limit:
-            longest = max((prompt for _, prompt in rows), key=len)
-            raise PromptError(
-                f"prompt {longest[:60]!r}… takes {length} tokens with the image, the model reads "
-                f"{limit}; shorten it or, for many captions, use task open_vocabulary_detection"
-            )
-        images = torch.tensor([image for image, _ in rows], device=model.device)
-        seen = features[images]
-        embeddings = torch.cat([seen, model.get_input_embeddings()(text.input_ids)], dim=1)
-        mask = torch.cat([text.attention_mask.new_ones(seen.shape[:2]), text.attention_mask], dim=1)
-        encoder = model.get_encoder()
-        return encoder(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state, mask
-
-    def _read(
-        self, answer: GeneratedOutput, allowed: Sequence[str] | None
+    def _captioned_boxes(
+        self, output: GeneratedOutput, allowed: Sequence[str] | None
     ) -> list[tuple[str, ParsedBox, float]]:
-        """Caption, instance and confidence of each box that an answer says."""
+        """Caption, box and confidence of each box of an output that belongs to a caption."""
         found = []
-        for instance in self.parse(answer):
+        for box in self.parse(output):
             caption: str | None
             if allowed is None:
-                caption = instance.phrase or None  # a box that the answer gave no name
+                caption = box.phrase or None  # a box without a phrase has no class
             elif len(allowed) == 1:
                 caption = allowed[0]
             else:
-                caption = match_phrase(instance.phrase, allowed)
+                caption = match_phrase(box.phrase, allowed)
             if caption is not None:
-                found.append((caption, instance, confidence(answer, instance)))
+                found.append((caption, box, confidence(output, box)))
         return found
 
-    def _text(self, answer: GeneratedOutput) -> str:
-        return self.vocabulary.decode(
-            [token for token in answer.tokens if token not in self.vocabulary.silent]
-        ).strip()
-
-    def _check(self, caption: str) -> None:
+    def _check_caption(self, caption: str) -> None:
         if not caption.strip():
-            raise PromptError(f"caption {caption!r} is empty; say what to look for")
-        if "<" in caption and (tokens := [t for t in self._added if t in caption]):
+            raise PromptError(f"caption {caption!r} is empty; name an object to detect")
+        if "<" in caption and (tokens := [t for t in self._added_tokens if t in caption]):
             raise PromptError(
                 f"caption {caption!r} contains the model's own token {min(tokens)!r}; remove it"
             )
 
 
-def _answer_vocabulary(processor: Florence2Processor) -> tuple[OutputVocabulary, list[int]]:
-    """What a checkpoint's tokens mean, and the ids of its location tokens in order."""
-    tokenizer = processor.tokenizer
-    names = [f"<loc_{i}>" for i in range(NUM_BINS)]
-    added: dict[str, int] = tokenizer.get_added_vocab()
-    if absent := [name for name in names if name not in added]:
-        raise CheckpointError(
-            f"tokenizer of {tokenizer.name_or_path!r} lacks {len(absent)} location tokens, first "
-            f"{absent[0]!r}; use a Florence-2 checkpoint with its own processor"
-        )
-    location_ids = [added[name] for name in names]
-    silent = (set(added.values()) | set(tokenizer.all_special_ids)) - set(location_ids)
-
-    def decode(ids: Sequence[int]) -> str:
-        return str(
-            tokenizer.decode(
-                list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-        )
-
-    bins = {token: index for index, token in enumerate(location_ids)}
-    return OutputVocabulary(bins, frozenset(silent), decode), location_ids
-
-
-def _boxes(
-    instances: Sequence[tuple[str, ParsedBox, float]], size_hw: tuple[int, int]
-) -> DetectedBoxes:
-    """Boxes of one image, each once, without those that have no area."""
-    best: dict[tuple[str, tuple[int, int, int, int]], float] = {}
-    for caption, instance, sure in instances:
-        if instance.has_area:
-            key = caption, instance.bins
-            best[key] = max(sure, best.get(key, 0.0))
-    bins = np.array([box for _, box in best], np.int64).reshape(-1, 4)
-    sureness: NDArray[np.float32] = np.array(list(best.values()), np.float32)
-    return DetectedBoxes(
-        boxes_xyxy=bins_to_boxes(bins, size_hw),
-        captions=tuple(caption for caption, _ in best),
-        confidence=sureness,
-    )
+def join_captions(captions: Sequence[str]) -> str:
+    """One text of all captions, a sentence each: ``red circle. blue square.``"""
+    return " ".join(f"{caption.rstrip('. ')}." for caption in captions)

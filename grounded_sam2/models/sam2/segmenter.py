@@ -28,7 +28,7 @@ from grounded_sam2.config import Config, SegmenterConfig
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import memory_errors
-from grounded_sam2.models.image_reduction import reduced
+from grounded_sam2.models.image_reduction import reduce_image
 from grounded_sam2.models.sam2.decoder import CellFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
 from grounded_sam2.models.sam2.mask_prediction import Answerer, RowAnswers
@@ -149,7 +149,7 @@ class Sam2Segmenter:
         if not images:
             return ImageEmbeddings(None, sizes)
         inputs = self.image_processor(
-            images=[reduced(image, self._side) for image in images],
+            images=[reduce_image(image, self._side) for image in images],
             input_data_format="channels_last",
             device=self.device,
             return_tensors="pt",

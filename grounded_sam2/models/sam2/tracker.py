@@ -35,7 +35,7 @@ from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import memory_errors
-from grounded_sam2.models.image_reduction import reduced
+from grounded_sam2.models.image_reduction import reduce_image
 from grounded_sam2.models.protocols import TrackPrompt
 from grounded_sam2.models.sam2.decoder import Decoded, MaskDecoder
 from grounded_sam2.models.sam2.loading import load_sam2
@@ -149,7 +149,7 @@ class Sam2Tracker:
             image: upright RGB, ``(h, w, 3)`` ``uint8``.
         """
         inputs = self.image_processor(
-            images=[reduced(image, self._prompts.side)],
+            images=[reduce_image(image, self._prompts.side)],
             input_data_format="channels_last",
             device=self.device,
             return_tensors="pt",

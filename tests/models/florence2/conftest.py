@@ -1,4 +1,4 @@
-"""Fixtures: the embedded detector's architecture with random weights, so that answers are wild."""
+"""Fixtures: the embedded detector's architecture with random weights, for output of all forms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def processor():
 def random_model(processor):
     torch.manual_seed(0)
     model = build_model(processor).eval()
-    # Sharpen what random weights say, so that greedy choices are far from ties.
+    # Scaled up, so that greedy choices are far from ties.
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(3)
     return model
