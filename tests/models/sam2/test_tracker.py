@@ -210,7 +210,7 @@ def assert_agree(ours: Sam2FrameMasks, expected: Expected) -> None:
     np.testing.assert_allclose(ours.score, expected.score[theirs], atol=1e-3)
     assert ((ours.score > 0) == (expected.score[theirs] > 0)).all()
     torch.testing.assert_close(ours.logits, expected.logits[theirs], atol=1e-3, rtol=1e-4)
-    for rle, wanted in zip(ours.masks(), expected.masks[theirs], strict=True):
+    for rle, wanted in zip(ours.to_rles(), expected.masks[theirs], strict=True):
         assert (rle.decode() != wanted).mean() < 1e-3
 
 
@@ -283,7 +283,7 @@ def test_going_back_in_time_agrees_with_the_reference(transformers_like: Sam2Tra
     prompts = {1: box(3)}
     reference.add(last, prompts, SIZE_HW)
     reference.see(last, None, SIZE_HW)
-    state, tracker = transformers_like.empty(), transformers_like
+    state, tracker = transformers_like.empty_state(), transformers_like
     for said in tracker.model.propagate_in_video_iterator(
         reference.session, start_frame_idx=last, reverse=True
     ):
