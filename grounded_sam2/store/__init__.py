@@ -1,7 +1,7 @@
-"""The label store: one SQLite file per output folder, the truth that every export is made from.
+"""The label store: one SQLite file per output folder, from which every export is made.
 
 `LabelStore.create` opens it for labeling (one process at a time), `LabelStore.open` for reading
-(any number, also while it is being written).
+(any number of processes, also while it is written).
 """
 
 from grounded_sam2.store.label_store import LabelStore
@@ -13,9 +13,12 @@ from grounded_sam2.store.records import (
     Registration,
     Run,
     RunConfig,
+    StoredTrack,
+    StoredVideo,
     StoreSummary,
+    VideoRecord,
+    frame_id,
 )
-from grounded_sam2.store.video_records import StoredTrack, StoredVideo, VideoRecord, frame_id
 
 __all__ = [
     "Item",

@@ -1,97 +1,91 @@
-"""The label store itself: opening it, and writing to it.
+"""The label store, as the rest of the package uses it.
 
     with LabelStore.create("labeled") as store:
-        run = store.begin_run(recipe)
+        run = store.begin_run(run_config)
         store.register_items(run.id, [("a.jpg", Path("images/a.jpg"))])
-        store.write_batch(run.id, results)
+        store.write_batch(run.id, outcomes)
 
     with LabelStore.open("labeled") as store:
         for item, labels in store.labels():
             ...
 
-A batch is one transaction, so that an item is there whole or not at all, however the process ends.
+A batch is one transaction, so that an item is stored whole or not at all, however the process ends.
+The tables are read and written by one class each: `Runs`, `Items`, `Objects`, `Videos`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from grounded_sam2.errors import StoreError
+from grounded_sam2.results import BrokenFrame, Label, Labels, RawPredictions, TrackedFrame
+from grounded_sam2.store.connection import StoreConnection
+from grounded_sam2.store.items import Items
+from grounded_sam2.store.objects import Objects
 from grounded_sam2.store.records import (
     Item,
     ItemOutcome,
+    ItemState,
     OntologyPairs,
     Registration,
     Run,
     RunConfig,
+    StoredTrack,
+    StoredVideo,
+    StoreSummary,
+    VideoRecord,
 )
-from grounded_sam2.store.rows import (
-    CANDIDATE_COLUMNS,
-    ITEM_COLUMNS,
-    candidate_to_row,
-    path_to_row,
-    utf8_safe,
-)
-from grounded_sam2.store.schema import connect, hold_writer_lock
-from grounded_sam2.store.video_writer import VideoWriter
-from grounded_sam2.store.writer import check_masks
+from grounded_sam2.store.rows import relative_path, utf8_safe
+from grounded_sam2.store.runs import Runs
+from grounded_sam2.store.videos import Videos
 
 __all__ = ["LabelStore"]
 
 
-class LabelStore(VideoWriter):
-    """The labels of one output folder. Opened with `create` or `open`; a context manager."""
+class LabelStore:
+    """The labels of one output folder. Open with `create` or `open`; a context manager.
+
+    Where `run_id` is ``None``, the current run is meant: the one that was begun last. All methods
+    raise `StoreError` for a run that does not exist and for a damaged file; those that write, for a
+    store opened with `open`. Iterators hold one item or one label in memory at a time, so that a
+    store of any size can be read.
+    """
 
     FILE_NAME = "labels.db"
 
+    def __init__(self, connection: StoreConnection) -> None:
+        self._connection = connection
+        self._objects = Objects(connection)
+        self._items = Items(connection, self._objects)
+        self._videos = Videos(connection, self._items, self._objects)
+        self._runs = Runs(connection, self._items, self._videos)
+
     @classmethod
     def create(cls, folder: str | Path) -> LabelStore:
-        """Open the store of a folder for writing; make folder and store where there are none.
+        """Open the store of a folder for labeling; make folder and store where they are missing.
 
         Raises:
-            StoreError: another process is writing; the file is no label store, is damaged, or was
-                written by a later version.
+            StoreError: another process is labeling; the file is not a label store, is damaged, or
+                was written by a later version.
         """
-        path = Path(folder) / cls.FILE_NAME
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"output folder '{folder}' cannot be made ({error}); choose another"
-            ) from error
-        lock = hold_writer_lock(path.with_suffix(".lock"))
-        try:
-            return cls(path, connect(path, write=True), lock)
-        except BaseException:
-            lock.close()
-            raise
+        return cls(StoreConnection.create(Path(folder) / cls.FILE_NAME))
 
     @classmethod
     def open(cls, folder: str | Path) -> LabelStore:
         """Open the store of a folder for reading, also while another process labels.
 
         Raises:
-            StoreError: there is none; the file is no label store, is damaged, or was written by
+            StoreError: there is none; the file is not a label store, is damaged, or was written by
                 another version.
         """
-        path = Path(folder) / cls.FILE_NAME
-        if not path.is_file():
-            raise StoreError(
-                f"'{folder}' holds no labels ('{cls.FILE_NAME}' is missing); "
-                "give the output folder of a labeling run"
-            )
-        return cls(path, connect(path, write=False), None)
+        return cls(StoreConnection.open(Path(folder) / cls.FILE_NAME))
 
     def close(self) -> None:
-        """Release the file, and the right to write it. Twice is once."""
+        """Close the file and let others label. Calling it again has no effect."""
         self._connection.close()
-        if self._lock is not None:
-            self._lock.close()
 
     def __enter__(self) -> LabelStore:
         return self
@@ -104,6 +98,46 @@ class LabelStore(VideoWriter):
     ) -> None:
         self.close()
 
+    @property
+    def path(self) -> Path:
+        """The file of the store."""
+        return self._connection.path
+
+    @property
+    def folder(self) -> Path:
+        """The output folder. Paths in the store are relative to it."""
+        return self.path.parent
+
+    def relative_path(self, location: Path | str) -> str:
+        """A path relative to the store, which stays valid when images and labels move together.
+
+        An address (text) is returned as it is.
+        """
+        if isinstance(location, Path):
+            location = relative_path(location, self._connection.root)
+        return utf8_safe(location)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Context in which all reads see one state of the store, also while others write.
+
+        Nested, the outermost applies.
+        """
+        return self._connection.snapshot()
+
+    # Runs
+
+    def runs(self) -> list[Run]:
+        """All runs, the current one last; ``[]`` if nothing was ever labeled."""
+        return self._runs.all()
+
+    def run(self, run_id: int | None = None) -> Run:
+        """One run."""
+        return self._runs.get(run_id)
+
+    def run_of(self, run_config: RunConfig) -> Run | None:
+        """The run of a configuration, if there is one."""
+        return self._runs.find(run_config)
+
     def begin_run(
         self,
         run_config: RunConfig,
@@ -113,220 +147,239 @@ class LabelStore(VideoWriter):
         versions: Mapping[str, str] | None = None,
         new_run: bool = False,
     ) -> Run:
-        """Continue the run of a recipe, or begin it; either way it becomes the current run.
+        """Continue the run of a configuration, or begin it; either way it becomes the current run.
 
-        If its ontology has changed, all its finished items become pending: what the models said
-        of them stays, and they are finished again by deciding anew. With videos that cannot be: a
-        run of videos has its ontology in the recipe's ``config`` as well. A new run takes over
-        what the models said from an earlier one, if they would say the same
+        If its ontology has changed, all its labeled items become pending: their raw predictions
+        stay, and post-processing is repeated. With videos that is impossible, since a detection on
+        one frame changes the next: the configuration of a run of videos holds its ontology as well.
+        A new run copies the raw predictions of the last run with the same inference options
         (`RunConfig.same_inference`).
 
         Args:
-            recipe: what determines the labels.
+            run_config: what determines the labels.
             ontology: captions and classes; ``None`` for a task without captions.
             settings: the whole configuration, kept for the record.
             versions: package versions, kept for the record.
-            new_run: begin another run beside those of other recipes. Without it, a recipe that
-                the store does not know is an error: an option changed by mistake should not start
-                hours of work again.
+            new_run: begin another run beside those of other configurations. Without it, an unknown
+                configuration is an error: an option changed by mistake should not start hours of
+                work again.
 
         Raises:
-            StoreError: the store holds runs of models in the same roles, all of other recipes, and
-                `new_run` is false. Names each difference to the last one. Runs that ended before
-                anything was written do not count, and are forgotten. Or it has videos, and its
-                ontology has changed.
+            StoreError: the store holds runs of models in the same roles, all with other
+                configurations, and `new_run` is false. The message names each difference to the
+                last one. Runs that ended before anything was written do not count, and are deleted.
+                Or the run has videos, and its ontology has changed.
         """
-        runs = self.runs()
-        known = self.run_of(run_config)
-        # Imports and merged runs are no earlier labeling that this one might be meant to continue.
-        same_roles = [run for run in runs if run.config.models.keys() == run_config.models.keys()]
-        alike = [run for run in same_roles if self._has_results(run)]
-        if alike and known is None and not new_run:
-            changes = "; ".join(alike[-1].config.differences(run_config))
-            raise StoreError(
-                f"label store '{self.path}' was made with other settings ({changes}); label into "
-                "another folder, or begin a new run in this one (new_run=True, --new-run), which "
-                "keeps the earlier labels"
-            )
-        with self._transaction():
-            if known is None:
-                for run in same_roles:
-                    # It ended before its first batch: a checkpoint that is not there, say.
-                    if not new_run and run not in alike:
-                        self._connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
-                ((run_id,),) = self._connection.execute(
-                    "INSERT INTO runs (key, recipe, ontology, settings, versions, created_at, "
-                    "last_begun) VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
-                    (
-                        run_config.key,
-                        run_config.to_json(),
-                        _json_or_null(ontology),
-                        json.dumps(dict(settings or {})),
-                        json.dumps(dict(versions or {})),
-                        datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    ),
-                ).fetchall()
-                for run in reversed(runs):
-                    if run.config.same_inference(run_config):
-                        self._take_over(run.id, run_id)
-                        break
-            else:
-                run_id = known.id
-                if known.ontology != ontology:
-                    if self.videos(run_id):
-                        raise StoreError(
-                            f"label store '{self.path}': the ontology has changed, and tracks "
-                            "cannot be decided anew; label into another folder"
-                        )
-                    self._connection.execute(
-                        "UPDATE runs SET ontology = ? WHERE id = ?",
-                        (_json_or_null(ontology), run_id),
-                    )
-                    self._connection.execute(
-                        "UPDATE items SET status = 'pending' WHERE run_id = ? AND status = 'done'",
-                        (run_id,),
-                    )
-            self._connection.execute(
-                "UPDATE runs SET last_begun = (SELECT max(last_begun) FROM runs) + 1 WHERE id = ?",
-                (run_id,),
-            )
-        return self.run()
+        return self._runs.begin(
+            run_config,
+            ontology=ontology,
+            settings=settings or {},
+            versions=versions or {},
+            new_run=new_run,
+        )
 
-    def _has_results(self, run: Run) -> bool:
-        ((there,),) = self._rows(
-            "SELECT EXISTS (SELECT 1 FROM items WHERE run_id = ? "
-            "AND (status != 'pending' OR asked IS NOT NULL))",
-            run.id,
-        )
-        return bool(there)
-
-    def _take_over(self, from_run: int, to_run: int) -> None:
-        """Copy what the models said, and what failed."""
-        columns = ", ".join((*ITEM_COLUMNS, "asked", "error"))
-        self._connection.execute(
-            f"INSERT INTO items (run_id, status, {columns}) "
-            f"SELECT ?, CASE status WHEN 'done' THEN 'pending' ELSE status END, {columns} "
-            "FROM items WHERE run_id = ? AND (asked IS NOT NULL OR status = 'failed')",
-            (to_run, from_run),
-        )
-        columns = ", ".join(("position", "verdict", *CANDIDATE_COLUMNS))
-        self._connection.execute(
-            f"INSERT INTO candidates (item_key, {columns}) SELECT new.key, {columns} "
-            "FROM candidates c JOIN items old ON old.key = c.item_key "
-            "JOIN items new ON new.run_id = ? AND new.item_id = old.item_id WHERE old.run_id = ?",
-            (to_run, from_run),
-        )
+    # Items
 
     def register_items(
         self, run_id: int, items: Iterable[tuple[str, Path | None]], *, prune: bool = False
     ) -> Registration:
-        """Note what a run is going to label, so that an interrupted one knows what it lacks.
+        """Add the items of a source to a run as pending, so that an interrupted run can continue.
 
         Args:
             run_id: the run.
             items: item id and file of every image of the source, in the source's order. Items
                 that the run has stay as they are.
-            prune: drop items that the source no longer holds, with their labels. Without it, only
-                those are forgotten that have none: what failed, and what was not come to.
+            prune: delete items that are no longer in the source, with their labels. Without it,
+                only those without labels and raw predictions are deleted.
         """
-        with self._transaction():
-            run = self._connection.execute
-            run("CREATE TEMP TABLE present (item_id TEXT PRIMARY KEY, path)")
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO present VALUES (?, ?)",
-                ((utf8_safe(item_id), path_to_row(path, self._root)) for item_id, path in items),
-            )
-            absent = "run_id = ? AND item_id NOT IN (SELECT item_id FROM present)"
-            run(
-                f"DELETE FROM items WHERE {absent} "
-                "AND (status = 'failed' OR (status = 'pending' AND asked IS NULL))",
-                (run_id,),
-            )
-            ((removed,),) = run(f"SELECT count(*) FROM items WHERE {absent}", (run_id,))
-            examples = run(
-                f"SELECT item_id FROM items WHERE {absent} ORDER BY item_id LIMIT 20", (run_id,)
-            ).fetchall()
-            if prune:
-                run(f"DELETE FROM items WHERE {absent}", (run_id,))
-            run(
-                "INSERT OR IGNORE INTO items (run_id, item_id, path, status) "
-                "SELECT ?, item_id, path, 'pending' FROM present ORDER BY rowid",
-                (run_id,),
-            )
-            ((total,),) = run("SELECT count(*) FROM present")
-            run("DROP TABLE present")
-        return Registration(total, removed, tuple(item_id for (item_id,) in examples))
+        return self._items.register(run_id, items, prune=prune)
 
-    def write_batch(self, run_id: int, results: Sequence[ItemOutcome]) -> None:
-        """Write what became of a batch of items, all or nothing. Earlier results are replaced.
+    def write_batch(self, run_id: int, outcomes: Sequence[ItemOutcome]) -> None:
+        """Write the outcomes of a batch of items in one transaction; earlier ones are replaced.
 
         Boxes are rounded to hundredths of a pixel, confidence and mask quality to four decimals.
 
         Raises:
             StoreError: a mask has another size than its image.
         """
-        with self._transaction():
-            for result in results:
-                self._write(run_id, result)
+        self._items.write_batch(run_id, outcomes)
 
     def update_file_stamps(self, run_id: int, items: Sequence[Item]) -> None:
-        """Note new file stamps of items whose images are the same."""
-        with self._transaction():
-            self._connection.executemany(
-                "UPDATE items SET file_stamp = ? WHERE run_id = ? AND item_id = ?",
-                [(item.file_stamp, run_id, utf8_safe(item.item_id)) for item in items],
+        """Replace the file stamps of items whose content has not changed."""
+        self._items.update_file_stamps(run_id, items)
+
+    def item_states(self, run_id: int, item_ids: Sequence[str]) -> dict[str, ItemState]:
+        """Stored states of items, by the ids given; items that the run does not have are absent."""
+        return self._items.states(run_id, item_ids)
+
+    def predictions(self, run_id: int, item_id: str) -> tuple[Item, RawPredictions] | None:
+        """An item and its raw predictions; ``None`` if the detector was not run on it."""
+        return self._items.predictions(run_id, item_id)
+
+    def pending_postprocess(self, run_id: int) -> list[str]:
+        """Ids of items that have raw predictions and no labels, in order."""
+        return self._items.pending_postprocess(run_id)
+
+    def done_items(self, run_id: int | None = None) -> Iterator[Item]:
+        """Labeled items, in the order of `labels`."""
+        run_id = self.run(run_id).id
+        yield from self._items.done_images(run_id)
+        yield from self._videos.done_frames(run_id)
+
+    def failures(self, run_id: int | None = None) -> Iterator[tuple[Item, str]]:
+        """Items that could not be labeled, and why, by item id."""
+        yield from self._items.failures(self.run(run_id).id)
+
+    # Labels
+
+    def labels(self, run_id: int | None = None) -> Iterator[tuple[Item, Labels]]:
+        """Labeled items and their objects: images by item id (by code point), then frames by video.
+
+        Items without objects have empty `Labels`; pending and failed items are left out.
+        """
+        run_id = self.run(run_id).id
+        yield from self._objects.of_images(run_id)
+        yield from self._videos.all_labels(run_id)
+
+    def labels_of(self, run_id: int, item_id: str) -> Labels | None:
+        """Objects of one item; ``None`` if it is not labeled."""
+        return self._objects.of_item(run_id, item_id)
+
+    def classes(self, run_id: int | None = None) -> list[str]:
+        """Classes in the ontology's order, then, sorted, those that only objects have."""
+        run = self.run(run_id)
+        return _classes(run.ontology, self._objects.count_by_class(run.id))
+
+    def summary(self, run_id: int | None = None) -> StoreSummary:
+        """Counts of a run."""
+        with self.snapshot():
+            run = self.run(run_id)
+            items = self._items.count_by_status(run.id)
+            objects = self._objects.count_by_class(run.id)
+            return StoreSummary(
+                run_id=run.id,
+                images=items.get("done", 0),
+                background=self._items.count_background(run.id),
+                failed=items.get("failed", 0),
+                pending=items.get("pending", 0),
+                objects_per_class={
+                    name: objects.get(name, 0) for name in _classes(run.ontology, objects)
+                },
+                dropped_candidates=self._items.count_dropped_candidates(run.id),
             )
 
-    def _write(self, run_id: int, result: ItemOutcome) -> None:
-        item, labels = result.item, result.labels
-        height, width = labels.size_hw if labels is not None else item.size_hw or (None, None)
-        row = {
-            "path": path_to_row(item.path, self._root),
-            "content_hash": item.content_hash,
-            "file_stamp": item.file_stamp,
-            "height": height,
-            "width": width,
-            "exif_orientation": item.exif_orientation,
-            "group_id": item.group,
-            "asked": None
-            if result.predictions is None
-            else self._caption_set(result.predictions.captions),
-            "status": "failed" if labels is None else "done",
-            "error": None if result.error is None else utf8_safe(result.error),
-        }
-        ((key,),) = self._connection.execute(
-            f"INSERT INTO items (run_id, item_id, {', '.join(row)}) "
-            f"VALUES (?, ?{', ?' * len(row)}) ON CONFLICT (run_id, item_id) DO UPDATE SET "
-            f"{', '.join(f'{name} = excluded.{name}' for name in row)} RETURNING key",
-            (run_id, utf8_safe(item.item_id), *row.values()),
-        ).fetchall()
-        self._connection.execute("DELETE FROM candidates WHERE item_key = ?", (key,))
-        self._write_objects(key, item.item_id, labels)
-        if labels is None:
-            return
-        candidates = () if result.predictions is None else result.predictions.candidates
-        check_masks(item.item_id, labels.size_hw, [found.mask for found in candidates])
-        self._connection.executemany(
-            f"INSERT INTO candidates (item_key, position, verdict, {', '.join(CANDIDATE_COLUMNS)}) "
-            f"VALUES (?, ?, ?{', ?' * len(CANDIDATE_COLUMNS)})",
-            [
-                (key, position, status, *candidate_to_row(candidate))
-                for position, (candidate, status) in enumerate(
-                    zip(candidates, result.statuses, strict=True)
-                )
-            ],
+    # Videos
+
+    def videos(self, run_id: int | None = None) -> list[StoredVideo]:
+        """All videos of a run, by name; ``[]`` for a run of images."""
+        return self._videos.all(self.run(run_id).id)
+
+    def video(self, run_id: int, name: str) -> StoredVideo | None:
+        """One video; ``None`` if the run has none of this name."""
+        return self._videos.get(run_id, name)
+
+    def begin_video(
+        self, run_id: int, record: VideoRecord, *, restart: bool = False
+    ) -> StoredVideo:
+        """Continue a video, or begin it.
+
+        A video whose file or stride has changed begins from the start: its frames are deleted
+        (`VideoRecord.continues`). The error of an earlier attempt is deleted too.
+
+        Args:
+            run_id: the run.
+            record: the video.
+            restart: begin it from the start in any case.
+
+        Returns:
+            The video, and its progress.
+        """
+        return self._videos.begin(run_id, record, restart=restart)
+
+    def write_frames(
+        self,
+        run_id: int,
+        video: str,
+        frames: Sequence[TrackedFrame],
+        *,
+        state: bytes | None = None,
+        broken_frames: int | None = None,
+        broken: Sequence[BrokenFrame] = (),
+        finished: bool = False,
+    ) -> None:
+        """Write a batch of frames in one transaction; stored frames of these indices are replaced.
+
+        Args:
+            run_id: the run.
+            video: name of a video of the run.
+            frames: labels, rounded as by `write_batch`; may be empty.
+            state: tracker state to continue from after these frames; replaces the earlier one.
+            broken_frames: number of frames of the video that could not be decoded so far;
+                unchanged if ``None``.
+            broken: those not passed in earlier calls, with their reasons; the first 100 of a video
+                are kept.
+            finished: whether these were the last frames of the video.
+
+        Raises:
+            StoreError: the run has no such video, or a frame has another size than its video.
+        """
+        self._videos.write_frames(
+            run_id,
+            video,
+            frames,
+            state=state,
+            broken_frames=broken_frames,
+            broken=broken,
+            finished=finished,
         )
 
-    def _caption_set(self, captions: frozenset[str]) -> int:
-        text = json.dumps(sorted(captions))
-        self._connection.execute(
-            "INSERT OR IGNORE INTO caption_sets (captions) VALUES (?)", (text,)
-        )
-        ((set_id,),) = self._connection.execute(
-            "SELECT id FROM caption_sets WHERE captions = ?", (text,)
-        )
-        return int(set_id)
+    def fail_video(self, run_id: int, name: str, error: str) -> None:
+        """Record why a video cannot be labeled further. Its frames and tracker state stay.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        self._videos.fail(run_id, name, error)
+
+    def tracker_state(self, run_id: int, name: str) -> bytes | None:
+        """Tracker state to continue an unfinished video from; ``None`` if there is none."""
+        return self._videos.tracker_state(run_id, name)
+
+    def broken_frames(self, run_id: int, name: str) -> list[BrokenFrame]:
+        """The first 100 frames of one video that could not be decoded, in order.
+
+        Their total number is `StoredVideo.broken_frames`.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        return self._videos.broken_frames(run_id, name)
+
+    def frames(self, run_id: int, name: str) -> Iterator[tuple[Item, Labels]]:
+        """Labeled frames of one video in order, those without objects included.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        return self._videos.labels(run_id, name)
+
+    def tracks(self, run_id: int, name: str) -> list[StoredTrack]:
+        """Tracks of one video, by track id; ``[]`` if it has none.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        return self._videos.tracks(run_id, name)
+
+    def labels_by_track(self, run_id: int, name: str) -> Iterator[tuple[int, Label]]:
+        """Frame index and label of every tracked object of one video, by track id and frame.
+
+        Raises:
+            StoreError: the run has no such video.
+        """
+        return self._videos.labels_by_track(run_id, name)
 
 
-def _json_or_null(ontology: OntologyPairs | None) -> str | None:
-    return None if ontology is None else json.dumps(ontology)
+def _classes(ontology: OntologyPairs | None, in_objects: Iterable[str]) -> list[str]:
+    named = (name for _, name in ontology or ())
+    return list(dict.fromkeys([*named, *in_objects]))

@@ -1,12 +1,28 @@
-"""The tables of the label store, version by version."""
+"""Tables of the label store, as migration steps, and the upgrade of files of earlier versions.
+
+One file may hold several runs: an item belongs to a run, an object to an item, so that labels of
+another model, threshold or ontology stand beside the earlier ones instead of replacing them.
+``PRAGMA user_version`` counts the `STEPS` applied to a file. A change of the tables is one more
+step at the end; files of earlier versions are upgraded, in one transaction, when they are next
+opened for writing.
+
+Names in the tables and in the stored JSON are those of the first versions: a recipe is a
+`RunConfig`, a verdict a `CandidateStatus`, ``asked`` the captions that the detector was run with.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from hashlib import sha256
+from pathlib import Path
 
-__all__ = ["STEPS", "define_functions"]
+from grounded_sam2.errors import StoreError
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "STEPS", "migrate"]
+
+APPLICATION_ID = 0x4753414D
+"""``PRAGMA application_id`` of a label store, "GSAM": tells it from other SQLite files."""
 
 STEPS = (
     """
@@ -54,7 +70,7 @@ STEPS = (
         UNIQUE (item_key, position)
     );
     """,
-    # What the models said, apart from what is made of it.
+    # Raw predictions, apart from the labels made of them.
     """
     CREATE TABLE caption_sets (
         id       INTEGER PRIMARY KEY,
@@ -127,23 +143,61 @@ STEPS = (
         CHECK (track_origin IN ('detected', 'forwards', 'backwards'));
     """,
 )
-"""What each version of the schema added. A step that was published is never changed."""
+"""SQL of each version of the schema. A step that was published is never changed."""
+
+SCHEMA_VERSION = len(STEPS)
 
 
-def define_functions(connection: sqlite3.Connection) -> None:
-    """Make the functions that `STEPS` call known to SQLite."""
+def migrate(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
+    """Check that a file is a label store, and upgrade its tables to the current version.
+
+    Args:
+        connection: open connection in autocommit mode. An empty file counts as version 0.
+        path: its file, for messages.
+        write: whether the file may be upgraded.
+
+    Raises:
+        StoreError: the file belongs to another program, is of a later version, or is of an earlier
+            one and may not be written.
+    """
+    version = _pragma(connection, "user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise StoreError(f"'{path}' is an SQLite file but no label store; choose another folder")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"label store '{path}' has schema {version}, this version of grounded-sam2 reads up to "
+            f"{SCHEMA_VERSION}; upgrade grounded-sam2"
+        )
+    if version == SCHEMA_VERSION:
+        return
+    if not write:
+        raise StoreError(
+            f"label store '{path}' has schema {version}, this version of grounded-sam2 reads "
+            f"{SCHEMA_VERSION}; run the labeling command once more to upgrade it"
+        )
     connection.create_function("recipe_ontology", 1, _ontology)
     connection.create_function("recipe_without_ontology", 1, _without_ontology)
     connection.create_function("recipe_key", 1, lambda text: sha256(text.encode()).hexdigest())
+    steps = "".join(STEPS[version:])
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; "
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _ontology(recipe: str) -> str | None:
+    """Ontology of a recipe of the first schema, as JSON pairs of caption and class."""
     ontology = json.loads(recipe)["ontology"]
     return None if ontology is None else json.dumps(ontology)
 
 
 def _without_ontology(recipe: str) -> str:
-    """A recipe of the first schema in the form of the second: thresholds and clean-up apart."""
+    """A recipe of the first schema in the form of the second: options of post-processing apart."""
     value = json.loads(recipe)
     del value["ontology"]
     config = value["config"]

@@ -1,10 +1,13 @@
-"""What goes into the label store and comes out of it, as frozen values.
+"""Frozen values that go into the label store and come out of it.
 
-A *recipe* is what determines the labels of a run besides its ontology: two runs with equal recipes
-are one run, so that repeating a command continues it. Devices, batch sizes and the number of
-workers are no part of it, since a user may change them half way without changing what is labeled.
-The ontology is none either: what is asked and how it is called may change within a run, and only
-what changed is done.
+A run is identified by its `RunConfig`: what determines its labels besides the ontology. Two runs
+with equal configurations are one run, so that repeating a command continues it. Devices, batch
+sizes and the number of workers are left out, since a user may change them half way without changing
+any label. The ontology is left out as well: captions and class names may change within a run, and
+only what has changed is computed again.
+
+A video is named within its run. Each labeled frame of it is an item of its own, with the id
+`frame_id` and the name of its video as group. Frames need no files: their images are in the video.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ __all__ = [
     "Run",
     "RunConfig",
     "StoreSummary",
+    "StoredTrack",
+    "StoredVideo",
+    "VideoRecord",
+    "frame_id",
 ]
 
 ItemStatus: TypeAlias = Literal["pending", "done", "failed"]
@@ -37,16 +44,16 @@ ItemStatus: TypeAlias = Literal["pending", "done", "failed"]
 OntologyPairs: TypeAlias = tuple[tuple[str, str], ...]
 """An ontology as the store keeps it: ``(caption, class)`` in order."""
 
+_FRAME_DIGITS = 6
+"""Minimum digits of a frame index: names of nine hours of video sort in the order of time."""
+
 _brief = Repr()
 _brief.maxstring = _brief.maxother = 60
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What determines the labels of a run besides its ontology. All values are what JSON can hold.
-
-    Runs that differ in ``decisions`` only share what the models said.
-    """
+    """What determines the labels of a run besides its ontology. All values are JSON values."""
 
     models: Mapping[str, str]
     """Model ids by role, ``{"detector": "florence-community/Florence-2-base", …}``."""
@@ -59,11 +66,11 @@ class RunConfig:
 
     @property
     def key(self) -> str:
-        """SHA-256 of the recipe's canonical JSON, hexadecimal: the identity of a run."""
+        """SHA-256 of the canonical JSON, hexadecimal: the identity of a run."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def same_inference(self, other: RunConfig) -> bool:
-        """Whether the models say the same under both recipes."""
+        """Whether both give the same raw predictions: they differ in `postprocess` at most."""
         return replace(self, postprocess={}) == replace(other, postprocess={})
 
     def to_json(self) -> str:
@@ -88,10 +95,10 @@ class RunConfig:
         )
 
     def differences(self, other: RunConfig) -> list[str]:
-        """Say what changed from this recipe to ``other``, one readable line per key."""
-        before, after = (r._options() for r in (self, other))
+        """Changes from this configuration to `other`: ``option: before → after``, by option."""
+        before, after = (each._options() for each in (self, other))
         return [
-            f"{key}: {_show(before, key)} → {_show(after, key)}"
+            f"{key}: {_short_repr(before, key)} → {_short_repr(after, key)}"
             for key in sorted(before.keys() | after.keys())
             if before.get(key, ...) != after.get(key, ...)
         ]
@@ -104,41 +111,41 @@ class RunConfig:
         return dict(
             option
             for part in (values["config"], values["decisions"], named)
-            for option in _flat(part)
+            for option in _flatten(part)
         )
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         yield prefix, value
         return
     for key, inner in value.items():
-        yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+        yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
 
 
-def _show(flat: Mapping[str, Any], key: str) -> str:
-    return _brief.repr(flat[key]) if key in flat else "not set"
+def _short_repr(options: Mapping[str, Any], key: str) -> str:
+    return _brief.repr(options[key]) if key in options else "not set"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One recipe applied to one source, and the circumstances of its beginning."""
+    """One run: its configuration, its ontology, and the circumstances of its beginning."""
 
     id: int
     config: RunConfig
     ontology: OntologyPairs | None
     """``(caption, class)`` in the ontology's order; ``None`` for a task without captions."""
     settings: Mapping[str, Any]
-    """The whole configuration as it was when the run began, for the record."""
+    """The whole configuration when the run began, for the record."""
     versions: Mapping[str, str]
-    """Versions of the packages that were installed when the run began."""
+    """Versions of the packages installed when the run began."""
     created_at: str
     """ISO 8601, UTC. For people only: no export reads it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image as the store knows it."""
+    """One image, or one frame of a video."""
 
     item_id: str
     """Name within its source: a POSIX path relative to the source's root."""
@@ -153,16 +160,15 @@ class Item:
     group: str | None = None
     """Items of one group (frames of one video) stay together in a split."""
     file_stamp: str | None = None
-    """Size and modification time of the file: while they stand, its bytes need no hashing."""
+    """Size and modification time of the file: while they stay, its bytes are not hashed again."""
     frame_index: int | None = None
-    """Its number in the video, as of `grounded_sam2.results.VideoFrame`; ``None`` for an image of
-    its own."""
+    """Index of the frame, as `grounded_sam2.results.VideoFrame` counts; ``None`` for an image."""
     time: float | None = None
     """Seconds from the first frame of the video."""
 
     @property
     def content_key(self) -> str:
-        """What two items share that are the same image, whatever they are called."""
+        """Identity of the image content, equal for two items that are the same image."""
         if self.content_hash is None:
             return f"item {self.item_id}"
         if self.frame_index is None:
@@ -172,15 +178,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What became of one item: its labels, or the reason why there are none."""
+    """Result for one item: its labels, or the reason why there are none."""
 
     item: Item
     labels: Labels | None
     error: str | None = None
     predictions: RawPredictions | None = None
-    """What the models said; ``None`` where no model was asked."""
+    """Raw predictions; ``None`` where no model was run."""
     statuses: tuple[CandidateStatus, ...] = ()
-    """What became of each candidate of the findings."""
+    """Status of each candidate of `predictions`."""
 
     def __post_init__(self) -> None:
         assert (self.labels is None) != (self.error is None), "an item is labeled or failed"
@@ -190,7 +196,7 @@ class ItemOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """As much of a stored item as it takes to decide whether to label it again."""
+    """What is needed of a stored item to decide whether to label it again."""
 
     status: ItemStatus
     content_hash: str | None
@@ -201,14 +207,14 @@ class ItemState:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What `LabelStore.register_items` found."""
+    """Result of `LabelStore.register_items`."""
 
     total: int
     """Items of the source."""
     removed: int
-    """Items of the run that the source no longer holds."""
+    """Items of the run that are no longer in the source."""
     removed_ids: tuple[str, ...]
-    """The first of these."""
+    """The first 20 of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,18 +223,89 @@ class StoreSummary:
 
     run_id: int
     images: int
-    """Labeled images, those without objects included."""
+    """Labeled items, those without objects included."""
     background: int
-    """Labeled images without objects."""
+    """Labeled items without objects."""
     failed: int
     pending: int
-    """Pictures of the source that the run has not come to."""
+    """Items of the source that are not labeled yet."""
     objects_per_class: Mapping[str, int] = field(default_factory=dict)
     """In the order of the classes, those without objects included."""
     dropped_candidates: Mapping[CandidateStatus, int] = field(default_factory=dict)
-    """Candidates that are no labels, by what became of them."""
+    """Candidates that did not become labels, by status."""
 
     @property
     def objects(self) -> int:
         """Objects of all classes."""
         return sum(self.objects_per_class.values())
+
+
+def frame_id(video: str, index: int) -> str:
+    """Item id of a frame: ``clip.mp4/000123``."""
+    return f"{video}/{index:0{_FRAME_DIGITS}}"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """Name, file and timing of a video."""
+
+    name: str
+    """Name within its source, such as the POSIX path relative to the source's root."""
+    path: Path | None
+    """Its file, or the folder of its frames; ``None`` for videos that were never files."""
+    size_hw: tuple[int, int]
+    """Height and width of its upright frames."""
+    fps: float | None = None
+    """Mean frames per second; ``None`` if unknown."""
+    frame_count: int | None = None
+    """Number of frames before any stride, as far as known without decoding."""
+    stride: int = 1
+    """Every ``stride``-th frame is labeled."""
+    content_hash: str | None = None
+    """SHA-256 of the file's bytes, hexadecimal."""
+    file_stamp: str | None = None
+    """Size and modification time of the file: while they stay, its bytes are not hashed again."""
+
+    @property
+    def is_identifiable(self) -> bool:
+        """Whether a later run can recognize the same video; not that of an address or a camera."""
+        return self.file_stamp is not None or self.content_hash is not None
+
+    def continues(self, earlier: VideoRecord) -> bool:
+        """Whether this is the same video with the same stride, so that its labeling can continue.
+
+        A video that is not identifiable is never the same.
+        """
+        same_stamp = self.file_stamp is not None and self.file_stamp == earlier.file_stamp
+        same_hash = self.content_hash is not None and self.content_hash == earlier.content_hash
+        same_frames = (self.stride, self.size_hw) == (earlier.stride, earlier.size_hw)
+        return same_frames and (same_stamp or same_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A video of a run, and its progress."""
+
+    record: VideoRecord
+    frames: int
+    """Labeled frames, those without objects included."""
+    last_index: int | None
+    """Index of the last labeled frame; ``None`` if there is none."""
+    broken_frames: int
+    """Frames that could not be decoded and were skipped."""
+    finished: bool
+    error: str | None
+    """Why the last attempt could not label it further."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrack:
+    """One tracked object of a video, over all frames that it is labeled in."""
+
+    track_id: int
+    class_name: str
+    """The most frequent class of its labels; of equally frequent ones, the first by name."""
+    frames: int
+    first_index: int
+    last_index: int
+    """Indices of its first and last frame."""

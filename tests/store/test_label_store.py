@@ -1,4 +1,4 @@
-"""The label store: what goes in comes out, whole or not at all, and only one process writes."""
+"""The label store: round trips, whole batches, one writer, many readers."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def candidate(**changes) -> Candidate:
     return replace(found, **changes)
 
 
-def asked(item_id: str, *candidates: Candidate) -> ItemOutcome:
-    """An image that models were asked about; every sure candidate is a ball."""
-    sure = [each for each in candidates if each.confidence >= 0.3]
+def predicted(item_id: str, *candidates: Candidate) -> ItemOutcome:
+    """An image with raw predictions; every candidate of high confidence is a ball."""
+    kept = [each for each in candidates if each.confidence >= 0.3]
     return ItemOutcome(
         Item(item_id, path=None, content_hash=f"hash of {item_id}", size_hw=(20, 30)),
-        Labels((20, 30), (ball(),) * len(sure)),
+        Labels((20, 30), (ball(),) * len(kept)),
         predictions=RawPredictions(frozenset({"red circle", "blue square"}), candidates),
-        statuses=tuple("label" if each in sure else "low_confidence" for each in candidates),
+        statuses=tuple("label" if each in kept else "low_confidence" for each in candidates),
     )
 
 
@@ -82,10 +82,10 @@ def store(tmp_path):
         yield store
 
 
-# What goes in comes out
+# Writing and reading labels
 
 
-def test_labels_come_back_as_they_were_written(store):
+def test_labels_are_read_as_they_were_written(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     item = Item("sub/a.jpg", path=None, content_hash="aa", size_hw=(20, 30), exif_orientation=6)
     labels = Labels((20, 30), (ball(), ball(track_id=7, origin="human")))
@@ -96,7 +96,7 @@ def test_labels_come_back_as_they_were_written(store):
     assert list(store.done_items()) == [item]
 
 
-def test_what_a_model_did_not_say_stays_unsaid(store):
+def test_values_that_a_model_does_not_give_stay_none(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     label = ball(mask=None, confidence=None, mask_quality=None)
     store.write_batch(run.id, [done("a.jpg", label)])
@@ -104,7 +104,7 @@ def test_what_a_model_did_not_say_stays_unsaid(store):
     assert labels.objects == (label,)
 
 
-def test_background_comes_without_objects_and_failures_do_not_come(store):
+def test_background_has_empty_labels_and_failures_have_none(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg"), failed("b.jpg", "truncated"), done("c.jpg", ball())])
     assert [(item.item_id, len(labels)) for item, labels in store.labels()] == [
@@ -114,7 +114,7 @@ def test_background_comes_without_objects_and_failures_do_not_come(store):
     assert [(item.item_id, reason) for item, reason in store.failures()] == [("b.jpg", "truncated")]
 
 
-def test_labels_of_one_image(store):
+def test_labels_of_returns_the_objects_of_one_item(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(
         run.id, [done("a.jpg"), failed("b.jpg"), done("c.jpg", ball(), ball(confidence=0.25))]
@@ -125,7 +125,7 @@ def test_labels_of_one_image(store):
     assert store.labels_of(run.id + 1, "c.jpg") is None
 
 
-def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
+def test_items_are_read_by_id_whatever_the_order_of_writing(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     for name in ("b.jpg", "ä.jpg", "a/z.jpg", "a.jpg", "B.jpg"):
         store.write_batch(run.id, [done(name, ball(), ball(confidence=0.25))])
@@ -136,7 +136,7 @@ def test_order_is_that_of_the_ids_whatever_the_order_of_writing(store):
     )
 
 
-def test_numbers_are_rounded_to_what_they_mean(store):
+def test_boxes_are_rounded_to_hundredths_and_scores_to_four_decimals(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     label = ball(
         box_xyxy=(np.float32(0.123456), 1.005, 2.999, 3.0),
@@ -150,7 +150,7 @@ def test_numbers_are_rounded_to_what_they_mean(store):
     assert labels.objects[0].mask_quality == 0.9877
 
 
-def test_a_result_replaces_the_earlier_one_whole(store):
+def test_an_outcome_replaces_the_earlier_one(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg", ball(), ball(), ball())])
     store.write_batch(run.id, [done("a.jpg", ball(confidence=0.5))])
@@ -161,7 +161,7 @@ def test_a_result_replaces_the_earlier_one_whole(store):
     assert store.summary().objects == 0
 
 
-def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store):
+def test_a_mask_of_another_size_is_refused_with_its_whole_batch(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     wrong = done("b.jpg", ball(mask=square_mask((40, 40))))
     with pytest.raises(StoreError, match=r"'b\.jpg'.*\(40, 40\).*\(20, 30\)"):
@@ -170,7 +170,7 @@ def test_a_mask_of_another_size_is_refused_and_nothing_of_its_batch_stays(store)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are Unicode elsewhere")
-def test_a_name_that_is_not_utf8_is_found_again(store, tmp_path):
+def test_an_item_id_that_is_not_utf8_is_found_again(store, tmp_path):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     name = os.fsdecode(b"caf\xe9.jpg")
     store.register_items(run.id, [(name, tmp_path / name)])
@@ -181,7 +181,7 @@ def test_a_name_that_is_not_utf8_is_found_again(store, tmp_path):
     assert store.item_states(run.id, [name])[name].status == "done"
 
 
-def test_reading_many_items_takes_the_memory_of_one(store):
+def test_reading_holds_one_item_in_memory(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done(f"{i:05}.jpg", *[ball()] * 5) for i in range(1000)])
     tracemalloc.start()
@@ -192,10 +192,10 @@ def test_reading_many_items_takes_the_memory_of_one(store):
     assert peak < 200_000  # all 5000 labels at once take more than two million bytes
 
 
-# Places
+# Paths
 
 
-def test_labels_and_images_can_be_moved_together(tmp_path):
+def test_paths_stay_valid_when_labels_and_images_move_together(tmp_path):
     (tmp_path / "before").mkdir()
     image = tmp_path / "before" / "images" / "a.jpg"
     with LabelStore.create(tmp_path / "before" / "labeled") as store:
@@ -207,7 +207,7 @@ def test_labels_and_images_can_be_moved_together(tmp_path):
         assert [i.path for i, _ in store.labels()] == [tmp_path / "after" / "images" / "a.jpg"]
 
 
-def test_a_link_in_the_path_of_an_image_keeps_its_name(tmp_path):
+def test_symbolic_links_in_image_paths_are_kept(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with LabelStore.create(tmp_path / "labeled") as store:
@@ -219,7 +219,7 @@ def test_a_link_in_the_path_of_an_image_keeps_its_name(tmp_path):
 # Runs
 
 
-def test_the_same_recipe_continues_its_run(tmp_path):
+def test_the_same_configuration_continues_its_run(tmp_path):
     with LabelStore.create(tmp_path) as store:
         first = store.begin_run(
             RUN_CONFIG, ontology=ONTOLOGY, settings={"a": 1}, versions={"torch": "2"}
@@ -233,7 +233,7 @@ def test_the_same_recipe_continues_its_run(tmp_path):
         assert store.summary().images == 1
 
 
-def test_a_changed_recipe_is_refused_with_each_difference(store):
+def test_a_changed_configuration_is_refused_with_each_difference(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg")])
     changed = replace(
@@ -252,21 +252,21 @@ def test_a_changed_recipe_is_refused_with_each_difference(store):
     assert len(store.runs()) == 1
 
 
-def test_a_run_that_ended_before_its_first_batch_is_in_nobodys_way(store):
+def test_a_run_that_ended_before_its_first_batch_is_deleted(store):
     mistaken = store.begin_run(replace(RUN_CONFIG, models={"detector": "typo", "segmenter": "s"}))
     store.register_items(mistaken.id, [("a.jpg", None)])
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     assert store.runs() == [run]
 
 
-def test_a_recipe_comes_back_from_its_json():
+def test_a_run_configuration_round_trips_through_json():
     assert RunConfig.from_json(RUN_CONFIG.to_json()) == RUN_CONFIG
     assert replace(RUN_CONFIG, source="elsewhere").key != RUN_CONFIG.key
 
 
-def test_a_changed_ontology_continues_the_run_and_leaves_all_to_be_decided(store):
+def test_a_changed_ontology_continues_the_run_and_makes_labeled_items_pending(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
-    store.write_batch(run.id, [asked("a.jpg", candidate()), failed("b.jpg")])
+    store.write_batch(run.id, [predicted("a.jpg", candidate()), failed("b.jpg")])
 
     renamed = (("red circle", "sphere"), *ONTOLOGY[1:])
     again = store.begin_run(RUN_CONFIG, ontology=renamed)
@@ -283,31 +283,33 @@ def test_a_changed_ontology_continues_the_run_and_leaves_all_to_be_decided(store
     assert store.predictions(run.id, "b.jpg") is None
 
 
-def test_the_same_ontology_leaves_all_as_it_is(store):
+def test_the_same_ontology_leaves_items_done(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
-    store.write_batch(run.id, [asked("a.jpg", candidate())])
+    store.write_batch(run.id, [predicted("a.jpg", candidate())])
     store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     assert store.item_states(run.id, ["a.jpg"])["a.jpg"].status == "done"
 
 
-def test_candidates_come_back_with_what_became_of_them(store):
+def test_raw_predictions_are_read_as_they_were_written_and_dropped_ones_counted(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
-    doubtful = candidate(confidence=0.15, mask=None, mask_quality=None)
-    store.write_batch(run.id, [asked("a.jpg", candidate(), doubtful)])
+    unsure = candidate(confidence=0.15, mask=None, mask_quality=None)
+    store.write_batch(run.id, [predicted("a.jpg", candidate(), unsure)])
     _, predictions = store.predictions(run.id, "a.jpg")
     assert predictions.captions == {"red circle", "blue square"}
-    assert predictions.candidates == (candidate(), doubtful)
+    assert predictions.candidates == (candidate(), unsure)
     assert store.summary().dropped_candidates == {"low_confidence": 1}
 
-    store.write_batch(run.id, [asked("a.jpg", doubtful)])  # replaces
-    assert store.predictions(run.id, "a.jpg")[1].candidates == (doubtful,)
+    store.write_batch(run.id, [predicted("a.jpg", unsure)])  # replaces
+    assert store.predictions(run.id, "a.jpg")[1].candidates == (unsure,)
     store.write_batch(run.id, [failed("a.jpg")])
     assert store.predictions(run.id, "a.jpg") is None
 
 
-def test_another_threshold_takes_over_what_the_models_said(store):
+def test_a_run_with_other_postprocessing_copies_the_raw_predictions(store):
     first = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
-    store.write_batch(first.id, [asked("a.jpg", candidate()), asked("b.jpg"), failed("c.jpg")])
+    store.write_batch(
+        first.id, [predicted("a.jpg", candidate()), predicted("b.jpg"), failed("c.jpg")]
+    )
     strict = replace(RUN_CONFIG, postprocess={"detector": {"min_confidence": 0.9}})
     second = store.begin_run(strict, ontology=ONTOLOGY, new_run=True)
     known = store.item_states(second.id, ["a.jpg", "b.jpg", "c.jpg"])
@@ -320,7 +322,7 @@ def test_another_threshold_takes_over_what_the_models_said(store):
     assert store.item_states(third.id, ["a.jpg"]) == {}
 
 
-def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
+def test_two_runs_coexist_and_the_last_begun_is_current(store):
     first = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(first.id, [done("a.jpg", ball())])
     second = store.begin_run(replace(RUN_CONFIG, source="elsewhere"), new_run=True)
@@ -336,7 +338,7 @@ def test_two_runs_live_side_by_side_and_the_last_begun_is_current(store):
     assert [run.id for run in store.runs()] == [second.id, first.id]
 
 
-def test_a_run_that_does_not_exist_is_named(store):
+def test_a_run_that_does_not_exist_is_named_in_the_error(store):
     with pytest.raises(StoreError, match="no run yet"):
         store.summary()
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
@@ -344,7 +346,7 @@ def test_a_run_that_does_not_exist_is_named(store):
         store.run(99)
 
 
-def test_classes_follow_the_ontology_and_then_the_alphabet(store):
+def test_classes_are_in_ontology_order_then_alphabetical(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     assert store.classes() == ["ball", "box"]
     store.write_batch(
@@ -356,7 +358,7 @@ def test_classes_follow_the_ontology_and_then_the_alphabet(store):
 # Progress
 
 
-def test_summary_counts_what_there_is(store):
+def test_summary_counts_items_and_objects(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     assert store.register_items(run.id, [(f"{n}.jpg", None) for n in "abcde"]).total == 5
     store.write_batch(run.id, [done("a.jpg", ball(), ball()), done("b.jpg"), failed("c.jpg")])
@@ -366,7 +368,7 @@ def test_summary_counts_what_there_is(store):
     assert summary.objects == 2
 
 
-def test_registering_again_keeps_results_and_forgets_what_is_gone(store):
+def test_registering_again_keeps_results_and_deletes_absent_pending_items(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.register_items(run.id, [("a.jpg", None), ("b.jpg", None), ("gone.jpg", None)])
     store.write_batch(run.id, [done("a.jpg", ball())])
@@ -375,20 +377,26 @@ def test_registering_again_keeps_results_and_forgets_what_is_gone(store):
     assert (summary.images, summary.objects, summary.pending) == (1, 1, 2)
 
 
-def test_what_the_source_no_longer_holds_is_told_and_dropped_only_when_asked(store):
+def test_items_absent_from_the_source_are_reported_and_deleted_only_with_prune(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
-    store.write_batch(run.id, [done("a.jpg", ball()), asked("b.jpg", candidate()), failed("c.jpg")])
-    there = store.register_items(run.id, [("a.jpg", None)])
-    assert (there.total, there.removed, there.removed_ids) == (1, 1, ("b.jpg",))
-    assert (store.summary().images, store.summary().failed) == (2, 0)  # a failure holds nothing
-    there = store.register_items(run.id, [("a.jpg", None)], prune=True)
-    assert there.removed == 1
+    store.write_batch(
+        run.id, [done("a.jpg", ball()), predicted("b.jpg", candidate()), failed("c.jpg")]
+    )
+    registration = store.register_items(run.id, [("a.jpg", None)])
+    assert (registration.total, registration.removed, registration.removed_ids) == (
+        1,
+        1,
+        ("b.jpg",),
+    )
+    assert (store.summary().images, store.summary().failed) == (2, 0)  # failed items are deleted
+    registration = store.register_items(run.id, [("a.jpg", None)], prune=True)
+    assert registration.removed == 1
     assert store.summary().images == 1
     assert store.predictions(run.id, "b.jpg") is None
     assert store.register_items(run.id, [("a.jpg", None)]).removed == 0
 
 
-def test_a_new_stamp_of_the_same_bytes_is_noted(store):
+def test_file_stamps_can_be_updated(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.write_batch(run.id, [done("a.jpg", ball(), file_stamp="10:1")])
     store.update_file_stamps(run.id, [Item("a.jpg", path=None, file_stamp="10:2")])
@@ -397,7 +405,7 @@ def test_a_new_stamp_of_the_same_bytes_is_noted(store):
     assert store.summary().objects == 1
 
 
-def test_known_items_tell_what_to_label_again(store):
+def test_item_states_hold_status_hash_and_stamp(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     store.register_items(run.id, [("a.jpg", None), ("b.jpg", None)])
     store.write_batch(run.id, [done("a.jpg", content_hash="aa", file_stamp="10:99")])
@@ -411,7 +419,7 @@ def test_known_items_tell_what_to_label_again(store):
 # One writer, many readers
 
 
-def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
     with LabelStore.create(tmp_path) as store:
         run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
@@ -426,7 +434,7 @@ def test_a_second_writer_is_stopped_and_a_reader_is_not(tmp_path):
     LabelStore.create(tmp_path).close()
 
 
-def test_another_process_is_stopped_too(tmp_path):
+def test_a_writer_in_another_process_is_refused(tmp_path):
     program = (
         "import sys; from grounded_sam2.store import LabelStore; LabelStore.create(sys.argv[1])"
     )
@@ -438,7 +446,7 @@ def test_another_process_is_stopped_too(tmp_path):
     assert subprocess.run(command, check=False).returncode == 0
 
 
-def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
+def test_a_snapshot_does_not_see_later_writes(tmp_path):
     with LabelStore.create(tmp_path) as store, LabelStore.open(tmp_path) as reader:
         run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
@@ -449,7 +457,7 @@ def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path):
         assert reader.summary().images == 2
 
 
-def test_reading_leaves_nothing_beside_the_store(tmp_path):
+def test_reading_leaves_no_files_beside_the_store(tmp_path):
     with LabelStore.create(tmp_path) as store:
         run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
@@ -461,7 +469,7 @@ def test_reading_leaves_nothing_beside_the_store(tmp_path):
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to the superuser"
 )
-def test_a_store_on_read_only_media_can_be_read(tmp_path):
+def test_a_store_in_a_read_only_folder_can_be_read(tmp_path):
     with LabelStore.create(tmp_path / "labeled") as store:
         run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
         store.write_batch(run.id, [done("a.jpg")])
@@ -499,29 +507,29 @@ def test_a_killed_writer_leaves_whole_batches_and_no_lock(tmp_path):
         assert store.summary().images == 2
 
 
-# Files that are no store
+# Files that are not label stores
 
 
-def test_a_folder_without_labels(tmp_path):
+def test_opening_a_folder_without_labels_is_refused(tmp_path):
     with pytest.raises(StoreError, match=r"labels\.db.*missing"):
         LabelStore.open(tmp_path)
 
 
-def test_an_output_folder_that_is_a_file(tmp_path):
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("here first")
     with pytest.raises(StoreError, match="cannot be made"):
         LabelStore.create(tmp_path / "file")
 
 
 @pytest.mark.parametrize("opening", [LabelStore.create, LabelStore.open])
-def test_a_file_that_is_not_sqlite(tmp_path, opening):
-    (tmp_path / "labels.db").write_bytes(b"not a database, and long enough to be looked at" * 50)
+def test_a_file_that_is_not_sqlite_is_refused(tmp_path, opening):
+    (tmp_path / "labels.db").write_bytes(b"not a database, and long enough to have pages" * 50)
     with pytest.raises(StoreError, match="cannot be read"):
         opening(tmp_path)
 
 
 @pytest.mark.parametrize("opening", [LabelStore.create, LabelStore.open])
-def test_an_sqlite_file_of_another_program(tmp_path, opening):
+def test_an_sqlite_file_of_another_program_is_refused(tmp_path, opening):
     other = sqlite3.connect(tmp_path / "labels.db")
     other.execute("CREATE TABLE songs (title TEXT)")
     other.close()
@@ -530,7 +538,7 @@ def test_an_sqlite_file_of_another_program(tmp_path, opening):
 
 
 @pytest.mark.parametrize("opening", [LabelStore.create, LabelStore.open])
-def test_a_store_of_a_later_version(tmp_path, opening):
+def test_a_store_of_a_later_version_is_refused(tmp_path, opening):
     LabelStore.create(tmp_path).close()
     later = sqlite3.connect(tmp_path / "labels.db")
     later.execute("PRAGMA user_version = 99")
@@ -539,7 +547,7 @@ def test_a_store_of_a_later_version(tmp_path, opening):
         opening(tmp_path)
 
 
-def test_a_failed_opening_gives_the_lock_back(tmp_path):
+def test_a_failed_opening_releases_the_lock(tmp_path):
     (tmp_path / "labels.db").write_bytes(b"not a database" * 100)
     with pytest.raises(StoreError):
         LabelStore.create(tmp_path)

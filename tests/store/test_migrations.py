@@ -1,4 +1,4 @@
-"""Stores of earlier versions are brought up in one transaction, and lose nothing."""
+"""Stores of earlier schema versions are upgraded in one transaction and lose nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import pytest
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.store import LabelStore, RunConfig
-from grounded_sam2.store.migrations import STEPS
-from grounded_sam2.store.schema import SCHEMA_VERSION
+from grounded_sam2.store.migrations import APPLICATION_ID, SCHEMA_VERSION, STEPS
 
-APPLICATION_ID = 0x4753414D
-OLD_RECIPE = {
+VERSION_1_RECIPE = {
     "config": {
         "detector": {"min_confidence": 0.3, "task": "open_vocabulary_detection"},
         "segmenter": {"min_mask_quality": 0.0},
@@ -26,7 +24,7 @@ OLD_RECIPE = {
 
 
 def write_first_version(folder, *run_configs: dict) -> None:
-    """A store as the first version of the schema left it: one labeled image in each run."""
+    """Write a store of schema version 1: one labeled image in each run."""
     folder.mkdir(exist_ok=True)
     old = sqlite3.connect(folder / "labels.db")
     old.executescript(STEPS[0])
@@ -51,8 +49,8 @@ def write_first_version(folder, *run_configs: dict) -> None:
     old.close()
 
 
-def test_a_store_of_the_first_version_keeps_its_labels_and_its_run(tmp_path):
-    write_first_version(tmp_path, OLD_RECIPE)
+def test_a_version_1_store_keeps_its_labels_and_its_run(tmp_path):
+    write_first_version(tmp_path, VERSION_1_RECIPE)
     with pytest.raises(StoreError, match=r"schema 1.*run the labeling command"):
         LabelStore.open(tmp_path)
     with LabelStore.create(tmp_path) as store:
@@ -76,8 +74,8 @@ def test_a_store_of_the_first_version_keeps_its_labels_and_its_run(tmp_path):
         assert store.item_states(run.id, ["a.jpg"])["a.jpg"].captions is None
 
 
-def test_runs_that_differed_by_their_ontology_alone_both_stay(tmp_path):
-    write_first_version(tmp_path, OLD_RECIPE, {**OLD_RECIPE, "ontology": None})
+def test_version_1_runs_that_differ_in_ontology_alone_both_stay(tmp_path):
+    write_first_version(tmp_path, VERSION_1_RECIPE, {**VERSION_1_RECIPE, "ontology": None})
     with LabelStore.create(tmp_path) as store:
         first, second = store.runs()
         assert first.ontology is not None
@@ -85,7 +83,7 @@ def test_runs_that_differed_by_their_ontology_alone_both_stay(tmp_path):
         assert store.summary(first.id).objects == store.summary(second.id).objects == 1
 
 
-def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path):
+def test_a_failed_migration_leaves_the_store_unchanged(tmp_path):
     write_first_version(tmp_path, {"no": "ontology in it"})
     with pytest.raises(StoreError):
         LabelStore.create(tmp_path)
@@ -97,7 +95,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path):
     old.close()
 
 
-def test_a_store_without_videos_learns_of_them(tmp_path):
+def test_a_version_2_store_gains_the_video_tables(tmp_path):
     old = sqlite3.connect(tmp_path / "labels.db")
     old.create_function("recipe_ontology", 1, lambda text: None)
     old.create_function("recipe_without_ontology", 1, lambda text: text)
@@ -127,7 +125,7 @@ def test_a_store_without_videos_learns_of_them(tmp_path):
         assert store.videos() == []
 
 
-def test_a_new_store_has_the_present_version(tmp_path):
+def test_a_new_store_has_the_current_version(tmp_path):
     with LabelStore.create(tmp_path):
         pass
     connection = sqlite3.connect(tmp_path / "labels.db")

@@ -1,9 +1,10 @@
-"""Videos in the label store: batches whole or not at all, and tracks without holding a video."""
+"""Videos in the label store: whole batches, resuming, and reading in constant memory."""
 
 from __future__ import annotations
 
 import sqlite3
 import tracemalloc
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,11 @@ import pytest
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import BrokenFrame, Label, Labels, TrackedFrame
-from grounded_sam2.store import (
-    Item,
-    ItemOutcome,
-    LabelStore,
-    RunConfig,
-    VideoRecord,
-    video_writer,
-)
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, VideoRecord
+from grounded_sam2.store.connection import StoreConnection
+from grounded_sam2.store.items import Items
+from grounded_sam2.store.objects import Objects
+from grounded_sam2.store.videos import Videos
 
 RUN_CONFIG = RunConfig(models={"detector": "d", "tracker": "t"}, inference={}, source="../clips")
 SIZE = (20, 30)
@@ -43,10 +41,16 @@ def clip(name: str = "clip.mp4", **changes) -> VideoRecord:
 
 
 @pytest.fixture
-def store(tmp_path):
-    with LabelStore.create(tmp_path / "tracked") as store:
-        store.begin_run(RUN_CONFIG)
-        yield store
+def connection(tmp_path):
+    with closing(StoreConnection.create(tmp_path / "tracked" / "labels.db")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def store(connection):
+    store = LabelStore(connection)
+    store.begin_run(RUN_CONFIG)
+    return store
 
 
 @pytest.fixture
@@ -58,10 +62,10 @@ def indices(store) -> list[int | None]:
     return [item.frame_index for item, _ in store.labels()]
 
 
-# What goes in comes out
+# Writing and reading frames
 
 
-def test_frames_are_items_in_the_group_of_their_video(store, run_id, tmp_path):
+def test_each_frame_is_an_item_grouped_by_its_video(store, run_id, tmp_path):
     path = tmp_path / "clips" / "clip.mp4"
     record = clip(path=path, file_stamp="9:9", frame_count=300, stride=2)
     begun = store.begin_video(run_id, record)
@@ -94,15 +98,15 @@ def test_frames_are_items_in_the_group_of_their_video(store, run_id, tmp_path):
     assert store.item_states(run_id, ["clip.mp4/000002"])["clip.mp4/000002"].status == "done"
 
 
-def test_a_video_may_be_moved_together_with_its_labels(store, run_id, tmp_path):
+def test_paths_stay_valid_when_video_and_labels_move_together(store, run_id, tmp_path):
     store.begin_video(run_id, clip(path=tmp_path / "tracked" / "clip.mp4"))
     store.close()
     moved = (tmp_path / "tracked").rename(tmp_path / "elsewhere")
-    with LabelStore.open(moved) as there:
-        assert there.videos()[0].record.path == moved / "clip.mp4"
+    with LabelStore.open(moved) as reader:
+        assert reader.videos()[0].record.path == moved / "clip.mp4"
 
 
-def test_a_name_that_is_no_text_is_still_a_name(store, run_id):
+def test_a_video_name_that_is_not_utf8_is_escaped(store, run_id):
     name = "caf\udce9.mp4"
     path = Path("/clips") / name
     store.begin_video(run_id, clip(name, path=path))
@@ -113,7 +117,7 @@ def test_a_name_that_is_no_text_is_still_a_name(store, run_id):
     assert item.item_id == r"caf\udce9.mp4/000000"
 
 
-def test_frames_come_in_the_order_of_the_video_however_many_digits(store, run_id):
+def test_frames_are_read_in_numeric_order_whatever_their_digits(store, run_id):
     store.begin_video(run_id, clip("b"))
     store.begin_video(run_id, clip("a"))
     store.begin_video(run_id, clip("a/000001"))
@@ -125,7 +129,7 @@ def test_frames_come_in_the_order_of_the_video_however_many_digits(store, run_id
     assert [item.item_id for item in store.done_items()] == ids
 
 
-def test_images_and_videos_of_one_run_come_one_after_the_other(store, run_id):
+def test_images_of_a_run_are_read_before_its_frames(store, run_id):
     store.begin_video(run_id, clip("a.mp4"))
     store.write_frames(run_id, "a.mp4", [frame(0)])
     image = Item("b.jpg", None, "aa", SIZE)
@@ -134,21 +138,23 @@ def test_images_and_videos_of_one_run_come_one_after_the_other(store, run_id):
     assert [item.content_key for item in store.done_items()] == ["aa", "hash of 'a.mp4' frame 0"]
 
 
-def test_an_unknown_video_is_told_by_name(store, run_id):
+def test_an_unknown_video_is_named_in_the_error(store, run_id):
     assert store.video(run_id, "x.mp4") is None
     assert store.tracker_state(run_id, "x.mp4") is None
     assert store.videos() == []
-    for ask in (store.tracks, store.frames, store.labels_by_track):
+    for read in (store.tracks, store.frames, store.labels_by_track, store.broken_frames):
         with pytest.raises(StoreError, match=r"no video 'x\.mp4'"):
-            list(ask(run_id, "x.mp4"))
+            list(read(run_id, "x.mp4"))
     with pytest.raises(StoreError, match=r"no video 'x\.mp4'"):
         store.write_frames(run_id, "x.mp4", [frame(0)])
+    with pytest.raises(StoreError, match=r"no video 'x\.mp4'"):
+        store.fail_video(run_id, "x.mp4", "torn")
 
 
 # Tracks
 
 
-def test_tracks_are_read_one_after_the_other(store, run_id):
+def test_labels_by_track_are_ordered_by_track_and_frame(store, run_id):
     store.begin_video(run_id, clip())
     store.begin_video(run_id, clip("other.mp4"))
     store.write_frames(run_id, "other.mp4", [frame(3, ball(1))])
@@ -180,7 +186,7 @@ def test_a_video_without_objects_has_no_tracks(store, run_id):
 
 
 @pytest.mark.parametrize("read", ["labels", "labels_by_track"])
-def test_reading_holds_no_video(store, run_id, read):
+def test_reading_a_video_holds_a_few_masks_in_memory(store, run_id, read):
     noise = np.random.default_rng(0).random((200, 300)) < 0.5  # a mask of 20 kB or more
     mask = encode(noise)[0]
     store.begin_video(run_id, clip(size_hw=(200, 300)))
@@ -199,29 +205,28 @@ def test_reading_holds_no_video(store, run_id, read):
     assert peak < 20 * len(mask.counts)
 
 
-def test_no_question_looks_through_all_rows(store, run_id):
+def test_no_query_scans_all_items_or_objects(store, run_id, connection):
     store.begin_video(run_id, clip())
     queries: list[str] = []
-    connection = store._connection
-    connection.set_trace_callback(queries.append)
+    connection.sqlite.set_trace_callback(queries.append)
     list(store.labels())
     list(store.done_items())
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))])
     list(store.labels_by_track(run_id, "clip.mp4"))
     store.tracks(run_id, "clip.mp4")
     store.begin_video(run_id, clip(), restart=True)
-    connection.set_trace_callback(None)
-    questions = [query for query in queries if query.startswith(("SELECT", "DELETE", "UPDATE"))]
-    assert len(questions) > 9
-    for query in questions:
-        for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall():
-            assert not step.startswith(("SCAN i", "SCAN o", "SCAN objects", "SCAN items")), query
+    connection.sqlite.set_trace_callback(None)
+    searches = [query for query in queries if query.startswith(("SELECT", "DELETE", "UPDATE"))]
+    assert len(searches) > 9
+    for query in searches:
+        for *_, step in connection.rows(f"EXPLAIN QUERY PLAN {query}"):
+            assert not step.startswith(("SCAN i", "SCAN o")), query
 
 
-# Batches, resume
+# Batches and resuming
 
 
-def test_a_batch_is_there_whole_with_its_state_or_not_at_all(store, run_id):
+def test_a_failed_batch_leaves_frames_and_tracker_state_unchanged(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))], state=b"first")
     with pytest.raises(StoreError, match=r"clip\.mp4/000002.*\(9, 9\).*one size"):
@@ -233,19 +238,19 @@ def test_a_batch_is_there_whole_with_its_state_or_not_at_all(store, run_id):
     assert store.video(run_id, "clip.mp4").last_index == 0
 
 
-def test_a_killed_run_goes_on_from_its_last_batch(store, run_id):
+def test_a_reopened_store_continues_from_the_last_batch(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0), frame(1)], state=b"first")
     store.write_frames(run_id, "clip.mp4", [frame(2)], state=b"second", broken_frames=2)
     store.close()
-    with LabelStore.create(store.folder) as again:
-        assert again.begin_run(RUN_CONFIG).id == run_id
-        video = again.begin_video(run_id, clip())
+    with LabelStore.create(store.folder) as reopened:
+        assert reopened.begin_run(RUN_CONFIG).id == run_id
+        video = reopened.begin_video(run_id, clip())
         assert (video.frames, video.last_index, video.broken_frames) == (3, 2, 2)
-        assert again.tracker_state(run_id, "clip.mp4") == b"second"
+        assert reopened.tracker_state(run_id, "clip.mp4") == b"second"
 
 
-def test_frames_that_are_there_are_replaced_and_nothing_goes_back(store, run_id):
+def test_rewritten_frames_are_replaced_and_progress_never_decreases(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0), frame(1)], broken_frames=1)
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))])
@@ -256,7 +261,7 @@ def test_frames_that_are_there_are_replaced_and_nothing_goes_back(store, run_id)
     assert store.video(run_id, "clip.mp4") == video
 
 
-def test_a_finished_video_keeps_no_state_and_stays_finished(store, run_id):
+def test_a_finished_video_has_no_tracker_state_and_stays_finished(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0)], state=b"first")
     store.write_frames(run_id, "clip.mp4", [frame(1)], finished=True)
@@ -267,7 +272,7 @@ def test_a_finished_video_keeps_no_state_and_stays_finished(store, run_id):
     assert store.video(run_id, "clip.mp4").finished
 
 
-def test_a_video_that_failed_keeps_its_frames_and_is_tried_again(store, run_id):
+def test_a_failed_video_keeps_its_frames_and_can_be_continued(store, run_id):
     store.begin_video(run_id, clip())
     store.write_frames(run_id, "clip.mp4", [frame(0)], state=b"first")
     store.fail_video(run_id, "clip.mp4", "ends in the middle of a packet")
@@ -278,7 +283,7 @@ def test_a_video_that_failed_keeps_its_frames_and_is_tried_again(store, run_id):
 
 
 @pytest.mark.parametrize(
-    ("known", "now", "goes_on"),
+    ("stored", "given", "continues"),
     [
         ({"content_hash": "aa"}, {"content_hash": "aa"}, True),
         ({"content_hash": "aa"}, {"content_hash": "bb"}, False),
@@ -288,20 +293,20 @@ def test_a_video_that_failed_keeps_its_frames_and_is_tried_again(store, run_id):
         ({"content_hash": "aa", "path": Path("/a")}, {"content_hash": "aa"}, True),
         ({}, {}, False),
     ],
-    ids=["same", "changed", "steps", "same stamp", "touched", "moved", "camera"],
+    ids=["same hash", "changed", "stride", "same stamp", "new stamp", "moved", "camera"],
 )
-def test_what_has_changed_begins_anew(store, run_id, known, now, goes_on):
-    store.begin_video(run_id, clip(**{"content_hash": None, **known}))
+def test_a_changed_video_begins_from_the_start(store, run_id, stored, given, continues):
+    store.begin_video(run_id, clip(**{"content_hash": None, **stored}))
     store.write_frames(run_id, "clip.mp4", [frame(0, ball(1))], state=b"first")
-    record = clip(**{"content_hash": None, **now})
+    record = clip(**{"content_hash": None, **given})
     video = store.begin_video(run_id, record)
     assert video.record == record
-    assert (video.frames, video.last_index) == ((1, 0) if goes_on else (0, None))
-    assert store.tracker_state(run_id, "clip.mp4") == (b"first" if goes_on else None)
-    assert indices(store) == ([0] if goes_on else [])
+    assert (video.frames, video.last_index) == ((1, 0) if continues else (0, None))
+    assert store.tracker_state(run_id, "clip.mp4") == (b"first" if continues else None)
+    assert indices(store) == ([0] if continues else [])
 
 
-def test_a_video_begun_anew_leaves_nothing_behind(store, run_id):
+def test_a_restarted_video_leaves_no_rows_behind(store, run_id, connection):
     store.begin_video(run_id, clip())
     broken = [BrokenFrame(1, 0.04, "torn")]
     store.write_frames(
@@ -310,29 +315,31 @@ def test_a_video_begun_anew_leaves_nothing_behind(store, run_id):
     begun = store.begin_video(run_id, clip(), restart=True)
     assert (begun.frames, begun.broken_frames) == (0, 0)
     for table in ("items", "objects", "tracker_states", "broken_frames"):
-        assert store._connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        assert list(connection.rows(f"SELECT count(*) FROM {table}")) == [(0,)], table
 
 
-def test_a_state_may_be_larger_than_what_sqlite_holds_in_a_value(store, run_id, monkeypatch):
-    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
-    monkeypatch.setattr(video_writer, "_PART_BYTES", 1000)
+def test_a_tracker_state_is_split_into_rows(store, run_id, connection):
+    objects = Objects(connection)
+    videos = Videos(connection, Items(connection, objects), objects, state_part_bytes=1000)
+    connection.sqlite.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
     state = np.random.default_rng(0).bytes(9500)
+    nothing_broken = {"broken_frames": None, "broken": (), "finished": False}
     store.begin_video(run_id, clip())
-    store.write_frames(run_id, "clip.mp4", [frame(0)], state=state)
+    videos.write_frames(run_id, "clip.mp4", [frame(0)], state=state, **nothing_broken)
     assert store.tracker_state(run_id, "clip.mp4") == state
-    store.write_frames(run_id, "clip.mp4", [frame(1)], state=b"smaller")
+    videos.write_frames(run_id, "clip.mp4", [frame(1)], state=b"smaller", **nothing_broken)
     assert store.tracker_state(run_id, "clip.mp4") == b"smaller"
 
 
-def test_a_value_too_large_is_an_error_of_the_store(store, run_id):
+def test_a_value_larger_than_sqlite_can_hold_is_a_store_error(store, run_id, connection):
     store.begin_video(run_id, clip())
-    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
+    connection.sqlite.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
     with pytest.raises(StoreError, match="larger than SQLite can hold"):
         store.write_frames(run_id, "clip.mp4", [frame(0)], state=bytes(5000))
     assert indices(store) == []
 
 
-def test_broken_frames_are_kept_with_their_reasons(store, run_id):
+def test_the_first_100_broken_frames_keep_their_reasons(store, run_id):
     store.begin_video(run_id, clip())
     torn = [BrokenFrame(index, index / 25, f"torn \udce9 {index}") for index in range(250)]
     assert store.broken_frames(run_id, "clip.mp4") == []
@@ -346,7 +353,7 @@ def test_broken_frames_are_kept_with_their_reasons(store, run_id):
     assert store.video(run_id, "clip.mp4").broken_frames == 251
 
 
-def test_a_video_that_could_not_begin_has_not_failed_once_it_does(store, run_id):
+def test_beginning_a_video_deletes_its_failed_item(store, run_id):
     reason = "does not exist"
     store.write_batch(run_id, [ItemOutcome(Item("clip.mp4", None), None, reason)])
     store.write_batch(run_id, [ItemOutcome(Item("other.mp4", None), None, reason)])
@@ -354,13 +361,13 @@ def test_a_video_that_could_not_begin_has_not_failed_once_it_does(store, run_id)
     assert [item.item_id for item, _ in store.failures()] == ["other.mp4"]
 
 
-def test_a_reader_writes_nothing(store, run_id):
+def test_a_store_open_for_reading_refuses_frames(store, run_id):
     store.begin_video(run_id, clip())
     with LabelStore.open(store.folder) as reader, pytest.raises(StoreError, match="for reading"):
         reader.write_frames(run_id, "clip.mp4", [frame(0)])
 
 
-def test_another_ontology_does_not_undo_tracks(store, run_id):
+def test_a_run_with_videos_refuses_another_ontology(store, run_id):
     store.begin_video(run_id, clip())
     with pytest.raises(StoreError, match=r"ontology has changed.*another folder"):
         store.begin_run(RUN_CONFIG, ontology=(("red circle", "ball"),))
