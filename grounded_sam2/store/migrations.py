@@ -53,7 +53,7 @@ STEPS = (
     CREATE TABLE objects (
         key          INTEGER PRIMARY KEY,
         item_key     INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
-        position     INTEGER NOT NULL,      -- order within the image
+        position     INTEGER NOT NULL,      -- order within the picture
         class_name   TEXT NOT NULL,
         caption      TEXT,                  -- what the detector was asked
         x_min        REAL NOT NULL,
@@ -143,7 +143,8 @@ STEPS = (
         CHECK (track_origin IN ('detected', 'forwards', 'backwards'));
     """,
 )
-"""SQL of each version of the schema. A step that was published is never changed."""
+"""SQL of each version of the schema. A published step is never changed, comments included: SQLite
+keeps the text in the file."""
 
 SCHEMA_VERSION = len(STEPS)
 

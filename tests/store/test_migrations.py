@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from hashlib import sha256
 
 import pytest
 
@@ -47,6 +48,15 @@ def write_first_version(folder, *run_configs: dict) -> None:
     old.execute("PRAGMA user_version = 1")
     old.commit()
     old.close()
+
+
+def test_published_steps_are_unchanged():
+    digests = [sha256(step.encode()).hexdigest() for step in STEPS]
+    assert digests[:3] == [
+        "ef4bd9d8eee5739aa0dd04426f5db70f6e94f9e3ffe2244f52e6f1f4c405fcef",
+        "6f705c04597c1cc3136e53537d0a2efb793e82cfb3bbb03f837643f5083f3fc5",
+        "666032f94cf10eae3101b1a571d2976c3593ffabcee9ae0f0cd7ff8bacd8668a",
+    ]
 
 
 def test_a_version_1_store_keeps_its_labels_and_its_run(tmp_path):
