@@ -1,15 +1,22 @@
-"""Existing labels read into a label store, one file of this folder per format.
+"""Import of labeled datasets into a label store: `formats` holds one file per format.
 
     summary = import_labels("coco/", "labeled")
 
-An import is a run of its own beside those of models, so that labels of people and of models can be
-exported, compared and merged. It needs no model, and holds the labels of a few images in memory.
+Each import is a run of its own, next to the runs of models, so that labels made by people and by
+models can be exported, compared and merged. No model is needed, and only the labels of a few images
+are in memory at a time.
 """
 
 from __future__ import annotations
 
-from grounded_sam2.importers.label_import import IMPORTERS, Importer, check_format, import_labels
-from grounded_sam2.importers.summary import ImportSummary, ProblemSummary
+from grounded_sam2.importers.label_import import (
+    IMPORTERS,
+    Importer,
+    ImportSummary,
+    ProblemSummary,
+    check_format,
+    import_labels,
+)
 
 __all__ = [
     "IMPORTERS",

@@ -1,9 +1,8 @@
-"""Annotations brought together with their images, on disk.
+"""Temporary on-disk database that groups the annotations of a COCO dataset by image.
 
-COCO lists images and annotations apart, in any order, and a large dataset does not fit into
-memory. Both go into a private temporary file while they are read, and come out image by image;
-what refers to an image that is not listed is left over. The file takes as much space as the
-annotations do.
+COCO lists images and annotations separately and in any order, and a large dataset does not fit into
+memory. Both are written to a private temporary SQLite file and read back image by image;
+annotations of images that are not listed remain. The file is about as large as the annotations.
 """
 
 from __future__ import annotations
@@ -32,30 +31,30 @@ _TABLES = """
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """An entry of a list of images."""
+    """An image as an annotation file lists it."""
 
     file: int
-    """Number of the file that lists it."""
+    """Number of the annotation file."""
     id: str
-    """What annotations in that file call it."""
+    """Id of the image within that file."""
     item_id: str
     name: str
-    """Its path, as the file has it."""
+    """Its path as the annotation file writes it."""
     path: Path | None
-    """``None`` if there is no such file."""
+    """The image file; ``None`` if it was not found."""
     declared_hw: tuple[int, int] | None
 
 
 class AnnotationDatabase:
-    """A context; what it holds is gone at its end."""
+    """A context manager; the data is deleted at the end."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)  # a private temporary file
         self._database.executescript(_TABLES)
-        self._run = self._database.execute
+        self._execute = self._database.execute
 
     def __enter__(self) -> AnnotationDatabase:
-        self._run("BEGIN")
+        self._execute("BEGIN")
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -67,52 +66,54 @@ class AnnotationDatabase:
             ) from error
 
     def add_image(self, image: ImageEntry) -> bool:
-        """Put in an image.
+        """Add an image.
 
-        If another one has its item id, its own id is put before the ending: no labels are lost
-        where a dataset lists an image twice.
+        If its item id is taken, the file number and image id are inserted before the extension, so
+        that an image listed twice loses no labels.
 
         Returns:
-            Whether it is in: false if the file has listed another image with this id.
+            ``False`` if the annotation file has already listed an image with this id.
         """
-        known = self._run("SELECT 1 FROM images WHERE file = ? AND id = ?", (image.file, image.id))
-        if known.fetchone():
+        row = (image.file, image.id)
+        if self._execute("SELECT 1 FROM images WHERE file = ? AND id = ?", row).fetchone():
             return False
         height, width = image.declared_hw or (None, None)
         path = None if image.path is None else os.fsencode(image.path)
         name = PurePosixPath(image.item_id)
-        told_apart = name.with_name(f"{name.stem}-{image.file}-{image.id}{name.suffix}")
-        for item_id in (image.item_id, str(told_apart)):
-            row = (image.file, image.id, item_id, image.name, path, height, width)
-            added = self._run("INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        unique_name = name.with_name(f"{name.stem}-{image.file}-{image.id}{name.suffix}")
+        for item_id in (image.item_id, str(unique_name)):
+            values = (*row, item_id, image.name, path, height, width)
+            added = self._execute(
+                "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", values
+            )
             if added.rowcount:
                 return True
         return False
 
     def add_annotation(self, file: int, image_id: str, text: str) -> None:
-        """Put in what a file says of an image, which may not be listed yet."""
-        self._run("INSERT INTO annotations VALUES (?, ?, ?)", (file, image_id, text))
+        """Add the JSON text of an annotation; its image may be added later."""
+        self._execute("INSERT INTO annotations VALUES (?, ?, ?)", (file, image_id, text))
 
     def add_problem(self, problem: DatasetProblem) -> None:
-        """Put in something that cannot be read."""
-        self._run(
+        """Add a problem that belongs to no image."""
+        self._execute(
             "INSERT INTO problems VALUES (?, ?, ?)", (problem.reason, problem.where, problem.detail)
         )
 
     def build_index(self) -> None:
-        """All is in."""
-        self._run("CREATE INDEX of_image ON annotations (file, image)")
+        """Index the annotations by image, once all have been added."""
+        self._execute("CREATE INDEX of_image ON annotations (file, image)")
 
     def item_ids(self) -> Iterator[str]:
-        """Ids of the images, in the order that they came in."""
-        for (item_id,) in self._run("SELECT item_id FROM images ORDER BY rowid"):
+        """Yield the ids of the images in the order in which they were added."""
+        for (item_id,) in self._execute("SELECT item_id FROM images ORDER BY rowid"):
             yield item_id
 
     def images(self) -> Iterator[tuple[ImageEntry, list[str]]]:
-        """Pictures in the order that they came in, each with its annotations in theirs."""
-        rows = self._run(
-            "SELECT p.*, a.text FROM images p LEFT JOIN annotations a "
-            "ON a.file = p.file AND a.image = p.id ORDER BY p.rowid, a.rowid"
+        """Yield the images with their annotations, both in the order in which they were added."""
+        rows = self._execute(
+            "SELECT i.*, a.text FROM images i LEFT JOIN annotations a "
+            "ON a.file = i.file AND a.image = i.id ORDER BY i.rowid, a.rowid"
         )
         for columns, of_image in groupby(rows, key=lambda row: row[:-1]):
             file, image_id, item_id, name, path, height, width = columns
@@ -126,14 +127,14 @@ class AnnotationDatabase:
             )
             yield image, [text for *_, text in of_image if text is not None]
 
-    def unassigned(self) -> Iterator[tuple[int, str, str]]:
-        """Annotations of images that are not listed: file, id of the image, what they say."""
-        yield from self._run(
-            "SELECT a.* FROM annotations a LEFT JOIN images p "
-            "ON a.file = p.file AND a.image = p.id WHERE p.file IS NULL ORDER BY a.rowid"
+    def unassigned_annotations(self) -> Iterator[tuple[int, str, str]]:
+        """Yield annotations of unlisted images: file number, image id, JSON text."""
+        yield from self._execute(
+            "SELECT a.* FROM annotations a LEFT JOIN images i "
+            "ON a.file = i.file AND a.image = i.id WHERE i.file IS NULL ORDER BY a.rowid"
         )
 
     def problems(self) -> Iterator[DatasetProblem]:
-        """What could not be read."""
-        for reason, where, detail in self._run("SELECT * FROM problems ORDER BY rowid"):
+        """Yield the added problems in order."""
+        for reason, where, detail in self._execute("SELECT * FROM problems ORDER BY rowid"):
             yield DatasetProblem(reason, where, detail)

@@ -1,8 +1,8 @@
-"""What a dataset says, before the images are looked at: frozen values, the same for all formats.
+"""Annotated images as a dataset describes them: frozen values, the same for all formats.
 
-A format reader yields these. A broken annotation does not stop it: it yields a `DatasetProblem`
-in its place. What becomes of them once the image's true size is known is a matter of
-`grounded_sam2.importers.conversion`.
+Format readers yield these values before any image is opened. A broken annotation does not stop a
+reader: it yields a `DatasetProblem` in its place. `grounded_sam2.importers.conversion` turns the
+annotations into labels once the true size of the image is known.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 """xyxy, half-open."""
 
 Outline: TypeAlias = Rle | tuple[Ring, ...]
-"""A mask, or rings whose union it is: ``(n, 2)`` x and y, each filled by even-odd counting."""
+"""A mask, or polygons that are joined: each ``(n, 2)`` x and y, filled by the even-odd rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +38,36 @@ class ImportOptions:
     """How to read a dataset."""
 
     images: Path | None
-    """Folder of the images, where it is not found by the dataset's own layout."""
+    """Folder of the images; ``None`` to find them by the dataset's own layout."""
     crowds: bool
-    """Whether regions that are marked as crowds are objects."""
+    """Whether regions marked as crowds are objects."""
     images_folder: Path
-    """Where to keep images that are no files in the dataset."""
+    """Folder for the copies of images that are not files of the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetProblem:
-    """Something that could not be read as it should be."""
+    """One part of a dataset that could not be read as intended."""
 
     reason: str
-    """What is wrong and what was done about it; the same text for all of a kind."""
+    """What is wrong and what was done about it; the same text for all problems of a kind."""
     where: str
-    """Which annotation, row or file."""
+    """The annotation, row or file."""
     detail: str = ""
-    """What is special about this one."""
+    """Details of this problem, such as the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectAnnotation:
-    """An object as a dataset describes it; has a box, an outline or both."""
+    """One object of a dataset; has a box, an outline or both."""
 
     where: str
-    """Which annotation or row it is, for messages."""
+    """The annotation or row, for messages."""
     class_name: str
     box_xyxy: Box | None
     outline: Outline | None = None
     caption: str | None = None
-    """``None``: its class."""
+    """``None`` for the class name."""
     confidence: float | None = None
     mask_quality: float | None = None
     track_id: int | None = None
@@ -75,33 +75,33 @@ class ObjectAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """An image and what a dataset says of it."""
+    """An image and its annotations."""
 
     ref: ImageRef
     objects: tuple[ObjectAnnotation, ...] = ()
     problems: tuple[DatasetProblem, ...] = ()
     declared_hw: tuple[int, int] | None = None
-    """The size that the coordinates are meant for, if the dataset says so."""
+    """Image size that the coordinates refer to; ``None`` if the dataset declares none."""
     normalized: bool = False
-    """Whether coordinates are shares of the upright image's width and height, not pixels."""
+    """Whether coordinates are fractions of the upright image's width and height, not pixels."""
 
 
 class Dataset(Protocol):
-    """A dataset that is open. The order of its images never changes."""
+    """An open dataset. The order of its images never changes."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """In the dataset's own order, each once; those without objects included."""
+        """Class names in the dataset's order, without duplicates, also those without objects."""
         ...
 
     def item_ids(self) -> Iterator[str]:
-        """Ids of all images, each once, without reading what is said of them."""
+        """Yield the id of each image once, without reading annotations."""
         ...
 
     def images(self) -> Iterator[AnnotatedImage]:
-        """All images, in the same order."""
+        """Yield all images, in the same order."""
         ...
 
     def unassigned(self) -> Iterator[DatasetProblem]:
-        """What belongs to no image. Ask when all images have been read."""
+        """Yield the problems that belong to no image. Complete after all images have been read."""
         ...

@@ -1,9 +1,9 @@
-"""Large JSON files, read element by element.
+"""Streaming reader of large JSON files: decodes the elements of arrays one at a time.
 
-COCO keeps a whole dataset in one object of a few long arrays. Here they are decoded in the order of
-the file, one element in memory at a time: a file of 91 MB takes 16 MB instead of the 565 MB of
-``json.load``, and a quarter of its time. What Python's own decoder takes is taken here too, such as
-the ``NaN`` that Python's encoder writes and streaming parsers refuse.
+COCO keeps a whole dataset in one object with a few long arrays. They are decoded in file order,
+with one element in memory: a file of 91 MB takes 16 MB instead of the 565 MB of ``json.load``, and
+a quarter of its time. Everything that Python's own decoder accepts is accepted, such as the ``NaN``
+that Python's encoder writes and streaming parsers refuse.
 """
 
 from __future__ import annotations
@@ -16,65 +16,69 @@ from typing import Any, NamedTuple, TextIO
 
 from grounded_sam2.errors import DatasetError
 
-__all__ = ["Element", "first_key", "iter_elements"]
+__all__ = ["ArrayElement", "first_key", "iter_elements"]
 
-_CHUNK = 1 << 20
+_CHUNK_SIZE = 1 << 20
 _TAIL = 16
-"""Characters at the end of what was read: a number, a literal or an escape may be cut off there."""
+"""Characters at the end of the buffer where a number, a literal or an escape may be cut off."""
 
 
-class Element(NamedTuple):
+class ArrayElement(NamedTuple):
     """An element of an array in the outermost object."""
 
     key: str
-    """What the object calls the array."""
+    """Key of the array in the object."""
     value: Any
     text: str
-    """Its JSON, as the file has it."""
+    """Its JSON text in the file."""
 
 
-def iter_elements(path: Path) -> Iterator[Element]:
-    """All elements of all arrays in the outermost object, in the order of the file.
+def iter_elements(path: Path, *, chunk_size: int = _CHUNK_SIZE) -> Iterator[ArrayElement]:
+    """Yield all elements of all arrays in the outermost object, in file order.
 
-    Values that are no arrays are passed over.
+    Values that are not arrays are skipped.
+
+    Args:
+        path: the JSON file.
+        chunk_size: characters to read at a time; more for a value that is longer.
 
     Raises:
-        DatasetError: the file cannot be read, or is not one whole JSON object; says where.
+        DatasetError: the file cannot be read, or is not a complete JSON object; gives the position.
     """
-    with _opened(path) as stream:
+    with _open_stream(path, chunk_size) as stream:
         for key in _members(stream, "{", "}"):
             stream.expect(":")
             if stream.next() != "[":
                 stream.value()
                 continue
             for value in _members(stream, "[", "]"):
-                yield Element(key, value, stream.text)
+                yield ArrayElement(key, value, stream.text)
         if stream.next():
-            raise stream.broken("more after its end")
+            raise stream.error("more after its end")
 
 
-def first_key(path: Path) -> str | None:
-    """The first key of a file that holds a JSON object; ``None`` for any other file."""
+def first_key(path: Path, *, chunk_size: int = _CHUNK_SIZE) -> str | None:
+    """Return the first key of the JSON object in a file; ``None`` for any other content."""
     try:
-        with _opened(path) as stream:
+        with _open_stream(path, chunk_size) as stream:
             return next(_members(stream, "{", "}"), None)
     except DatasetError:
         return None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Stream]:
+def _open_stream(path: Path, chunk_size: int) -> Iterator[_Stream]:
     try:
         with path.open(encoding="utf-8-sig") as file:
-            yield _Stream(path, file)
+            yield _Stream(path, file, chunk_size)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"'{path}' is no JSON: it is not in UTF-8") from error
+        raise DatasetError(f"'{path}' is not JSON: it is not in UTF-8") from error
     except OSError as error:
         raise DatasetError(f"'{path}' cannot be read: {error.strerror or error}") from error
 
 
 def _members(stream: _Stream, begin: str, end: str) -> Iterator[Any]:
-    """The values of an array, or the keys of an object; who gets a key reads its value."""
+    """Yield the values of an array, or the keys of an object, whose values the caller reads."""
     stream.expect(begin)
     if stream.next() != end:
         yield stream.value()
@@ -85,67 +89,69 @@ def _members(stream: _Stream, begin: str, end: str) -> Iterator[Any]:
 
 
 class _Stream:
-    """JSON values one after the other; as much of the file in memory as the present one needs."""
+    """JSON values of a file in sequence; only the text of the current value is in memory."""
 
-    def __init__(self, path: Path, file: TextIO) -> None:
+    def __init__(self, path: Path, file: TextIO, chunk_size: int) -> None:
         self.text = ""
-        """The JSON of the value read last."""
+        """JSON text of the last value read."""
         self._path = path
         self._file = file
+        self._chunk_size = chunk_size
         self._decode = json.JSONDecoder().raw_decode
         self._buffer = ""
-        self._at = 0
+        self._position = 0
         self._dropped = 0
-        self._ended = False
+        self._at_end = False
 
     def next(self) -> str:
-        """The next character that is no white space; ``""`` at the end of the file."""
+        """Return the next character that is not white space; ``""`` at the end of the file."""
         while True:
-            rest = self._buffer[self._at : self._at + 1]
-            if rest and rest not in " \t\r\n":
-                return rest
-            if rest:
-                self._at += 1
+            character = self._buffer[self._position : self._position + 1]
+            if character and character not in " \t\r\n":
+                return character
+            if character:
+                self._position += 1
             elif not self._read_more():
                 return ""
 
     def expect(self, character: str) -> None:
-        """Go past this character."""
+        """Skip this character, which must be the next one."""
         if self.next() != character:
-            raise self.broken(f"'{character}' is missing")
-        self._at += 1
+            raise self.error(f"'{character}' is missing")
+        self._position += 1
 
     def value(self) -> Any:
-        """The next value, decoded."""
+        """Decode and return the next value."""
         self.next()
         while True:
             try:
-                value, end = self._decode(self._buffer, self._at)
+                value, end = self._decode(self._buffer, self._position)
             except json.JSONDecodeError as error:
                 cut_off = error.pos >= len(self._buffer) - _TAIL or "Unterminated" in error.msg
                 if cut_off and self._read_more():
                     continue
-                self._at = error.pos
-                raise self.broken(error.msg) from error
+                self._position = error.pos
+                raise self.error(error.msg) from error
             except RecursionError as error:
-                raise self.broken("values within values without end") from error
+                raise self.error("values are nested too deeply") from error
             if end < len(self._buffer) - _TAIL or not self._read_more():  # 1e may become 1e+5
-                self.text = self._buffer[self._at : end]
-                self._at = end
+                self.text = self._buffer[self._position : end]
+                self._position = end
                 return value
 
-    def broken(self, why: str) -> DatasetError:
-        """The error to raise for what stands here."""
+    def error(self, why: str) -> DatasetError:
+        """Return the error to raise at the current position."""
         return DatasetError(
-            f"'{self._path}' is no whole JSON object: {why} at character {self._dropped + self._at}"
+            f"'{self._path}' is not a complete JSON object: {why} at character "
+            f"{self._dropped + self._position}"
         )
 
     def _read_more(self) -> bool:
-        if self._ended:
+        if self._at_end:
             return False
-        self._dropped += self._at
-        rest = self._buffer[self._at :]
-        more = self._file.read(max(_CHUNK, len(rest)))  # twice as much for a value that is large
-        self._buffer, self._at = rest + more, 0
-        self._ended = not more
+        self._dropped += self._position
+        rest = self._buffer[self._position :]
+        more = self._file.read(max(self._chunk_size, len(rest)))  # doubles for a long value
+        self._buffer, self._position = rest + more, 0
+        self._at_end = not more
         return True

@@ -1,18 +1,20 @@
-"""Reads a dataset of existing labels into a label store, as a run of its own.
+"""Import of a labeled dataset into a label store, as a run of its own.
 
-An import stands in the store beside what models have labeled, under the recipe ``{"import": …}``:
-it can be looked at, exported, compared and merged as any other run. Importing the same dataset
-again is the same run, brought to what the dataset says now.
+The run has the run configuration ``{"import": …}`` and can be inspected, exported, compared and
+merged like any other run. Importing the same dataset again updates the same run to the dataset's
+current state.
 
-Images are noted first and settled in batches, each one transaction, so that a run which was
-interrupted shows what it lacks, and the same call completes it. An image that cannot be read is
-one row with the reason; an annotation that cannot is counted and named; the import goes on.
+All images are registered first and then written in batches, one transaction each, so that an
+interrupted run shows what is missing, and the same call completes it. An image that cannot be read
+is one row with the reason; an annotation that cannot be read is counted and listed; the import goes
+on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -21,32 +23,70 @@ from typing import TypeAlias
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.engine.image_run import Progress, RunInterrupted, RunSummary
 from grounded_sam2.engine.signals import StopRequest
-from grounded_sam2.errors import DatasetError, GroundedSAM2Error, one_line
+from grounded_sam2.errors import DatasetError, GroundedSAM2Error, one_line, printable
 from grounded_sam2.importers.conversion import convert_annotations
-from grounded_sam2.importers.dataset import AnnotatedImage, Dataset, ImportOptions
-from grounded_sam2.importers.formats.coco import open_coco
-from grounded_sam2.importers.formats.hugging_face import open_hugging_face
-from grounded_sam2.importers.formats.yolo import open_yolo
-from grounded_sam2.importers.recognition import detect_format
-from grounded_sam2.importers.summary import ImportSummary, ProblemCounter
+from grounded_sam2.importers.dataset import (
+    AnnotatedImage,
+    Dataset,
+    DatasetProblem,
+    ImportOptions,
+)
+from grounded_sam2.importers.formats.coco import find_annotation_files, open_coco
+from grounded_sam2.importers.formats.hugging_face import find_shards, open_hugging_face
+from grounded_sam2.importers.formats.yolo import find_data_yaml, open_yolo
 from grounded_sam2.results import Origin
 from grounded_sam2.sources.image import read_image_header
-from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig
+from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, StoreSummary
 
-__all__ = ["IMPORTERS", "Importer", "check_format", "import_labels"]
+__all__ = [
+    "IMPORTERS",
+    "ImportSummary",
+    "Importer",
+    "ProblemSummary",
+    "check_format",
+    "detect_format",
+    "import_labels",
+]
 
 Importer: TypeAlias = Callable[[Path, ImportOptions], AbstractContextManager[Dataset]]
-"""Opens a dataset. Raises `DatasetError` if it is none, or cannot be read as a whole."""
+"""Opens a dataset. Raises `DatasetError` if the path is not one, or cannot be read as a whole."""
 
 IMPORTERS: Mapping[str, Importer] = {
     "coco": open_coco,
     "yolo": open_yolo,
     "hf": open_hugging_face,
 }
-"""Every format by the name that the command line knows it by."""
+"""All formats by their names on the command line."""
 
-_BATCH = 64
-"""Pictures per transaction: the most that an interruption costs."""
+_MAX_EXAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSummary:
+    """Annotations, rows or files with the same problem."""
+
+    reason: str
+    """What is wrong, and what was done about it."""
+    count: int
+    examples: tuple[str, ...]
+    """The first 20, each with its name and details."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """Result of one call of `import_labels`."""
+
+    format: str
+    counts: StoreSummary
+    """Counts of the run of the import."""
+    problems: tuple[ProblemSummary, ...]
+    """The most frequent first. Failed images are not included: the store has each with its reason
+    (`grounded_sam2.store.LabelStore.failures`)."""
+
+    @property
+    def run_id(self) -> int:
+        """Id of the run of the import."""
+        return self.counts.run_id
 
 
 def import_labels(
@@ -60,32 +100,34 @@ def import_labels(
     crowds: bool = False,
     config: ImageConfig | None = None,
     progress: Progress | None = None,
+    batch_size: int = 64,
 ) -> ImportSummary:
-    """Read existing labels into the label store of a folder. No model is needed.
+    """Import a labeled dataset into the label store of a folder. No model is needed.
 
     The import becomes the current run of the store. Images stay where they are, except those of a
     Parquet file, which are copied into the output folder.
 
     Args:
         path: a COCO file or folder; a YOLO folder or its ``data.yaml``; a folder of Parquet files.
-        output_folder: folder of the label store; made if it is not there.
-        format: ``coco``, ``yolo`` (outlines, boxes or both) or ``hf``; recognized if ``None``.
-        images: folder of the images, where they are not where the format has them.
+        output_folder: folder of the label store; created if it does not exist.
+        format: ``coco``, ``yolo`` (outlines, boxes or both) or ``hf``; detected if ``None``.
+        images: folder of the images, if they are not where the format expects them.
         origin: who made the labels.
-        name: tells apart imports of one dataset that should be runs of their own, such as two
-            states of it. ``None``: every import of a dataset is the same run.
-        crowds: take the regions that COCO marks as crowds for objects too.
+        name: distinguishes imports of one dataset that should be runs of their own, such as two
+            states of it. ``None``: all imports of a dataset are the same run.
+        crowds: import the regions that COCO marks as crowds as objects.
         config: limits for images; the defaults if ``None``.
-        progress: told how it comes along.
+        progress: receives the progress.
+        batch_size: images per transaction, the most that an interruption can lose.
 
     Returns:
-        What came in, and all that could not be read.
+        Counts of the run, and everything that could not be read.
 
     Raises:
-        DatasetError: there is no such dataset, or it cannot be read as a whole. Nothing is
-            written then.
+        DatasetError: there is no such dataset, or it cannot be read as a whole. No run is written
+            then.
         StoreError: the output folder cannot be written, or another process is writing it.
-        RunInterrupted: Ctrl-C; whole batches are written, and the same call completes the rest.
+        RunInterrupted: Ctrl-C; complete batches are written, and the same call completes the rest.
     """
     path = Path(path)
     format_name = check_format(format) if format is not None else detect_format(path)
@@ -105,9 +147,9 @@ def import_labels(
             images_folder=store.folder / "pictures" / run_config.key[:12],
         )
         with IMPORTERS[format_name](path, options) as dataset:
-            total = sum(1 for _ in dataset.item_ids())  # what is wrong with the whole shows here
+            total = sum(1 for _ in dataset.item_ids())  # fails here if the dataset as a whole does
             if not total:
-                raise DatasetError(f"'{path}' holds no images")
+                raise DatasetError(f"'{path}' contains no images")
             run = store.begin_run(
                 run_config,
                 ontology=tuple((each, each) for each in dataset.classes),
@@ -117,15 +159,15 @@ def import_labels(
             store.register_items(run.id, ((each, None) for each in dataset.item_ids()), prune=True)
             if progress is not None:
                 progress.start(total)
-            problems = ProblemCounter()
-            results = _results(dataset, origin, config or ImageConfig(), problems)
-            _write(store, run.id, results, total, progress)
+            problems = _ProblemCounter()
+            outcomes = _convert_images(dataset, origin, config or ImageConfig(), problems)
+            _write_batches(store, run.id, outcomes, total, batch_size, progress)
             problems.add(dataset.unassigned())
-        return ImportSummary(format_name, store.summary(run.id), problems.sorted())
+        return ImportSummary(format_name, store.summary(run.id), problems.summaries())
 
 
 def check_format(name: str) -> str:
-    """The name, or `DatasetError` if there is no such format; names those that there are."""
+    """Return the name of a format; raise `DatasetError` with the known names for any other."""
     if name not in IMPORTERS:
         raise DatasetError(
             f"format '{name}' cannot be imported; choose from {', '.join(IMPORTERS)}"
@@ -133,19 +175,72 @@ def check_format(name: str) -> str:
     return name
 
 
-def _write(
+def detect_format(path: Path) -> str:
+    """Return the name of the format of a dataset.
+
+    Args:
+        path: its folder, or the file that describes it.
+
+    Raises:
+        DatasetError: it does not exist, or is in no format that can be imported.
+    """
+    if not path.exists():
+        raise DatasetError(f"'{printable(path)}' does not exist")
+    if find_data_yaml(path) is not None:
+        return "yolo"
+    if find_shards(path):
+        return "hf"
+    if path.is_dir() or path.suffix.lower() == ".json":
+        find_annotation_files(path)
+        return "coco"
+    raise DatasetError(
+        f"'{printable(path)}' is not a dataset that can be imported; give a COCO file or folder, a "
+        "YOLO folder or its data.yaml, or a folder of Parquet files"
+    )
+
+
+class _ProblemCounter:
+    """Counts problems during an import, in memory that does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._by_reason: dict[str, ProblemSummary] = {}
+
+    def add(self, problems: Iterable[DatasetProblem], *, item_id: str = "") -> None:
+        """Count problems.
+
+        Args:
+            problems: may be empty.
+            item_id: the image that they belong to.
+        """
+        for problem in problems:
+            known = self._by_reason.get(problem.reason, ProblemSummary(problem.reason, 0, ()))
+            examples = known.examples
+            if len(examples) < _MAX_EXAMPLES:
+                where = f"{problem.where} of {item_id}" if item_id else problem.where
+                examples += (f"{where}: {problem.detail}" if problem.detail else where,)
+            self._by_reason[problem.reason] = replace(
+                known, count=known.count + 1, examples=examples
+            )
+
+    def summaries(self) -> tuple[ProblemSummary, ...]:
+        """Return the counted problems, the most frequent first."""
+        return tuple(sorted(self._by_reason.values(), key=lambda summary: -summary.count))
+
+
+def _write_batches(
     store: LabelStore,
     run_id: int,
-    results: Generator[ItemOutcome, None, None],
+    outcomes: Generator[ItemOutcome, None, None],
     total: int,
+    batch_size: int,
     progress: Progress | None,
 ) -> None:
-    """Write results batch by batch, until all are or Ctrl-C is pressed."""
+    """Write outcomes batch by batch, until the end or until Ctrl-C is pressed."""
     labeled = failed = 0
-    with StopRequest() as stop, closing(results):
-        while batch := list(islice(results, _BATCH)):
+    with StopRequest() as stop, closing(outcomes):
+        while batch := list(islice(outcomes, batch_size)):
             store.write_batch(run_id, batch)
-            failures = sum(result.labels is None for result in batch)
+            failures = sum(outcome.labels is None for outcome in batch)
             labeled += len(batch) - failures
             failed += failures
             if progress is not None:
@@ -154,29 +249,29 @@ def _write(
                 raise RunInterrupted(RunSummary(run_id, total, labeled, failed, 0))
 
 
-def _results(
-    dataset: Dataset, origin: Origin, config: ImageConfig, problems: ProblemCounter
+def _convert_images(
+    dataset: Dataset, origin: Origin, config: ImageConfig, problems: _ProblemCounter
 ) -> Generator[ItemOutcome, None, None]:
-    for given in dataset.images():
-        yield _result(given, origin, config, problems)
+    for image in dataset.images():
+        yield _convert_image(image, origin, config, problems)
 
 
-def _result(
-    given: AnnotatedImage, origin: Origin, config: ImageConfig, problems: ProblemCounter
+def _convert_image(
+    image: AnnotatedImage, origin: Origin, config: ImageConfig, problems: _ProblemCounter
 ) -> ItemOutcome:
-    item_id, path, stamp = given.ref.item_id, given.ref.path, None
-    with suppress(GroundedSAM2Error, OSError):  # what is wrong shows at once, in better words
-        stamp = given.ref.stamp()  # before the bytes: a change while reading shows later
+    item_id, path, stamp = image.ref.item_id, image.ref.path, None
+    with suppress(GroundedSAM2Error, OSError):  # fetch below fails with a better message
+        stamp = image.ref.stamp()  # before the bytes are read, so that a later change is noticed
     try:
-        path = given.ref.fetch()
+        path = image.ref.fetch()
         header = read_image_header(path, config=config)
         labels, image_problems = convert_annotations(
-            given, header.size_hw, header.exif_orientation, origin
+            image, header.size_hw, header.exif_orientation, origin
         )
     except (GroundedSAM2Error, OSError) as error:
-        problems.add(given.problems, of=item_id)
+        problems.add(image.problems, item_id=item_id)
         return ItemOutcome(Item(item_id, path, file_stamp=stamp), None, one_line(error))
-    problems.add(image_problems, of=item_id)
+    problems.add(image_problems, item_id=item_id)
     item = Item(
         item_id=item_id,
         path=path,

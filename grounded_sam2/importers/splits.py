@@ -1,8 +1,8 @@
-"""What the splits of a dataset are called here: ``train``, ``val`` and ``test``, whoever wrote it.
+"""Split names, unified to ``train``, ``val`` and ``test``, and image ids that begin with them.
 
-The id of an image begins with its split, as the path of an image in such a folder would. So
-``export --split 0.8/0.1/0.1 --split-by folder`` gives every image back to the split that it came
-from, and any other split ignores it.
+Because the id of an image begins with its split, as its path in a folder of splits would,
+``export --split 0.8/0.1/0.1 --split-by folder`` restores the original splits; any other split
+ignores it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _NAMES = {
 
 
 def canonical_split(name: str) -> str | None:
-    """The split that this is a name of, such as ``val`` for ``valid`` and ``val2017``."""
+    """Return the split with this name, such as ``val`` for ``valid`` and ``val2017``."""
     return _NAMES.get(re.sub(r"[\W\d_]+", "", name.lower()))
 
 
 def split_in_name(name: str) -> str | None:
-    """The split that a name tells of, such as ``train`` for ``instances_train2017``.
+    """Return the split that a longer name contains: ``train`` for ``instances_train2017``.
 
     Returns:
-        ``None`` if it names none, or several.
+        ``None`` if it contains none, or several.
     """
     words = re.findall("[a-z]+", name.lower())
     found = {_NAMES[word] for word in words if word in _NAMES}
@@ -37,12 +37,13 @@ def split_in_name(name: str) -> str | None:
 
 
 def item_id_in_split(name: str, split: str | None) -> str:
-    """The id of an image.
+    """Return the id of an image.
 
     Args:
-        name: its path as the dataset writes it. What leads out of the dataset is dropped, and a
-            first folder that names the same split is not repeated.
-        split: the split, or whatever else tells its images from others; ``None`` for neither.
+        name: path of the image as the dataset writes it. Empty, ``.`` and ``..`` components are
+            dropped; a first folder that already names the split is not repeated.
+        split: the split, or another prefix that separates its images from others; ``None`` for no
+            prefix.
     """
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     if split is not None:

@@ -1,4 +1,4 @@
-"""JSON files read element by element: the same values as json.load, in pieces of any size."""
+"""The JSON stream reader returns the values of json.load, for any chunk size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from grounded_sam2.errors import DatasetError
-from grounded_sam2.importers import json_stream
 from grounded_sam2.importers.json_stream import first_key, iter_elements
 
 VALUES = {
@@ -24,14 +23,13 @@ VALUES = {
 
 
 @pytest.fixture(params=[1, 2, 3, 7, 64, 1 << 20])
-def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(json_stream, "_CHUNK", request.param)
+def chunk_size(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-def arrays(path: Path) -> dict[str, list[Any]]:
+def arrays(path: Path, chunk_size: int) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for key, value, text in iter_elements(path):
+    for key, value, text in iter_elements(path, chunk_size=chunk_size):
         assert json.loads(text) == value
         found.setdefault(key, []).append(value)
     return found
@@ -39,13 +37,15 @@ def arrays(path: Path) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("form", [{}, {"indent": 2}, {"separators": (",", ":")}])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_gives_what_json_load_gives(
-    chunk: int, tmp_path: Path, form: dict[str, Any], ascii_only: bool
+def test_returns_the_values_of_json_load(
+    chunk_size: int, tmp_path: Path, form: dict[str, Any], ascii_only: bool
 ) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(VALUES, ensure_ascii=ascii_only, **form), encoding="utf-8")
-    assert arrays(path) == {k: v for k, v in VALUES.items() if isinstance(v, list) and v}
-    assert first_key(path) == "info"
+    assert arrays(path, chunk_size) == {
+        k: v for k, v in VALUES.items() if isinstance(v, list) and v
+    }
+    assert first_key(path, chunk_size=chunk_size) == "info"
 
 
 @pytest.mark.parametrize(
@@ -60,22 +60,24 @@ def test_gives_what_json_load_gives(
         ('{"a":[]}', {}),
     ],
 )
-def test_forms(chunk: int, tmp_path: Path, text: str, expected: Any) -> None:
+def test_all_forms_of_white_space_and_numbers_are_read(
+    chunk_size: int, tmp_path: Path, text: str, expected: Any
+) -> None:
     path = tmp_path / "a.json"
     path.write_text(text, encoding="utf-8")
-    assert arrays(path) == expected
+    assert arrays(path, chunk_size) == expected
 
 
-def test_what_python_writes_for_no_number(chunk: int, tmp_path: Path) -> None:
+def test_the_nan_and_infinity_of_pythons_encoder_are_read(chunk_size: int, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"a": [float("nan"), {"b": float("inf")}]}))
-    first, second = (element.value for element in iter_elements(path))
+    first, second = (element.value for element in iter_elements(path, chunk_size=chunk_size))
     assert first != first
     assert second == {"b": float("inf")}
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", r"'\{' is missing at character 0"),
         ("[1]", r"'\{' is missing at character 0"),
@@ -88,19 +90,19 @@ def test_what_python_writes_for_no_number(chunk: int, tmp_path: Path) -> None:
         ('{"a":["unended]}', "Unterminated string starting at at character 6"),
         ('{"a":[tru', "Expecting value at character 6"),
         ('{"a":[1]} {', "more after its end at character 10"),
-        ('{"a":' + "[" * 100_000, "without end"),
+        ('{"a":' + "[" * 100_000, "nested too deeply"),
     ],
 )
-def test_a_file_that_is_not_whole_says_where(
-    chunk: int, tmp_path: Path, text: str, says: str
+def test_the_error_for_an_incomplete_file_gives_the_position(
+    chunk_size: int, tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "a.json"
     path.write_text(text)
-    with pytest.raises(DatasetError, match=says):
-        list(iter_elements(path))
+    with pytest.raises(DatasetError, match=message):
+        list(iter_elements(path, chunk_size=chunk_size))
 
 
-def test_what_is_no_text(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'{"a":["\xff"]}')
     with pytest.raises(DatasetError, match="UTF-8"):
@@ -108,12 +110,13 @@ def test_what_is_no_text(tmp_path: Path) -> None:
     assert first_key(path) is None
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read"):
         list(iter_elements(tmp_path / "absent.json"))
     assert first_key(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     one = json.dumps({"segmentation": [[0.5] * 200]})

@@ -1,4 +1,4 @@
-"""An import is a run: beside others, the same when repeated, whole or to be completed."""
+"""An import is a run of its own: repeatable, complete or to be completed, next to other runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from grounded_sam2.engine.image_run import RunInterrupted
 from grounded_sam2.errors import DatasetError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.importers import label_import
+from grounded_sam2.importers import import_labels
 from grounded_sam2.pipeline import GroundedSAM2
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import FakeDetector, FakeSegmenter
@@ -22,7 +22,7 @@ from grounded_sam2.testing import FakeDetector, FakeSegmenter
 
 @pytest.fixture
 def dataset(tmp_path: Path, write_image: Any, write_json: Any) -> Callable[..., Path]:
-    """Writes a COCO dataset of images, each with one box of this class."""
+    """Write a COCO dataset of images, each with one box of this class."""
 
     def write(*names: str, name: str = "cat") -> Path:
         data = tmp_path / "data"
@@ -40,8 +40,8 @@ def dataset(tmp_path: Path, write_image: Any, write_json: Any) -> Callable[..., 
     return write
 
 
-class Watch:
-    """Progress that remembers, and may press Ctrl-C after some images."""
+class RecordedProgress:
+    """Progress that counts, and optionally sends Ctrl-C after some images."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.total = self.labeled = self.failed = 0
@@ -58,12 +58,12 @@ class Watch:
 
 
 class TestRuns:
-    def test_stands_beside_what_a_model_has_labeled(
+    def test_an_import_is_added_next_to_the_run_of_a_model(
         self, labeled: Any, dataset: Any, tmp_path: Path
     ) -> None:
         labeled.add("m.png", labeled.label(labeled.disc()))
         labeled.store.close()
-        summary = label_import.import_labels(dataset("a"), labeled.folder)
+        summary = import_labels(dataset("a"), labeled.folder)
         with LabelStore.open(labeled.folder) as store:
             assert [run.id for run in store.runs()] == [labeled.run.id, summary.run_id]
             assert store.run().config.models == {"import": "coco"}
@@ -74,7 +74,10 @@ class TestRuns:
             options = ExportOptions(run_id=summary.run_id)
             assert export("jsonl", store, tmp_path / "jsonl", options).objects == {"cat": 1}
 
-    def test_a_model_may_label_after_it(self, dataset: Any, imported: Any, tmp_path: Path) -> None:
+    @pytest.mark.slow
+    def test_a_model_can_label_after_an_import(
+        self, dataset: Any, imported: Any, tmp_path: Path
+    ) -> None:
         imported(dataset("a"))
         model = GroundedSAM2({"red box": "cat"}, detector=FakeDetector(), segmenter=FakeSegmenter())
         label = partial(model.label, tmp_path / "data", output_folder=tmp_path / "labeled")
@@ -91,7 +94,9 @@ class TestRuns:
         with pytest.raises(StoreError, match=r"\(detector.min_confidence: [0-9.]+ → 0.9\)"):
             model.label(tmp_path / "data", output_folder=tmp_path / "labeled", formats=())
 
-    def test_again_is_the_same_run_with_the_same_labels(self, dataset: Any, imported: Any) -> None:
+    def test_a_repeated_import_is_the_same_run_with_the_same_labels(
+        self, dataset: Any, imported: Any
+    ) -> None:
         first = imported(dataset("a", "b"))
         second = imported(dataset("a", "b"))
         assert second.summary.counts == first.summary.counts
@@ -99,7 +104,9 @@ class TestRuns:
         with LabelStore.open(first.folder) as store:
             assert len(store.runs()) == 1
 
-    def test_again_follows_the_dataset(self, dataset: Any, imported: Any) -> None:
+    def test_a_repeated_import_follows_changes_of_the_dataset(
+        self, dataset: Any, imported: Any
+    ) -> None:
         imported(dataset("a", "b", "c"))
         again = imported(dataset("b", "d", name="dog"))
         assert {name: label.class_name for name, (label,) in again.objects.items()} == {
@@ -111,7 +118,7 @@ class TestRuns:
     @pytest.mark.parametrize(
         "other", [{"name": "second"}, {"origin": "model"}, {"crowds": True}], ids=str
     )
-    def test_another_name_or_origin_is_another_run(
+    def test_another_name_origin_or_crowd_option_is_another_run(
         self, dataset: Any, imported: Any, other: Any
     ) -> None:
         imported(dataset("a"))
@@ -119,16 +126,16 @@ class TestRuns:
         with LabelStore.open(got.folder) as store:
             assert len(store.runs()) == 2
 
-    def test_of_two_datasets_are_two_runs(
-        self, dataset: Any, imported: Any, tmp_path: Path
-    ) -> None:
+    def test_two_datasets_are_two_runs(self, dataset: Any, imported: Any, tmp_path: Path) -> None:
         imported(dataset("a"))
         data = dataset("b").rename(tmp_path / "other")
         assert list(imported(data).objects) == ["b.png"]
         with LabelStore.open(tmp_path / "labeled") as store:
             assert [run.config.source for run in store.runs()] == ["../data", "../other"]
 
-    def test_images_are_known_by_content_and_size(self, dataset: Any, imported: Any) -> None:
+    def test_images_are_stored_with_content_hash_and_size(
+        self, dataset: Any, imported: Any
+    ) -> None:
         got = imported(dataset("a"))
         with LabelStore.open(got.folder) as store:
             (item,) = store.done_items()
@@ -138,31 +145,32 @@ class TestRuns:
 
 
 class TestInterruption:
-    def test_completes_what_was_stopped(
-        self, dataset: Any, imported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_the_same_call_completes_an_interrupted_import(
+        self, dataset: Any, imported: Any, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(label_import, "_BATCH", 1)
         data = dataset("a", "b", "c")
         with pytest.raises(RunInterrupted, match="stopped after 2 of 3 images; run the same"):
-            imported(data, progress=Watch(stop_after=2))
+            imported(data, progress=RecordedProgress(stop_after=2), batch_size=1)
         with LabelStore.open(tmp_path / "labeled") as store:
             assert (store.summary().images, store.summary().pending) == (2, 1)
         assert len(imported(data).objects) == 3
 
-    def test_progress_is_told(self, dataset: Any, imported: Any) -> None:
+    def test_progress_counts_labeled_and_failed_images(self, dataset: Any, imported: Any) -> None:
         data = dataset("a", "b", "c")
         (data / "b.png").unlink()
-        watch = Watch()
-        imported(data, progress=watch)
-        assert (watch.total, watch.labeled, watch.failed) == (3, 2, 1)
+        progress = RecordedProgress()
+        imported(data, progress=progress)
+        assert (progress.total, progress.labeled, progress.failed) == (3, 2, 1)
 
-    def test_another_process_is_writing(self, dataset: Any, tmp_path: Path) -> None:
+    def test_an_output_folder_that_another_process_writes_is_refused(
+        self, dataset: Any, tmp_path: Path
+    ) -> None:
         with LabelStore.create(tmp_path / "labeled"), pytest.raises(StoreError, match="another"):
-            label_import.import_labels(dataset("a"), tmp_path / "labeled")
+            import_labels(dataset("a"), tmp_path / "labeled")
 
 
-class TestWhole:
-    def test_a_dataset_that_cannot_be_listed_begins_no_run(
+class TestUnreadableDatasets:
+    def test_a_dataset_that_cannot_be_listed_adds_no_run(
         self, imported: Any, tmp_path: Path, write_image: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write_image(tmp_path / "data" / "images" / "sub" / "a.png")
@@ -180,24 +188,28 @@ class TestWhole:
         with LabelStore.open(tmp_path / "labeled") as store:
             assert store.runs() == []
 
-    def test_a_dataset_without_images(self, imported: Any, tmp_path: Path) -> None:
+    def test_a_dataset_without_images_is_refused(self, imported: Any, tmp_path: Path) -> None:
         (tmp_path / "data" / "images").mkdir(parents=True)
         (tmp_path / "data" / "data.yaml").write_text("train: images\nnames: [cat]\n")
-        with pytest.raises(DatasetError, match="holds no images"):
+        with pytest.raises(DatasetError, match="contains no images"):
             imported(tmp_path / "data")
 
 
-class TestRecognition:
-    def test_a_format_that_is_not_known(self, dataset: Any, imported: Any) -> None:
+class TestFormatDetection:
+    def test_an_unknown_format_is_refused(self, dataset: Any, imported: Any) -> None:
         with pytest.raises(DatasetError, match="choose from coco, yolo, hf"):
             imported(dataset("a"), format="voc")
 
-    def test_a_format_that_it_is_not(self, dataset: Any, imported: Any) -> None:
+    def test_a_format_that_does_not_match_the_files_is_refused(
+        self, dataset: Any, imported: Any
+    ) -> None:
         with pytest.raises(DatasetError, match="no Parquet files"):
             imported(dataset("a"), format="hf")
 
     @pytest.mark.parametrize("what", ["absent", "folder", "text"])
-    def test_no_dataset(self, imported: Any, tmp_path: Path, what: str) -> None:
+    def test_a_path_that_is_not_a_dataset_is_refused(
+        self, imported: Any, tmp_path: Path, what: str
+    ) -> None:
         path = tmp_path / "data"
         if what == "folder":
             path.mkdir()
@@ -207,7 +219,7 @@ class TestRecognition:
             imported(path)
         assert not (tmp_path / "labeled").exists()
 
-    def test_our_own_output_folder_is_none(self, imported: Any, dataset: Any) -> None:
+    def test_an_output_folder_is_not_a_dataset(self, imported: Any, dataset: Any) -> None:
         got = imported(dataset("a"))
         with LabelStore.open(got.folder) as store:
             export("jsonl", store, got.folder / "jsonl")

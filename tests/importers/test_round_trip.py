@@ -1,4 +1,4 @@
-"""What our own exports say comes back from an import: classes, counts, masks."""
+"""Importing our own exports restores classes, counts, masks and splits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
 
 
 @pytest.fixture
-def hard(labeled: Any) -> Any:
-    """All that is hard for a format."""
+def difficult(labeled: Any) -> Any:
+    """A store with everything that is difficult for a format."""
     add, label = labeled.add, labeled.label
     add("a.png", label(labeled.disc()), label(labeled.two_parts(), "box", confidence=0.5), seed=1)
     add("background.png", seed=2)
@@ -34,7 +34,7 @@ def hard(labeled: Any) -> Any:
 
 
 def by_name(folder: Path) -> dict[str, tuple[Label, ...]]:
-    """Objects by the image's name without its split."""
+    """Objects by the name of the image without its split."""
     with LabelStore.open(folder) as store:
         found = {}
         for item, labels in store.labels():
@@ -55,18 +55,18 @@ def by_name(folder: Path) -> dict[str, tuple[Label, ...]]:
     ],
     ids=["coco-rle", "coco-polygons", "yolo", "hf"],
 )
-def test_masks_come_back(
-    hard: Any, tmp_path: Path, format_name: str, segmentation: Any, exact: bool
+def test_masks_are_restored(
+    difficult: Any, tmp_path: Path, format_name: str, segmentation: Any, exact: bool
 ) -> None:
     options = ExportOptions(split=SPLIT, segmentation=segmentation)
-    exported = export(format_name, hard.store, tmp_path / "dataset", options)
+    exported = export(format_name, difficult.store, tmp_path / "dataset", options)
     summary = import_labels(tmp_path / "dataset", tmp_path / "imported")
     assert summary.format == format_name
     assert summary.problems == ()
     assert summary.counts.failed == 0
     assert summary.counts.objects_per_class == exported.objects
-    assert list(summary.counts.objects_per_class) == hard.classes
-    before, after = by_name(hard.folder), by_name(tmp_path / "imported")
+    assert list(summary.counts.objects_per_class) == difficult.classes
+    before, after = by_name(difficult.folder), by_name(tmp_path / "imported")
     compared = 0
     for name, objects in before.items():
         again = after[name]
@@ -81,10 +81,10 @@ def test_masks_come_back(
 
 
 @pytest.mark.parametrize("format_name", ["coco", "hf"])
-def test_numbers_and_captions_come_back(hard: Any, tmp_path: Path, format_name: str) -> None:
-    export(format_name, hard.store, tmp_path / "dataset")
+def test_scores_and_captions_are_restored(difficult: Any, tmp_path: Path, format_name: str) -> None:
+    export(format_name, difficult.store, tmp_path / "dataset")
     import_labels(tmp_path / "dataset", tmp_path / "imported", origin="model")
-    before, after = by_name(hard.folder), by_name(tmp_path / "imported")
+    before, after = by_name(difficult.folder), by_name(tmp_path / "imported")
     for name, objects in before.items():
         for old, new in zip(objects, after[name], strict=True):
             assert (new.caption, new.confidence, new.mask_quality, new.origin) == (
@@ -95,19 +95,19 @@ def test_numbers_and_captions_come_back(hard: Any, tmp_path: Path, format_name: 
             )
 
 
-def test_an_object_without_a_mask_stays_one_in_hf(hard: Any, tmp_path: Path) -> None:
-    export("hf", hard.store, tmp_path / "dataset")
+def test_an_object_without_a_mask_is_restored_by_hf(difficult: Any, tmp_path: Path) -> None:
+    export("hf", difficult.store, tmp_path / "dataset")
     import_labels(tmp_path / "dataset", tmp_path / "imported")
     (label,) = by_name(tmp_path / "imported")["boxed.png"]
     assert label.mask is None
     assert label.box_xyxy == (1.25, 2.5, 30, 40.75)
 
 
-def test_boxes_come_back(hard: Any, tmp_path: Path) -> None:
-    export("yolo-boxes", hard.store, tmp_path / "dataset", ExportOptions(split=SPLIT))
+def test_boxes_are_restored(difficult: Any, tmp_path: Path) -> None:
+    export("yolo-boxes", difficult.store, tmp_path / "dataset", ExportOptions(split=SPLIT))
     summary = import_labels(tmp_path / "dataset", tmp_path / "imported")
     assert summary.problems == ()
-    before, after = by_name(hard.folder), by_name(tmp_path / "imported")
+    before, after = by_name(difficult.folder), by_name(tmp_path / "imported")
     for name, objects in before.items():
         assert [each.class_name for each in after[name]] == [each.class_name for each in objects]
         for old, new in zip(objects, after[name], strict=True):
@@ -116,9 +116,9 @@ def test_boxes_come_back(hard: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["coco", "yolo", "hf"])
-def test_splits_come_back(hard: Any, tmp_path: Path, format_name: str) -> None:
+def test_splits_are_restored(difficult: Any, tmp_path: Path, format_name: str) -> None:
     options = ExportOptions(split=SPLIT)
-    first = export(format_name, hard.store, tmp_path / "dataset", options)
+    first = export(format_name, difficult.store, tmp_path / "dataset", options)
     import_labels(tmp_path / "dataset", tmp_path / "imported")
     options = ExportOptions(split=SPLIT, split_by="folder", seed=5)
     with LabelStore.open(tmp_path / "imported") as store:

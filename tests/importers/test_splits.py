@@ -1,4 +1,4 @@
-"""What splits are called, and ids that begin with them."""
+"""Split names, and image ids that begin with a split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grounded_sam2.importers.splits import canonical_split, item_id_in_split, sp
 
 
 @pytest.mark.parametrize(
-    ("name", "called", "named"),
+    ("name", "canonical", "contained"),
     [
         ("train", "train", "train"),
         ("Training", "train", "train"),
@@ -24,9 +24,11 @@ from grounded_sam2.importers.splits import canonical_split, item_id_in_split, sp
         ("", None, None),
     ],
 )
-def test_names(name: str, called: str | None, named: str | None) -> None:
-    assert canonical_split(name) == called
-    assert split_in_name(name) == named
+def test_a_split_is_found_under_all_its_names(
+    name: str, canonical: str | None, contained: str | None
+) -> None:
+    assert canonical_split(name) == canonical
+    assert split_in_name(name) == contained
 
 
 @pytest.mark.parametrize(
@@ -44,5 +46,5 @@ def test_names(name: str, called: str | None, named: str | None) -> None:
         ("..", None, ""),
     ],
 )
-def test_ids(name: str, split: str | None, item_id: str) -> None:
+def test_an_item_id_begins_with_its_split_once(name: str, split: str | None, item_id: str) -> None:
     assert item_id_in_split(name, split) == item_id

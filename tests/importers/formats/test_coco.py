@@ -1,4 +1,4 @@
-"""COCO as it is found: ids of all kinds, every form of segmentation, images in odd places."""
+"""COCO datasets in practice: ids of all kinds, all forms of segmentation, all image folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SQUARE = [[1, 1, 4, 1, 4, 3, 1, 3]]
 
 @pytest.fixture
 def coco(tmp_path: Path, write_image: Any, write_json: Any) -> Callable[..., Path]:
-    """Writes a dataset of one image and these annotations of it, unless told otherwise."""
+    """Write a dataset of one image with these annotations, unless others are given."""
 
     def write(
         *annotations: Any, images: Any = (IMAGE,), categories: Any = (CAT, DOG), where: str = ""
@@ -46,7 +46,7 @@ def pixels(*rows: str) -> np.ndarray:
 
 
 class TestSegmentations:
-    def test_a_polygon(self, coco: Any, imported: Any) -> None:
+    def test_a_polygon_becomes_a_mask_with_a_tight_box(self, coco: Any, imported: Any) -> None:
         label = imported(coco({"segmentation": SQUARE, "bbox": [0, 0, 8, 6]})).only
         expected = pixels("        ", " ###    ", " ###    ", "        ", "        ", "        ")
         np.testing.assert_array_equal(label.mask.decode(), expected)
@@ -54,7 +54,7 @@ class TestSegmentations:
         assert (label.class_name, label.caption, label.origin) == ("cat", "cat", "human")
         assert label.confidence is label.mask_quality is label.track_id is None
 
-    def test_several_polygons_are_a_union_also_where_they_overlap(
+    def test_several_polygons_are_joined_even_where_they_overlap(
         self, coco: Any, imported: Any
     ) -> None:
         other = [3, 2, 6, 2, 6, 5, 3, 5]
@@ -68,18 +68,22 @@ class TestSegmentations:
     @pytest.mark.parametrize(
         "form",
         [
-            lambda mask: {"size": [6, 8], "counts": runs_of(mask)},
+            lambda mask: {"size": [6, 8], "counts": run_lengths(mask)},
             lambda mask: {"size": [6, 8], "counts": encoded(mask)["counts"].decode()},
         ],
-        ids=["runs", "compressed"],
+        ids=["uncompressed", "compressed"],
     )
-    def test_run_lengths_go_down_the_columns(self, coco: Any, imported: Any, form: Any) -> None:
+    def test_run_lengths_are_in_column_major_order(
+        self, coco: Any, imported: Any, form: Any
+    ) -> None:
         mask = pixels("##      ", "#  ##   ", "   ##   ", "        ", "       #", "#       ")
         label = imported(coco({"segmentation": form(mask)})).only
         np.testing.assert_array_equal(label.mask.decode(), mask)
 
     @pytest.mark.parametrize("segmentation", [None, [], {}], ids=["null", "list", "object"])
-    def test_none_leaves_a_box(self, coco: Any, imported: Any, segmentation: Any) -> None:
+    def test_without_a_segmentation_the_box_is_kept(
+        self, coco: Any, imported: Any, segmentation: Any
+    ) -> None:
         got = imported(coco({"segmentation": segmentation, "bbox": [1.5, 2, 3.25, 2]}))
         assert got.only.mask is None
         assert got.only.box_xyxy == (1.5, 2, 4.75, 4)
@@ -99,7 +103,7 @@ class TestSegmentations:
             ({"counts": [48]}, "size"),
         ],
     )
-    def test_a_broken_one_leaves_the_box_and_is_named(
+    def test_of_a_broken_segmentation_the_box_is_kept_and_the_problem_listed(
         self, coco: Any, imported: Any, segmentation: Any, detail: str
     ) -> None:
         got = imported(coco({"segmentation": segmentation, "bbox": [1, 2, 3, 2]}))
@@ -110,7 +114,9 @@ class TestSegmentations:
         assert problem.examples[0].startswith("annotation 1 of a.png: ")
         assert detail in problem.examples[0]
 
-    def test_of_another_size_than_the_image(self, coco: Any, imported: Any) -> None:
+    def test_a_mask_of_another_size_than_the_image_is_dropped(
+        self, coco: Any, imported: Any
+    ) -> None:
         wrong = {"size": [8, 6], "counts": [10, 5, 33]}
         got = imported(coco({"segmentation": wrong, "bbox": [1, 2, 3, 2]}, {"segmentation": wrong}))
         assert got.only.box_xyxy == (1, 2, 4, 4)
@@ -119,13 +125,13 @@ class TestSegmentations:
             "mask has another size than the image; left out": 1,
         }
 
-    def test_thinner_than_a_pixel(self, coco: Any, imported: Any) -> None:
+    def test_an_outline_thinner_than_a_pixel_becomes_a_box(self, coco: Any, imported: Any) -> None:
         got = imported(coco({"segmentation": [[1.6, 1, 1.9, 1, 1.9, 4, 1.6, 4]]}))
         assert got.only.mask is None
         assert got.only.box_xyxy == (1.6, 1, 1.9, 4)
-        assert got.reasons == {"outline holds no pixel; kept as a box, if any": 1}
+        assert got.reasons == {"outline contains no pixel; kept as a box, if any": 1}
 
-    def test_beyond_the_edges(self, coco: Any, imported: Any) -> None:
+    def test_coordinates_beyond_the_image_are_clipped(self, coco: Any, imported: Any) -> None:
         got = imported(
             coco(
                 {"segmentation": [[-0.5, 2, 3, 2, 3, 6.7, -0.5, 6.7]]},
@@ -138,13 +144,13 @@ class TestSegmentations:
         boxes = [label.box_xyxy for label in got.objects["a.png"]]
         assert boxes == [(0, 2, 3, 6), (5, 2, 8, 4), (0, 0, 3, 2), (2, 2, 7, 6)]
         assert got.reasons == {
-            "reaches out of the image; cut off": 2,
-            "holds nothing of the image; left out": 1,
+            "extends beyond the image; clipped": 2,
+            "lies outside the image; left out": 1,
         }
 
 
 class TestObjects:
-    def test_ids_of_categories_are_any(self, coco: Any, imported: Any) -> None:
+    def test_category_ids_may_be_any_numbers_or_texts(self, coco: Any, imported: Any) -> None:
         got = imported(
             coco(
                 {"category_id": 90, "bbox": [0, 0, 2, 2]},
@@ -161,19 +167,19 @@ class TestObjects:
         got = imported(coco(crowd, {"bbox": [0, 0, 2, 2]}))
         assert got.only.mask is None
         assert got.reasons == {
-            "marks a crowd; left out (crowds=True, --crowds takes it for an object)": 1
+            "marks a crowd; left out (crowds=True, --crowds imports it as an object)": 1
         }
 
-    def test_crowds_if_asked_for(self, coco: Any, imported: Any) -> None:
+    def test_crowds_are_imported_on_request(self, coco: Any, imported: Any) -> None:
         crowd = {"iscrowd": 1, "segmentation": {"size": [6, 8], "counts": [6, 12, 30]}}
         got = imported(coco(crowd), crowds=True)
         assert got.only.box_xyxy == (1, 0, 3, 6)
 
-    def test_scores_and_captions(self, coco: Any, imported: Any) -> None:
-        told = {"score": 0.25, "mask_quality": 1, "caption": "a cat", "track_id": 12}
-        other = {"score": 12.5, "mask_quality": "good", "caption": 5, "track_id": "x"}
+    def test_valid_scores_captions_and_track_ids_are_read(self, coco: Any, imported: Any) -> None:
+        valid = {"score": 0.25, "mask_quality": 1, "caption": "a cat", "track_id": 12}
+        invalid = {"score": 12.5, "mask_quality": "good", "caption": 5, "track_id": "x"}
         box = {"bbox": [0, 0, 2, 2]}
-        first, second = imported(coco(told | box, other | box), origin="model").objects["a.png"]
+        first, second = imported(coco(valid | box, invalid | box), origin="model").objects["a.png"]
         assert (first.confidence, first.mask_quality, first.caption) == (0.25, 1.0, "a cat")
         assert (first.track_id, first.origin) == (12, "model")
         assert second.confidence is second.mask_quality is second.track_id is None
@@ -195,7 +201,7 @@ class TestObjects:
             ("text", "annotation without an image_id; left out"),
         ],
     )
-    def test_a_broken_one_is_named_and_costs_nothing_else(
+    def test_a_broken_annotation_is_listed_and_the_others_are_read(
         self, coco: Any, imported: Any, annotation: Any, reason: str
     ) -> None:
         got = imported(coco(annotation, {"bbox": [0, 0, 2, 2]}))
@@ -203,7 +209,7 @@ class TestObjects:
         assert got.reasons == {reason: 1}
         assert "annotation " in got.summary.problems[0].examples[0]
 
-    def test_many_broken_ones_are_counted_and_the_first_named(
+    def test_all_broken_annotations_are_counted_and_the_first_20_listed(
         self, coco: Any, imported: Any
     ) -> None:
         got = imported(coco(*[{"category_id": 8}] * 30, {"bbox": [0, 0, 2, 2]}))
@@ -216,18 +222,18 @@ class TestObjects:
 
 
 class TestImages:
-    def test_ids_of_images_are_numbers_or_text(self, coco: Any, imported: Any) -> None:
+    def test_image_ids_may_be_texts(self, coco: Any, imported: Any) -> None:
         first = {"id": "00012", "file_name": "a.png"}
         got = imported(coco({"image_id": "00012", "bbox": [0, 0, 2, 2]}, images=[first]))
         assert got.only
 
-    def test_quoted_in_one_place_only(self, coco: Any, imported: Any) -> None:
+    def test_an_image_id_may_be_quoted_in_one_place_only(self, coco: Any, imported: Any) -> None:
         assert imported(coco({"image_id": "1", "bbox": [0, 0, 2, 2]})).only
 
-    def test_without_annotations_is_background(self, coco: Any, imported: Any) -> None:
+    def test_an_image_without_annotations_is_background(self, coco: Any, imported: Any) -> None:
         assert imported(coco()).objects == {"a.png": ()}
 
-    def test_a_missing_one_is_a_row_with_the_reason(self, coco: Any, imported: Any) -> None:
+    def test_a_missing_image_fails_with_the_reason(self, coco: Any, imported: Any) -> None:
         lost = {"id": 2, "file_name": "sub/lost.jpg"}
         got = imported(coco({"image_id": 2, "bbox": [0, 0, 2, 2]}, images=[lost, IMAGE]))
         assert got.objects == {"a.png": ()}
@@ -235,18 +241,22 @@ class TestImages:
         assert "is in none of the folders" in got.failures["sub/lost.jpg"]
         assert got.summary.counts.failed == 1
 
-    def test_one_that_is_no_image(self, coco: Any, imported: Any, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_an_image_fails(
+        self, coco: Any, imported: Any, tmp_path: Path
+    ) -> None:
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "b.png").write_bytes(b"text")
         got = imported(coco(images=[IMAGE, {"id": 2, "file_name": "b.png"}]))
         assert "is not an image" in got.failures["b.png"]
 
-    def test_listed_twice_loses_no_labels(self, coco: Any, imported: Any) -> None:
+    def test_an_image_listed_twice_loses_no_labels(self, coco: Any, imported: Any) -> None:
         again = IMAGE | {"id": 2}
         got = imported(coco({"bbox": [0, 0, 2, 2]}, {"image_id": 2}, images=[IMAGE, again]))
         assert list(got.objects) == ["a-0-2.png", "a.png"]
 
-    def test_an_id_given_twice(self, coco: Any, imported: Any) -> None:
+    def test_an_image_with_a_used_id_or_without_one_is_left_out(
+        self, coco: Any, imported: Any
+    ) -> None:
         got = imported(coco(images=[IMAGE, IMAGE | {"file_name": "b.png"}, {"id": 3}, 4]))
         assert list(got.objects) == ["a.png"]
         assert got.reasons == {
@@ -268,7 +278,7 @@ class TestImages:
             ("../elsewhere/b.png", "elsewhere/b.png"),
         ],
     )
-    def test_names_with_folders(
+    def test_an_image_is_found_by_a_relative_absolute_or_foreign_path(
         self,
         coco: Any,
         imported: Any,
@@ -283,24 +293,28 @@ class TestImages:
         got = imported(coco(images=[{"id": 1, "file_name": name}]))
         assert list(got.objects) == [item_id]
 
-    def test_in_a_folder_that_is_given(self, coco: Any, imported: Any, write_image: Any) -> None:
+    def test_images_are_searched_in_the_given_folder(
+        self, coco: Any, imported: Any, write_image: Any
+    ) -> None:
         data = coco(images=[{"id": 1, "file_name": "b.png"}])
-        write_image(data.parent / "pictures" / "b.png")
+        write_image(data.parent / "images" / "b.png")
         assert imported(data).failures
-        assert list(imported(data, images=data.parent / "pictures").objects) == ["b.png"]
+        assert list(imported(data, images=data.parent / "images").objects) == ["b.png"]
 
     @pytest.mark.parametrize("name", ["\0.png", "x" * 5000, "\ud800.png", ".."])
-    def test_names_that_can_be_no_file(self, coco: Any, imported: Any, name: str) -> None:
+    def test_a_file_name_that_cannot_exist_fails_its_image(
+        self, coco: Any, imported: Any, name: str
+    ) -> None:
         got = imported(coco({"bbox": [0, 0, 2, 2]}, images=[{"id": 1, "file_name": name}]))
         assert got.objects == {}
         assert len(got.failures) == 1
 
 
 class TestSizes:
-    """The file holds 6 × 8; whether labels are for it as it is or upright, the size tells."""
+    """Stored image of 6 × 8: the declared size decides whether labels refer to it."""
 
     MARK = [[0, 0, 2, 0, 2, 1, 0, 1]]  # noqa: RUF012
-    """Two pixels in the upper left corner, side by side."""
+    """Two adjacent pixels in the upper left corner."""
 
     def run(self, coco: Any, imported: Any, write_image: Any, orientation: int, **size: int) -> Any:
         image = {"id": 1, "file_name": "b.jpg", **size}
@@ -312,7 +326,7 @@ class TestSizes:
         ("orientation", "box"),
         [(5, (0, 0, 1, 2)), (6, (5, 0, 6, 2)), (7, (5, 6, 6, 8)), (8, (0, 6, 1, 8))],
     )
-    def test_labels_of_the_stored_image_are_turned_with_it(
+    def test_labels_of_the_stored_image_are_oriented(
         self, coco: Any, imported: Any, write_image: Any, orientation: int, box: Any
     ) -> None:
         got = self.run(coco, imported, write_image, orientation, height=6, width=8)
@@ -322,31 +336,31 @@ class TestSizes:
 
     @pytest.mark.parametrize("orientation", range(5, 9))
     @pytest.mark.parametrize("size", [{"height": 8, "width": 6}, {}, {"height": 0, "width": 0}])
-    def test_labels_of_the_upright_image_are_not(
+    def test_labels_of_the_upright_image_are_kept(
         self, coco: Any, imported: Any, write_image: Any, orientation: int, size: Any
     ) -> None:
         masked, boxed = self.run(coco, imported, write_image, orientation, **size).objects["b.jpg"]
         assert masked.box_xyxy == boxed.box_xyxy == (0, 0, 2, 1)
 
     @pytest.mark.parametrize("orientation", range(1, 5))
-    def test_where_the_size_does_not_tell_labels_are_upright(
+    def test_labels_refer_to_the_upright_image_if_both_sizes_are_equal(
         self, coco: Any, imported: Any, write_image: Any, orientation: int
     ) -> None:
         got = self.run(coco, imported, write_image, orientation, height=6, width=8)
         assert got.objects["b.jpg"][0].box_xyxy == (0, 0, 2, 1)
 
     @pytest.mark.parametrize(("orientation", "size"), [(1, (8, 6)), (1, (12, 16)), (6, (7, 8))])
-    def test_another_size_is_another_image(
+    def test_labels_for_another_size_fail_the_image(
         self, coco: Any, imported: Any, write_image: Any, orientation: int, size: Any
     ) -> None:
         got = self.run(coco, imported, write_image, orientation, height=size[0], width=size[1])
         assert f"for an image of {size[1]}×{size[0]} pixels" in got.failures["b.jpg"]
 
-    def test_run_lengths_tell_the_size_where_nothing_else_does(
+    def test_the_size_of_run_lengths_is_used_if_none_is_declared(
         self, coco: Any, imported: Any, write_image: Any
     ) -> None:
-        runs = {"size": [6, 8], "counts": [0, 1, 47]}
-        data = coco({"segmentation": runs}, images=[{"id": 1, "file_name": "b.jpg"}])
+        rle = {"size": [6, 8], "counts": [0, 1, 47]}
+        data = coco({"segmentation": rle}, images=[{"id": 1, "file_name": "b.jpg"}])
         write_image(data / "b.jpg", (6, 8), orientation=6)
         assert imported(data).only.box_xyxy == (5, 0, 6, 1)
 
@@ -365,7 +379,7 @@ class TestLayouts:
             ("result.json", "", ["b.png"]),
         ],
     )
-    def test_images_are_found(
+    def test_images_are_found_in_every_layout(
         self,
         imported: Any,
         write_image: Any,
@@ -381,7 +395,7 @@ class TestLayouts:
         assert list(imported(data).objects) == item_ids
         assert list(imported(data / annotations).objects) == item_ids
 
-    def test_several_splits_with_ids_of_their_own(
+    def test_splits_have_independent_ids(
         self, imported: Any, write_image: Any, write_json: Any, tmp_path: Path
     ) -> None:
         data = tmp_path / "data"
@@ -397,7 +411,7 @@ class TestLayouts:
             "val/a.png": "dog",
         }
 
-    def test_files_that_name_no_split_are_told_apart(
+    def test_files_without_a_split_in_their_names_use_their_names_as_prefix(
         self, imported: Any, write_image: Any, write_json: Any, tmp_path: Path
     ) -> None:
         data = tmp_path / "data"
@@ -406,7 +420,7 @@ class TestLayouts:
             write_json(data / f"{name}.json", {"images": [IMAGE]})
         assert list(imported(data).objects) == ["first/a.png", "second/a.png"]
 
-    def test_a_split_in_the_name_is_not_repeated(
+    def test_a_split_in_the_image_path_is_not_repeated(
         self, imported: Any, write_image: Any, write_json: Any, tmp_path: Path
     ) -> None:
         image = {"id": 1, "file_name": "train2017/a.png"}
@@ -417,7 +431,7 @@ class TestLayouts:
 
 class TestWrongFiles:
     @pytest.mark.parametrize(
-        ("text", "says"),
+        ("text", "message"),
         [
             ('{"images": [{"id": 1, "file_name": "a.png"}', "at character"),
             ('{"images": [], "annotations": []}', "lists no images"),
@@ -425,36 +439,38 @@ class TestWrongFiles:
         ],
         ids=["cut", "empty", "none"],
     )
-    def test_are_told_and_leave_nothing(
-        self, imported: Any, tmp_path: Path, text: str, says: str
+    def test_an_incomplete_file_or_one_without_images_adds_no_run(
+        self, imported: Any, tmp_path: Path, text: str, message: str
     ) -> None:
         (tmp_path / "labels.json").write_text(text)
-        with pytest.raises(DatasetError, match=says):
+        with pytest.raises(DatasetError, match=message):
             imported(tmp_path / "labels.json")
         with LabelStore.open(tmp_path / "labeled") as store:
             assert store.runs() == []
 
-    def test_results_are_no_dataset(self, imported: Any, tmp_path: Path, write_json: Any) -> None:
+    def test_a_list_of_results_is_not_a_dataset(
+        self, imported: Any, tmp_path: Path, write_json: Any
+    ) -> None:
         write_json(tmp_path / "labels.json", [{"image_id": 1, "category_id": 1, "score": 0.5}])
         with pytest.raises(DatasetError, match=r"'\{' is missing at character 0"):
             imported(tmp_path / "labels.json")
 
-    def test_surrogates_do_not_reach_the_store(self, coco: Any, imported: Any) -> None:
+    def test_surrogates_are_escaped_before_they_are_stored(self, coco: Any, imported: Any) -> None:
         name = json.loads('"\\ud800"')
         box = {"bbox": [0, 0, 2, 2], "caption": name}
         got = imported(coco(box, categories=[{"id": 7, "name": name}]))
         assert (got.only.class_name, got.only.caption) == ("\\ud800", "\\ud800")
 
 
-def runs_of(mask: np.ndarray) -> list[int]:
-    """By hand: lengths of runs down the columns, background first."""
-    runs, now = [0], False
+def run_lengths(mask: np.ndarray) -> list[int]:
+    """Reference: run lengths in column-major order, background first."""
+    counts, current = [0], False
     for value in mask.T.ravel():
-        if value != now:
-            runs.append(0)
-            now = value
-        runs[-1] += 1
-    return runs
+        if value != current:
+            counts.append(0)
+            current = value
+        counts[-1] += 1
+    return counts
 
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:

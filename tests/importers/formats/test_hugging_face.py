@@ -1,4 +1,4 @@
-"""Datasets in Parquet, written with pyarrow alone and with ``datasets``."""
+"""Parquet datasets written with pyarrow alone and with ``datasets``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def content(tmp_path: Path, write_image: Any) -> bytes:
 
 @pytest.fixture
 def rows(tmp_path: Path, content: bytes) -> Callable[..., Path]:
-    """Writes rows that hold the image, and whatever is given, to a shard."""
+    """Write rows with an image and the given columns to a shard."""
 
     def write(
         *given: dict[str, Any], shard: str = "data/train-00000-of-00001.parquet", **options: Any
@@ -42,7 +42,7 @@ def rows(tmp_path: Path, content: bytes) -> Callable[..., Path]:
     return write
 
 
-def test_lists_per_field(rows: Any, imported: Any) -> None:
+def test_objects_as_a_list_per_field(rows: Any, imported: Any) -> None:
     objects = {"bbox": [BOX, [0.0, 0.0, 2.0, 2.0]], "category": ["dog", "cat"]}
     got = imported(rows({"objects": objects}))
     first, second = got.objects["train/a.png"]
@@ -52,7 +52,7 @@ def test_lists_per_field(rows: Any, imported: Any) -> None:
     assert got.summary.format == "hf"
 
 
-def test_a_list_of_objects(rows: Any, imported: Any) -> None:
+def test_objects_as_a_list_of_structs(rows: Any, imported: Any) -> None:
     objects = [
         {"bbox": BOX, "category": "dog", "segmentation": SQUARE},
         {"bbox": BOX, "category": "cat", "segmentation": None},
@@ -62,12 +62,12 @@ def test_a_list_of_objects(rows: Any, imported: Any) -> None:
     assert second.mask is None
 
 
-def test_columns_of_their_own(rows: Any, imported: Any) -> None:
+def test_objects_as_top_level_columns(rows: Any, imported: Any) -> None:
     label = imported(rows({"bboxes": [BOX], "labels": ["dog"], "id": 4})).only
     assert (label.class_name, label.box_xyxy) == ("dog", (1, 2, 4, 4))
 
 
-def test_run_lengths_and_scores(rows: Any, imported: Any) -> None:
+def test_run_lengths_scores_and_captions_are_read(rows: Any, imported: Any) -> None:
     objects = {
         "category": ["dog"],
         "segmentation": [{"size": [6, 8], "counts": b"6<n0"}],
@@ -90,7 +90,7 @@ def test_run_lengths_and_scores(rows: Any, imported: Any) -> None:
     ],
     ids=["lists", "sequence", "list of objects"],
 )
-def test_names_of_categories(rows: Any, imported: Any, feature: Any) -> None:
+def test_category_names_are_read_from_the_features(rows: Any, imported: Any, feature: Any) -> None:
     objects = {"bbox": [BOX, BOX, BOX, BOX], "category": [1, 7, -1, None]}
     got = imported(rows({"objects": objects}, features={"objects": feature}))
     assert got.only.class_name == "dog"
@@ -98,7 +98,7 @@ def test_names_of_categories(rows: Any, imported: Any, feature: Any) -> None:
     assert got.reasons == {"of a category that has no name; left out": 3}
 
 
-def test_categories_without_names_are_their_numbers(rows: Any, imported: Any) -> None:
+def test_categories_without_names_are_named_by_their_numbers(rows: Any, imported: Any) -> None:
     got = imported(rows({"objects": {"bbox": [BOX, BOX], "category": [10, 9]}}))
     assert list(got.summary.counts.objects_per_class) == ["9", "10"]
 
@@ -120,7 +120,7 @@ def test_lists_of_different_lengths_fail_the_image(rows: Any, imported: Any) -> 
     assert "different lengths (bbox 1, category 2)" in got.failures["train/bad.png"]
 
 
-def test_broken_objects_are_named(rows: Any, imported: Any) -> None:
+def test_a_broken_object_is_listed_with_its_id(rows: Any, imported: Any) -> None:
     objects = {"bbox": [BOX, [1.0, 1.0, 0.0, 2.0]], "category": ["dog", "dog"], "id": [5, 6]}
     got = imported(rows({"objects": objects}))
     assert got.only
@@ -128,13 +128,13 @@ def test_broken_objects_are_named(rows: Any, imported: Any) -> None:
     assert problem.examples[0].startswith("object 6 of train/a.png: ")
 
 
-def test_crowds(rows: Any, imported: Any) -> None:
+def test_crowds_are_imported_on_request_only(rows: Any, imported: Any) -> None:
     data = rows({"objects": {"bbox": [BOX], "category": ["dog"], "iscrowd": [1]}})
     assert imported(data).objects == {"train/a.png": ()}
     assert imported(data, crowds=True, name="with crowds").only
 
 
-def test_a_declared_size_says_which_way_up(
+def test_the_declared_size_decides_the_orientation_of_boxes(
     rows: Any, imported: Any, write_image: Any, tmp_path: Path
 ) -> None:
     turned = write_image(tmp_path / "b.jpg", (6, 8), orientation=6).read_bytes()
@@ -159,7 +159,7 @@ def test_images_are_copied_byte_for_byte_and_only_once(
     assert copy.stat().st_mtime_ns == before
 
 
-def test_splits(rows: Any, imported: Any) -> None:
+def test_splits_are_read_from_the_shard_names(rows: Any, imported: Any) -> None:
     row = {"objects": {"bbox": [BOX], "category": ["dog"]}}
     for shard in ("train-00000-of-00001", "validation-00000-of-00001", "test-00000-of-00001"):
         data = rows(row, shard=f"data/{shard}.parquet")
@@ -167,7 +167,7 @@ def test_splits(rows: Any, imported: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["data/a-first.parquet", "data/train-00001.parquet"])
-def test_a_shard_that_cannot_be_read_is_one_failure(rows: Any, imported: Any, name: str) -> None:
+def test_an_unreadable_shard_is_one_failure(rows: Any, imported: Any, name: str) -> None:
     data = rows({"objects": {"bbox": [BOX], "category": ["dog"]}})
     (data / name).write_bytes(b"PAR1 not really PAR1")
     got = imported(data)
@@ -176,19 +176,21 @@ def test_a_shard_that_cannot_be_read_is_one_failure(rows: Any, imported: Any, na
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "message"),
     [
         ({"text": "a"}, "needs a column 'objects'"),
         ({"objects": {"bbox": [BOX]}}, "needs a column 'objects'"),
         ({"objects": {"category": ["dog"]}}, r"\(objects: category\)"),
     ],
 )
-def test_rows_without_what_is_needed(rows: Any, imported: Any, row: Any, says: str) -> None:
-    with pytest.raises(DatasetError, match=says):
+def test_rows_without_required_fields_are_refused(
+    rows: Any, imported: Any, row: Any, message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
         imported(rows(row))
 
 
-def test_rows_without_images(imported: Any, tmp_path: Path) -> None:
+def test_rows_without_images_are_refused(imported: Any, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     table = pa.table({"objects": [{"bbox": [BOX], "category": ["dog"]}], "number": [1]})
     pq.write_table(table, tmp_path / "data" / "a.parquet")
@@ -196,7 +198,7 @@ def test_rows_without_images(imported: Any, tmp_path: Path) -> None:
         imported(tmp_path / "data")
 
 
-def test_a_folder_of_images_makes_no_sense_here(rows: Any, imported: Any, tmp_path: Path) -> None:
+def test_a_folder_of_images_is_refused(rows: Any, imported: Any, tmp_path: Path) -> None:
     data = rows({"objects": {"bbox": [BOX], "category": ["dog"]}})
     with pytest.raises(DatasetError, match="leave out images"):
         imported(data, images=tmp_path)
@@ -204,9 +206,11 @@ def test_a_folder_of_images_makes_no_sense_here(rows: Any, imported: Any, tmp_pa
 
 @pytest.mark.consumers
 @pytest.mark.parametrize("saved", ["parquet", "disk"])
-def test_what_datasets_writes(imported: Any, write_image: Any, tmp_path: Path, saved: str) -> None:
+def test_files_written_by_datasets_are_read(
+    imported: Any, write_image: Any, tmp_path: Path, saved: str
+) -> None:
     datasets = pytest.importorskip("datasets")
-    path = write_image(tmp_path / "picture.png")
+    path = write_image(tmp_path / "image.png")
     categories = datasets.ClassLabel(names=["cat", "dog"])
     features = datasets.Features(
         {
@@ -222,7 +226,7 @@ def test_what_datasets_writes(imported: Any, write_image: Any, tmp_path: Path, s
         }
     )
     row = {
-        "image": {"bytes": path.read_bytes(), "path": "picture.png"},
+        "image": {"bytes": path.read_bytes(), "path": "image.png"},
         "image_id": 1,
         "objects": {"bbox": [BOX], "category": [1], "segmentation": [SQUARE]},
     }
