@@ -1,11 +1,12 @@
-"""COCO's compressed counts: run lengths of a mask, written as text.
+"""COCO's compressed RLE counts: the run lengths of a mask as text.
 
-A mask is read column by column; ``counts`` are the lengths of its runs, background first (so a
-mask whose first pixel is set begins with 0). From the fourth run on, the difference to the run
-two before is written instead of the run. Each number is cut into groups of five bits, lowest
-first, in two's complement; bit 5 of a group says that another follows; 48 is added to make the
-byte printable. Byte for byte the format of pycocotools (``rleToString`` in ``maskApi.c``), here
-over whole arrays at once: the runs of a large mask, or of many small ones.
+A mask is read column by column; its run lengths alternate between background and foreground,
+background first (a mask whose first pixel is set begins with 0). From the fourth on, a run length
+is replaced by its difference to the one two before. Each number is split into groups of five bits,
+lowest first, in two's complement; bit 5 of a group is set if another group follows; 48 is added to
+make the byte printable. The output equals that of pycocotools (``rleToString`` in ``maskApi.c``)
+byte for byte, but is computed over whole arrays: the run lengths of a large mask or of many small
+ones at once.
 """
 
 from __future__ import annotations
@@ -30,42 +31,42 @@ _GROUP_LIMITS = 2 ** (5 * np.arange(1, 12, dtype=np.int64) - 1)
 """A number below the i-th limit (in magnitude, two's complement) fits into i + 1 groups."""
 
 
-def compress_counts(runs: NDArray[np.int64]) -> bytes:
-    """Write run lengths as compressed counts.
+def compress_counts(run_lengths: NDArray[np.int64]) -> bytes:
+    """Compress the run lengths of a mask.
 
     Args:
-        runs: ``(n,)`` ``int64``, non-negative, background first.
+        run_lengths: ``(n,)`` ``int64``, non-negative, background first.
 
     Returns:
-        Printable ASCII; empty for no runs.
+        Printable ASCII; empty for no run lengths.
     """
-    return compress_counts_batch(runs, RaggedOffsets([len(runs)]))[0]
+    return compress_counts_batch(run_lengths, RaggedOffsets([len(run_lengths)]))[0]
 
 
-def compress_counts_batch(runs: NDArray[np.int64], masks: RaggedOffsets) -> list[bytes]:
-    """`compress_counts` for the runs of many masks, which stand one behind another.
+def compress_counts_batch(run_lengths: NDArray[np.int64], offsets: RaggedOffsets) -> list[bytes]:
+    """`compress_counts` of many masks.
 
     Args:
-        runs: ``(n,)`` ``int64``, non-negative, each mask's beginning with background.
-        masks: where the runs of each mask are.
+        run_lengths: ``(n,)`` ``int64`` of all masks, non-negative, background first in each mask.
+        offsets: of the run lengths of each mask.
 
     Returns:
-        As many counts, in order.
+        Compressed counts of each mask, in order.
     """
-    numbers = runs.copy()
-    numbers[2:] -= np.where(masks.local_index() > 2, np.roll(runs, 2), 0)[2:]
-    groups = np.searchsorted(_GROUP_LIMITS, numbers ^ (numbers >> 63), side="right") + 1
-    written = RaggedOffsets(groups)
-    text = (written.repeat(numbers) >> (5 * written.local_index())) & 0x1F
+    numbers = run_lengths.copy()
+    numbers[2:] -= np.where(offsets.local_index() > 2, np.roll(run_lengths, 2), 0)[2:]
+    group_counts = np.searchsorted(_GROUP_LIMITS, numbers ^ (numbers >> 63), side="right") + 1
+    groups = RaggedOffsets(group_counts)
+    text = (groups.repeat(numbers) >> (5 * groups.local_index())) & 0x1F
     text += 0x20 + 48
-    text[written.ends - 1] -= 0x20
-    letters = text.astype(np.uint8).tobytes()
-    bounds = np.concatenate(([0], written.ends))[np.concatenate(([0], masks.ends))].tolist()
-    return [letters[start:end] for start, end in pairwise(bounds)]
+    text[groups.ends - 1] -= 0x20
+    characters = text.astype(np.uint8).tobytes()
+    bounds = np.concatenate(([0], groups.ends))[np.concatenate(([0], offsets.ends))].tolist()
+    return [characters[start:end] for start, end in pairwise(bounds)]
 
 
 def decompress_counts(counts: bytes) -> NDArray[np.int64]:
-    """Read the run lengths back from compressed counts.
+    """Read run lengths from compressed counts.
 
     Args:
         counts: as `compress_counts` writes them.
@@ -74,69 +75,73 @@ def decompress_counts(counts: bytes) -> NDArray[np.int64]:
         ``(n,)`` ``int64``; empty for no bytes.
 
     Raises:
-        GeometryError: bytes outside the format's alphabet, or a last number that is cut off.
+        GeometryError: a byte is not of the format, or the last number is cut off.
     """
     return decompress_counts_batch([counts])[0]
 
 
 def decompress_counts_batch(counts: Sequence[bytes]) -> tuple[NDArray[np.int64], RaggedOffsets]:
-    """`decompress_counts` for the counts of many masks.
+    """`decompress_counts` of many masks.
 
     Returns:
-        ``(n,)`` ``int64`` runs of all masks, one mask behind another, and where each one's are.
+        ``(n,)`` ``int64`` run lengths of all masks, concatenated, and the offsets of each mask's.
 
     Raises:
-        GeometryError: as `decompress_counts`; shows the counts that are damaged.
+        GeometryError: as `decompress_counts`; quotes the damaged counts.
     """
-    letters = np.frombuffer(b"".join(counts), np.uint8)
+    characters = np.frombuffer(b"".join(counts), np.uint8)
     lengths = np.array([len(each) for each in counts], np.intp)
-    if not letters.size:
+    if not characters.size:
         return np.zeros(0, np.int64), RaggedOffsets(lengths)
-    groups = letters.astype(np.int64) - 48
-    last = (groups & 0x20) == 0
+    groups = characters.astype(np.int64) - 48
+    is_last = (groups & 0x20) == 0
     text_ends = np.cumsum(lengths)
-    _check_letters(counts, groups, last, text_ends)
-    number_ends = np.flatnonzero(last) + 1
-    written = RaggedOffsets.from_ends(number_ends)
-    if written.sizes.max() > len(_GROUP_LIMITS):
-        at = written.starts[written.sizes.argmax()]
-        which = counts[int(np.searchsorted(text_ends, at, side="right"))]
-        raise GeometryError(f"RLE counts {_excerpt(which)}: a run is longer than any mask")
-    numbers: NDArray[np.int64] = written.sum((groups & 0x1F) << (5 * written.local_index()))
-    negative = groups[number_ends - 1] & 0x10
-    numbers -= np.where(negative, np.int64(1) << (5 * written.sizes), 0)
+    _check_characters(counts, groups, is_last, text_ends)
+    number_ends = np.flatnonzero(is_last) + 1
+    groups_per_number = RaggedOffsets.from_ends(number_ends)
+    if groups_per_number.sizes.max() > len(_GROUP_LIMITS):
+        position = groups_per_number.starts[groups_per_number.sizes.argmax()]
+        damaged = counts[int(np.searchsorted(text_ends, position, side="right"))]
+        raise GeometryError(
+            f"RLE counts {_excerpt(damaged)}: a run length is larger than any image; "
+            "give the counts as pycocotools wrote them"
+        )
+    shifts = 5 * groups_per_number.local_index()
+    numbers: NDArray[np.int64] = groups_per_number.sum((groups & 0x1F) << shifts)
+    is_negative = groups[number_ends - 1] & 0x10
+    numbers -= np.where(is_negative, np.int64(1) << (5 * groups_per_number.sizes), 0)
 
-    # A mask's numbers end where its letters end.
-    masks = RaggedOffsets.from_ends(np.searchsorted(number_ends, text_ends, side="right"))
-    return _undo_differences(numbers, masks), masks
+    # The numbers of a mask end where its text ends.
+    offsets = RaggedOffsets.from_ends(np.searchsorted(number_ends, text_ends, side="right"))
+    return _undo_differences(numbers, offsets), offsets
 
 
-def _undo_differences(numbers: NDArray[np.int64], masks: RaggedOffsets) -> NDArray[np.int64]:
-    """Each number becomes its sum with all that stand an even number before it, but the first."""
-    place = masks.local_index()
-    runs = numbers.copy()
+def _undo_differences(numbers: NDArray[np.int64], offsets: RaggedOffsets) -> NDArray[np.int64]:
+    """Cumulative sums over every second number of each mask, leaving out its first number."""
+    local_index = offsets.local_index()
+    run_lengths = numbers.copy()
     for parity in (0, 1):
-        chained = (place % 2 == parity) & (place > 0)
-        running = np.concatenate(([0], np.cumsum(np.where(chained, numbers, 0))))
-        before = masks.repeat(running[masks.starts])
-        runs[chained] = (running[1:] - before)[chained]
-    return runs
+        summed = (local_index % 2 == parity) & (local_index > 0)
+        cumulative = np.concatenate(([0], np.cumsum(np.where(summed, numbers, 0))))
+        before = offsets.repeat(cumulative[offsets.starts])
+        run_lengths[summed] = (cumulative[1:] - before)[summed]
+    return run_lengths
 
 
-def _check_letters(
+def _check_characters(
     counts: Sequence[bytes],
     groups: NDArray[np.int64],
-    last: NDArray[np.bool_],
+    is_last: NDArray[np.bool_],
     text_ends: NDArray[np.intp],
 ) -> None:
-    """Raise `GeometryError` for a letter outside the alphabet, or a number that is cut off."""
-    good = (groups >= 0) & (groups <= 0x3F)
-    filled = np.array([len(each) > 0 for each in counts])
-    good[text_ends[filled] - 1] &= last[text_ends[filled] - 1]
-    if not good.all():
-        which = counts[int(np.searchsorted(text_ends, np.argmin(good), side="right"))]
+    """Raise `GeometryError` for a character outside the format, or a number that is cut off."""
+    valid = (groups >= 0) & (groups <= 0x3F)
+    nonempty = np.array([len(each) > 0 for each in counts])
+    valid[text_ends[nonempty] - 1] &= is_last[text_ends[nonempty] - 1]
+    if not valid.all():
+        damaged = counts[int(np.searchsorted(text_ends, np.argmin(valid), side="right"))]
         raise GeometryError(
-            f"RLE counts {_excerpt(which)}: not COCO-compressed or cut off; "
+            f"RLE counts {_excerpt(damaged)}: not COCO-compressed or cut off; "
             "give the counts as pycocotools wrote them"
         )
 

@@ -1,16 +1,16 @@
-"""Which images look alike, from 63 bits of each.
+"""Perceptual hashes of images, and the search for pairs of similar hashes.
 
-A cosine hash keeps the signs of the lowest frequencies of an image: the waves that it is made of,
-light or dark where. Another size, compression or exposure changes few of them; another image
-changes half. Images are near when few bits differ.
+The hash of an image holds the signs of the lowest frequencies of its discrete cosine transform
+(DCT), 63 bits. Another size, compression or exposure changes few of the bits; for another image,
+half of them differ. Images are near duplicates if the Hamming distance of their hashes is small.
 
-To find the near ones among n hashes without comparing all pairs, the bits are dealt into one band
-more than the bits that may differ: two near hashes then agree in at least one band altogether, so
-that only pairs which share a band have to be compared.
+To find near duplicates among n hashes without comparing all pairs, the bits are divided into one
+band more than the number of bits that may differ. Two similar hashes then agree in all bits of at
+least one band, so that only pairs with an equal band have to be compared.
 
-Christoph Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010 (there
-with the median in the place of zero); Gurmeet Manku and others, "Detecting near-duplicates for web
-crawling", 2007 (bands).
+Christoph Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010 (which
+compares with the median instead of zero); Gurmeet Manku and others, "Detecting near-duplicates for
+web crawling", 2007 (bands).
 """
 
 from __future__ import annotations
@@ -24,69 +24,74 @@ from grounded_sam2.errors import GeometryError
 __all__ = ["HASH_BITS", "hamming_distance", "near_pairs", "perceptual_hashes"]
 
 HASH_BITS = 63
-"""Bits of a hash: 8×8 frequencies but for the first, which is the mean."""
+"""Bits of a hash: 8×8 frequencies without the first, which is the mean."""
 _FREQUENCIES = 8
-_NOTHING = 0.01
-"""Size, in grey values, of a wave that is not there: more than rounding errors, less than any that
-can be seen. It makes images of one color have one hash."""
-_WORD = 64
-_ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+_ZERO_AMPLITUDE = 0.01
+"""Amplitude, in gray values, up to which a coefficient counts as 0: more than rounding errors, less
+than anything visible. It gives all images of a single color the same hash."""
+_WORD_BITS = 64
+_POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 """Number of set bits of each byte."""
 
 
-def perceptual_hashes(greys: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Hash images that were shrunk to a square of grey values.
+def perceptual_hashes(gray_images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Perceptual hashes of images that are scaled to small gray squares.
 
     Args:
-        greys: ``(n, s, s)`` ``uint8``; 24 to 32 a side is enough, 8 the least.
+        gray_images: ``(n, s, s)`` ``uint8``; s of 24 to 32 is enough, 8 is the minimum.
 
     Returns:
-        ``(n,)`` ``uint64`` with `HASH_BITS` low bits in use; ``(0,)`` for no images.
+        ``(n,)`` ``uint64`` of which the lowest `HASH_BITS` are used; ``(0,)`` for no images.
 
     Raises:
-        GeometryError: not squares, or smaller ones.
+        GeometryError: the images are not square, or smaller than 8 pixels.
     """
-    if greys.ndim != 3 or greys.shape[1] != greys.shape[2] or greys.shape[1] < _FREQUENCIES:
+    if (
+        gray_images.ndim != 3
+        or gray_images.shape[1] != gray_images.shape[2]
+        or gray_images.shape[1] < _FREQUENCIES
+    ):
         raise GeometryError(
-            f"grey values of shape {greys.shape}: expected (n, s, s) with s of {_FREQUENCIES} or "
-            "more"
+            f"gray images of shape {gray_images.shape}: expected (n, s, s) with s of at least "
+            f"{_FREQUENCIES}"
         )
-    waves = dctn(greys.astype(np.float32), axes=(1, 2), norm="ortho")
-    bits = waves[:, :_FREQUENCIES, :_FREQUENCIES].reshape(len(greys), _WORD) > _NOTHING
+    coefficients = dctn(gray_images.astype(np.float32), axes=(1, 2), norm="ortho")
+    lowest = coefficients[:, :_FREQUENCIES, :_FREQUENCIES].reshape(len(gray_images), _WORD_BITS)
+    bits = lowest > _ZERO_AMPLITUDE
     bits[:, 0] = False
     packed = np.packbits(bits, axis=1)
     return packed.view(">u8").astype(np.uint64).reshape(-1)
 
 
 def hamming_distance(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Number of bits in which two hashes differ, element by element: ``(n,)``."""
+    """Number of bits in which hashes differ, element by element: ``(n,)``."""
     differing = np.ascontiguousarray(a ^ b).view(np.uint8)
-    return _ONES[differing].reshape(-1, 8).sum(axis=1, dtype=np.int64)
+    return _POPCOUNT[differing].reshape(-1, 8).sum(axis=1, dtype=np.int64)
 
 
 def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.intp]:
-    """All pairs of hashes that differ in few bits.
+    """All pairs of hashes within a Hamming distance.
 
-    Equal hashes are pairs too, all with all: give each hash once where many may be equal.
+    Equal hashes form pairs, too, each with every other: pass unique hashes if many may be equal.
 
     Args:
         hashes: ``(n,)`` ``uint64``.
         max_distance: bits in which a pair may differ, 0 to 63.
 
     Returns:
-        ``(k, 2)`` indices, the smaller one first, in order; ``(0, 2)`` if there are none.
+        ``(k, 2)`` indices, sorted, the smaller one first; ``(0, 2)`` if there are no pairs.
 
     Raises:
         GeometryError: `max_distance` out of range.
     """
-    if not 0 <= max_distance < _WORD:
-        raise GeometryError(f"max_distance {max_distance}: must lie between 0 and {_WORD - 1}")
+    if not 0 <= max_distance < _WORD_BITS:
+        raise GeometryError(f"max_distance {max_distance}: must lie between 0 and {_WORD_BITS - 1}")
     found: list[NDArray[np.intp]] = [np.zeros((0, 2), np.intp)]
     for band in _bands(max_distance + 1):
         order = np.argsort(hashes & band, kind="stable")
         values = (hashes & band)[order]
-        # Equal values now stand together: compare each with the next, the next but one, and so on,
-        # until no two at that distance are equal. So only pairs that are near take memory.
+        # Equal values are now adjacent: compare each with the next, the next but one, and so on,
+        # until none are equal. Only pairs that are near take memory.
         step = 1
         while (same := np.flatnonzero(values[step:] == values[:-step])).size:
             first, second = order[same], order[same + step]
@@ -97,9 +102,12 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.intp
 
 
 def _bands(count: int) -> list[np.uint64]:
-    """Masks that deal the bits out, each bit to one band.
+    """Bit masks of the bands; each bit belongs to one band.
 
-    Neighboring frequencies go to different bands: those that say nothing of the images of one
-    film, because a black bar decides them, would else fill a band that tells nothing apart.
+    Neighboring frequencies belong to different bands. Otherwise the frequencies that are equal in
+    all frames of a film, because a black bar determines them, would fill a band that distinguishes
+    nothing.
     """
-    return [np.uint64(sum(1 << bit for bit in range(band, _WORD, count))) for band in range(count)]
+    return [
+        np.uint64(sum(1 << bit for bit in range(band, _WORD_BITS, count))) for band in range(count)
+    ]

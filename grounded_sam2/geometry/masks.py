@@ -1,10 +1,10 @@
-"""Repairs of masks: specks, pin-holes, parts, overlaps.
+"""Repairs of masks: small components, holes, the largest component, overlaps.
 
-Pixels of a part touch at a side or at a corner, so that a thin diagonal line is one part. Pixels
-of a hole touch at a side, as they must where parts may touch at a corner; background that reaches
-the border of the array is no hole, because nobody knows how it goes on there. For both reasons a
-mask and its crop to its bounding box (`Rle.decode_crop`) have the same parts and holes, and the
-functions on arrays are meant to be given the crop.
+Components are 8-connected, so that a thin diagonal line is one component. Holes are 4-connected
+components of the background, which 8-connected foreground requires; background that touches the
+border of the array is no hole, because its extent beyond the array is unknown. A mask and its crop
+to its bounding box (`Rle.decode_crop`) therefore have the same components and holes: pass the crop
+to the functions on arrays.
 """
 
 from __future__ import annotations
@@ -15,31 +15,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.rle import Rle, encode_crop
+from grounded_sam2.geometry.crops import Mask
+from grounded_sam2.geometry.rle import Rle, common_size, encode_crop
 
 __all__ = ["fill_holes", "largest_component", "remove_overlaps", "remove_small_components"]
 
-Mask = NDArray[np.bool_]
-
 
 def remove_small_components(mask: Mask, min_area: int) -> Mask:
-    """Clear the parts of fewer than `min_area` pixels.
+    """Clear the components of fewer than `min_area` pixels.
 
     Args:
         mask: ``(h, w)`` ``bool``; may be empty.
-        min_area: pixels; 1 or less keeps all.
+        min_area: pixels; 1 or less keeps all components.
 
     Returns:
-        ``(h, w)`` ``bool``, without a set pixel if all parts are specks.
+        ``(h, w)`` ``bool``; no pixel is set if all components are smaller.
     """
     if min_area <= 1 or not mask.any():
         return mask
-    part_of_pixel, stats = _components(mask, connectivity=8)
-    kept = stats[:, cv2.CC_STAT_AREA] >= min_area
-    kept[0] = False
-    large: Mask = kept[part_of_pixel]
-    return large
+    labels, stats = _components(mask, connectivity=8)
+    is_kept = stats[:, cv2.CC_STAT_AREA] >= min_area
+    is_kept[0] = False
+    kept: Mask = is_kept[labels]
+    return kept
 
 
 def fill_holes(mask: Mask, max_area: int) -> Mask:
@@ -54,18 +52,18 @@ def fill_holes(mask: Mask, max_area: int) -> Mask:
     """
     if max_area <= 0 or not mask.any() or mask.all():
         return mask
-    region_of_pixel, stats = _components(~mask, connectivity=4)
+    labels, stats = _components(~mask, connectivity=4)
     left, top, width, height, area = stats.T
     enclosed = (left > 0) & (top > 0)
     enclosed &= (left + width < mask.shape[1]) & (top + height < mask.shape[0])
-    filled = enclosed & (area <= max_area)
-    filled[0] = True  # the mask itself
-    whole: Mask = filled[region_of_pixel]
-    return whole
+    is_set = enclosed & (area <= max_area)
+    is_set[0] = True  # the mask itself
+    filled: Mask = is_set[labels]
+    return filled
 
 
 def largest_component(mask: Mask) -> Mask:
-    """Keep the part of most pixels; of equally large ones the topmost, then the leftmost.
+    """Keep the component of most pixels; of equally large ones the topmost, then the leftmost.
 
     Args:
         mask: ``(h, w)`` ``bool``; may be empty.
@@ -75,45 +73,43 @@ def largest_component(mask: Mask) -> Mask:
     """
     if not mask.any():
         return mask
-    part_of_pixel, stats = _components(mask, connectivity=8)
+    labels, stats = _components(mask, connectivity=8)
     left, top, _, _, area = stats[1:].T
     largest = 1 + np.lexsort((left, top, -area))[0]
-    chosen: Mask = part_of_pixel == largest
-    return chosen
+    kept: Mask = labels == largest
+    return kept
 
 
 def remove_overlaps(masks: Sequence[Rle]) -> list[Rle]:
-    """Give each pixel to one mask: the first in order is on top, whole; others lose to it.
+    """Assign each pixel to the first mask that has it, so that no two masks overlap.
 
     Args:
-        masks: of one image, most important first.
+        masks: of one image, in descending priority.
 
     Returns:
-        As many masks in the same order, some perhaps empty; ``[]`` for none.
+        One mask per input mask, in the same order, possibly empty; ``[]`` for no masks.
 
     Raises:
         GeometryError: the masks are not all of one size.
     """
-    if not masks:
-        return []
-    size_hw = masks[0].size_hw
-    taken = np.zeros(size_hw, np.bool_)
+    size_hw = common_size(masks)
+    occupied = np.zeros(size_hw, np.bool_)
     result: list[Rle] = []
     for mask in masks:
-        if mask.size_hw != size_hw:
-            raise GeometryError(
-                f"masks of {size_hw[0]}×{size_hw[1]} and {mask.size_hw[0]}×{mask.size_hw[1]} "
-                "pixels together: give masks of one image"
-            )
         crop, (left, top) = mask.decode_crop()
-        window = taken[top : top + crop.shape[0], left : left + crop.shape[1]]
+        window = occupied[top : top + crop.shape[0], left : left + crop.shape[1]]
         result.append(encode_crop(crop & ~window, (left, top), size_hw))
         window |= crop
     return result
 
 
 def _components(mask: Mask, connectivity: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Component of each pixel, 0 where clear, and left, top, width, height, area of each."""
+    """Connected components, OpenCV's labels and statistics.
+
+    Returns:
+        ``(h, w)`` component of each pixel, 0 where the mask is clear; and ``(n, 5)`` left, top,
+        width, height and area of each component.
+    """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.view(np.uint8), connectivity=connectivity
     )

@@ -1,7 +1,6 @@
-"""Which of these is which of those: decisions on a matrix of IoUs.
+"""Matching and non-maximum suppression on matrices of IoUs, of boxes or masks.
 
-The IoUs may be of boxes or masks. Where values are equal, the earlier one wins, so that the
-answer does not depend on how a sort treats them.
+Ties go to the earlier element, so that results do not depend on the sort algorithm.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ __all__ = ["match_greedy", "match_optimal", "nms"]
 
 
 def match_greedy(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
-    """Pair rows with columns, the pair of highest IoU first, each at most once.
+    """Greedy one-to-one matching of rows and columns, in descending order of IoU.
 
     Args:
         iou: ``(n, m)``.
-        min_iou: pairs with less are none; nor are pairs that do not overlap.
+        min_iou: lowest IoU of a pair; pairs with an IoU of 0 never match.
 
     Returns:
         ``(k, 2)`` row and column, in order of rows; ``(0, 2)`` for an empty matrix.
@@ -36,23 +35,24 @@ def match_greedy(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
 
 
 def match_optimal(iou: NDArray[np.float64], min_iou: float) -> NDArray[np.intp]:
-    """Pair rows with columns so that the sum of IoUs is the highest, each at most once.
+    """One-to-one matching of rows and columns with the highest sum of IoUs.
 
-    The Hungarian method, as scipy implements it. Pairs below the threshold count as nothing, so
-    that they never cost a pair above it its partner.
+    Solves the assignment problem with scipy (a modified Jonker-Volgenant algorithm, commonly called
+    Hungarian matching). Pairs below the threshold count as 0, so that they never take the partner
+    of a pair above it.
 
     Args:
         iou: ``(n, m)``.
-        min_iou: pairs with less are none; nor are pairs that do not overlap.
+        min_iou: lowest IoU of a pair; pairs with an IoU of 0 never match.
 
     Returns:
         ``(k, 2)`` row and column, in order of rows; ``(0, 2)`` for an empty matrix.
     """
-    from scipy.optimize import linear_sum_assignment  # all of it takes 0.3 s to load
+    from scipy.optimize import linear_sum_assignment  # 0.3 s to import
 
-    worth = np.where((iou >= min_iou) & (iou > 0), iou, 0)
-    rows, columns = linear_sum_assignment(worth, maximize=True)
-    pairs: NDArray[np.intp] = np.stack((rows, columns), axis=1)[worth[rows, columns] > 0]
+    weights = np.where((iou >= min_iou) & (iou > 0), iou, 0)
+    rows, columns = linear_sum_assignment(weights, maximize=True)
+    pairs: NDArray[np.intp] = np.stack((rows, columns), axis=1)[weights[rows, columns] > 0]
     return pairs.astype(np.intp)
 
 
@@ -62,32 +62,34 @@ def nms(
     max_iou: float | NDArray[np.float64],
     classes: ArrayLike | None = None,
 ) -> NDArray[np.intp]:
-    """Non-maximum suppression: of those that overlap too much, keep the one of highest score.
+    """Non-maximum suppression: of overlapping elements, keep the one of highest score.
 
     Args:
-        iou: ``(n, n)`` of a set with itself.
+        iou: ``(n, n)`` of every element with every other.
         scores: ``(n,)``.
-        max_iou: an overlap of at least this suppresses, if it is an overlap at all; one number,
-            or ``(n, n)`` with one for each pair (infinite: never).
-        classes: ``(n,)``; if given, only members of one class suppress each other.
+        max_iou: IoU from which an element suppresses another, an IoU of 0 never does; one number,
+            or ``(n, n)`` with one for each pair (infinity: never).
+        classes: ``(n,)``; if given, only elements of the same class suppress each other.
 
     Returns:
-        ``(k,)`` indices of what is kept, highest score first; ``(0,)`` for an empty set.
+        ``(k,)`` indices of the kept elements, highest score first; ``(0,)`` for no elements.
 
     Raises:
-        GeometryError: the shapes do not fit.
+        GeometryError: the shapes do not match.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     if iou.shape != (len(order), len(order)):
-        raise GeometryError(f"IoU matrix of shape {iou.shape} for {len(order)} scores")
-    rivals = (iou >= max_iou) & (iou > 0)
+        raise GeometryError(
+            f"IoU matrix of shape {iou.shape} for {len(order)} scores: expected (n, n)"
+        )
+    suppresses = (iou >= max_iou) & (iou > 0)
     if classes is not None:
-        of_class = np.asarray(classes)
-        rivals &= of_class[:, None] == of_class[None]
-    alive = np.ones(len(order), np.bool_)
+        class_of = np.asarray(classes)
+        suppresses &= class_of[:, None] == class_of[None]
+    remaining = np.ones(len(order), np.bool_)
     kept: list[int] = []
     for index in order.tolist():
-        if alive[index]:
+        if remaining[index]:
             kept.append(index)
-            alive &= ~rivals[index]
+            remaining &= ~suppresses[index]
     return np.array(kept, np.intp)

@@ -1,8 +1,8 @@
-"""Sequences of different lengths, laid one behind another in one array.
+"""Segments of different lengths, concatenated in one array.
 
-The runs of a mask or the corners of an outline are a few hundred numbers, of which numpy handles
-a thousand in the time it takes to be called. So what is done to one sequence is done to many at
-once: their values stand in one array, and `RaggedOffsets` says where each of them lies.
+The run lengths of a mask or the points of a ring are a few hundred numbers, of which numpy handles
+a thousand in the time of one call. Operations therefore work on many segments at once: their values
+are concatenated, and `RaggedOffsets` stores where each segment lies.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 
 class RaggedOffsets:
-    """Places of sequences in an array that holds them one behind another.
+    """Offsets of segments in an array in which they are concatenated.
 
     Attributes:
-        sizes: ``(n,)`` lengths of the sequences, 0 or more.
-        ends: ``(n,)`` index after the last element of each.
-        starts: ``(n,)`` index of the first element of each.
+        sizes: ``(n,)`` lengths of the segments, 0 or more.
+        ends: ``(n,)`` index after the last element of each segment.
+        starts: ``(n,)`` index of the first element of each segment.
     """
 
     __slots__ = ("ends", "sizes", "starts")
@@ -36,7 +36,7 @@ class RaggedOffsets:
 
     @classmethod
     def from_ends(cls, ends: NDArray[np.integer[Any]]) -> RaggedOffsets:
-        """Sequences that end where it is said, each beginning where the one before it ends."""
+        """Offsets of adjacent segments from their ends: ``(n,)``, ascending."""
         sizes = ends.copy()
         sizes[1:] -= ends[:-1]
         return cls(sizes)
@@ -46,75 +46,78 @@ class RaggedOffsets:
 
     @property
     def total(self) -> int:
-        """Number of elements of all sequences."""
+        """Number of elements of all segments."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def repeat(self, values: NDArray[_Number]) -> NDArray[_Number]:
-        """One value per sequence, given to all its elements: ``(n, …)`` to ``(total, …)``."""
+        """Repeat one value per segment for all its elements: ``(n, …)`` to ``(total, …)``."""
         return values.repeat(self.sizes, axis=0)
 
     def segment_ids(self) -> NDArray[np.intp]:
-        """Which sequence each element belongs to: ``(total,)``."""
+        """Index of the segment that each element belongs to: ``(total,)``."""
         return np.arange(len(self)).repeat(self.sizes)
 
     def local_index(self) -> NDArray[np.intp]:
-        """Index of each element within its sequence: ``(total,)``."""
+        """Index of each element within its segment: ``(total,)``."""
         return np.arange(self.total) - self.repeat(self.starts)
 
     def previous_index(self) -> NDArray[np.intp]:
-        """Index of each element's predecessor, the last being that of the first: ``(total,)``."""
+        """Index of each element's predecessor in its segment, cyclic: ``(total,)``."""
         previous = np.arange(-1, self.total - 1)
-        filled = self.sizes > 0
-        previous[self.starts[filled]] = self.ends[filled] - 1
+        nonempty = self.sizes > 0
+        previous[self.starts[nonempty]] = self.ends[nonempty] - 1
         return previous
 
     def next_index(self) -> NDArray[np.intp]:
-        """Index of each element's successor, the first being that of the last: ``(total,)``."""
+        """Index of each element's successor in its segment, cyclic: ``(total,)``."""
         following = np.arange(1, self.total + 1)
-        filled = self.sizes > 0
-        following[self.ends[filled] - 1] = self.starts[filled]
+        nonempty = self.sizes > 0
+        following[self.ends[nonempty] - 1] = self.starts[nonempty]
         return following
 
     def sum(self, values: NDArray[_Number]) -> NDArray[_Number]:
-        """Sum of each sequence's values, 0 for an empty one: ``(total,)`` to ``(n,)``.
+        """Sum of the values of each segment: ``(total,)`` to ``(n,)``; 0 for an empty segment.
 
-        What stands before and behind a sequence has no influence on its sum, not even by rounding.
+        Values of other segments do not influence a sum, not even by rounding.
         """
-        filled = self.sizes > 0
-        if filled.all():
+        nonempty = self.sizes > 0
+        if nonempty.all():
             return np.add.reduceat(values, self.starts) if len(self) else values[:0]
         sums = np.zeros(len(self), values.dtype)
         if values.size:
-            sums[filled] = np.add.reduceat(values, self.starts[filled])
+            sums[nonempty] = np.add.reduceat(values, self.starts[nonempty])
         return sums
 
     def argmax(self, values: NDArray[Any]) -> NDArray[np.intp]:
-        """Index of the highest value of each sequence, the first of equals; none may be empty."""
+        """Index into `values` of each segment's maximum, the first of equals: ``(n,)``.
+
+        No segment may be empty.
+        """
         highest = np.maximum.reduceat(values, self.starts) if len(self) else values[:0]
         hits = (values == self.repeat(highest)).nonzero()[0]
         return hits[hits.searchsorted(self.starts)]
 
-    def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """How many elements of each sequence are chosen: ``(total,)`` to ``(n,)``."""
-        return self.sum(chosen.astype(np.intp))
+    def count(self, selected: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Number of selected elements of each segment: ``(total,)`` to ``(n,)``."""
+        return self.sum(selected.astype(np.intp))
 
-    def indices(self, which: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Indices of the elements of these sequences, in this order: ``(m,)``."""
-        taken = RaggedOffsets(self.sizes[which])
-        return taken.local_index() + taken.repeat(self.starts[which])
+    def indices(self, segments: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Indices of the elements of the given segments, in the given order: ``(m,)``."""
+        selected = RaggedOffsets(self.sizes[segments])
+        return selected.local_index() + selected.repeat(self.starts[segments])
 
     def roll(self, first: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Indices of all elements, each sequence beginning with one of its own, as in a ring.
+        """Indices that roll each segment so that it starts with a given element: ``(total,)``.
 
         Args:
-            first: ``(n,)`` index of the element that each sequence shall begin with; of no meaning
-                for an empty one.
+            first: ``(n,)`` index of the element that becomes the first of each segment; ignored
+                for an empty segment.
         """
-        turned = np.arange(self.total) + self.repeat(first - self.starts)
-        turned -= np.where(turned >= self.repeat(self.ends), self.repeat(self.sizes), 0)
-        return turned
+        rolled = np.arange(self.total) + self.repeat(first - self.starts)
+        rolled -= np.where(rolled >= self.repeat(self.ends), self.repeat(self.sizes), 0)
+        return rolled
 
     def split(self, values: NDArray[_Number]) -> list[NDArray[_Number]]:
-        """Each sequence as a view of its own."""
+        """Views of the values of each segment."""
         bounds = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
         return [values[start:end] for start, end in bounds]

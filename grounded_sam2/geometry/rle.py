@@ -1,11 +1,11 @@
-"""Run-length encoded masks, in COCO's compressed form: what a mask is between two steps.
+"""Run-length encoded masks in COCO's compressed form: the representation between processing steps.
 
-Everything works on the runs or on the part of the image that the mask covers, never on a stack
-of dense masks, so that a small object in a large image costs what the object costs. The bytes
-equal pycocotools', which computes the IoU here and is what the tests compare with.
+All functions work on run lengths or on the part of the image that a mask covers, never on a stack
+of dense masks, so that a small object in a large image costs what the object costs. The compressed
+counts equal those of pycocotools byte for byte.
 
-Many masks are handled at once: the functions of this module cost a tenth, mask for mask, of the
-methods of `Rle` called one by one.
+The functions of this module process many masks at once, at a tenth of the cost per mask of the
+methods of `Rle`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from grounded_sam2.geometry.compressed_counts import (
     decompress_counts_batch,
 )
 from grounded_sam2.geometry.crops import (
+    Mask,
     MaskCrops,
     boxes_from_run_lengths,
     canonical_run_lengths,
@@ -51,18 +52,16 @@ __all__ = [
     "rectangle",
 ]
 
-Mask = NDArray[np.bool_]
-
-_CHUNK = 32
-"""Dense masks to encode at once: many enough to share the calls, few enough for the cache."""
+_ENCODE_BATCH = 32
+"""Dense masks encoded at once: enough to share the numpy calls, few enough for the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rle:
-    """One mask of ``(h, w)`` pixels: column-major runs, COCO-compressed.
+    """One mask of ``(h, w)`` pixels as COCO-compressed, column-major run lengths.
 
-    Two masks with the same pixels are equal and hash alike as long as both come from `encode`,
-    `encode_crop` or `from_coco`, which write the shortest runs.
+    Two masks with the same pixels are equal and have the same hash if both come from `encode`,
+    `encode_crop` or `from_coco`, which write canonical (the shortest possible) run lengths.
     """
 
     size_hw: tuple[int, int]
@@ -75,12 +74,12 @@ class Rle:
 
     @property
     def bbox_xyxy(self) -> tuple[float, float, float, float]:
-        """Extent of the set pixels, half-open; ``(0, 0, 0, 0)`` for an empty mask."""
+        """Bounding box of the set pixels, half-open; ``(0, 0, 0, 0)`` for an empty mask."""
         left, top, right, bottom = bounding_boxes([self])[0].tolist()
         return left, top, right, bottom
 
     def run_lengths(self) -> NDArray[np.int64]:
-        """Lengths of the runs in column-major order, background first; ``(n,)`` ``int64``.
+        """Run lengths in column-major order, background first: ``(n,)`` ``int64``.
 
         Raises:
             GeometryError: the counts are damaged or do not fill the mask's size.
@@ -91,19 +90,19 @@ class Rle:
         """The dense mask: ``(h, w)`` ``bool``, C order.
 
         Raises:
-            GeometryError: as `runs`.
+            GeometryError: as `run_lengths`.
         """
         return decode([self])[0]
 
     def decode_crop(self) -> tuple[Mask, tuple[int, int]]:
-        """The dense mask within its bounding box, and where that box begins.
+        """The dense mask within its bounding box, and the origin of that box.
 
         Returns:
             ``(bottom - top, right - left)`` ``bool`` in C order and ``(left, top)`` in pixels;
             ``(0, 0)`` ``bool`` at ``(0, 0)`` for an empty mask.
 
         Raises:
-            GeometryError: as `runs`.
+            GeometryError: as `run_lengths`.
         """
         crops = decode_crops([self])
         left, top = crops.origins_xy[0].tolist()
@@ -142,11 +141,9 @@ class Rle:
             raise GeometryError(
                 f"COCO counts {str(counts)[:40]!r}: neither compressed text nor run lengths"
             ) from error
-        runs = cls((height, width), counts).run_lengths()
-        return cls(
-            (height, width),
-            compress_counts_batch(*canonical_run_lengths(runs, RaggedOffsets([len(runs)])))[0],
-        )
+        run_lengths = cls((height, width), counts).run_lengths()
+        shortest = canonical_run_lengths(run_lengths, RaggedOffsets([len(run_lengths)]))
+        return cls((height, width), compress_counts_batch(*shortest)[0])
 
 
 def encode(masks: Mask) -> list[Rle]:
@@ -159,26 +156,26 @@ def encode(masks: Mask) -> list[Rle]:
         One `Rle` per mask, in order; ``[]`` for ``n == 0``.
 
     Raises:
-        GeometryError: another dtype, number of axes or an image without pixels.
+        GeometryError: another dtype or number of axes, or an image without pixels.
     """
     stack = masks[None] if masks.ndim == 2 else masks
     if stack.ndim != 3:
         raise GeometryError(f"masks of shape {masks.shape}: expected (n, h, w) or (h, w)")
     height, width = stack.shape[1:]
-    found = []
-    for start in range(0, len(stack), _CHUNK):
+    encoded = []
+    for start in range(0, len(stack), _ENCODE_BATCH):
         crops, origins = [], []
-        for mask in stack[start : start + _CHUNK]:
+        for mask in stack[start : start + _ENCODE_BATCH]:
             _check_mask(mask)
             crop, origin = crop_to_bounding_box(mask)
             crops.append(crop)
             origins.append(origin)
-        found += encode_crops(crops, origins, [(height, width)] * len(crops))
-    return found
+        encoded += encode_crops(crops, origins, [(height, width)] * len(crops))
+    return encoded
 
 
 def encode_crop(crop: Mask, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rle:
-    """Encode a mask of which only a part is given; the rest is background.
+    """Encode a mask that is given as a crop; the pixels outside are background.
 
     Args:
         crop: ``(ch, cw)`` ``bool``, any memory order; may be empty.
@@ -186,7 +183,7 @@ def encode_crop(crop: Mask, origin_xy: tuple[int, int], size_hw: tuple[int, int]
         size_hw: height and width of the image.
 
     Raises:
-        GeometryError: wrong dtype or axes, or the crop reaches outside the image.
+        GeometryError: wrong dtype or number of axes, or the crop extends beyond the image.
     """
     return encode_crops([crop], [origin_xy], [size_hw])[0]
 
@@ -196,67 +193,66 @@ def encode_crops(
     origins_xy: Sequence[tuple[int, int]],
     sizes_hw: Sequence[tuple[int, int]],
 ) -> list[Rle]:
-    """`encode_crop` for many crops, of any images: ``[]`` for none."""
+    """`encode_crop` for many crops, each of its own image: ``[]`` for none."""
     for crop, origin_xy, size_hw in zip(crops, origins_xy, sizes_hw, strict=True):
         _check_mask(crop)
         _check_size(size_hw)
         _check_inside(crop.shape, origin_xy, size_hw)
-    runs, masks = run_lengths_from_crops(
+    run_lengths, offsets = run_lengths_from_crops(
         crops,
         np.array(origins_xy, np.int64).reshape(-1, 2),
         np.array(sizes_hw, np.int64).reshape(-1, 2),
     )
-    counts = compress_counts_batch(runs, masks)
+    counts = compress_counts_batch(run_lengths, offsets)
     return [Rle(size_hw, each) for size_hw, each in zip(sizes_hw, counts, strict=True)]
 
 
 def rectangle(corners_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]) -> Rle:
-    """The mask of all pixels of a box; half-open, so that no width or height is an empty mask.
+    """The mask of all pixels of a half-open box; empty for a box of width or height 0.
 
     Raises:
-        GeometryError: the box reaches outside the image, or is turned inside out.
+        GeometryError: the box extends beyond the image, or its corners are swapped.
     """
     left, top, right, bottom = corners_xyxy
     _check_size(size_hw)
     _check_inside((bottom - top, right - left), (left, top), size_hw)
     if right < left or bottom < top:
-        raise GeometryError(f"box {corners_xyxy}: is turned inside out; give left, top first")
-    columns = np.arange(left, right if bottom > top else left) * size_hw[0]
-    changes = np.stack((columns + top, columns + bottom), axis=1).ravel()
-    return _from_changes(changes, size_hw)
+        raise GeometryError(f"box {corners_xyxy}: corners are swapped; give left, top first")
+    column_starts = np.arange(left, right if bottom > top else left) * size_hw[0]
+    transitions = np.stack((column_starts + top, column_starts + bottom), axis=1).ravel()
+    return _encode_transitions(transitions, size_hw)
 
 
 def paste(mask: Rle, origin_xy: tuple[int, int], size_hw: tuple[int, int]) -> Rle:
-    """Put the mask of a window into the image that the window was cut from.
+    """Paste the mask of a window into the image that the window was cut from.
 
-    Only run lengths are touched, so that the size of the image costs nothing.
+    Works on run lengths alone, so that the cost does not depend on the size of the image.
 
     Args:
         mask: of the window's size.
         origin_xy: column and row of the window's first pixel in the image.
-        size_hw: height and width of the image; outside the window all is background.
+        size_hw: height and width of the image; the pixels outside the window are background.
 
     Raises:
-        GeometryError: the window reaches outside the image, or the mask is damaged.
+        GeometryError: the window extends beyond the image, or the mask is damaged.
     """
     _check_size(size_hw)
     _check_inside(mask.size_hw, origin_xy, size_hw)
     height, (left, top), window_height = size_hw[0], origin_xy, mask.size_hw[0]
-    runs = mask.run_lengths()
-    ends = np.cumsum(runs)[1::2]
-    begins = (ends - runs[1::2])[runs[1::2] > 0]
-    ends = ends[runs[1::2] > 0]
-    # A run may go on in the next column of the window, which is elsewhere in the image: one
-    # piece for each column that it touches.
-    first = begins // window_height
-    pieces = (ends - 1) // window_height - first + 1
-    nth = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    column = np.repeat(first, pieces) + nth
-    begin_row = np.maximum(np.repeat(begins, pieces) - column * window_height, 0)
-    end_row = np.minimum(np.repeat(ends, pieces) - column * window_height, window_height)
-    at = (column + left) * height + top
-    changes = np.stack((at + begin_row, at + end_row), axis=1).ravel()
-    return _from_changes(changes, size_hw)
+    run_lengths = mask.run_lengths()
+    ends = np.cumsum(run_lengths)[1::2]
+    begins = (ends - run_lengths[1::2])[run_lengths[1::2] > 0]
+    ends = ends[run_lengths[1::2] > 0]
+    # Columns that are adjacent in the window are not in the image: split runs at column borders.
+    first_column = begins // window_height
+    columns_per_run = RaggedOffsets((ends - 1) // window_height - first_column + 1)
+    column = columns_per_run.repeat(first_column) + columns_per_run.local_index()
+    column_start = column * window_height
+    begin_row = np.maximum(columns_per_run.repeat(begins) - column_start, 0)
+    end_row = np.minimum(columns_per_run.repeat(ends) - column_start, window_height)
+    image_start = (column + left) * height + top
+    transitions = np.stack((image_start + begin_row, image_start + end_row), axis=1).ravel()
+    return _encode_transitions(transitions, size_hw)
 
 
 def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask:
@@ -264,7 +260,7 @@ def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask
 
     Args:
         masks: all of one size.
-        size_hw: that size; needed only to give an empty answer its shape.
+        size_hw: that size; only needed for the shape of the result if there are no masks.
 
     Returns:
         ``(n, h, w)`` ``bool``; ``(0, h, w)`` for no masks, ``(0, 0, 0)`` if no size is given.
@@ -283,29 +279,26 @@ def decode(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> Mask
 
 
 def decode_crops(masks: Sequence[Rle]) -> MaskCrops:
-    """The dense masks within their bounding boxes, whatever images they are of.
+    """Decode masks within their bounding boxes; each may be of its own image.
 
     Raises:
         GeometryError: a mask is damaged.
     """
-    runs, spans = decode_run_lengths(masks)
+    run_lengths, offsets = decode_run_lengths(masks)
     sizes = image_sizes(masks)
-    return crops_from_run_lengths(
-        runs, spans, sizes, boxes_from_run_lengths(runs, spans, sizes[:, 0])
-    )
+    boxes = boxes_from_run_lengths(run_lengths, offsets, sizes[:, 0])
+    return crops_from_run_lengths(run_lengths, offsets, sizes, boxes)
 
 
 def decode_crops_in_batches(
     masks: Sequence[Rle], *, max_masks: int = 1024, max_pixels: int = 2**22
 ) -> Iterator[tuple[Sequence[Rle], MaskCrops]]:
-    """`decode_crops` batch by batch, in order, whatever images the masks are of.
-
-    Memory holds one batch, however many masks there are. The defaults let as many masks share
-    the numpy calls as fit the cache.
+    """`decode_crops` in batches, in order, which bounds the memory for any number of masks.
 
     Args:
         masks: may be empty.
-        max_masks: masks of a batch, at most.
+        max_masks: masks per batch, at most. The defaults of both limits let as many masks share
+            the numpy calls as fit the cache.
         max_pixels: pixels of all crops of a batch, at most; a larger mask is a batch of its own.
 
     Yields:
@@ -335,55 +328,74 @@ def decode_crops_in_batches(
 
 
 def decode_run_lengths(masks: Sequence[Rle]) -> tuple[NDArray[np.int64], RaggedOffsets]:
-    """Run lengths of all masks, one mask behind another, and where each one's are.
+    """Run lengths of all masks, concatenated, and the offsets of each mask's.
 
     Raises:
-        GeometryError: as `Rle.runs`.
+        GeometryError: as `Rle.run_lengths`.
     """
-    runs, spans = decompress_counts_batch([mask.counts for mask in masks])
-    totals = spans.sum(runs)
-    wanted = np.array([mask.size_hw[0] * mask.size_hw[1] for mask in masks], np.int64)
-    good = (totals == wanted) & (spans.count(runs < 0) == 0)
-    if not good.all():
-        index = int(np.argmin(good))
+    run_lengths, offsets = decompress_counts_batch([mask.counts for mask in masks])
+    totals = offsets.sum(run_lengths)
+    expected = np.array([mask.size_hw[0] * mask.size_hw[1] for mask in masks], np.int64)
+    valid = (totals == expected) & (offsets.count(run_lengths < 0) == 0)
+    if not valid.all():
+        index = int(np.argmin(valid))
         height, width = masks[index].size_hw
         raise GeometryError(
-            f"RLE of size {height}×{width}: its runs cover {totals[index]} pixels instead of "
-            f"{height * width}; size and counts must come from the same mask"
+            f"RLE of size {height}×{width}: its run lengths cover {totals[index]} pixels instead "
+            f"of {height * width}, or one is negative; size and counts must come from the same mask"
         )
-    return runs, spans
+    return run_lengths, offsets
 
 
 def image_sizes(masks: Sequence[Rle]) -> NDArray[np.int64]:
-    """Heights and widths of the masks' images: ``(n, 2)``."""
+    """Heights and widths of the masks' images: ``(n, 2)``; ``(0, 2)`` for no masks."""
     return np.array([mask.size_hw for mask in masks], np.int64).reshape(-1, 2)
 
 
+def common_size(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Height and width that all masks have.
+
+    Args:
+        masks: may be empty.
+        size_hw: the expected size; ``None`` for that of the first mask.
+
+    Returns:
+        The size; ``(0, 0)`` if there are no masks and no expected size.
+
+    Raises:
+        GeometryError: a mask has another size.
+    """
+    expected = size_hw or (masks[0].size_hw if masks else (0, 0))
+    for mask in masks:
+        if mask.size_hw != expected:
+            raise GeometryError(
+                f"masks of {expected[0]}×{expected[1]} and {mask.size_hw[0]}×{mask.size_hw[1]} "
+                "pixels together: give masks of one image"
+            )
+    return expected
+
+
 def areas(masks: Sequence[Rle]) -> NDArray[np.int64]:
-    """Numbers of set pixels: ``(n,)`` ``int64``, ``(0,)`` for no masks."""
-    runs, spans = decode_run_lengths(masks)
-    return spans.sum(np.where(spans.local_index() % 2 == 1, runs, 0))
+    """Numbers of set pixels: ``(n,)`` ``int64``; ``(0,)`` for no masks."""
+    run_lengths, offsets = decode_run_lengths(masks)
+    return offsets.sum(np.where(offsets.local_index() % 2 == 1, run_lengths, 0))
 
 
 def bounding_boxes(masks: Sequence[Rle]) -> NDArray[np.float64]:
-    """Extents of the set pixels: ``(n, 4)`` xyxy, half-open; ``(0, 4)`` for no masks.
+    """Bounding boxes of the set pixels: ``(n, 4)`` xyxy, half-open; ``(0, 4)`` for no masks.
 
-    An empty mask gives ``(0, 0, 0, 0)``.
+    The box of an empty mask is ``(0, 0, 0, 0)``.
     """
-    return boxes_from_run_lengths(*decode_run_lengths(masks), image_sizes(masks)[:, 0]).astype(
-        np.float64
-    )
+    run_lengths, offsets = decode_run_lengths(masks)
+    boxes = boxes_from_run_lengths(run_lengths, offsets, image_sizes(masks)[:, 0])
+    return boxes.astype(np.float64)
 
 
-def _from_changes(changes: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
-    """The mask that changes between background and set pixels at these places."""
-    total = np.array([size_hw[0] * size_hw[1]])
-    return Rle(
-        size_hw,
-        compress_counts_batch(
-            *run_lengths_from_transitions(changes, RaggedOffsets([len(changes)]), total)
-        )[0],
-    )
+def _encode_transitions(transitions: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
+    """The mask whose pixels change value at these column-major positions."""
+    offsets, total = RaggedOffsets([len(transitions)]), np.array([size_hw[0] * size_hw[1]])
+    run_lengths, _ = run_lengths_from_transitions(transitions, offsets, total)
+    return Rle(size_hw, compress_counts(run_lengths))
 
 
 def _check_mask(mask: Mask) -> None:
@@ -409,26 +421,3 @@ def _check_inside(
             f"crop of {window_hw[0]}×{window_hw[1]} at x={left}, y={top}: "
             f"reaches outside the image of {height}×{width}"
         )
-
-
-def common_size(masks: Sequence[Rle], size_hw: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Height and width that all masks have.
-
-    Args:
-        masks: may be empty.
-        size_hw: the expected size; ``None`` for that of the first mask.
-
-    Returns:
-        The size; ``(0, 0)`` if there are no masks and no expected size.
-
-    Raises:
-        GeometryError: a mask has another size.
-    """
-    expected = size_hw or (masks[0].size_hw if masks else (0, 0))
-    for mask in masks:
-        if mask.size_hw != expected:
-            raise GeometryError(
-                f"masks of {expected[0]}×{expected[1]} and {mask.size_hw[0]}×{mask.size_hw[1]} "
-                "pixels together: give masks of one image"
-            )
-    return expected

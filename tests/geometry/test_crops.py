@@ -45,11 +45,11 @@ def test_changes_are_where_runs_of_set_pixels_begin_and_end(dense: Mask) -> None
     runs, spans = decode_run_lengths(rles)
     boxes = boxes_from_run_lengths(runs, spans, image_sizes(rles)[:, 0])
     crops = crops_from_run_lengths(runs, spans, image_sizes(rles), boxes)
-    assert (crops.of_mask.sizes % 2 == 0).all()
+    assert (crops.transition_offsets.sizes % 2 == 0).all()
     for pixels, room, changes in zip(
         crops.pixels,
-        crops.rooms.starts,
-        crops.of_mask.split(crops.changes),
+        crops.pixel_offsets.starts,
+        crops.transition_offsets.split(crops.transitions),
         strict=True,
     ):
         flat = np.zeros(pixels.size, np.bool_)

@@ -149,7 +149,7 @@ def test_a_rectangle_is_the_pixels_of_a_box(corners: tuple[int, int, int, int]) 
 
 
 @pytest.mark.parametrize(
-    ("corners", "message"), [((0, 0, 5, 1), "outside"), ((2, 1, 1, 2), "inside out")]
+    ("corners", "message"), [((0, 0, 5, 1), "outside"), ((2, 1, 1, 2), "swapped")]
 )
 def test_what_is_no_rectangle_of_the_image_is_an_error(
     corners: tuple[int, int, int, int], message: str

@@ -1,4 +1,4 @@
-"""PolygonBatch of masks, as values: polygons of one mask, or the rings of many in one array."""
+"""Polygons: of one mask as values, and of many masks as one batch of arrays."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from grounded_sam2.geometry.ragged import RaggedOffsets
 __all__ = ["Polygon", "PolygonBatch", "Ring", "to_complex", "to_xy"]
 
 Ring = NDArray[np.float64]
-"""A closed outline: ``(n, 2)`` x and y in pixels, the last point joined to the first."""
+"""A closed outline: ``(n, 2)`` x and y in pixels; the last point connects to the first."""
 
 
-def to_complex(rows: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """x and y of points as one number each: ``(n, 2)`` to ``(n,)``."""
-    points: NDArray[np.complex128] = np.ascontiguousarray(rows).view(np.complex128)[:, 0]
+def to_complex(points_xy: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Points as complex numbers x + y·i: ``(n, 2)`` to ``(n,)``."""
+    points: NDArray[np.complex128] = np.ascontiguousarray(points_xy).view(np.complex128)[:, 0]
     return points
 
 
 def to_xy(points: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """The inverse of `to_complex`."""
+    """The inverse of `to_complex`: ``(n,)`` to ``(n, 2)`` x and y."""
     return np.ascontiguousarray(points).view(np.float64).reshape(-1, 2)
 
 
-_WIDER_THAN_ANY = 2.0**24
-"""Pixels; leaves 29 bits of a place, y · 2²⁴ + x, for y and for what is behind the point."""
+_MAX_WIDTH = 2.0**24
+"""Pixels, more than the width of any image. Of the 53 bits of y · 2²⁴ + x, it leaves 29 for y and
+for fractions of a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Polygon:
-    """One part of a mask: its outline and the outlines of its holes.
+    """One connected component of a mask: its exterior ring and the rings of its holes.
 
-    On the screen the exterior runs counter-clockwise and the holes clockwise, so that the inside
+    On the screen the exterior runs counter-clockwise and the holes clockwise, so that the interior
     is always to the left.
     """
 
@@ -46,95 +47,101 @@ class Polygon:
 
 @dataclass(frozen=True, eq=False)
 class PolygonBatch:
-    """The polygons of many masks: all points in one array, and what belongs to what."""
+    """The polygons of many masks: all points in one array, and the nested offsets in it."""
 
     points: NDArray[np.complex128]
-    """``(n,)`` x + y·i in pixels: one number each, because numpy picks numbers from an array ten
-    times faster than rows."""
-    rings: RaggedOffsets
-    """Where the points of each ring are."""
-    parts: RaggedOffsets
-    """Where the rings of each polygon are: its exterior, then its holes."""
-    masks: RaggedOffsets
-    """Where the polygons of each mask are."""
+    """``(n,)`` x + y·i in pixels. Complex, because numpy gathers numbers ten times faster than
+    rows."""
+    points_per_ring: RaggedOffsets
+    """Offsets of the points of each ring."""
+    rings_per_polygon: RaggedOffsets
+    """Offsets of the rings of each polygon: its exterior, then its holes."""
+    polygons_per_mask: RaggedOffsets
+    """Offsets of the polygons of each mask."""
+
+    def __len__(self) -> int:
+        """Number of masks."""
+        return len(self.polygons_per_mask)
 
     @cached_property
     def rings_per_mask(self) -> RaggedOffsets:
-        """Where the rings of each mask are."""
-        return RaggedOffsets(self.masks.sum(self.parts.sizes))
+        """Offsets of the rings of each mask."""
+        return RaggedOffsets(self.polygons_per_mask.sum(self.rings_per_polygon.sizes))
 
     @cached_property
     def points_per_mask(self) -> RaggedOffsets:
-        """Where the points of each mask are."""
-        return RaggedOffsets(self.rings_per_mask.sum(self.rings.sizes))
+        """Offsets of the points of each mask."""
+        return RaggedOffsets(self.rings_per_mask.sum(self.points_per_ring.sizes))
 
     def areas(self) -> NDArray[np.float64]:
-        """Area that the rings of each mask enclose, holes taken off: ``(len(masks),)``."""
-        following = self.points[self.rings.next_index()]
+        """Area that the polygons of each mask enclose, without holes: ``(len(self),)``."""
+        following = self.points[self.points_per_ring.next_index()]
         doubled = following.real * self.points.imag - self.points.real * following.imag
         return self.points_per_mask.sum(doubled) / 2
 
     def translate(self, offsets_xy: NDArray[np.int64]) -> PolygonBatch:
-        """The same outlines elsewhere: ``(len(masks), 2)`` pixels to the right and down."""
+        """Move the polygons of each mask by an offset: ``(len(self), 2)`` pixels."""
         offsets = to_complex(offsets_xy.astype(np.float64))
         return replace(self, points=self.points + self.points_per_mask.repeat(offsets))
 
-    def indices(self, which: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Indices of the points of these masks, in this order: ``(m,)``."""
-        return self.rings.indices(self.parts.indices(self.masks.indices(which)))
+    def point_indices(self, masks: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Indices of the points of the given masks, in the given order: ``(m,)``."""
+        polygons = self.polygons_per_mask.indices(masks)
+        return self.points_per_ring.indices(self.rings_per_polygon.indices(polygons))
 
-    def select(self, which: NDArray[np.intp]) -> PolygonBatch:
-        """The outlines of these masks, in this order."""
-        parts = self.masks.indices(which)
-        rings = self.parts.indices(parts)
+    def select(self, masks: NDArray[np.intp]) -> PolygonBatch:
+        """The polygons of the given masks, in the given order."""
+        polygons = self.polygons_per_mask.indices(masks)
+        rings = self.rings_per_polygon.indices(polygons)
         return PolygonBatch(
-            self.points[self.rings.indices(rings)],
-            RaggedOffsets(self.rings.sizes[rings]),
-            RaggedOffsets(self.parts.sizes[parts]),
-            RaggedOffsets(self.masks.sizes[which]),
+            self.points[self.points_per_ring.indices(rings)],
+            RaggedOffsets(self.points_per_ring.sizes[rings]),
+            RaggedOffsets(self.rings_per_polygon.sizes[polygons]),
+            RaggedOffsets(self.polygons_per_mask.sizes[masks]),
         )
 
-    def keep_points(self, kept: NDArray[np.bool_]) -> PolygonBatch:
-        """The same outlines with these points only: ``(n,)``."""
-        return replace(self, points=self.points[kept], rings=RaggedOffsets(self.rings.count(kept)))
+    def keep_points(self, is_kept: NDArray[np.bool_]) -> PolygonBatch:
+        """The same polygons with only the given points: ``(n,)`` ``bool``."""
+        points_per_ring = RaggedOffsets(self.points_per_ring.count(is_kept))
+        return replace(self, points=self.points[is_kept], points_per_ring=points_per_ring)
 
     def start_at_top(self) -> PolygonBatch:
-        """The same outlines, each ring beginning at its topmost, there its leftmost point."""
-        first = self.rings.argmax(-(self.points.imag * _WIDER_THAN_ANY + self.points.real))
-        return replace(self, points=self.points[self.rings.roll(first)])
+        """The same polygons, each ring starting at its topmost, then leftmost point."""
+        first = self.points_per_ring.argmax(-(self.points.imag * _MAX_WIDTH + self.points.real))
+        return replace(self, points=self.points[self.points_per_ring.roll(first)])
 
     def to_polygons(self) -> list[list[Polygon]]:
-        """The outlines as values, for each mask those of its parts."""
-        rings = self.rings.split(to_xy(self.points))
-        bounds = zip(self.parts.starts.tolist(), self.parts.ends.tolist(), strict=True)
-        parts = [Polygon(rings[start], tuple(rings[start + 1 : end])) for start, end in bounds]
-        return [
-            parts[start:end]
-            for start, end in zip(self.masks.starts.tolist(), self.masks.ends.tolist(), strict=True)
-        ]
-
-    @classmethod
-    def concatenate(cls, several: Sequence[PolygonBatch]) -> PolygonBatch:
-        """All outlines, one behind another."""
-        return cls(
-            np.concatenate([each.points for each in several]),
-            RaggedOffsets(np.concatenate([each.rings.sizes for each in several])),
-            RaggedOffsets(np.concatenate([each.parts.sizes for each in several])),
-            RaggedOffsets(np.concatenate([each.masks.sizes for each in several])),
-        )
+        """The polygons of each mask as values."""
+        rings = self.points_per_ring.split(to_xy(self.points))
+        offsets = self.rings_per_polygon
+        bounds = zip(offsets.starts.tolist(), offsets.ends.tolist(), strict=True)
+        polygons = [Polygon(rings[start], tuple(rings[start + 1 : end])) for start, end in bounds]
+        offsets = self.polygons_per_mask
+        bounds = zip(offsets.starts.tolist(), offsets.ends.tolist(), strict=True)
+        return [polygons[start:end] for start, end in bounds]
 
     @classmethod
     def from_polygons(cls, masks: Sequence[Sequence[Polygon | Ring]]) -> PolygonBatch:
-        """Put polygons together, for each mask those of its parts; a ring is one without holes."""
-        parts = [
-            (part.exterior, *part.holes) if isinstance(part, Polygon) else (part,)
+        """A batch of the polygons of each mask; a `Ring` is a polygon without holes."""
+        polygons = [
+            (each.exterior, *each.holes) if isinstance(each, Polygon) else (each,)
             for mask in masks
-            for part in mask
+            for each in mask
         ]
-        rings = [ring for part in parts for ring in part]
+        rings = [ring for polygon in polygons for ring in polygon]
         return cls(
             to_complex(np.concatenate([np.zeros((0, 2)), *rings])),
             RaggedOffsets([len(ring) for ring in rings]),
-            RaggedOffsets([len(part) for part in parts]),
+            RaggedOffsets([len(polygon) for polygon in polygons]),
             RaggedOffsets([len(mask) for mask in masks]),
+        )
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[PolygonBatch]) -> PolygonBatch:
+        """The masks of all batches, in order."""
+        return cls(
+            np.concatenate([each.points for each in batches]),
+            RaggedOffsets(np.concatenate([each.points_per_ring.sizes for each in batches])),
+            RaggedOffsets(np.concatenate([each.rings_per_polygon.sizes for each in batches])),
+            RaggedOffsets(np.concatenate([each.polygons_per_mask.sizes for each in batches])),
         )

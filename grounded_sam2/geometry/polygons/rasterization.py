@@ -1,12 +1,12 @@
-"""Which pixels an outline means.
+"""Rasterization of polygons: the pixels whose centers are inside.
 
-The rule: a pixel is set when its center is inside, by even-odd counting over the rings of one
-polygon; several polygons are united. With whole-numbered corners on pixel edges that is exact,
-and it is what pycocotools does too, up to its grid of a fifth of a pixel. OpenCV's ``fillPoly``
-is different: it works on whole-numbered pixels and sets the ones under the outline as well.
+A pixel is set if its center is inside by the even-odd rule over the rings of one polygon; several
+polygons are united. For whole-numbered points on pixel corners the result is exact, and it equals
+that of pycocotools up to its grid of a fifth of a pixel. OpenCV's ``fillPoly`` differs: it works on
+whole-numbered pixels and also sets the pixels under the outline.
 
-No image is painted: where the rings cross the center lines of the columns are the ends of runs,
-and the runs are the mask. The cost is that of the outline, not of the image.
+No image is filled: the crossings of the rings with the center lines of the columns are the ends of
+runs, and the runs are the mask. The cost is that of the outline, not of the image.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from grounded_sam2.geometry.polygons.polygon_batch import Polygon, PolygonBatch,
 from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["fill_transitions", "polygons_to_mask", "polygons_to_rle", "union_transitions"]
+__all__ = ["fill_transitions", "polygons_to_mask", "polygons_to_rle"]
 
 
 def polygons_to_mask(
     polygons: Sequence[Polygon | Ring], size_hw: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """The pixels inside polygons: ``(h, w)`` ``bool``; arguments and errors as in `fill`."""
+    """`polygons_to_rle` as a dense mask: ``(h, w)`` ``bool``."""
     return polygons_to_rle(polygons, size_hw).decode()
 
 
 def polygons_to_rle(polygons: Sequence[Polygon | Ring], size_hw: tuple[int, int]) -> Rle:
-    """The pixels inside polygons, as run lengths.
+    """The mask of the pixels inside polygons.
 
     Args:
         polygons: each a `Polygon`, or a single ring ``(n, 2)`` of x and y in pixels, which may
-            visit places twice. What lies outside the image is cut off.
+            intersect or touch itself. Parts outside the image are cut off.
         size_hw: height and width of the image.
 
     Returns:
@@ -52,101 +52,105 @@ def polygons_to_rle(polygons: Sequence[Polygon | Ring], size_hw: tuple[int, int]
         for ring in rings:
             if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
                 raise GeometryError(
-                    f"outline of shape {ring.shape}: expected (n, 2) with finite coordinates"
+                    f"ring of shape {ring.shape}: expected (n, 2) with finite coordinates"
                 )
-    places, masks = fill_transitions(PolygonBatch.from_polygons([polygons]), np.array([size_hw]))
-    runs, _ = run_lengths_from_transitions(places, masks, np.array([size_hw[0] * size_hw[1]]))
-    return Rle(size_hw, compress_counts(runs))
+    batch = PolygonBatch.from_polygons([polygons])
+    transitions, offsets = fill_transitions(batch, np.array([size_hw]))
+    total = np.array([size_hw[0] * size_hw[1]])
+    run_lengths, _ = run_lengths_from_transitions(transitions, offsets, total)
+    return Rle(size_hw, compress_counts(run_lengths))
 
 
 def fill_transitions(
-    outlines: PolygonBatch, sizes_hw: NDArray[np.int64]
+    polygons: PolygonBatch, sizes_hw: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], RaggedOffsets]:
-    """Where runs of pixels inside outlines begin and end, in column-major order.
+    """Positions where runs of pixels inside polygons begin and end, in column-major order.
 
     Args:
-        outlines: of many masks.
-        sizes_hw: ``(len(outlines.masks), 2)`` heights and widths of their images.
+        polygons: of many masks.
+        sizes_hw: ``(len(polygons), 2)`` heights and widths of their images.
 
     Returns:
-        ``(n,)`` places in each mask's image, an even number for each, and where each mask's are.
-        Two in one place cancel each other.
+        ``(n,)`` sorted positions in the image of each mask, an even number per mask, and the
+        offsets of each mask's. Two at the same position cancel each other.
     """
-    places, of_part = _crossings(outlines, sizes_hw)
-    # Within a polygon, sorted crossings lead in and out by turns.
-    largest = outlines.masks.repeat(sizes_hw.prod(axis=1))
-    return union_transitions(_sorted(places, of_part, largest), of_part, outlines.masks, sizes_hw)
+    crossings, per_polygon = _column_crossings(polygons, sizes_hw)
+    # Sorted crossings of one polygon alternate between entering and leaving it.
+    largest = polygons.polygons_per_mask.repeat(sizes_hw.prod(axis=1))
+    sorted_crossings = _sort_segments(crossings, per_polygon, largest)
+    return _union(sorted_crossings, per_polygon, polygons.polygons_per_mask, sizes_hw)
 
 
-def union_transitions(
-    places: NDArray[np.int64],
-    parts: RaggedOffsets,
-    masks: RaggedOffsets,
+def _union(
+    transitions: NDArray[np.int64],
+    per_polygon: RaggedOffsets,
+    polygons_per_mask: RaggedOffsets,
     sizes_hw: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], RaggedOffsets]:
-    """Where runs of pixels inside any polygon of a mask begin and end, in column-major order.
+    """Transitions of the union of the polygons of each mask.
 
     Args:
-        places: of each polygon in order, leading in and out by turns.
-        parts: where the places of each polygon are.
-        masks: where the polygons of each mask are.
-        sizes_hw: ``(len(masks), 2)`` heights and widths of their images.
+        transitions: sorted positions of each polygon, alternating between entering and leaving.
+        per_polygon: offsets of the transitions of each polygon.
+        polygons_per_mask: offsets of the polygons of each mask.
+        sizes_hw: ``(len(polygons_per_mask), 2)`` heights and widths of the images.
 
     Returns:
         As `fill_transitions`.
     """
-    of_mask = RaggedOffsets(masks.sum(parts.sizes))
-    if (masks.sizes <= 1).all():
-        return places, of_mask
-    # A place is inside as long as more places led in than out.
-    events = _sorted(2 * places + parts.local_index() % 2, of_mask, 2 * sizes_hw.prod(axis=1) + 1)
-    places, depth = events >> 1, np.cumsum(1 - 2 * (events & 1))
-    settled = np.append(places[1:] != places[:-1], True)[: len(places)]
-    settled[of_mask.ends[of_mask.sizes > 0] - 1] = True
+    per_mask = RaggedOffsets(polygons_per_mask.sum(per_polygon.sizes))
+    if (polygons_per_mask.sizes <= 1).all():
+        return transitions, per_mask
+    # A pixel is inside as long as more polygons are entered than left.
+    events = 2 * transitions + per_polygon.local_index() % 2
+    events = _sort_segments(events, per_mask, 2 * sizes_hw.prod(axis=1) + 1)
+    positions, depth = events >> 1, np.cumsum(1 - 2 * (events & 1))
+    is_last = np.append(positions[1:] != positions[:-1], True)[: len(positions)]
+    is_last[per_mask.ends[per_mask.sizes > 0] - 1] = True
     inside = depth > 0
-    changes = settled.copy()
-    changes[settled] = inside[settled] != np.append(False, inside[settled])[:-1]
-    return places[changes], RaggedOffsets(of_mask.count(changes))
+    is_change = is_last.copy()
+    is_change[is_last] = inside[is_last] != np.append(False, inside[is_last])[:-1]
+    return positions[is_change], RaggedOffsets(per_mask.count(is_change))
 
 
-def _crossings(
-    outlines: PolygonBatch, sizes_hw: NDArray[np.int64]
+def _column_crossings(
+    polygons: PolygonBatch, sizes_hw: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], RaggedOffsets]:
-    """Where edges cross the center lines of columns, as positions in column-major order.
+    """Crossings of edges with the center lines of columns, as column-major positions.
 
-    A crossing stands for the first pixel at or below it whose center it is not below of; an even
-    number of them per column.
+    The position of a crossing is that of the first pixel of the column whose center is at or below
+    it. Every ring has an even number of crossings per column.
 
     Returns:
-        ``(n,)`` positions in the image of each, and where those of each polygon are.
+        ``(n,)`` positions in the image of each mask, and the offsets of each polygon's.
     """
-    begin = outlines.points
-    end = begin[outlines.rings.next_index()]
-    # An edge that is walked there and back must cross at the same places, to the last bit.
+    begin = polygons.points
+    end = begin[polygons.points_per_ring.next_index()]
+    # The two directions of a bridge must cross at the same positions, to the last bit.
     backward = begin.real > end.real
     left, right = np.where(backward, end, begin), np.where(backward, begin, end)
     x0, y0, x1, y1 = left.real, left.imag, right.real, right.imag
-    heights, widths = outlines.points_per_mask.repeat(sizes_hw).T
-    first = np.clip(np.ceil(x0 - 0.5), 0, widths)
-    number = (np.clip(np.ceil(x1 - 0.5), 0, widths) - first).astype(np.intp)
-    with np.errstate(divide="ignore", invalid="ignore"):  # upright edges cross no center line
+    heights, widths = polygons.points_per_mask.repeat(sizes_hw).T
+    first_column = np.clip(np.ceil(x0 - 0.5), 0, widths)
+    column_count = (np.clip(np.ceil(x1 - 0.5), 0, widths) - first_column).astype(np.intp)
+    with np.errstate(divide="ignore", invalid="ignore"):  # vertical edges cross no center line
         slope = (y1 - y0) / (x1 - x0)
-        height_there = y0 + (first + 0.5 - x0) * slope
+        first_y = y0 + (first_column + 0.5 - x0) * slope
 
-    of_edge = RaggedOffsets(number)
-    nth = of_edge.local_index()
-    y = of_edge.repeat(height_there) + nth * of_edge.repeat(slope)
-    height = of_edge.repeat(heights)
+    per_edge = RaggedOffsets(column_count)
+    local_column = per_edge.local_index()
+    y = per_edge.repeat(first_y) + local_column * per_edge.repeat(slope)
+    height = per_edge.repeat(heights)
     row = np.clip(np.ceil(y - 0.5), 0, height).astype(np.int64)
-    column = of_edge.repeat(first).astype(np.int64) + nth
-    of_ring = outlines.rings.sum(number)
-    return column * height + row, RaggedOffsets(outlines.parts.sum(of_ring))
+    column = per_edge.repeat(first_column).astype(np.int64) + local_column
+    per_ring = polygons.points_per_ring.sum(column_count)
+    return column * height + row, RaggedOffsets(polygons.rings_per_polygon.sum(per_ring))
 
 
-def _sorted(
-    places: NDArray[np.int64], spans: RaggedOffsets, largest: NDArray[np.int64]
+def _sort_segments(
+    values: NDArray[np.int64], offsets: RaggedOffsets, largest: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The places of each span in order; none is larger than is said for its span."""
-    shift = spans.repeat(RaggedOffsets(largest + 1).starts)
-    ordered: NDArray[np.int64] = np.sort(places + shift) - shift
+    """Sort the values of each segment; `largest` ``(len(offsets),)`` bounds the values of each."""
+    shift = offsets.repeat(RaggedOffsets(largest + 1).starts)
+    ordered: NDArray[np.int64] = np.sort(values + shift) - shift
     return ordered

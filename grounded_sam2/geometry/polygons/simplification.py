@@ -1,11 +1,11 @@
-"""PolygonBatch with fewer points, never further away than asked.
+"""Simplification of rings within a guaranteed distance.
 
-Douglas and Peucker's rule: a chain of points is replaced by the line between its ends unless a
-point lies further from it than the tolerance, in which case the furthest one stays and both
-halves are looked at again. OpenCV's version measures to the endless line through the ends, and
-cleans up once more at the end; both can break the bound. Here the chains of all outlines are
-measured at once, to the piece of line between their ends, and split until the bound holds. A
-finer tolerance goes on where a coarser one has stopped.
+The algorithm of Ramer, Douglas and Peucker: a chain of points is replaced by the segment between
+its ends unless a point is further from it than the tolerance; then the furthest point stays and
+both halves are examined again. OpenCV's version measures the distance to the infinite line through
+the ends and removes points once more at the end; both can exceed the tolerance. Here the chains of
+all rings are measured at once, to the segment between their ends, and split until the bound holds.
+A finer tolerance continues from the result of a coarser one.
 
 David Douglas and Thomas Peucker, "Algorithms for the reduction of the number of points required
 to represent a digitized line or its caricature", 1973.
@@ -23,17 +23,17 @@ from grounded_sam2.geometry.ragged import RaggedOffsets
 __all__ = ["farthest_points", "initial_points", "kept_points", "refine", "simplify_ring"]
 
 Points = NDArray[np.complex128]
-"""Of all rings, ``(n,)`` x + y·i in pixels."""
-_FEWEST = 3
+"""Points of all rings: ``(n,)`` x + y·i in pixels."""
+_MIN_POINTS = 3
 
 
 def simplify_ring(ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | None = None) -> Ring:
-    """Leave out points of a closed outline.
+    """Remove points of a ring within a tolerance.
 
     Args:
-        ring: ``(n, 2)`` x and y, the last point joined to the first.
+        ring: ``(n, 2)`` x and y; the last point connects to the first.
         tolerance: pixels. No point of either outline is further than this from the other one.
-        anchored: ``(n,)``, true for points that must stay; none if not given.
+        anchored: ``(n,)`` ``bool``, true for points that must stay; ``None`` for none.
 
     Returns:
         ``(m, 2)`` of the same points in the same order; at least three if `ring` has three.
@@ -47,135 +47,142 @@ def simplify_ring(ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | No
 def kept_points(
     ring: Ring, tolerance: float, anchored: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_]:
-    """Which points of a closed outline `simplify` keeps: ``(n,)``; arguments as there."""
+    """The points of a ring that `simplify_ring` keeps: ``(n,)`` ``bool``; arguments as there."""
     if ring.ndim != 2 or ring.shape[1] != 2:
-        raise GeometryError(f"outline of shape {ring.shape}: expected (n, 2)")
+        raise GeometryError(f"ring of shape {ring.shape}: expected (n, 2)")
     if not tolerance >= 0:
         raise GeometryError(f"tolerance {tolerance}: must be 0 or more pixels")
-    points, rings = to_complex(ring.astype(np.float64)), RaggedOffsets([len(ring)])
-    turned = rings.roll(farthest_points(points, rings))
-    anchors = np.zeros(len(ring), np.bool_) if anchored is None else anchored[turned]
-    begin = initial_points(points[turned], rings, anchors)
+    points, points_per_ring = to_complex(ring.astype(np.float64)), RaggedOffsets([len(ring)])
+    rolled = points_per_ring.roll(farthest_points(points, points_per_ring))
+    anchors = np.zeros(len(ring), np.bool_) if anchored is None else anchored[rolled]
+    initial = initial_points(points[rolled], points_per_ring, anchors)
     kept = np.empty(len(ring), np.bool_)
-    kept[turned] = refine(points[turned], rings, begin, tolerance)
+    kept[rolled] = refine(points[rolled], points_per_ring, initial, tolerance)
     return kept
 
 
-def farthest_points(points: Points, rings: RaggedOffsets) -> NDArray[np.intp]:
-    """Index of a point of each ring that no other could stand for: the furthest from the first.
+def farthest_points(points: Points, points_per_ring: RaggedOffsets) -> NDArray[np.intp]:
+    """Index of the point of each ring that is farthest from its first point.
+
+    Such a point is an extreme one, which no other point can replace.
 
     Args:
         points: ``(n,)`` of all rings.
-        rings: where the points of each are; 0 for one without.
+        points_per_ring: offsets of the points of each ring.
+
+    Returns:
+        ``(len(points_per_ring),)``; 0 for a ring without points.
     """
-    found = np.zeros(len(rings), np.intp)
-    filled = rings.sizes > 0
-    those = RaggedOffsets(rings.sizes[filled])
-    found[filled] = those.argmax(_squared(points - those.repeat(points[those.starts])))
-    return found
+    farthest = np.zeros(len(points_per_ring), np.intp)
+    nonempty = points_per_ring.sizes > 0
+    rings = RaggedOffsets(points_per_ring.sizes[nonempty])
+    farthest[nonempty] = rings.argmax(_squared_norm(points - rings.repeat(points[rings.starts])))
+    return farthest
 
 
 def initial_points(
-    points: Points, rings: RaggedOffsets, anchored: NDArray[np.bool_]
+    points: Points, points_per_ring: RaggedOffsets, anchored: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """The points to begin with: of each ring the first, and two more that lie far off.
+    """The coarsest choice of points: the first of each ring and two more that are far from it.
 
     Args:
-        points: ``(n,)`` of all rings, which begin at a point that shall stay.
-        rings: where the points of each are.
-        anchored: ``(n,)``, true for points that must stay, too.
+        points: ``(n,)`` of all rings; the first of each ring always stays.
+        points_per_ring: offsets of the points of each ring.
+        anchored: ``(n,)`` ``bool``, true for further points that must stay.
 
     Returns:
-        ``(n,)``, true for the points to keep; all of a ring of three or fewer.
+        ``(n,)`` ``bool``, true for the points to keep; all of a ring of three or fewer.
     """
-    kept = anchored | rings.repeat(rings.sizes <= _FEWEST)
-    kept[rings.starts[rings.sizes > 0]] = True
-    # The second is furthest from the first, the third from the line between them.
+    kept = anchored | points_per_ring.repeat(points_per_ring.sizes <= _MIN_POINTS)
+    kept[points_per_ring.starts[points_per_ring.sizes > 0]] = True
+    # The second point is farthest from the first, the third from the line between them.
     for number in (1, 2):
-        few = np.flatnonzero((rings.count(kept) <= number) & (rings.sizes > _FEWEST))
-        if not few.size:
+        too_few = points_per_ring.count(kept) <= number
+        rings = np.flatnonzero(too_few & (points_per_ring.sizes > _MIN_POINTS))
+        if not rings.size:
             break
-        index = rings.indices(few)
-        those = RaggedOffsets(rings.sizes[few])
-        ends = RaggedOffsets(those.count(kept[index]))
+        index = points_per_ring.indices(rings)
+        offsets = RaggedOffsets(points_per_ring.sizes[rings])
+        kept_offsets = RaggedOffsets(offsets.count(kept[index]))
         present = points[index[kept[index]]]
         distance = _squared_distances(
-            points, index, those, present[ends.starts], present[ends.ends - 1]
+            points, index, offsets, present[kept_offsets.starts], present[kept_offsets.ends - 1]
         )
         distance[kept[index]] = -1
-        kept[index[those.argmax(distance)]] = True
+        kept[index[offsets.argmax(distance)]] = True
     return kept
 
 
 def refine(
-    points: Points, rings: RaggedOffsets, kept: NDArray[np.bool_], tolerance: float
+    points: Points, points_per_ring: RaggedOffsets, kept: NDArray[np.bool_], tolerance: float
 ) -> NDArray[np.bool_]:
     """Keep more points, until no point is further than the tolerance from the outline.
 
     Args:
         points: ``(n,)`` of all rings.
-        rings: where the points of each are.
-        kept: ``(n,)``, as `coarsest` says, or an earlier call with a larger tolerance.
+        points_per_ring: offsets of the points of each ring.
+        kept: ``(n,)`` ``bool``, from `initial_points` or a call with a larger tolerance.
         tolerance: pixels.
 
     Returns:
-        ``(n,)``, true for the points to keep.
+        ``(n,)`` ``bool``, true for the points to keep.
     """
     kept = kept.copy()
     starts = np.flatnonzero(kept)
     # A chain ends before the next kept point; the last chain of a ring leads to its first point.
     ends = np.append(starts[1:], len(points))
     targets = np.append(starts[1:], 0)
-    filled = rings.sizes > 0
-    targets[np.searchsorted(starts, rings.ends[filled]) - 1] = rings.starts[filled]
+    nonempty = points_per_ring.sizes > 0
+    last_chains = np.searchsorted(starts, points_per_ring.ends[nonempty]) - 1
+    targets[last_chains] = points_per_ring.starts[nonempty]
     while True:
-        long = ends - starts > 1
-        starts, ends, targets = starts[long], ends[long], targets[long]
+        has_inner = ends - starts > 1
+        starts, ends, targets = starts[has_inner], ends[has_inner], targets[has_inner]
         if not starts.size:
             return kept
         chains = RaggedOffsets(ends - starts - 1)
         inner = chains.local_index() + chains.repeat(starts + 1)
         distance = _squared_distances(points, inner, chains, points[starts], points[targets])
         peaks = chains.argmax(distance)
-        broken = distance[peaks] > tolerance * tolerance
-        furthest = inner[peaks[broken]]
+        split = distance[peaks] > tolerance * tolerance
+        furthest = inner[peaks[split]]
         kept[furthest] = True
         starts, ends, targets = (
-            np.concatenate((starts[broken], furthest)),
-            np.concatenate((furthest, ends[broken])),
-            np.concatenate((furthest, targets[broken])),
+            np.concatenate((starts[split], furthest)),
+            np.concatenate((furthest, ends[split])),
+            np.concatenate((furthest, targets[split])),
         )
 
 
 def _squared_distances(
     points: Points, index: NDArray[np.intp], chains: RaggedOffsets, begins: Points, ends: Points
 ) -> NDArray[np.float64]:
-    """Of each point of chains to the piece of line between the ends of its chain.
+    """Squared distances of the points of chains to the segments between the ends of the chains.
 
     Args:
         points: ``(n,)``.
-        index: ``(m,)`` those that belong to chains.
-        chains: where each chain's are.
-        begins, ends: ``(len(chains),)``.
+        index: ``(m,)`` indices of the points of all chains.
+        chains: offsets of each chain's points in `index`.
+        begins, ends: ``(len(chains),)`` ends of the segments.
 
     Returns:
         ``(m,)``.
     """
     along = ends - begins
-    length = _squared(along)
-    length[length == 0] = 1  # ends in one place: the distance to that place
+    length = _squared_norm(along)
+    length[length == 0] = 1  # both ends coincide: the distance to that point
     along_x, along_y = chains.repeat(along.real), chains.repeat(along.imag)
-    chosen = points[index]
-    x = chosen.real - chains.repeat(begins.real)
-    y = chosen.imag - chains.repeat(begins.imag)
-    share = (x * along_x + y * along_y) / chains.repeat(length)
-    share.clip(0, 1, out=share)
-    x -= share * along_x
-    y -= share * along_y
+    inner = points[index]
+    x = inner.real - chains.repeat(begins.real)
+    y = inner.imag - chains.repeat(begins.imag)
+    projection = (x * along_x + y * along_y) / chains.repeat(length)
+    projection.clip(0, 1, out=projection)
+    x -= projection * along_x
+    y -= projection * along_y
     return x * x + y * y
 
 
-def _squared(points: Points) -> NDArray[np.float64]:
-    # In real numbers: how complex ones are multiplied may depend on where they stand in an array.
+def _squared_norm(points: Points) -> NDArray[np.float64]:
+    # In real numbers: the rounding of a complex product may depend on its position in the array.
     x, y = points.real, points.imag
     return x * x + y * y

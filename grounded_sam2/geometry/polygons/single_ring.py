@@ -1,11 +1,11 @@
-"""A whole mask as one outline, for formats that have no room for more than one.
+"""A whole mask as one ring, for formats that hold one ring per object.
 
-Made for YOLO segmentation rows, which Ultralytics cuts down to whole pixels and fills with
-``cv2.fillPoly``. The outline lies 0.05 pixels inside the edges of the mask, so that this way of
-reading it, too, gives the mask: exactly for an outline that is not simplified, but for its
-bridges, which are drawn as lines one pixel wide. When the outline is scaled first, as in training
-at another size, ``fillPoly`` makes things about half a pixel larger on each side: at 8×8 pixels
-that is an IoU of 0.8, at 64×64 of 0.97.
+Made for YOLO segmentation rows, which Ultralytics truncates to whole pixels and fills with
+``cv2.fillPoly``. The ring lies 0.05 pixels inside the edges of the mask, so that this reader, too,
+reproduces the mask: exactly for a ring that is not simplified, except for the bridges, which are
+drawn as lines one pixel wide. If the ring is scaled first, as in training at another size,
+``fillPoly`` enlarges objects by about half a pixel on each side: at 8×8 pixels that is an IoU of
+0.8, at 64×64 of 0.97.
 """
 
 from __future__ import annotations
@@ -35,30 +35,31 @@ from grounded_sam2.geometry.rle import Rle, decode_crops_in_batches
 __all__ = ["mask_to_single_ring", "masks_to_single_rings"]
 
 _INSET = 0.05
-"""Pixels by which a single outline stays inside the edges of the mask. A reader that cuts the
-coordinates down to whole pixels then finds the mask's own pixels also at the right and lower
-edge, whose whole numbers belong to the next pixel. Small enough for pycocotools' grid of a fifth
-of a pixel to round away, large enough to survive six decimals in an image 50 000 pixels wide."""
-_ASIDE = 0.0031 + 0.0017j
-"""Pixels by which it is moved on top of that. A line between two corners often passes exactly
-through the center of a pixel, and rounding would decide on which side; now it passes by."""
+"""Pixels by which a single ring stays inside the edges of the mask. A reader that truncates the
+coordinates to whole pixels then gets the mask's own pixels also at the right and lower edge, whose
+whole numbers belong to the next pixel. Small enough for pycocotools' grid of a fifth of a pixel to
+round away, large enough to survive six decimals in an image 50 000 pixels wide."""
+_SHIFT = 0.0031 + 0.0017j
+"""Pixels (x + y·i) by which it is shifted in addition. A line between two corners often passes
+exactly through the center of a pixel, where rounding would decide on the side; the shift avoids
+such ties."""
 
 
 def mask_to_single_ring(
     mask: NDArray[np.bool_] | Rle, *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> Ring:
-    """A whole mask as one simplified outline, its parts and holes joined by bridges of no width.
+    """A whole mask as one simplified ring, with bridges of zero width to its components and holes.
 
     Args:
         mask: ``(h, w)`` ``bool``, or its `Rle`.
-        min_iou: IoU that the filled outline has with the mask, at least, by pixel centers and in
-            pycocotools; and by ``fillPoly`` as far as bridges between parts allow.
-        max_tolerance: pixels that the outline may deviate, also where the IoU would allow more, so
-            that small things on large objects stay; one pixel down to an IoU of 0.98, and another
-            for each 0.02 below, if not given.
+        min_iou: lowest IoU of the filled ring with the mask, by pixel centers and in pycocotools;
+            and by ``fillPoly`` as far as bridges between components allow.
+        max_tolerance: pixels that the ring may deviate, even where the IoU would allow more, so
+            that small details of large objects stay. ``None``: one pixel down to an IoU of 0.98,
+            and another for each 0.02 below.
 
     Returns:
-        ``(n, 2)`` x and y in pixels, the last point joined to the first; at least three points,
+        ``(n, 2)`` x and y in pixels, the last point connects to the first; at least three points,
         within the image; ``(0, 2)`` for an empty mask.
 
     Raises:
@@ -70,109 +71,112 @@ def mask_to_single_ring(
 def masks_to_single_rings(
     masks: Sequence[Rle], *, min_iou: float = 0.98, max_tolerance: float | None = None
 ) -> list[Ring]:
-    """`mask_to_single_ring` for many masks, of any images: as many answers; ``[]`` for none."""
+    """`mask_to_single_ring` for many masks, each of its own image: one ring per mask."""
     tolerances = tolerance_schedule(min_iou, max_tolerance)
-    found: list[Ring] = []
-    for group, crops in decode_crops_in_batches(masks):
-        inside = _inset(trace_masks(crops.pixels), _INSET)
-        exact, ends_of_bridges = _joined(replace(inside, points=inside.points + _ASIDE))
-        targets = _reachable(exact, ends_of_bridges, crops, min_iou) if tolerances else []
-        outlines = fit_polygons(
+    rings: list[Ring] = []
+    for batch, crops in decode_crops_in_batches(masks):
+        inset = _inset(trace_masks(crops.pixels), _INSET)
+        exact, bridge_ends = _bridged(replace(inset, points=inset.points + _SHIFT))
+        targets = _reachable_targets(exact, bridge_ends, crops, min_iou) if tolerances else []
+        fitted = fit_polygons(
             exact,
             np.flatnonzero(crops.areas),
-            anchored=ends_of_bridges,
+            anchored=bridge_ends,
             min_iou=min_iou,
             tolerances=tolerances,
             metrics=(
                 partial(area_ratio, exact.areas()),
                 partial(ultralytics_iou, targets),
                 partial(pixel_center_iou, crops),
-                partial(pycocotools_iou, group, crops),
+                partial(pycocotools_iou, batch, crops),
             ),
-            round_trip=partial(_from_label_file, crops),
+            round_trip=partial(_label_file_round_trip, crops),
         ).translate(crops.origins_xy)
-        found += outlines.points_per_mask.split(to_xy(outlines.points))
-    return found
+        rings += fitted.points_per_mask.split(to_xy(fitted.points))
+    return rings
 
 
-def _joined(outlines: PolygonBatch) -> tuple[PolygonBatch, NDArray[np.bool_]]:
-    """One ring for each mask that has any, and which of its points are the ends of bridges."""
-    walk, rings, ends_of_bridges = bridged_traversal_batch(
-        outlines.points, outlines.rings, outlines.rings_per_mask
+def _bridged(polygons: PolygonBatch) -> tuple[PolygonBatch, NDArray[np.bool_]]:
+    """One ring per nonempty mask, and ``(n,)`` ``bool``, true for its points that end bridges."""
+    order, points_per_mask, bridge_ends = bridged_traversal_batch(
+        polygons.points, polygons.points_per_ring, polygons.rings_per_mask
     )
-    shown = rings.sizes > 0
-    one_each = RaggedOffsets(np.ones(shown.sum(), np.intp))
-    joined = PolygonBatch(
-        outlines.points[walk],
-        RaggedOffsets(rings.sizes[shown]),
-        one_each,
-        RaggedOffsets(shown.astype(np.intp)),
+    nonempty = points_per_mask.sizes > 0
+    bridged = PolygonBatch(
+        polygons.points[order],
+        RaggedOffsets(points_per_mask.sizes[nonempty]),
+        RaggedOffsets(np.ones(nonempty.sum(), np.intp)),
+        RaggedOffsets(nonempty.astype(np.intp)),
     )
-    return joined, ends_of_bridges
+    return bridged, bridge_ends
 
 
-def _reachable(
-    exact: PolygonBatch, ends_of_bridges: NDArray[np.bool_], crops: MaskCrops, min_iou: float
+def _reachable_targets(
+    exact: PolygonBatch, bridge_ends: NDArray[np.bool_], crops: MaskCrops, min_iou: float
 ) -> list[Mask]:
-    """What outlines should be painted as: the mask, unless bridges alone cost more than may be
-    lost. No points bring that back; then it is what the exact outline is painted as."""
+    """The masks that Ultralytics is expected to read from simplified rings.
+
+    A target is the mask itself, unless the bridges alone lower the IoU below the bound, which no
+    points can recover. Then it is what Ultralytics reads from the exact ring.
+    """
     targets = list(crops.pixels)
-    bridged = np.flatnonzero(exact.points_per_mask.count(ends_of_bridges))
-    outlines = exact.select(bridged)
-    painted = ultralytics_masks(outlines, [targets[index].shape for index in bridged])
-    agreement = ultralytics_iou(targets, outlines, bridged)
-    for index, ours, agrees in zip(bridged.tolist(), painted, agreement, strict=True):
-        if agrees < min_iou:
-            targets[index] = ours
+    masks = np.flatnonzero(exact.points_per_mask.count(bridge_ends))
+    bridged = exact.select(masks)
+    read = ultralytics_masks(bridged, [targets[index].shape for index in masks])
+    ious = ultralytics_iou(targets, bridged, masks)
+    for index, mask, iou in zip(masks.tolist(), read, ious, strict=True):
+        if iou < min_iou:
+            targets[index] = mask
     return targets
 
 
-def _from_label_file(
-    crops: MaskCrops, outlines: PolygonBatch, which: NDArray[np.intp]
+def _label_file_round_trip(
+    crops: MaskCrops, polygons: PolygonBatch, masks: NDArray[np.intp]
 ) -> PolygonBatch:
-    """PolygonBatch as they come out of a label file: six decimals, as shares of the image."""
-    of_mask = outlines.points_per_mask
-    origins = crops.origins_xy[which].astype(np.float64)
-    sizes = crops.images_hw[which].astype(np.float32)
+    """Polygons as read from a label file, which holds fractions of the image with six decimals."""
+    per_mask = polygons.points_per_mask
+    origins = crops.origins_xy[masks].astype(np.float64)
+    sizes = crops.images_hw[masks].astype(np.float32)
     x, y = (
-        ((along + of_mask.repeat(origin)) / of_mask.repeat(size)).round(6).astype(np.float32)
-        * of_mask.repeat(size)
-        - of_mask.repeat(origin)
-        for along, origin, size in (
-            (outlines.points.real, origins[:, 0], sizes[:, 1]),
-            (outlines.points.imag, origins[:, 1], sizes[:, 0]),
+        ((coordinate + per_mask.repeat(origin)) / per_mask.repeat(size)).round(6).astype(np.float32)
+        * per_mask.repeat(size)
+        - per_mask.repeat(origin)
+        for coordinate, origin, size in (
+            (polygons.points.real, origins[:, 0], sizes[:, 1]),
+            (polygons.points.imag, origins[:, 1], sizes[:, 0]),
         )
     )
-    return replace(outlines, points=x + 1j * y)
+    return replace(polygons, points=x + 1j * y)
 
 
 def _inset(exact: PolygonBatch, distance: float) -> PolygonBatch:
-    """Move exact outlines into the mask, away from the pixels around it.
+    """Move exact rings into the mask, away from the background.
 
-    Where two pixels touch only at a corner, the outline passes that corner twice; there, each
-    point becomes two, one in each pixel, because moving one to the left of both edges would
-    move it across the corner into the background.
+    Where two pixels touch only at a corner, the rings visit that corner twice. There, each point
+    becomes two, one in each pixel, because moving one point to the left of both edges would move
+    it across the corner into the background.
     """
     points = exact.points
-    step = points - points[exact.rings.previous_index()]
+    step = points - points[exact.points_per_ring.previous_index()]
     arriving = np.sign(step.real) + 1j * np.sign(step.imag)
-    leaving = arriving[exact.rings.next_index()]
+    leaving = arriving[exact.points_per_ring.next_index()]
     left_before, left_after = -1j * arriving, -1j * leaving
     pinched = _visited_twice(exact)
     if not pinched.any():
         return replace(exact, points=points + distance * (left_before + left_after))
     first = points + distance * (left_before + np.where(pinched, -arriving, left_after))
     second = points + distance * (left_after + leaving)
-    doubled = RaggedOffsets(1 + pinched)
-    moved = doubled.repeat(first)
-    moved[doubled.ends[pinched] - 1] = second[pinched]
-    return replace(exact, points=moved, rings=RaggedOffsets(exact.rings.sum(doubled.sizes)))
+    copies = RaggedOffsets(1 + pinched)
+    moved = copies.repeat(first)
+    moved[copies.ends[pinched] - 1] = second[pinched]
+    points_per_ring = RaggedOffsets(exact.points_per_ring.sum(copies.sizes))
+    return replace(exact, points=moved, points_per_ring=points_per_ring)
 
 
-def _visited_twice(outlines: PolygonBatch) -> NDArray[np.bool_]:
-    """Which points lie where another point of the same mask lies: ``(n,)``."""
-    x, y = outlines.points.real.astype(np.int64), outlines.points.imag.astype(np.int64)
-    place = outlines.points_per_mask.segment_ids() << 48 | y << 24 | x
-    ordered = np.sort(place)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.isin(place, twice)
+def _visited_twice(polygons: PolygonBatch) -> NDArray[np.bool_]:
+    """Whether another point of the same mask has the same coordinates: ``(n,)``."""
+    x, y = polygons.points.real.astype(np.int64), polygons.points.imag.astype(np.int64)
+    key = polygons.points_per_mask.segment_ids() << 48 | y << 24 | x
+    ordered = np.sort(key)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(key, repeated)

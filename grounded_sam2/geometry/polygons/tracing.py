@@ -1,15 +1,14 @@
-"""PolygonBatch of masks, traced on the edges of their pixels.
+"""Exact polygons of masks, traced along the edges of their pixels.
 
-The usual tracer walks from pixel center to pixel center, and what it returns is half a pixel too
-small on every side. Here the walk is OpenCV's, which is fast and knows what is nested in what,
-but its answer is turned into the edges that the walk passes: at each pixel the walk arrives from
-one neighbor, turns over background neighbors and leaves to the next, and every upright
-background neighbor on that turn is an edge of the outline. Which edges those are depends only on
-the two directions, so that a table answers for all steps of all outlines at once.
+Common contour tracers go from pixel center to pixel center, which makes the result half a pixel too
+small on every side. This module uses the contours of OpenCV, which are fast and nested, and
+converts them to the pixel edges that they pass: at each pixel the contour arrives from one
+neighbor, turns over background neighbors and leaves to the next, and every background neighbor at a
+side on that turn is an edge of the outline. These edges depend only on the two directions, so that
+one table lookup converts all steps of all contours at once.
 
-Pixels of a part touch at a side or at a corner; pixels of a hole, as of all background, touch at
-a side. Coordinates are corners of pixels: the pixel in column x and row y spans x to x + 1 and
-y to y + 1.
+Components are 8-connected; holes, as all background, are 4-connected. Coordinates are corners of
+pixels: the pixel in column x and row y spans x to x + 1 and y to y + 1.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ _STEPS = {
     (0, 1): 6,
     (1, 1): 7,
 }
-"""Directions counter-clockwise as seen on the screen, by (dx, dy)."""
-_STAYS = 8
+"""Directions by (dx, dy), counter-clockwise on the screen."""
+_NO_STEP = 8
 _DIRECTIONS = 9
-_MOST_EDGES = 4
-_DIRECTION = np.array([_STEPS.get((dx, dy), _STAYS) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
+_MAX_EDGES = 4
+_DIRECTION = np.array([_STEPS.get((dx, dy), _NO_STEP) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
 
 
 def _edges_by_turn() -> list[list[int]]:
@@ -57,28 +56,28 @@ def _edges_by_turn() -> list[list[int]]:
 
 
 _EDGES_BY_TURN = _edges_by_turn()
-_EDGE_NUMBER = np.array([len(edges) for edges in _EDGES_BY_TURN])
+_EDGE_COUNT = np.array([len(edges) for edges in _EDGES_BY_TURN])
 _FIRST_EDGE, _LAST_EDGE = (
     np.array([edges[i] if edges else -1 for edges in _EDGES_BY_TURN]) for i in (0, -1)
 )
-_EDGES = np.array([(edges + [-1] * _MOST_EDGES)[:_MOST_EDGES] for edges in _EDGES_BY_TURN]).ravel()
+_EDGES = np.array([(edges + [-1] * _MAX_EDGES)[:_MAX_EDGES] for edges in _EDGES_BY_TURN]).ravel()
 
 _Y = 1 << 32
-"""Places are one number each, y · 2³² + x: they sort from top to bottom, then left to right."""
+"""Positions are single numbers y · 2³² + x, which sort from top to bottom, then left to right."""
 _EDGE_START = np.array([_Y + 1, 1, 0, _Y])
-"""From a pixel to where the walk along its right, upper, left and lower edge begins."""
+"""Offset from a pixel to the start of its right, upper, left and lower edge."""
 
 
 def exact_polygons(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
-    """The exact outlines of a mask: filled again, they give the same pixels.
+    """The exact polygons of a mask: filled again, they give the same pixels.
 
     Args:
         mask: ``(h, w)`` ``bool``, or its `Rle`.
 
     Returns:
-        One `Polygon` per part, from top to bottom; ``[]`` for an empty mask. Coordinates are
-        whole numbers, each point is a corner, and each ring begins at its topmost, there its
-        leftmost point.
+        One `Polygon` per component, from top to bottom; ``[]`` for an empty mask. Coordinates are
+        whole numbers, each point is a corner, and each ring starts at its topmost, then leftmost
+        point.
 
     Raises:
         GeometryError: not a mask, or a damaged one.
@@ -88,12 +87,12 @@ def exact_polygons(mask: NDArray[np.bool_] | Rle) -> list[Polygon]:
 
 
 def has_holes(mask: NDArray[np.bool_] | Rle) -> bool:
-    """Whether a part of the mask encloses background."""
-    return any(part.holes for part in exact_polygons(mask))
+    """Whether a component of the mask encloses background."""
+    return any(polygon.holes for polygon in exact_polygons(mask))
 
 
 def as_rle(mask: NDArray[np.bool_] | Rle) -> Rle:
-    """The mask in its compact form.
+    """The mask as `Rle`, encoded if it is dense.
 
     Raises:
         GeometryError: not a ``(h, w)`` ``bool`` array.
@@ -102,14 +101,14 @@ def as_rle(mask: NDArray[np.bool_] | Rle) -> Rle:
 
 
 def trace_masks(masks: Sequence[NDArray[np.bool_]]) -> PolygonBatch:
-    """The exact outlines of many masks; see `rings`.
+    """The exact polygons of many masks; see `exact_polygons`.
 
     Args:
         masks: ``(h, w)`` ``bool`` in C order each, of any sizes.
     """
-    walks: list[NDArray[np.int32]] = []
+    contours: list[NDArray[np.int32]] = []
     parents: list[NDArray[np.int32]] = []
-    numbers: list[int] = []
+    contour_counts: list[int] = []
     for mask in masks:
         found: Sequence[NDArray[np.int32]] = ()
         if mask.size:
@@ -117,73 +116,75 @@ def trace_masks(masks: Sequence[NDArray[np.bool_]]) -> PolygonBatch:
                 mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
             )
         if found:
-            walks += found
+            contours += found
             parents.append(hierarchy[0, :, 3])
-        numbers.append(len(found))
-    of_mask = RaggedOffsets(numbers)
-    if not walks:
-        return PolygonBatch(
-            np.zeros(0, np.complex128), RaggedOffsets([]), RaggedOffsets([]), of_mask
-        )
-    inside = np.concatenate(parents).astype(np.intp)
-    parent = np.where(inside < 0, np.arange(len(walks)), inside + of_mask.repeat(of_mask.starts))
-    return _in_order(*_corners(walks), parent, of_mask)
+        contour_counts.append(len(found))
+    per_mask = RaggedOffsets(contour_counts)
+    if not contours:
+        empty = RaggedOffsets([])
+        return PolygonBatch(np.zeros(0, np.complex128), empty, empty, per_mask)
+    local_parent = np.concatenate(parents).astype(np.intp)
+    parent = np.where(
+        local_parent < 0, np.arange(len(contours)), local_parent + per_mask.repeat(per_mask.starts)
+    )
+    return _ordered_polygons(*_corners(contours), parent, per_mask)
 
 
-def _corners(walks: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], RaggedOffsets]:
-    """The corners of the pixel edges that walks over pixels pass.
+def _corners(contours: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], RaggedOffsets]:
+    """The corners of the pixel edges that contours pass.
 
     Args:
-        walks: closed walks, ``(n_i, 1, 2)`` x and y, each step to one of the eight neighbors.
+        contours: closed, ``(n_i, 1, 2)`` x and y of pixels, each step to one of the 8 neighbors.
 
     Returns:
-        ``(n,)`` places, one ring per walk, and where each ring's are.
+        ``(n,)`` positions, one ring per contour, and the offsets of each ring's.
     """
-    of_walk = RaggedOffsets([len(walk) for walk in walks])
-    x, y = np.concatenate(walks)[:, 0].T
+    per_contour = RaggedOffsets([len(contour) for contour in contours])
+    x, y = np.concatenate(contours)[:, 0].T
     pixels = _Y * y.astype(np.int64) + x
-    before = of_walk.previous_index()
+    before = per_contour.previous_index()
     arrival = _DIRECTION[3 * (x - x[before]) + y - y[before] + 4]
-    turn = _DIRECTIONS * arrival + arrival[of_walk.next_index()]
-    number = _EDGE_NUMBER[turn]
+    turn = _DIRECTIONS * arrival + arrival[per_contour.next_index()]
+    edge_count = _EDGE_COUNT[turn]
 
-    # At a concave corner the walk may pass a pixel without an edge.
-    passed = number > 0
-    if not passed.all():
-        of_walk = RaggedOffsets(of_walk.count(passed))
-        pixels, turn, number = pixels[passed], turn[passed], number[passed]
-    bends = _FIRST_EDGE[turn] != _LAST_EDGE[turn][of_walk.previous_index()]
-    # Between two edges of one pixel there is always a corner; it is where the second begins.
-    of_pixel = RaggedOffsets(number - 1 + bends)
-    nth = of_pixel.local_index() + of_pixel.repeat(_MOST_EDGES * turn + ~bends)
-    corners = of_pixel.repeat(pixels) + _EDGE_START[_EDGES[nth]]
-    return corners, RaggedOffsets(of_walk.sum(of_pixel.sizes))
+    # At a concave corner the contour may pass a pixel without an edge.
+    has_edges = edge_count > 0
+    if not has_edges.all():
+        per_contour = RaggedOffsets(per_contour.count(has_edges))
+        pixels, turn, edge_count = pixels[has_edges], turn[has_edges], edge_count[has_edges]
+    bends = _FIRST_EDGE[turn] != _LAST_EDGE[turn][per_contour.previous_index()]
+    # There is a corner between any two edges of one pixel: the start of the second edge.
+    per_pixel = RaggedOffsets(edge_count - 1 + bends)
+    edge = per_pixel.local_index() + per_pixel.repeat(_MAX_EDGES * turn + ~bends)
+    corners = per_pixel.repeat(pixels) + _EDGE_START[_EDGES[edge]]
+    return corners, RaggedOffsets(per_contour.sum(per_pixel.sizes))
 
 
-def _in_order(
+def _ordered_polygons(
     corners: NDArray[np.int64],
-    of_ring: RaggedOffsets,
+    corners_per_ring: RaggedOffsets,
     parents: NDArray[np.intp],
-    of_mask: RaggedOffsets,
+    rings_per_mask: RaggedOffsets,
 ) -> PolygonBatch:
-    """The rings in the order that `rings` promises, whatever OpenCV's is.
+    """The polygons in the order that `exact_polygons` documents, whatever OpenCV's order is.
 
     Args:
-        corners: ``(n,)`` places, of all rings.
-        of_ring: where the corners of each ring are.
-        parents: ``(len(of_ring),)`` the exterior around a hole; an exterior's own number.
-        of_mask: where the rings of each mask are.
+        corners: ``(n,)`` positions, of all rings.
+        corners_per_ring: offsets of the corners of each ring.
+        parents: ``(len(corners_per_ring),)`` index of the exterior around a hole; its own index for
+            an exterior.
+        rings_per_mask: offsets of the rings of each mask.
     """
-    first = of_ring.argmax(-corners)
+    first = corners_per_ring.argmax(-corners)
     start = corners[first]
     is_hole = parents != np.arange(len(parents))
-    order = np.lexsort((start, is_hole, start[parents], of_mask.segment_ids()))
+    order = np.lexsort((start, is_hole, start[parents], rings_per_mask.segment_ids()))
 
-    rings = RaggedOffsets(of_ring.sizes[order])
-    corners = corners[of_ring.roll(first)][of_ring.indices(order)]
+    points_per_ring = RaggedOffsets(corners_per_ring.sizes[order])
+    corners = corners[corners_per_ring.roll(first)][corners_per_ring.indices(order)]
     points = (corners & (_Y - 1)) + 1j * (corners >> 32)
 
-    exteriors = ~is_hole[order]
-    starts_of_parts = np.flatnonzero(exteriors)
-    parts = RaggedOffsets(np.diff(starts_of_parts, append=len(order)))
-    return PolygonBatch(points, rings, parts, RaggedOffsets(of_mask.count(exteriors)))
+    is_exterior = ~is_hole[order]
+    rings_per_polygon = RaggedOffsets(np.diff(np.flatnonzero(is_exterior), append=len(order)))
+    polygons_per_mask = RaggedOffsets(rings_per_mask.count(is_exterior))
+    return PolygonBatch(points, points_per_ring, rings_per_polygon, polygons_per_mask)

@@ -16,15 +16,15 @@ def disc(side: int) -> NDArray[np.bool_]:
     return inside
 
 
-def search(exact: PolygonBatch, metrics, **options) -> PolygonBatch:  # type: ignore[no-untyped-def]
-    options.setdefault("which", np.flatnonzero(exact.masks.sizes))
+def fit(exact: PolygonBatch, metrics, **options) -> PolygonBatch:  # type: ignore[no-untyped-def]
+    options.setdefault("masks", np.flatnonzero(exact.polygons_per_mask.sizes))
     options.setdefault("tolerances", [8.0, 2.0, 0.5])
     options.setdefault("anchored", np.zeros(len(exact.points), np.bool_))
     return fit_polygons(exact, min_iou=0.9, metrics=metrics, **options)
 
 
-def sizes(outlines: PolygonBatch) -> list[int]:
-    return outlines.points_per_mask.sizes.tolist()
+def point_counts(polygons: PolygonBatch) -> list[int]:
+    return polygons.points_per_mask.sizes.tolist()
 
 
 @pytest.fixture
@@ -32,79 +32,86 @@ def exact() -> PolygonBatch:
     return trace_masks([disc(60), np.zeros((0, 0), np.bool_), disc(40), disc(80)])
 
 
-def test_the_coarsest_that_agrees_is_taken_for_each_mask_alone(exact: PolygonBatch) -> None:
-    least = np.array([10, 0, 3, 20])
+def test_each_mask_gets_the_coarsest_tolerance_that_its_metric_accepts(
+    exact: PolygonBatch,
+) -> None:
+    required = np.array([10, 0, 3, 20])
     tried: list[tuple[int, int]] = []
 
-    def larger_ones_need_more(
-        outlines: PolygonBatch, which: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
-        tried.extend(zip(which.tolist(), sizes(outlines), strict=True))
-        return (outlines.points_per_mask.sizes >= least[which]).astype(np.float64)
+    def has_required_points(polygons: PolygonBatch, masks: NDArray[np.intp]) -> NDArray[np.float64]:
+        tried.extend(zip(masks.tolist(), point_counts(polygons), strict=True))
+        return (polygons.points_per_mask.sizes >= required[masks]).astype(np.float64)
 
-    found = search(exact, [larger_ones_need_more])
-    assert sizes(found)[1] == 0
-    for index in (0, 2, 3):
-        *too_few, enough = [size for number, size in tried if number == index]
-        assert all(size < least[index] for size in too_few)
-        assert sizes(found)[index] == enough >= least[index]
-    assert len([number for number, _ in tried if number == 2]) == 1
-    assert len([number for number, _ in tried if number == 3]) > 1
+    fitted = fit(exact, [has_required_points])
+    assert point_counts(fitted)[1] == 0
+    for mask in (0, 2, 3):
+        *too_few, enough = [count for index, count in tried if index == mask]
+        assert all(count < required[mask] for count in too_few)
+        assert point_counts(fitted)[mask] == enough >= required[mask]
+    assert len([index for index, _ in tried if index == 2]) == 1
+    assert len([index for index, _ in tried if index == 3]) > 1
 
 
-def test_where_nothing_agrees_the_outline_is_exact(exact: PolygonBatch) -> None:
-    found = search(exact, [lambda outlines, which: np.zeros(which.size)])
-    np.testing.assert_array_equal(found.points, exact.points)
+def test_polygons_are_exact_if_no_tolerance_is_accepted(exact: PolygonBatch) -> None:
+    fitted = fit(exact, [lambda polygons, masks: np.zeros(masks.size)])
+    np.testing.assert_array_equal(fitted.points, exact.points)
 
 
-def test_later_agreements_are_asked_of_those_that_passed_only(exact: PolygonBatch) -> None:
-    asked: list[list[int]] = []
+def test_later_metrics_are_evaluated_only_for_masks_that_the_earlier_accept(
+    exact: PolygonBatch,
+) -> None:
+    evaluated: list[list[int]] = []
 
-    def second(outlines: PolygonBatch, which: NDArray[np.intp]) -> NDArray[np.float64]:
-        asked.append(which.tolist())
-        return np.ones(which.size)
+    def second(polygons: PolygonBatch, masks: NDArray[np.intp]) -> NDArray[np.float64]:
+        evaluated.append(masks.tolist())
+        return np.ones(masks.size)
 
-    search(exact, [lambda outlines, which: (which == 2).astype(np.float64), second])
-    assert asked == [[2], [], []]
+    fit(exact, [lambda polygons, masks: (masks == 2).astype(np.float64), second])
+    assert evaluated == [[2], [], []]
 
 
-def test_what_is_read_is_judged_and_what_was_written_is_taken(exact: PolygonBatch) -> None:
-    found = search(
+def test_metrics_see_the_round_trip_and_the_result_does_not(exact: PolygonBatch) -> None:
+    fitted = fit(
         exact,
-        [lambda outlines, which: (outlines.points.real < 0).all() * np.ones(which.size)],
-        round_trip=lambda outlines, which: outlines.translate(np.full((which.size, 2), -1000)),
+        [lambda polygons, masks: (polygons.points.real < 0).all() * np.ones(masks.size)],
+        round_trip=lambda polygons, masks: polygons.translate(np.full((masks.size, 2), -1000)),
     )
-    assert len(found.points) < len(exact.points)
-    assert found.points.real.min() > 0
+    assert len(fitted.points) < len(exact.points)
+    assert fitted.points.real.min() > 0
 
 
-def test_anchors_stay_and_masks_not_to_be_searched_are_exact(exact: PolygonBatch) -> None:
+def test_anchored_points_stay_and_masks_that_are_not_listed_stay_exact(
+    exact: PolygonBatch,
+) -> None:
     anchored = np.arange(len(exact.points)) % 7 == 3
-    found = search(
+    fitted = fit(
         exact,
-        [lambda outlines, which: np.ones(which.size)],
+        [lambda polygons, masks: np.ones(masks.size)],
         anchored=anchored,
-        which=np.array([0, 3]),
+        masks=np.array([0, 3]),
     )
-    assert sizes(found)[2] == sizes(exact)[2]
-    assert np.isin(exact.points[anchored], found.points).all()
+    assert point_counts(fitted)[2] == point_counts(exact)[2]
+    assert np.isin(exact.points[anchored], fitted.points).all()
 
 
 @pytest.mark.parametrize(
-    ("min_iou", "largest", "first", "last"),
+    ("min_iou", "max_tolerance", "first", "last"),
     [(0.98, None, 1, 0.3), (0.9, None, 5, 0.3), (0.999, None, 1, 0.3), (0.98, 10, 10, 0.3)],
 )
-def test_tolerances_go_from_what_fits_the_overlap_to_the_grain_of_masks(
-    min_iou: float, largest: float | None, first: float, last: float
+def test_tolerances_descend_from_what_the_iou_allows_to_the_resolution_of_masks(
+    min_iou: float, max_tolerance: float | None, first: float, last: float
 ) -> None:
-    tolerances = tolerance_schedule(min_iou, largest)
+    tolerances = tolerance_schedule(min_iou, max_tolerance)
     assert tolerances == sorted(tolerances, reverse=True)
     assert tolerances[0] == pytest.approx(first)
     assert 0.2 < tolerances[-1] <= last
 
 
-def test_exact_outlines_need_no_tolerance() -> None:
+def test_an_iou_of_one_needs_no_tolerance() -> None:
     assert tolerance_schedule(1, None) == []
+
+
+def test_bounds_out_of_range_are_an_error() -> None:
     with pytest.raises(GeometryError, match="min_iou 98"):
         tolerance_schedule(98, None)
     with pytest.raises(GeometryError, match="max_tolerance -1"):

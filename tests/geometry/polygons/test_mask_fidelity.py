@@ -62,7 +62,7 @@ def test_two_parts_are_united_and_holes_are_left_out() -> None:
     mask[5:8, 11:13] = False
     (crops, rles) = (decode_crops([rle := encode_crop(mask, (0, 0), (20, 20))]), [rle])
     exact = trace_masks(crops.pixels)
-    assert len(exact.parts) == 2
+    assert len(exact.rings_per_polygon) == 2
     assert pixel_center_iou(crops, exact, ALL[:1]).tolist() == [1]
     assert pycocotools_iou(rles, crops, exact, ALL[:1]).tolist() == [1]
     overlapping = PolygonBatch.from_polygons([[square(0, 0, 4), square(2, 0, 4)]])

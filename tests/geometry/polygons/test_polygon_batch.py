@@ -36,23 +36,23 @@ def test_points_are_one_number_each_and_rows_again() -> None:
 
 
 def test_polygons_are_put_together_and_taken_apart() -> None:
-    outlines = PolygonBatch.from_polygons(MASKS)
-    assert outlines.rings.sizes.tolist() == [4, 4, 4, 4, 4]
-    assert outlines.parts.sizes.tolist() == [3, 1, 1]
-    assert outlines.masks.sizes.tolist() == [2, 0, 1]
-    assert outlines.rings_per_mask.sizes.tolist() == [4, 0, 1]
-    assert outlines.points_per_mask.sizes.tolist() == [16, 0, 4]
-    assert same(outlines.to_polygons(), MASKS)
+    batch = PolygonBatch.from_polygons(MASKS)
+    assert batch.points_per_ring.sizes.tolist() == [4, 4, 4, 4, 4]
+    assert batch.rings_per_polygon.sizes.tolist() == [3, 1, 1]
+    assert batch.polygons_per_mask.sizes.tolist() == [2, 0, 1]
+    assert batch.rings_per_mask.sizes.tolist() == [4, 0, 1]
+    assert batch.points_per_mask.sizes.tolist() == [16, 0, 4]
+    assert same(batch.to_polygons(), MASKS)
 
 
 def test_masks_are_chosen_in_any_order_and_joined_again() -> None:
-    outlines = PolygonBatch.from_polygons(MASKS)
-    assert same(outlines.select(np.array([2, 0])).to_polygons(), [MASKS[2], MASKS[0]])
-    assert same(outlines.select(np.array([], np.intp)).to_polygons(), [])
-    halves = [outlines.select(np.array(which)) for which in ([0, 1], [2])]
+    batch = PolygonBatch.from_polygons(MASKS)
+    assert same(batch.select(np.array([2, 0])).to_polygons(), [MASKS[2], MASKS[0]])
+    assert same(batch.select(np.array([], np.intp)).to_polygons(), [])
+    halves = [batch.select(np.array(which)) for which in ([0, 1], [2])]
     assert same(PolygonBatch.concatenate(halves).to_polygons(), MASKS)
     assert (
-        outlines.points[outlines.indices(np.array([2]))].tolist()
+        batch.points[batch.point_indices(np.array([2]))].tolist()
         == to_complex(square(1, 1, 4)).tolist()
     )
 
@@ -61,7 +61,7 @@ def test_holes_are_taken_off_the_area() -> None:
     assert PolygonBatch.from_polygons(MASKS).areas().tolist() == [100 - 9 - 4 + 1, 0, 16]
 
 
-def test_outlines_move_mask_by_mask() -> None:
+def test_batch_move_mask_by_mask() -> None:
     moved = (
         PolygonBatch.from_polygons(MASKS)
         .translate(np.array([(100, 200), (7, 7), (0, 3)]))
@@ -71,10 +71,10 @@ def test_outlines_move_mask_by_mask() -> None:
     assert moved[2][0].exterior.tolist() == square(1, 4, 4).tolist()
 
 
-def test_thinned_outlines_lose_points_only() -> None:
-    outlines = PolygonBatch.from_polygons(MASKS)
+def test_thinned_batch_lose_points_only() -> None:
+    batch = PolygonBatch.from_polygons(MASKS)
     kept = np.arange(20) % 4 != 3
-    thin = outlines.keep_points(kept).to_polygons()
+    thin = batch.keep_points(kept).to_polygons()
     assert thin[0][0].holes[0].tolist() == HOLED.holes[0][:3].tolist()
     assert [len(mask) for mask in thin] == [2, 0, 1]
 

@@ -101,5 +101,5 @@ def test_nothing_to_fill(points: int) -> None:
 
 @pytest.mark.parametrize("ring", [np.zeros(4), np.zeros((4, 3)), np.full((4, 2), np.nan)])
 def test_what_is_no_outline_is_an_error(ring: Points) -> None:
-    with pytest.raises(GeometryError, match="outline of shape"):
+    with pytest.raises(GeometryError, match="ring of shape"):
         polygons_to_rle([ring], (4, 5))
