@@ -1,7 +1,7 @@
-"""The command line: ``grounded-sam2 demo | predict | label | export | info``.
+"""The command line: ``grounded-sam2 demo | predict | label | track | import | export | …``.
 
-A guest of the library: commands parse, call and print. Nothing heavy is imported until a command
-runs, so that ``--help`` answers at once.
+Commands parse their options, call the library and print. Heavy modules are imported only when a
+command runs, so that ``--help`` is fast.
 """
 
 from grounded_sam2.cli.entry import console, main

@@ -1,17 +1,19 @@
-"""Options that several commands share, and what is made of them."""
+"""Options that several commands share, and the values that the library takes for them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from grounded_sam2.errors import ConfigError
 
 if TYPE_CHECKING:
-    from grounded_sam2.config import Config
     from grounded_sam2.exporters import ExportOptions
+    from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.store import LabelStore
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "MinConfidenceOption",
     "MinIouOption",
     "MinPolygonIouOption",
+    "NewRunOption",
     "OntologyOption",
     "RunOption",
     "SeedOption",
@@ -38,19 +41,22 @@ __all__ = [
     "StoreArgument",
     "TwoRunsOption",
     "WorkersOption",
-    "chosen_config",
-    "chosen_formats",
-    "export_options",
-    "parsed_values",
+    "build_export_options",
+    "build_pipeline",
+    "existing_inputs",
+    "parse_settings",
     "two_runs",
+    "validated_formats",
 ]
+
+_Input = TypeVar("_Input", str, str | int)
 
 ConfigOption = Annotated[
     str,
     typer.Option(
         "--config",
         metavar="NAME|FILE",
-        help="Shipped name (default, fast, accurate, demo) or YAML file. 'demo' is the embedded "
+        help="Shipped name (default, fast, accurate, demo) or YAML file. 'demo' uses the embedded "
         "models: offline, and only for colored shapes.",
     ),
 ]
@@ -67,7 +73,7 @@ MinConfidenceOption = Annotated[
     typer.Option(
         "--min-confidence",
         metavar="0..1",
-        help="Drop detections below; short for --set detector.min_confidence=….",
+        help="Drop detections below this confidence; short for --set detector.min_confidence=….",
     ),
 ]
 ExportMinConfidenceOption = Annotated[
@@ -75,8 +81,8 @@ ExportMinConfidenceOption = Annotated[
     typer.Option(
         "--min-confidence",
         metavar="0..1",
-        help="Take objects that the detector was at least so sure of. Below the threshold of the "
-        "labeling, these are more of what the models said.",
+        help="Export objects with at least this detector confidence. A value below the threshold "
+        "of the labeling run adds objects that the run dropped.",
     ),
 ]
 ExportMinMaskQualityOption = Annotated[
@@ -84,7 +90,7 @@ ExportMinMaskQualityOption = Annotated[
     typer.Option(
         "--min-mask-quality",
         metavar="0..1",
-        help="Take objects whose mask has at least this predicted IoU.",
+        help="Export objects whose mask has at least this predicted IoU.",
     ),
 ]
 FormatOption = Annotated[
@@ -108,7 +114,9 @@ ImageFormatOption = Annotated[
 FrameStrideOption = Annotated[
     int,
     typer.Option(
-        "--frame-stride", metavar="N", help="Take every Nth labeled frame of a video, 1 for all."
+        "--frame-stride",
+        metavar="N",
+        help="Export every Nth labeled frame of a video; 1 for all.",
     ),
 ]
 FrameFormatOption = Annotated[
@@ -116,38 +124,40 @@ FrameFormatOption = Annotated[
     typer.Option(
         "--frame-format",
         metavar="jpg|png",
-        help="How frames of videos are written, where a format takes both.",
+        help="Image format of video frames, where the dataset format allows both.",
     ),
 ]
 FrameQualityOption = Annotated[
     int,
-    typer.Option("--frame-quality", metavar="1..100", help="Of frames of videos written as JPEG."),
+    typer.Option(
+        "--frame-quality", metavar="1..100", help="JPEG quality of video frames written as JPEG."
+    ),
 ]
 SplitOption = Annotated[
     str,
     typer.Option(
         "--split",
         metavar="A/B/C",
-        help="Shares of train/val/test, drawn from the images' content.",
+        help="Shares of train/val/test; assigned by the images' content.",
     ),
 ]
 SplitByOption = Annotated[
     str,
     typer.Option(
         "--split-by",
-        metavar="WHAT",
-        help="What is drawn: content (each image), or folder, which keeps images of a folder "
-        "together; a folder called like a split is that split.",
+        metavar="UNIT",
+        help="What is assigned to a split: content (each image), or folder, which keeps the images "
+        "of a folder together; a folder named like a split is that split.",
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", metavar="N", help="Another seed draws other images into each split."),
+    typer.Option("--seed", metavar="N", help="Another seed assigns other images to each split."),
 ]
 ImagesOption = Annotated[
     str,
     typer.Option(
-        "--images", metavar="HOW", help="How images come into a dataset: copy, link or symlink."
+        "--images", metavar="MODE", help="How images get into a dataset: copy, link or symlink."
     ),
 ]
 SegmentationOption = Annotated[
@@ -155,8 +165,8 @@ SegmentationOption = Annotated[
     typer.Option(
         "--segmentation",
         metavar="FORM",
-        help="Masks of coco, cvat and labelstudio: rle (exact), or polygons for readers that know "
-        "nothing else.",
+        help="Masks of coco, cvat and labelstudio: rle (exact), or polygons for readers that "
+        "accept nothing else.",
     ),
 ]
 MinPolygonIouOption = Annotated[
@@ -164,8 +174,8 @@ MinPolygonIouOption = Annotated[
     typer.Option(
         "--min-polygon-iou",
         metavar="0..1",
-        help="Overlap (IoU) that exported outlines have with their masks, at least: less for fewer "
-        "points, 1 for exact outlines.",
+        help="Least IoU of exported polygons with their masks: less for fewer points, 1 for exact "
+        "outlines.",
     ),
 ]
 WorkersOption = Annotated[
@@ -173,8 +183,8 @@ WorkersOption = Annotated[
     typer.Option(
         "--workers",
         metavar="N",
-        help="Processes that outline masks in large exports, this one included; as many as pay if "
-        "absent.",
+        help="Processes that trace polygons in large exports, this one included; chosen from the "
+        "machine if absent.",
     ),
 ]
 OntologyOption = Annotated[
@@ -185,20 +195,20 @@ OntologyOption = Annotated[
 ]
 RunOption = Annotated[
     int | None,
-    typer.Option("--run", metavar="ID", help="Which run; the current one if absent."),
+    typer.Option("--run", metavar="ID", help="Id of the run; the current one if absent."),
 ]
 TwoRunsOption = Annotated[
     list[int] | None,
     typer.Option(
         "--run",
         metavar="ID",
-        help="The two runs, each with an option of its own; not needed where there are just two.",
+        help="The two runs, one option each; not needed if the store has only two.",
     ),
 ]
 MinIouOption = Annotated[
     float,
     typer.Option(
-        "--min-iou", metavar="0..1", help="Objects of one class that overlap less are two."
+        "--min-iou", metavar="0..1", help="Least IoU at which two objects of one class match."
     ),
 ]
 ImagesFromOption = Annotated[
@@ -209,6 +219,10 @@ ImagesFromOption = Annotated[
         help="Where the images are now, if they were moved.",
     ),
 ]
+NewRunOption = Annotated[
+    bool,
+    typer.Option("--new-run", help="Label again with other settings; keeps earlier labels."),
+]
 StoreArgument = Annotated[
     Path,
     typer.Argument(
@@ -217,34 +231,61 @@ StoreArgument = Annotated[
 ]
 
 
-def chosen_config(source: str, min_confidence: float | None, options: list[str] | None) -> Config:
-    """The configuration with the options of the command line put in."""
-    from grounded_sam2.config import load_config
+def existing_inputs(
+    inputs: Sequence[_Input], argument: str, *, patterns: bool = False
+) -> _Input | list[_Input]:
+    """The inputs as the library takes them: one alone, or a list of several.
 
-    values = parsed_values(options)
+    Args:
+        inputs: paths, addresses, or numbers of cameras.
+        argument: name of the argument, for the message.
+        patterns: accept patterns such as ``images/*.jpg``.
+
+    Raises:
+        typer.BadParameter: a path does not exist.
+    """
+    from grounded_sam2.sources.image_list import is_address
+    from grounded_sam2.sources.patterns import is_pattern
+
+    for given in inputs:
+        if isinstance(given, int) or is_address(given) or os.path.lexists(given):
+            continue
+        if not (patterns and is_pattern(given)):
+            raise typer.BadParameter(f"'{given}' does not exist", param_hint=argument)
+    return inputs[0] if len(inputs) == 1 else list(inputs)
+
+
+def build_pipeline(
+    ontology: str | None, config: str, min_confidence: float | None, settings: list[str] | None
+) -> GroundedSAM2:
+    """The pipeline of ``--ontology``, ``--config``, ``--min-confidence`` and ``--set``."""
+    from grounded_sam2.config import load_config
+    from grounded_sam2.pipeline import GroundedSAM2
+
+    values = parse_settings(settings)
     if min_confidence is not None:
         values["detector.min_confidence"] = min_confidence
-    return load_config(source).with_options(values)
+    return GroundedSAM2(ontology, config=load_config(config).with_options(values))
 
 
-def parsed_values(options: list[str] | None) -> dict[str, object]:
-    """What ``--set KEY=VALUE`` says; values are read as YAML."""
+def parse_settings(settings: list[str] | None) -> dict[str, object]:
+    """Keys and values of ``--set KEY=VALUE``; values are parsed as YAML."""
     import yaml
 
     values: dict[str, object] = {}
-    for option in options or ():
-        key, equals, value = option.partition("=")
+    for setting in settings or ():
+        key, equals, value = setting.partition("=")
         if not equals:
-            raise ConfigError(f"--set {option!r}: write KEY=VALUE, such as runtime.device=cpu")
+            raise ConfigError(f"--set {setting!r}: write KEY=VALUE, such as runtime.device=cpu")
         try:
             values[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {option!r}: the value cannot be read") from error
+            raise ConfigError(f"--set {setting!r}: the value cannot be read") from error
     return values
 
 
-def chosen_formats(names: list[str] | None, *, of_images: bool = False) -> list[str]:
-    """The formats, each once, all known: before anything is labeled for hours."""
+def validated_formats(names: list[str] | None, *, of_images: bool = False) -> list[str]:
+    """The formats without duplicates; an unknown one fails before hours of labeling."""
     from grounded_sam2.errors import ExportError
     from grounded_sam2.exporters import EXPORTERS, check_format
 
@@ -258,7 +299,7 @@ def chosen_formats(names: list[str] | None, *, of_images: bool = False) -> list[
     return list(dict.fromkeys(names))
 
 
-def export_options(
+def build_export_options(
     *,
     split: str,
     split_by: str,
@@ -275,7 +316,11 @@ def export_options(
     frame_format: str = "jpg",
     frame_quality: int = 95,
 ) -> ExportOptions:
-    """The options of an export; wrong ones are told as wrong use of the command."""
+    """The options of an export.
+
+    Raises:
+        typer.BadParameter: a value is not allowed.
+    """
     from grounded_sam2.errors import ExportError
     from grounded_sam2.exporters import ExportOptions, default_workers, parse_split
 
@@ -301,11 +346,11 @@ def export_options(
 
 
 def two_runs(store: LabelStore, given: list[int] | None) -> tuple[int, int]:
-    """The two runs that are meant: those given, or those that there are, in order of their ids."""
+    """Ids of the two runs: those given, or the store's only two, in the order of their ids."""
     ids = given or sorted(run.id for run in store.runs())
     if len(ids) != 2:
         raise typer.BadParameter(
-            f"give two of the runs of {store.path}: "
+            f"name two of the runs of {store.path}: "
             + ", ".join(f"--run {run.id}" for run in store.runs()),
             param_hint="--run",
         )

@@ -1,7 +1,7 @@
 """The progress bar of a run: images done, images per second, time left.
 
-Images that an earlier run had settled pass in no time. They count as done, but not for the
-speed, so that a continued run does not promise to end at once.
+Images that an earlier run has processed take no time. They count as done, but not for the speed:
+else a continued run would show a time left near zero.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class ProgressBar:
     nothing at all where there is no terminal, so that logs stay free of bars.
 
     Args:
-        doing: what is being done to the images.
-        unit: what they are called.
+        activity: text before the bar.
+        unit: plural noun after the speed.
         console: where to draw; standard error if ``None``.
-        clock: seconds that only grow.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
         self,
-        doing: str = "labeling",
+        activity: str = "labeling",
         *,
         unit: str = "images",
         console: Console | None = None,
@@ -50,10 +50,10 @@ class ProgressBar:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task(doing, total=None, speed="", left="", failed="")
-        self._began = clock()
+        self._task = self._progress.add_task(activity, total=None, speed="", left="", failed="")
+        self._start_time = clock()
         self._total: int | None = None
-        self._settled = self._worked = self._failed = 0
+        self._done = self._processed = self._failed = 0
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -67,27 +67,27 @@ class ProgressBar:
         self._progress.stop()
 
     def start(self, total: int | None) -> None:
-        """See `grounded_sam2.engine.image_run.Progress`; ``None`` where no end is in sight."""
-        self._began = self._clock()
+        """See `grounded_sam2.engine.image_run.Progress`; ``None`` if the total is unknown."""
+        self._start_time = self._clock()
         self._total = total
         self._progress.update(self._task, total=total)
         self._progress.start()
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
         """See `grounded_sam2.engine.image_run.Progress`."""
-        self._settled += labeled + failed + skipped
-        self._worked += labeled + failed
+        self._done += labeled + failed + skipped
+        self._processed += labeled + failed
         self._failed += failed
-        seconds = self._clock() - self._began
+        seconds = self._clock() - self._start_time
         speed = left = ""
-        if self._worked and seconds > 0:
-            rate = self._worked / seconds
+        if self._processed and seconds > 0:
+            rate = self._processed / seconds
             speed = f"{rate:.1f} {self._unit}/s"
-            if self._total is not None:  # of videos, it is what their file says
-                left = f"{_duration(max(0, self._total - self._settled) / rate)} left"
+            if self._total is not None:  # a video's header may give too few frames
+                left = f"{_duration(max(0, self._total - self._done) / rate)} left"
         self._progress.update(
             self._task,
-            completed=self._settled,
+            completed=self._done,
             speed=speed,
             left=left,
             failed=f"[red]{self._failed} failed" if self._failed else "",
@@ -102,7 +102,7 @@ class VideoProgressBar:
 
     def __init__(self) -> None:
         self._bar: ProgressBar | None = None
-        self._earlier = False
+        self._first_advance = False
 
     def __enter__(self) -> VideoProgressBar:
         return self
@@ -119,15 +119,16 @@ class VideoProgressBar:
     def start(self, name: str, total: int | None) -> None:
         """See `grounded_sam2.engine.video_summaries.VideoProgress`."""
         self.__exit__(None, None, None)
-        self._bar, self._earlier = ProgressBar(name, unit="frames"), True
+        self._bar, self._first_advance = ProgressBar(name, unit="frames"), True
         self._bar.start(total)
 
     def advance(self, frames: int) -> None:
         """See `grounded_sam2.engine.video_summaries.VideoProgress`."""
-        assert self._bar is not None, "a video begins before its frames come"
-        now, before = (0, frames) if self._earlier else (frames, 0)
-        self._earlier = False
-        self._bar.advance(labeled=now, failed=0, skipped=before)
+        assert self._bar is not None, "start() comes before advance()"
+        # The first call counts the frames of earlier runs.
+        labeled, skipped = (0, frames) if self._first_advance else (frames, 0)
+        self._first_advance = False
+        self._bar.advance(labeled=labeled, failed=0, skipped=skipped)
 
 
 def _duration(seconds: float) -> str:

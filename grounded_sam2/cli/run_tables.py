@@ -1,25 +1,28 @@
-"""What commands print of runs: what one call did, and what a store holds."""
+"""Printed output: what one call labeled, and the runs, videos and failures of a store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from grounded_sam2.cli.failures import print_few_failures
-from grounded_sam2.cli.tables import print_export, say
-from grounded_sam2.store import LabelStore, Run, StoreSummary
+from grounded_sam2.cli.tables import count_table, print_export, print_line, terminal_text
+from grounded_sam2.store import LabelStore, Run, StoredVideo, StoreSummary, frame_id
 
-if TYPE_CHECKING:  # else `info` would load all that makes labels
+if TYPE_CHECKING:  # so that `info` does not import what makes labels
     from grounded_sam2.demo.run import DemoResult
     from grounded_sam2.demo.run_clips import ClipDemoResult
     from grounded_sam2.engine.image_run import RunSummary
     from grounded_sam2.pipeline import LabelResult, TrackResult
 
 __all__ = [
+    "print_all_failures",
     "print_clip_demo",
     "print_counts",
     "print_demo",
@@ -28,44 +31,47 @@ __all__ = [
     "print_runs",
     "print_stages",
     "print_track_result",
+    "print_videos",
 ]
 
 _FEW = 5
+_MAX_VIDEOS = 50
 
-_SET_ASIDE = {
-    "low_confidence": "unsure",
-    "low_quality": "with a poor mask",
-    "cleaned_up": "doubles or specks",
-    "not_wanted": "of captions no longer asked",
+_DROPPED = {
+    "low_confidence": "low confidence",
+    "low_quality": "low mask quality",
+    "cleaned_up": "duplicates and specks",
+    "not_wanted": "captions no longer requested",
 }
+
+_PLACE = re.compile(r"""(source: )?(image|folder|video) ('([^'\\]|\\.)*'|"([^"\\]|\\.)*"):? """)
+"""The beginning of a reason that names its file; dropped where the line names the image already."""
 
 
 def print_label_result(result: LabelResult) -> None:
-    """What a labeling run did: images, objects per class, failures, time, places."""
+    """Print what a labeling run did: images, objects per class, failures, time, files."""
     run = result.run
     with LabelStore.open(result.folder) as store:
         print_counts(store, result.summary)
-    _print_change(run)
+    _print_changes(run)
     if run.nothing_to_do:
-        say(f"nothing to do: all {run.total} images were settled before")
+        print_line(f"nothing to do: all {run.total} images were processed before")
     else:
-        here = run.labeled + run.failed
-        say(
-            f"{here} images in {run.seconds:.1f} s ({here / run.seconds:.1f} images/s)"
+        processed = run.labeled + run.failed
+        print_line(
+            f"{processed} images in {run.seconds:.1f} s ({processed / run.seconds:.1f} images/s)"
             + (f", {run.decided} of them without a model" if run.decided else "")
-            + (f", {run.skipped} settled before" if run.skipped else "")
+            + (f", {run.skipped} processed before" if run.skipped else "")
         )
-    say(f"store: {result.folder / LabelStore.FILE_NAME}")
+    print_line(f"store: {result.folder / LabelStore.FILE_NAME}")
     for summary in result.exports.values():
         print_export(summary)
 
 
 def print_track_result(result: TrackResult) -> None:
-    """What a run over videos did: frames and tracks of each, objects per class, time, places."""
+    """Print what a run over videos did: frames and tracks of each, objects per class, files."""
     run = result.run
-    table = Table("video", "frames", "tracks", "broken frames", "frames/s")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = count_table("video", "frames", "tracks", "broken frames", "frames/s")
     for video in run.videos:
         speed = f"{video.frames_now / video.seconds:.1f}" if video.frames_now else ""
         counts = (str(video.frames), str(video.tracks), str(video.broken_frames or ""), speed)
@@ -75,83 +81,83 @@ def print_track_result(result: TrackResult) -> None:
         print_counts(store, store.summary(run.run_id))
     for video in run.videos:
         if video.warning is not None:
-            say(f"video {video.name}: {video.warning}")
+            print_line(f"video {video.name}: {video.warning}")
     for video in run.failed:
-        say(f"video {video.name} failed: {video.error}")
+        print_line(f"video {video.name} failed: {video.error}")
     if not run.failed and not any(video.frames_now for video in run.videos):
-        say("nothing to do: all frames were labeled before")
-    say(f"store: {result.folder / LabelStore.FILE_NAME}")
+        print_line("nothing to do: all frames were labeled before")
+    print_line(f"store: {result.folder / LabelStore.FILE_NAME}")
     for path in result.annotated:
-        say(f"annotated video: {path}")
+        print_line(f"annotated video: {path}")
     for name, reason in result.not_drawn.items():
-        say(f"video {name} was not drawn: {reason}")
+        print_line(f"video {name} was not drawn: {reason}")
     for summary in result.exports.values():
         print_export(summary)
 
 
 def print_demo(result: DemoResult) -> None:
-    """The scores of a demo, and where its files are."""
+    """Print the scores of the image demo, and its files."""
     print_label_result(result.labels)
     table = Table("", "AP", "AP50", "AP75", title=f"{result.labels.run.total} scenes")
     for name, scores in (("boxes", result.boxes), ("masks", result.masks)):
         table.add_row(name, f"{scores.ap:.3f}", f"{scores.ap50:.3f}", f"{scores.ap75:.3f}")
     Console().print(table)
-    say(
+    print_line(
         "These numbers say nothing about photographs: the embedded models know only colored "
         "shapes like these."
     )
-    say(f"images: {result.images}")
-    say(f"ground truth: {result.ground_truth}")
-    say(f"contact sheet: {result.contact_sheet}")
+    print_line(f"images: {result.images}")
+    print_line(f"ground truth: {result.ground_truth}")
+    print_line(f"contact sheet: {result.contact_sheet}")
 
 
 def print_clip_demo(result: ClipDemoResult) -> None:
-    """The scores of a demo of videos, and where its files are."""
+    """Print the scores of the video demo, and its files."""
     print_track_result(result.tracks)
-    table = Table("J&F", "J", "F", title=f"{result.objects} things in all their frames")
-    scores = ((result.region + result.border) / 2, result.region, result.border)
-    table.add_row(*(f"{score:.3f}" for score in scores))
+    scores = result.scores.mean()
+    table = Table("J&F", "J", "F", title=f"{len(result.scores)} objects, all frames")
+    table.add_row(*(f"{score:.3f}" for score in (scores.j_and_f, scores.region, scores.boundary)))
     Console().print(table)
-    say(
+    print_line(
         "These numbers say nothing about other videos: the embedded models know only colored "
         "shapes like these."
     )
-    say(f"clips: {result.clips}")
-    say(f"contact sheet: {result.contact_sheet}")
+    print_line(f"clips: {result.clips}")
+    print_line(f"contact sheet: {result.contact_sheet}")
 
 
 def print_stages(run: RunSummary) -> None:
-    """How long each stage was at work: the one that is nearly always so sets the pace."""
-    table = Table("stage", "threads", "at work", "share", title=f"batches of {run.batch_size}")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    """Print how long each stage worked; one that works nearly all the time sets the pace."""
+    table = count_table(
+        "stage", "threads", "at work", "share", title=f"batches of {run.batch_size}"
+    )
     for stage in run.stages:
         share = f"{100 * stage.share(run.seconds):.0f} %"
         table.add_row(stage.name, str(stage.threads), f"{stage.seconds:.1f} s", share)
     Console().print(table)
 
 
-def _print_change(run: RunSummary) -> None:
-    """What was different from the call before."""
+def _print_changes(run: RunSummary) -> None:
+    """Print what changed in the ontology and the source since the call before."""
     if run.change is not None:
         if run.change.added:
-            say(f"new captions: {', '.join(run.change.added)}")
+            print_line(f"new captions: {', '.join(run.change.added)}")
         if run.change.removed:
-            say(f"captions no longer asked: {', '.join(run.change.removed)}")
+            print_line(f"captions no longer requested: {', '.join(run.change.removed)}")
         for caption, before, after in run.change.renamed:
-            say(f"class of '{caption}': {before} → {after}")
+            print_line(f"class of '{caption}': {before} → {after}")
     if run.removed:
         names = ", ".join(run.removed_ids[:_FEW]) + (" …" if run.removed > _FEW else "")
-        what = "labels dropped" if run.pruned else "labels kept; --prune drops them"
-        say(f"{run.removed} images are gone ({names}): {what}")
+        labels = "labels dropped" if run.pruned else "labels kept; --prune drops them"
+        print_line(f"{run.removed} images are no longer in the source ({names}): {labels}")
 
 
 def print_runs(store: LabelStore) -> None:
-    """All runs of a store, the current one last."""
+    """Print one row per run of a store, the current one last."""
     table = Table("run", "labels from", "begun (UTC)", "images", "objects", "failed")
     for run in store.runs():
         counts = store.summary(run.id)
-        # The last part of a checkpoint's name says enough.
+        # The last part of a checkpoint's name identifies it.
         models = (f"{role}: {name.split('/')[-1]}" for role, name in run.config.models.items())
         table.add_row(
             str(run.id),
@@ -165,23 +171,21 @@ def print_runs(store: LabelStore) -> None:
 
 
 def print_run(store: LabelStore, run: Run) -> None:
-    """Models, ontology, versions, counts and failures of one run."""
-    run_config = run.config
-    for role, checkpoint in run_config.models.items():
-        say(f"{role}: {checkpoint}")
-    if run_config.source is not None:
-        say(f"images from: {run_config.source}")
-    say("captions by class:" if run.ontology else "captions: none, the model's own words")
+    """Print models, captions, versions, counts and failures of one run."""
+    for role, checkpoint in run.config.models.items():
+        print_line(f"{role}: {checkpoint}")
+    if run.config.source is not None:
+        print_line(f"images from: {run.config.source}")
+    print_line("captions by class:" if run.ontology else "captions: none, the model's own words")
     for class_name, captions in _captions_by_class(run).items():
-        say(f"  {class_name}: {', '.join(captions)}")
-    say("versions: " + ", ".join(f"{name} {v}" for name, v in run.versions.items()))
+        print_line(f"  {class_name}: {', '.join(captions)}")
+    print_line("versions: " + ", ".join(f"{name} {v}" for name, v in run.versions.items()))
     print_counts(store, store.summary(run.id))
 
 
 def print_counts(store: LabelStore, summary: StoreSummary) -> None:
-    """What a run holds, and the first of what failed."""
-    table = Table("", "count", title=f"run {summary.run_id}")
-    table.columns[1].justify = "right"
+    """Print the counts of a run, and its first failures."""
+    table = count_table("", "count", title=f"run {summary.run_id}")
     table.add_row("images labeled", str(summary.images))
     table.add_row("  of these background", str(summary.background))
     if summary.pending:
@@ -191,9 +195,88 @@ def print_counts(store: LabelStore, summary: StoreSummary) -> None:
     for name, count in summary.objects_per_class.items():
         table.add_row(f"  {escape(name)}", str(count))
     for status, count in summary.dropped_candidates.items():
-        table.add_row(f"set aside: {_SET_ASIDE[status]}", str(count))
+        table.add_row(f"dropped: {_DROPPED[status]}", str(count))
     Console().print(table)
-    print_few_failures(store, summary)
+    _print_first_failures(store, summary)
+
+
+def print_videos(store: LabelStore, run_id: int) -> None:
+    """Print one row for each of the first 50 videos of a run; nothing for a run over images."""
+    videos = store.videos(run_id)
+    if not videos:
+        return
+    table = Table("video", "frames labeled", "tracks", "broken frames", "state")
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for video in islice(videos, _MAX_VIDEOS):
+        table.add_row(
+            escape(terminal_text(video.record.name)),
+            str(video.frames),
+            str(len(store.tracks(run_id, video.record.name))),
+            str(video.broken_frames),
+            escape(terminal_text(_state(video))),
+        )
+    Console().print(table)
+    if len(videos) > _MAX_VIDEOS:
+        print_line(f"… and {len(videos) - _MAX_VIDEOS} more videos")
+
+
+def _state(video: StoredVideo) -> str:
+    if video.error is not None:
+        return f"failed: {video.error}"
+    if video.finished:
+        return "finished"
+    of = "" if video.record.frame_count is None else f" of {video.record.frame_count}"
+    at = 0 if video.last_index is None else video.last_index
+    return f"at frame {at}{of}"
+
+
+def _print_first_failures(store: LabelStore, summary: StoreSummary) -> None:
+    """Print the first failed images, and the command that lists all failures."""
+    for item, error in islice(store.failures(summary.run_id), _FEW):
+        print_line(f"failed: {item.item_id}: {_without_place(error)}")
+    if summary.failed > _FEW:
+        run = "" if summary.run_id == store.run().id else f" --run {summary.run_id}"
+        folder = shlex.quote(str(store.path.parent))
+        print_line(
+            f"… and {summary.failed - _FEW} more failed; all of them: "
+            f"grounded-sam2 info {folder} --failures{run}"
+        )
+
+
+def print_all_failures(store: LabelStore, run_id: int) -> None:
+    """Print every failure of a run, one per line: images, then videos and their broken frames."""
+    failed = False
+    images = ((item.item_id, error) for item, error in store.failures(run_id))
+    videos = chain.from_iterable(
+        _video_failures(store, run_id, each) for each in store.videos(run_id)
+    )
+    for name, error in chain(images, videos):
+        failed = True
+        print_line(f"{name}: {_without_place(error)}")
+    if not failed:
+        print_line("nothing failed")
+
+
+def _video_failures(
+    store: LabelStore, run_id: int, video: StoredVideo
+) -> Iterator[tuple[str, str]]:
+    """Name and reason of a video's failure and of each of its broken frames."""
+    name = video.record.name
+    if video.error is not None:
+        yield name, video.error
+    broken = store.broken_frames(run_id, name) if video.broken_frames else []
+    for each in broken:
+        reason = _without_place(each.reason)
+        yield frame_id(name, each.index), f"broken at {each.time:.2f} s: {reason}"
+    if video.broken_frames > len(broken):
+        more = "more " if broken else ""
+        yield name, f"{video.broken_frames - len(broken)} {more}broken frames"
+
+
+def _without_place(reason: str) -> str:
+    place = _PLACE.match(reason)
+    return reason if place is None else reason[place.end() :]
 
 
 def _captions_by_class(run: Run) -> Mapping[str, list[str]]:

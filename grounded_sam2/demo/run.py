@@ -1,14 +1,13 @@
-"""The demo: label synthetic scenes with the embedded models and compare with the truth.
+"""The image demo: label synthetic scenes with the embedded models, and score the labels.
 
     demo/
-      images/              the images
-      ground_truth.json    what is in them (COCO)
-      labels.db            what the models found: the label store
-      yolo/  coco/         the same as datasets
-      contact_sheet.png    the same as images
+      images/              the scenes
+      ground_truth.json    their objects (COCO)
+      labels.db            the label store
+      yolo/  coco/         datasets of the labels
+      contact_sheet.png    the first scenes with their labels
 
-The scenes are none that the models were trained on. How well the models do on them says nothing
-about photographs.
+None of the scenes was used for training. The scores say nothing about photographs.
 """
 
 from __future__ import annotations
@@ -22,11 +21,14 @@ from typing import Any
 
 import PIL.Image
 
-from grounded_sam2.demo.ground_truth import ground_truth
+from grounded_sam2.demo.coco_metrics import (
+    AveragePrecision,
+    average_precision,
+    coco_ground_truth,
+)
+from grounded_sam2.demo.output_folder import CONTACT_SHEET, writable_demo_folder
 from grounded_sam2.demo.scenes import SHAPES, Scene, make_scenes
-from grounded_sam2.demo.scores import AveragePrecision, average_precision
 from grounded_sam2.engine.image_run import Progress
-from grounded_sam2.errors import ExportError
 from grounded_sam2.pipeline import GroundedSAM2, LabelResult
 from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.image import load_image
@@ -34,28 +36,35 @@ from grounded_sam2.store import LabelStore
 from grounded_sam2.visualization.annotated_image import annotate, save_image
 from grounded_sam2.visualization.contact_sheet import contact_sheet
 
-__all__ = ["LAST_SEED", "DemoResult", "run_demo"]
-
-LAST_SEED = 999
-"""Scenes of later base seeds may be ones that the models were trained on."""
+__all__ = ["DemoResult", "run_demo"]
 
 _FORMATS = ("yolo", "coco")
 _SHEET_IMAGES = 24
+_IMAGES, _GROUND_TRUTH = "images", "ground_truth.json"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo did and where it is."""
+    """Labels of the scenes and their scores; all files are in ``labels.folder``."""
 
     labels: LabelResult
     boxes: AveragePrecision
     masks: AveragePrecision
-    images: Path
-    """Folder of the images."""
-    ground_truth: Path
-    """COCO JSON."""
-    contact_sheet: Path
-    """PNG of the first 24 images, annotated."""
+
+    @property
+    def images(self) -> Path:
+        """Folder of the scenes."""
+        return self.labels.folder / _IMAGES
+
+    @property
+    def ground_truth(self) -> Path:
+        """COCO JSON."""
+        return self.labels.folder / _GROUND_TRUTH
+
+    @property
+    def contact_sheet(self) -> Path:
+        """PNG of the first 24 scenes, annotated."""
+        return self.labels.folder / CONTACT_SHEET
 
 
 def run_demo(
@@ -66,17 +75,17 @@ def run_demo(
     model: GroundedSAM2 | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Make scenes, label them, score the labels and draw them. The same call, the same files.
+    """Make scenes, label them, score the labels and draw them.
 
-    Running it again in its folder continues where it stopped.
+    The same call writes the same files; in its own folder it continues where it stopped.
 
     Args:
-        folder: where everything goes.
+        folder: output folder.
         images: number of scenes, at least 1.
-        seed: which scenes, from 0 to `LAST_SEED`.
+        seed: base seed of the scenes, from 0 to `grounded_sam2.demo.output_folder.LAST_SEED`.
         model: labels the scenes; the embedded models with the ontology ``shapes`` if ``None``.
             Its classes must be those of that ontology.
-        progress: told how the labeling comes along.
+        progress: receives the progress of the labeling.
 
     Raises:
         ExportError: the folder holds a demo with other scenes, or cannot be written.
@@ -85,56 +94,40 @@ def run_demo(
     """
     folder = Path(folder)
     model = model or GroundedSAM2("shapes", config="demo")
-    try:
-        files, truth = _write_scenes(folder, images, seed)
-    except OSError as error:
-        raise ExportError(f"demo folder '{folder}': cannot be written: {error}") from error
+    info = {"description": "synthetic scenes of grounded-sam2", "images": images, "seed": seed}
+    with writable_demo_folder(folder, folder / _GROUND_TRUTH, info, "images"):
+        files, truth = _write_scenes(folder, images, seed, info)
     labels = model.label(files, output_folder=folder, formats=_FORMATS, progress=progress)
     with LabelStore.open(folder) as store:
-        rows = _results(store, truth)
-        sheet = contact_sheet(_annotated(store))
-    save_image(sheet, folder / "contact_sheet.png")
+        rows = _coco_results(store, truth)
+        sheet = contact_sheet(_annotated_images(store))
+    save_image(sheet, folder / CONTACT_SHEET)
     return DemoResult(
         labels=labels,
         boxes=average_precision(truth, rows, "bbox"),
         masks=average_precision(truth, rows, "segm"),
-        images=folder / "images",
-        ground_truth=folder / "ground_truth.json",
-        contact_sheet=folder / "contact_sheet.png",
     )
 
 
-def _write_scenes(folder: Path, count: int, seed: int) -> tuple[list[Path], dict[str, Any]]:
-    """Write images and truth, one scene in memory at a time. The files, and the truth."""
-    path = folder / "ground_truth.json"
-    info = {"description": "synthetic scenes of grounded-sam2", "images": count, "seed": seed}
-    if path.exists() and _info(path) != info:
-        raise ExportError(
-            f"demo folder '{folder}': holds a demo with other images; give another folder, or "
-            "remove this one"
-        )
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    files = [folder / "images" / f"scene-{index:04d}.png" for index in range(count)]
+def _write_scenes(
+    folder: Path, count: int, seed: int, info: dict[str, Any]
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write images and ground truth, one scene in memory at a time; return both."""
+    (folder / _IMAGES).mkdir(parents=True, exist_ok=True)
+    files = [folder / _IMAGES / f"scene-{index:04d}.png" for index in range(count)]
 
-    def written() -> Iterator[tuple[str, Scene]]:
+    def write_images() -> Iterator[tuple[str, Scene]]:
         for file, scene in zip(files, make_scenes(count, seed), strict=True):
             PIL.Image.fromarray(scene.image).save(file)
             yield file.name, scene
 
-    truth = {"info": info, **ground_truth(written(), SHAPES, lambda thing: thing.shape)}
+    truth = {"info": info, **coco_ground_truth(write_images(), SHAPES, lambda o: o.shape)}
+    path = folder / _GROUND_TRUTH
     path.write_text(json.dumps(truth) + "\n", encoding="utf-8")
     return files, truth
 
 
-def _info(path: Path) -> object:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # not JSON, or not even text
-        return None
-    return document.get("info") if isinstance(document, dict) else None
-
-
-def _results(store: LabelStore, truth: dict[str, Any]) -> list[dict[str, Any]]:
+def _coco_results(store: LabelStore, truth: dict[str, Any]) -> list[dict[str, Any]]:
     """The labels as COCO results."""
     image_ids = {image["file_name"]: image["id"] for image in truth["images"]}
     category_ids = {category["name"]: category["id"] for category in truth["categories"]}
@@ -156,7 +149,7 @@ def _results(store: LabelStore, truth: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _annotated(store: LabelStore) -> list[Any]:
+def _annotated_images(store: LabelStore) -> list[Any]:
     classes = store.classes()
     return [
         annotate(load_image(item.path), to_supervision(labels, classes))

@@ -1,30 +1,27 @@
-"""The demo of videos: follow colored shapes by name through clips, and compare with the truth.
+"""The video demo: track colored shapes by name through synthetic clips, and score the tracks.
 
     demo-video/
       clips/clip-000.mp4    the clips
-      labels.db             what the models found, frame by frame: the label store
+      labels.db             the label store, frame by frame
       annotated/            the clips with their labels drawn in
-      youtube-vis/          the same as a dataset
+      youtube-vis/          a dataset of the labels
       contact_sheet.png     frames of the annotated clips
 
-The clips are none that the models were trained on. How well the models do on them says nothing
-about videos of anything else.
+None of the clips was used for training. The scores say nothing about other videos.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from grounded_sam2.demo.clips import Clip, make_clips
-from grounded_sam2.demo.davis_metrics import Masks, region_and_border
+from grounded_sam2.demo.davis_metrics import DavisScores, FrameMasks, davis_scores
+from grounded_sam2.demo.output_folder import CONTACT_SHEET, writable_demo_folder
 from grounded_sam2.engine.video_summaries import VideoProgress
-from grounded_sam2.errors import ExportError
 from grounded_sam2.pipeline import GroundedSAM2, TrackResult
 from grounded_sam2.results import Image
 from grounded_sam2.sources.video import open_video
@@ -33,28 +30,32 @@ from grounded_sam2.visualization.annotated_image import save_image
 from grounded_sam2.visualization.contact_sheet import contact_sheet
 from grounded_sam2.visualization.video_encoder import VideoEncoder
 
-__all__ = ["ClipDemoResult", "run_clip_demo"]
+__all__ = ["ClipDemoResult", "run_clip_demo", "score_clips"]
 
 _FPS = 25.0
 _FORMATS = ("youtube-vis",)
 _SHEET_IMAGES = 12
+_CLIPS = "clips"
 
 
 @dataclass(frozen=True, slots=True)
 class ClipDemoResult:
-    """What the demo did and where it is."""
+    """Tracks of the clips and their scores; all files are in ``tracks.folder``."""
 
     tracks: TrackResult
-    objects: int
-    """Things that are seen in the clips."""
-    region: float
-    """J: mean IoU of a thing and the track that fits it best, over all frames and things."""
-    border: float
-    """F: how well their borders agree."""
-    clips: Path
-    """Folder of the clips."""
-    contact_sheet: Path
-    """PNG of frames of the annotated clips."""
+    scores: DavisScores
+    """Of every object that is visible in a clip, against the track that fits it best, over all
+    frames."""
+
+    @property
+    def clips(self) -> Path:
+        """Folder of the clips."""
+        return self.tracks.folder / _CLIPS
+
+    @property
+    def contact_sheet(self) -> Path:
+        """PNG of frames of the annotated clips."""
+        return self.tracks.folder / CONTACT_SHEET
 
 
 def run_clip_demo(
@@ -68,15 +69,15 @@ def run_clip_demo(
 ) -> ClipDemoResult:
     """Make clips, label every frame, score the tracks and draw them.
 
-    Running it again in its folder continues where it stopped.
+    In the folder of an earlier call it continues where that stopped.
 
     Args:
-        folder: where everything goes.
+        folder: output folder.
         clips: number of clips, at least 1.
-        frames: of each clip.
-        seed: which clips, from 0 to `grounded_sam2.demo.run.LAST_SEED`.
+        frames: frames per clip.
+        seed: base seed of the clips, from 0 to `grounded_sam2.demo.output_folder.LAST_SEED`.
         model: labels the clips; the embedded models with the ontology ``shapes`` if ``None``.
-        progress: told how the labeling comes along.
+        progress: receives the progress of the labeling.
 
     Raises:
         ExportError: the folder holds a demo of other clips, or cannot be written.
@@ -87,61 +88,51 @@ def run_clip_demo(
     model = model or GroundedSAM2("shapes", config="demo")
     made = list(make_clips(clips, seed, frames))
     info = {"clips": clips, "frames": frames, "seed": seed}
-    try:
-        _check_folder(folder, info)
-        files = [_write(clip, folder / "clips", index) for index, clip in enumerate(made)]
-    except OSError as error:
-        raise ExportError(f"demo folder '{folder}': cannot be written: {error}") from error
+    note = folder / _CLIPS / "clips.json"
+    with writable_demo_folder(folder, note, info, "clips"):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(info) + "\n", encoding="utf-8")
+        files = [_write(clip, note.parent, index) for index, clip in enumerate(made)]
     annotated = folder / "annotated" / "clip-000.mp4" if clips == 1 else folder / "annotated"
     tracks = model.label_videos(
         files, folder, formats=_FORMATS, annotated=annotated, progress=progress
     )
     with LabelStore.open(folder) as store:
-        scores = [
-            region_and_border(
+        scores = score_clips(
+            store, {file.stem: clip for file, clip in zip(files, made, strict=True)}
+        )
+    sheet = contact_sheet(_sample_frames(tracks.annotated))
+    save_image(sheet, folder / CONTACT_SHEET)
+    return ClipDemoResult(tracks, scores)
+
+
+def score_clips(store: LabelStore, clips: Mapping[str, Clip]) -> DavisScores:
+    """Score the tracks of the current run of a store against the clips, matched by J.
+
+    A video may have one more row or column than its clip, since encoders need even sides; these
+    pixels do not count.
+
+    Args:
+        store: holds every frame of the clips.
+        clips: by name of the video.
+
+    Returns:
+        Scores of the objects of all clips, in order.
+    """
+    return DavisScores.concatenate(
+        [
+            davis_scores(
                 [frame.masks for frame in clip],
-                list(_found(store, file.stem, clip.size_hw)),
+                list(_stored_masks(store, name, clip.size_hw)),
                 match=True,
             )
-            for clip, file in zip(made, files, strict=True)
+            for name, clip in clips.items()
         ]
-    region, border = (np.concatenate(values) for values in zip(*scores, strict=True))
-    sheet = contact_sheet(_shown(tracks.annotated))
-    save_image(sheet, folder / "contact_sheet.png")
-    return ClipDemoResult(
-        tracks=tracks,
-        objects=len(region),
-        region=float(region.mean()),
-        border=float(border.mean()),
-        clips=folder / "clips",
-        contact_sheet=folder / "contact_sheet.png",
     )
 
 
-def _check_folder(folder: Path, info: dict[str, int]) -> None:
-    """Refuse a folder of other clips; note in a new one which they are."""
-    note = folder / "clips" / "clips.json"
-    if note.exists() and json.loads(note.read_text(encoding="utf-8")) != info:
-        raise ExportError(
-            f"demo folder '{folder}': holds a demo with other clips; give another folder, or "
-            "remove this one"
-        )
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(info) + "\n", encoding="utf-8")
-
-
-def _write(clip: Clip, folder: Path, index: int) -> Path:
-    """The file of a clip; made unless it is there, so that it is the same file when continued."""
-    path = folder / f"clip-{index:03d}.mp4"
-    if not path.exists():
-        with VideoEncoder(path, size_hw=clip.size_hw, fps=_FPS) as video:
-            for frame in clip:
-                video.write(frame.image)
-    return path
-
-
-def _found(store: LabelStore, name: str, size_hw: tuple[int, int]) -> Iterator[Masks]:
-    """What was found in each frame, by track; without the row or column that makes a side even."""
+def _stored_masks(store: LabelStore, name: str, size_hw: tuple[int, int]) -> Iterator[FrameMasks]:
+    """Masks of each frame by track id, cropped to ``size_hw``."""
     height, width = size_hw
     for _, labels in store.frames(store.run().id, name):
         yield {
@@ -151,8 +142,18 @@ def _found(store: LabelStore, name: str, size_hw: tuple[int, int]) -> Iterator[M
         }
 
 
-def _shown(videos: tuple[Path, ...]) -> Iterator[Image]:
-    """A few frames of each video, spread over it."""
+def _write(clip: Clip, folder: Path, index: int) -> Path:
+    """Encode a clip unless its file exists: a continued run needs the same file."""
+    path = folder / f"clip-{index:03d}.mp4"
+    if not path.exists():
+        with VideoEncoder(path, size_hw=clip.size_hw, fps=_FPS) as video:
+            for frame in clip:
+                video.write(frame.image)
+    return path
+
+
+def _sample_frames(videos: tuple[Path, ...]) -> Iterator[Image]:
+    """A few frames of each video, evenly spaced."""
     each = max(1, _SHEET_IMAGES // len(videos))
     for path in videos:
         source = open_video(path)

@@ -104,4 +104,4 @@ def test_not_one_image(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     ran = cli("import", dataset, "--out", tmp_path / "labeled")
     assert ran.code == 1
     assert "failed: a.png" in ran.out
-    assert "not one image" in ran.err
+    assert "none of the images" in ran.err

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from grounded_sam2.cli.video_tables import print_videos
+from grounded_sam2.cli.run_tables import print_videos
 from grounded_sam2.results import BrokenFrame, Labels, TrackedFrame
 from grounded_sam2.store import VideoRecord
 

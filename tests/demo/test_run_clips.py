@@ -1,4 +1,4 @@
-"""The demo of videos, with models that need no weights."""
+"""The video demo, with models that need no weights."""
 
 from __future__ import annotations
 
@@ -7,24 +7,14 @@ import PIL.Image
 import pytest
 
 from grounded_sam2 import GroundedSAM2
-from grounded_sam2.demo import run_clips
 from grounded_sam2.demo.clips import Clip, make_clips
-from grounded_sam2.demo.run_clips import run_clip_demo
+from grounded_sam2.demo.davis_metrics import visible_ids
+from grounded_sam2.demo.run_clips import run_clip_demo, score_clips
 from grounded_sam2.errors import ExportError
 from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import Label, Labels, TrackedFrame
-from grounded_sam2.store import LabelStore
+from grounded_sam2.store import LabelStore, RunConfig, VideoRecord
 from grounded_sam2.testing import FakeDetector, FakeTracker
-
-
-def the_truth(clips: list[Clip], offset: int):
-    """Stands in for reading the store: what is in each frame, under other numbers."""
-
-    def found(store: LabelStore, name: str, size_hw: tuple[int, int]):
-        for frame in clips[int(name.removeprefix("clip-"))]:
-            yield {offset - number: mask for number, mask in frame.masks.items()}
-
-    return found
 
 
 @pytest.fixture
@@ -32,32 +22,45 @@ def model() -> GroundedSAM2:
     return GroundedSAM2("shapes", config="demo", detector=FakeDetector(), tracker=FakeTracker())
 
 
-def test_the_truth_scores_perfectly(model, tmp_path, monkeypatch):
-    clips = list(make_clips(2, 3, 8))
-    monkeypatch.setattr(run_clips, "_found", the_truth(clips, 90))
-    result = run_clip_demo(tmp_path / "demo", clips=2, frames=8, seed=3, model=model)
-    assert (result.region, result.border) == (1.0, 1.0)
-    seen = [
-        {i for frame in clip for i, mask in frame.masks.items() if mask.any()} for clip in clips
-    ]
-    assert result.objects == sum(map(len, seen))
+def write_truth(store: LabelStore, name: str, clip: Clip, *, pad_hw: tuple[int, int] = (0, 0)):
+    """Store the true masks under other ids, padded as in a video of even sides."""
+    height, width = (side + pad for side, pad in zip(clip.size_hw, pad_hw, strict=True))
+    run = store.begin_run(RunConfig(models={}, inference={}))
+    store.begin_video(run.id, VideoRecord(name, None, (height, width)))
+    frames = []
+    for frame in clip:
+        objects = []
+        for number, mask in frame.masks.items():
+            if mask.any():
+                padded = np.pad(mask, [(0, pad) for pad in pad_hw], constant_values=True)
+                (rle,) = encode(padded)
+                objects.append(
+                    Label("star", "a star", (0, 0, 9, 9), rle, None, None, track_id=90 - number)
+                )
+        frames.append(TrackedFrame(frame.index, 0.0, Labels((height, width), tuple(objects))))
+    store.write_frames(run.id, name, frames, finished=True)
 
 
-def test_an_odd_side_is_scored_without_the_row_that_makes_it_even(model, tmp_path):
+def test_the_truth_under_other_ids_scores_one(tmp_path):
+    (clip,) = make_clips(1, 3, 8)
+    with LabelStore.create(tmp_path) as store:
+        write_truth(store, "clip", clip)
+        scores = score_clips(store, {"clip": clip})
+    assert (scores.mean().region, scores.mean().boundary) == (1.0, 1.0)
+    assert len(scores) == len(visible_ids([frame.masks for frame in clip]))
+
+
+def test_the_row_that_makes_a_side_even_does_not_count(tmp_path):
     (clip,) = make_clips(1, 1, 4)
     assert clip.size_hw[0] % 2 == 1
-    result = run_clip_demo(tmp_path / "demo", clips=1, frames=4, seed=1, model=model)
-    [video] = result.tracks.run.videos
-    whole = encode(np.ones((1, clip.size_hw[0] + 1, clip.size_hw[1]), np.bool_))[0]
-    label = Label("star", "a star", (0, 0, 9, 9), whole, None, None, track_id=1)
-    labels = Labels(whole.size_hw, (label,))
-    with LabelStore.create(tmp_path / "demo") as store:
-        store.write_frames(result.tracks.run.run_id, video.name, [TrackedFrame(0, 0.0, labels)])
-        found = next(run_clips._found(store, video.name, clip.size_hw))
-    assert found[1].shape == clip.size_hw
+    with LabelStore.create(tmp_path) as store:
+        write_truth(store, "clip", clip, pad_hw=(1, 0))
+        scores = score_clips(store, {"clip": clip})
+    assert (scores.mean().region, scores.mean().boundary) == (1.0, 1.0)
 
 
-def test_what_it_leaves(model, tmp_path):
+@pytest.mark.slow
+def test_the_same_call_continues_and_gives_the_same_scores(model, tmp_path):
     result = run_clip_demo(tmp_path / "demo", clips=2, frames=8, seed=3, model=model)
     found = sorted(path.name for path in tmp_path.glob("demo/*") if not path.name.startswith("."))
     assert {"annotated", "clips", "contact_sheet.png", "labels.db", "youtube-vis"} <= set(found)
@@ -68,10 +71,11 @@ def test_what_it_leaves(model, tmp_path):
     again = run_clip_demo(tmp_path / "demo", clips=2, frames=8, seed=3, model=model)
     assert [video.frames_now for video in again.tracks.run.videos] == [0, 0]
     assert again.tracks.run.videos[0].frames == before == 8
-    assert (again.region, again.border) == (result.region, result.border)
+    assert again.scores.mean() == result.scores.mean()
 
 
-def test_other_clips_in_the_same_folder(model, tmp_path):
+@pytest.mark.slow
+def test_a_folder_of_other_clips_is_refused(model, tmp_path):
     run_clip_demo(tmp_path / "demo", clips=1, frames=6, seed=3, model=model)
     with pytest.raises(ExportError, match="holds a demo with other clips"):
         run_clip_demo(tmp_path / "demo", clips=1, frames=6, seed=4, model=model)

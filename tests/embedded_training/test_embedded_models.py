@@ -1,6 +1,6 @@
-"""The embedded pair on scenes that it was not trained on: every task, and the promised quality.
+"""The embedded detector and segmenter on held-out scenes: every task, and the documented quality.
 
-The bars are those of the README, on fewer scenes, with a margin for the smaller sample.
+The limits are those of docs/embedded-models.md, with a margin for the smaller sample.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 import torch
 
+from embedded_training.calibration import auroc
 from embedded_training.evaluate import (
     CAPTIONS,
     HELD_OUT_SEED,
-    absent_answered,
-    find,
-    is_true,
+    absent_detection_rate,
+    confidence_formula,
+    detect_captions,
     mask_iou_from_true_boxes,
-    used_formula,
+    true_positives,
 )
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.config import load_config
 from grounded_sam2.demo.scenes import make_scenes
-from grounded_sam2.demo.scores import auroc
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.sam2 import Prompts, Sam2Segmenter
+
+pytestmark = pytest.mark.slow
 
 SCENES = list(make_scenes(16, HELD_OUT_SEED))
 
@@ -40,35 +42,34 @@ def segmenter(demo_weights):
 
 @pytest.fixture(scope="module")
 def found(detector):
-    return find(detector, SCENES)
+    return detect_captions(detector, SCENES)
 
 
-def test_finds_what_is_there(found):
-    right = sum(is_true(found, SCENES, used_formula()))
+def test_recall_is_at_least_90_percent(found):
+    right = sum(true_positives(found, SCENES, confidence_formula()))
     assert right >= 0.9 * sum(len(scene.objects) for scene in SCENES)
 
 
-def test_says_little_that_is_wrong(found):
-    right = is_true(found, SCENES, used_formula())
+def test_precision_is_above_75_percent(found):
+    right = true_positives(found, SCENES, confidence_formula())
     assert np.mean(right) > 0.75
 
 
-def test_captions_of_absent_things_stay_below_the_default_threshold(found):
+def test_captions_of_absent_objects_stay_below_the_default_threshold(found):
     floor = load_config("demo").detector.min_confidence
-    assert absent_answered(found, SCENES, floor) <= 0.03
+    assert absent_detection_rate(found, SCENES, floor) <= 0.03
 
 
-def test_confidence_tells_right_from_wrong(found):
-    right = is_true(found, SCENES, used_formula())
-    assert auroc([box.scores[used_formula()] for box in found], right) >= 0.85
+def test_confidence_separates_true_from_false_detections(found):
+    right = true_positives(found, SCENES, confidence_formula())
+    assert auroc([box.scores[confidence_formula()] for box in found], right) >= 0.85
 
 
-def test_outlines_what_true_boxes_hold(segmenter):
+def test_true_boxes_give_accurate_masks(segmenter):
     assert np.mean(mask_iou_from_true_boxes(segmenter, SCENES)) >= 0.9
 
 
-def test_points_and_refinement(segmenter):
-    """A point inside finds most of the thing; its answer, given back with the box, improves."""
+def test_a_point_segments_an_object_and_its_mask_with_a_box_segments_it_better(segmenter):
     from grounded_sam2.geometry.overlap import mask_iou
     from grounded_sam2.geometry.rle import encode
 
@@ -103,8 +104,8 @@ def test_points_and_refinement(segmenter):
     ("task", "share"),
     [("phrase_grounding", 0.4), ("object_detection", 0.6), ("dense_region_caption", 0.6)],
 )
-def test_other_tasks_name_things_that_are_there(detector, task, share):
-    """They were practised less than captions one by one, joint grounding least."""
+def test_other_tasks_name_objects_of_the_scene(detector, task, share):
+    """They were trained less than single captions, joint grounding least."""
     other = Florence2Detector(detector.model, detector.processor, task=task)
     hits = total = 0
     for scene in SCENES:
@@ -117,14 +118,14 @@ def test_other_tasks_name_things_that_are_there(detector, task, share):
     assert hits >= share * total
 
 
-def test_cascade_answers_in_its_own_words(detector):
+def test_captioning_then_grounding_needs_no_captions(detector):
     cascade = Florence2Detector(detector.model, detector.processor, task="caption_then_grounding")
     found = cascade.detect([scene.image for scene in SCENES[:6]], [[]] * 6)
     words = {word for boxes in found for caption in boxes.captions for word in caption.split()}
     assert words & {word for caption in CAPTIONS for word in caption.split()}
 
 
-def test_pipeline_end_to_end(demo_weights):
+def test_the_pipeline_finds_the_objects_of_an_ontology(demo_weights):
     model = GroundedSAM2(
         CaptionOntology({"red circle": "ball", "orange circle": "ball"}), config="demo"
     )
@@ -135,7 +136,7 @@ def test_pipeline_end_to_end(demo_weights):
         assert set(found.data["class_name"]) <= {"ball"}
 
 
-def test_words_it_never_learnt_do_no_harm(detector):
+def test_unknown_words_as_captions_cause_no_error(detector):
     captions = ["黒い猫", "a very long description of something else entirely", "🚲"]
     (boxes,) = detector.detect([SCENES[0].image], [captions])
     assert set(boxes.captions) <= set(captions)
@@ -146,8 +147,10 @@ def test_words_it_never_learnt_do_no_harm(detector):
 def test_cuda_in_bfloat16_finds_the_same(found):
     on_gpu = Florence2Detector.from_pretrained("demo", device="cuda")
     assert on_gpu.model.dtype == torch.bfloat16
-    theirs = find(on_gpu, SCENES)
-    right, right_there = (sum(is_true(f, SCENES, used_formula())) for f in (found, theirs))
+    theirs = detect_captions(on_gpu, SCENES)
+    right, right_there = (
+        sum(true_positives(f, SCENES, confidence_formula())) for f in (found, theirs)
+    )
     assert abs(right - right_there) <= 0.05 * right
 
 

@@ -1,6 +1,6 @@
-"""The commands, a file each: they parse, call the library and print.
+"""The commands, one per file: each parses its options, calls the library and prints.
 
-The library is imported inside of them, so that ``--help`` answers at once.
+They import the library inside their functions, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from grounded_sam2 import __version__
 
         print(f"grounded-sam2 {__version__}")
@@ -39,12 +39,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _grounded_sam2(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Labeled segmentation datasets from images, videos and words.
+    """Labeled segmentation datasets from images, videos and captions.
 
-    Florence-2 finds what your captions say, SAM 2 outlines it and follows it through videos, and
+    Florence-2 detects what your captions name, SAM 2 segments it and tracks it through videos, and
     the result is a dataset in the format that you need.
 
     \b
@@ -54,7 +55,7 @@ def _grounded_sam2(
     """
 
 
-# In the order in which users meet them, which is the order of the help.
+# In the order in which users need them, which is the order of the help.
 app.command("demo")(demo)
 app.command("predict")(predict)
 app.command("label")(label)

@@ -1,4 +1,4 @@
-"""``grounded-sam2 demo``: synthetic scenes, labeled by the embedded models and scored."""
+"""``grounded-sam2 demo``: synthetic scenes or clips, labeled by the embedded models and scored."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ __all__ = ["demo"]
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="Folder for everything.")
+        Path, typer.Option("--out", metavar="FOLDER", help="Folder for all files of the demo.")
     ] = Path("demo"),
     images: Annotated[
         int, typer.Option("--images", metavar="N", min=1, help="Number of scenes.")
     ] = 24,
     video: Annotated[
-        bool, typer.Option("--video", help="Follow shapes through moving clips instead.")
+        bool, typer.Option("--video", help="Track shapes through synthetic clips instead.")
     ] = False,
     clips: Annotated[
         int, typer.Option("--clips", metavar="N", min=1, help="Number of clips, with --video.")
     ] = 2,
     frames: Annotated[
-        int, typer.Option("--frames", metavar="N", min=1, help="Of each clip, with --video.")
+        int, typer.Option("--frames", metavar="N", min=1, help="Frames per clip, with --video.")
     ] = 60,
-    # Scenes of later seeds may be ones that the models were trained on.
+    # Greater seeds may give scenes that the models were trained on.
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, max=999, help="Which scenes: 0 to 999.")
+        int,
+        typer.Option("--seed", metavar="N", min=0, max=999, help="Seed: 0 to 999."),
     ] = 0,
 ) -> None:
     """Label synthetic scenes or clips, and score the result.
@@ -49,11 +50,11 @@ def demo(
         from grounded_sam2.demo.run_clips import run_clip_demo
 
         with VideoProgressBar() as video_bar:
-            found = run_clip_demo(out, clips=clips, frames=frames, seed=seed, progress=video_bar)
-        print_clip_demo(found)
-        return
-    from grounded_sam2.demo.run import run_demo
+            tracked = run_clip_demo(out, clips=clips, frames=frames, seed=seed, progress=video_bar)
+        print_clip_demo(tracked)
+    else:
+        from grounded_sam2.demo.run import run_demo
 
-    with ProgressBar() as bar:
-        result = run_demo(out, images=images, seed=seed, progress=bar)
-    print_demo(result)
+        with ProgressBar() as bar:
+            labeled = run_demo(out, images=images, seed=seed, progress=bar)
+        print_demo(labeled)

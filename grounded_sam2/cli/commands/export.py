@@ -1,4 +1,4 @@
-"""``grounded-sam2 export``: a label store, written as datasets."""
+"""``grounded-sam2 export``: datasets from a label store."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from grounded_sam2.cli.options import (
     SplitOption,
     StoreArgument,
     WorkersOption,
-    chosen_formats,
-    export_options,
+    build_export_options,
+    validated_formats,
 )
 
 __all__ = ["export"]
@@ -53,9 +53,9 @@ def export(
     frame_format: FrameFormatOption = "jpg",
     frame_quality: FrameQualityOption = 95,
 ) -> None:
-    """Write what was labeled as a dataset.
+    """Write a label store as a dataset.
 
-    Needs no model: everything is in the label store, and the images where they were.
+    Needs no model, only the label store and the images at their places.
 
     \b
     Example:
@@ -65,8 +65,8 @@ def export(
     from grounded_sam2.exporters import export as write_dataset
     from grounded_sam2.store import LabelStore
 
-    names = chosen_formats(formats)
-    how = export_options(
+    names = validated_formats(formats)
+    export_options = build_export_options(
         split=split,
         split_by=split_by,
         seed=seed,
@@ -84,4 +84,4 @@ def export(
     )
     with LabelStore.open(folder) as store:
         for name in names:
-            print_export(write_dataset(name, store, (out or folder) / name, how))
+            print_export(write_dataset(name, store, (out or folder) / name, export_options))

@@ -1,4 +1,4 @@
-"""``grounded-sam2 import``: existing labels, read into a label store."""
+"""``grounded-sam2 import``: existing labels as a run of a label store."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def import_labels(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="OUT", help="Output folder, also of earlier runs.")
+        Path, typer.Option("--out", metavar="OUT", help="Output folder; may hold earlier runs.")
     ],
     format_name: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="NAME", help="coco, yolo or hf; told by the files if absent."
+            "--format", metavar="NAME", help="coco, yolo or hf; detected from the files if absent."
         ),
     ] = None,
     images: Annotated[
@@ -32,7 +32,7 @@ def import_labels(
         typer.Option(
             "--images",
             metavar="FOLDER",
-            help="Where the images are, if not where the format has them.",
+            help="Where the images are, if not where the format expects them.",
         ),
     ] = None,
     origin: Annotated[
@@ -43,25 +43,26 @@ def import_labels(
         typer.Option(
             "--name",
             metavar="TEXT",
-            help="Keep this state of the dataset as a run of its own, called so.",
+            help="Name of a run of its own for this state of the dataset.",
         ),
     ] = None,
     crowds: Annotated[
-        bool, typer.Option("--crowds", help="Take regions marked as crowds for objects too.")
+        bool, typer.Option("--crowds", help="Import regions marked as crowds as objects too.")
     ] = False,
 ) -> None:
     """Read existing labels into a label store.
 
     They become a run of their own, which can be exported, compared and merged. Needs no model. The
-    same command again brings the run to what the dataset says now. An image that cannot be read is
-    a failed row, an annotation that cannot is counted and named.
+    same command again updates the run to the dataset's current labels. An image that cannot be
+    read becomes a failed row; annotations that cannot be read are counted, with examples.
 
     \b
     Example:
       grounded-sam2 import dataset/ --out labeled --origin human
     """
-    from grounded_sam2.cli.import_tables import print_import
     from grounded_sam2.cli.progress import ProgressBar
+    from grounded_sam2.cli.run_tables import print_counts
+    from grounded_sam2.cli.tables import print_import
     from grounded_sam2.errors import DatasetError, ImageError
     from grounded_sam2.importers import check_format
     from grounded_sam2.importers import import_labels as import_dataset
@@ -88,6 +89,7 @@ def import_labels(
             progress=bar,
         )
     with LabelStore.open(out) as store:
-        print_import(store, summary)
+        print_counts(store, summary.counts)
+        print_import(summary, store.path)
     if not summary.counts.images:
-        raise ImageError(f"not one image of '{dataset}' could be read; the reasons are above")
+        raise ImageError(f"none of the images of '{dataset}' could be read; the reasons are above")

@@ -1,4 +1,4 @@
-"""``grounded-sam2 info``: what a label store holds."""
+"""``grounded-sam2 info``: the contents of a label store."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ def info(
         bool,
         typer.Option(
             "--failures",
-            help="Print only what failed, images and videos: all, one a line, with reasons.",
+            help="Print only the failed images and videos: all, one per line, with reasons.",
         ),
     ] = False,
 ) -> None:
-    """Show what was labeled.
+    """Show the contents of a label store.
 
-    Runs, models, ontology, counts and failures of a label store.
+    Runs, models, captions, counts, videos and failures.
 
     \b
     Example:
       grounded-sam2 info labeled
     """
-    from grounded_sam2.cli.failures import print_all_failures
-    from grounded_sam2.cli.run_tables import print_run, print_runs
-    from grounded_sam2.cli.video_tables import print_videos
+    from grounded_sam2.cli.run_tables import (
+        print_all_failures,
+        print_run,
+        print_runs,
+        print_videos,
+    )
     from grounded_sam2.store import LabelStore
 
     with LabelStore.open(folder) as store, store.snapshot():

@@ -1,8 +1,7 @@
-"""``grounded-sam2 label``: a folder of images, labeled into a store and written as datasets."""
+"""``grounded-sam2 label``: images labeled into a store, and datasets from it."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,27 +13,29 @@ from grounded_sam2.cli.options import (
     ImagesOption,
     MinConfidenceOption,
     MinPolygonIouOption,
+    NewRunOption,
     OntologyOption,
     SeedOption,
     SegmentationOption,
     SetOption,
     SplitByOption,
     SplitOption,
-    chosen_config,
-    chosen_formats,
-    export_options,
+    build_export_options,
+    build_pipeline,
+    existing_inputs,
+    validated_formats,
 )
 
 __all__ = ["label"]
 
 
 def label(
-    pictures: Annotated[
+    inputs: Annotated[
         list[str],
         typer.Argument(
             metavar="IMAGES",
             help="A folder, a file, a pattern in quotes, a list file, a table or dataset of "
-            "pictures, a zip, an address; or several files.",
+            "images, a zip, an address; or several files.",
         ),
     ],
     ontology: OntologyOption = None,
@@ -57,11 +58,13 @@ def label(
     extension: Annotated[
         list[str] | None,
         typer.Option(
-            "--extension", metavar=".EXT", help="Take only these endings, such as .jpg. Repeatable."
+            "--extension",
+            metavar=".EXT",
+            help="Read only files with this extension, such as .jpg. Repeatable.",
         ),
     ] = None,
     recursive: Annotated[
-        bool, typer.Option("--recursive/--no-recursive", help="Go into sub-folders.")
+        bool, typer.Option("--recursive/--no-recursive", help="Read sub-folders too.")
     ] = True,
     column: Annotated[
         str | None,
@@ -70,27 +73,24 @@ def label(
         ),
     ] = None,
     min_confidence: MinConfidenceOption = None,
-    options: SetOption = None,
-    new_run: Annotated[
-        bool,
-        typer.Option("--new-run", help="Label again with other settings; keeps earlier labels."),
-    ] = False,
+    settings: SetOption = None,
+    new_run: NewRunOption = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try failed images again.")
     ] = False,
     prune: Annotated[
         bool,
-        typer.Option("--prune", help="Drop the labels of images that are no longer there."),
+        typer.Option("--prune", help="Drop the labels of images that are no longer in the source."),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Also show how busy each stage was.")
+        bool, typer.Option("--verbose", help="Also show how long each stage worked.")
     ] = False,
 ) -> None:
     """Label images and write them as datasets.
 
     Stopped with Ctrl-C or by a power cut, the same command continues; when all is done, it does
-    nothing. When the ontology has changed, only what is new is asked. An image that cannot be read
-    is reported and left out. Without --format, a YOLO dataset is written.
+    nothing. After a change of the ontology, only new captions are detected. An image that cannot
+    be read is reported and left out. Without --format, a YOLO dataset is written.
 
     \b
     Example:
@@ -100,16 +100,11 @@ def label(
     from grounded_sam2.cli.progress import ProgressBar
     from grounded_sam2.cli.run_tables import print_label_result, print_stages
     from grounded_sam2.errors import ImageError
-    from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
-    from grounded_sam2.sources.image_list import is_address
-    from grounded_sam2.sources.patterns import is_pattern
 
-    for given in pictures:
-        if not (is_address(given) or is_pattern(given) or os.path.lexists(given)):
-            raise typer.BadParameter(f"'{given}' does not exist", param_hint="IMAGES")
-    names = chosen_formats(formats or ["yolo"], of_images=True)
-    how = export_options(
+    source = existing_inputs(inputs, "IMAGES", patterns=True)
+    names = validated_formats(formats or ["yolo"], of_images=True)
+    export_options = build_export_options(
         split=split,
         split_by=split_by,
         seed=seed,
@@ -117,14 +112,14 @@ def label(
         segmentation=segmentation,
         min_polygon_iou=min_polygon_iou,
     )
-    model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
+    model = build_pipeline(ontology, config, min_confidence, settings)
     with ProgressBar() as bar:
         result = model.label(
-            pictures[0] if len(pictures) == 1 else pictures,
+            source,
             extension or IMAGE_EXTENSIONS,
             out,
             formats=names,
-            export_options=how,
+            export_options=export_options,
             recursive=recursive,
             column=column,
             new_run=new_run,
@@ -136,4 +131,4 @@ def label(
     if verbose:
         print_stages(result.run)
     if not result.summary.images:
-        raise ImageError("not one image could be labeled; the reasons are above")
+        raise ImageError("none of the images could be labeled; the reasons are above")

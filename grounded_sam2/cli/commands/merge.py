@@ -1,4 +1,4 @@
-"""``grounded-sam2 merge``: two runs of a label store in one."""
+"""``grounded-sam2 merge``: two runs of a label store combined into a third."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["merge"]
 
 
 def merge(folder: StoreArgument, runs: TwoRunsOption = None, min_iou: MinIouOption = 0.5) -> None:
-    """Write a run that holds what two runs hold.
+    """Merge two runs into a new run.
 
-    Images and objects that only one of them has are taken over. Of two labels of one class in one
-    place, the one that a person made is taken, or else the first run's. Both runs stay as they are.
+    Images and objects that only one of them has are kept. Of two overlapping labels of one class,
+    the one that a person made is kept, or else the first run's. Both runs stay as they are.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``grounded-sam2 predict``: one image, looked at and shown."""
+"""``grounded-sam2 predict``: the objects of one image, printed and drawn."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from grounded_sam2.cli.options import (
     MinConfidenceOption,
     OntologyOption,
     SetOption,
-    chosen_config,
+    build_pipeline,
 )
 
 __all__ = ["predict"]
 
 
 def predict(
-    image: Annotated[
-        str, typer.Argument(metavar="IMAGE", help="Picture: a path or an http(s) URL.")
-    ],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Path or http(s) URL of an image.")],
     prompt: Annotated[
         list[str] | None,
         typer.Option(
-            "--prompt", metavar="CAPTION", help="Caption to look for; is its own class. Repeatable."
+            "--prompt",
+            metavar="CAPTION",
+            help="Caption to detect; also its class. Repeatable.",
         ),
     ] = None,
     ontology: OntologyOption = None,
     config: ConfigOption = "default",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the annotated image here.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Annotated image to write."),
     ] = None,
     min_confidence: MinConfidenceOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with masks, instead of a table.")
     ] = False,
-    options: SetOption = None,
+    settings: SetOption = None,
 ) -> None:
-    """Find and outline things in one image.
+    """Detect and segment objects in one image.
 
     \b
     Example:
@@ -48,24 +49,23 @@ def predict(
     """
     from grounded_sam2.cli.tables import detections_json, print_detections
     from grounded_sam2.errors import ImageError
-    from grounded_sam2.pipeline import GroundedSAM2
     from grounded_sam2.sources.image import load_image
     from grounded_sam2.visualization.annotated_image import annotate, image_format, save_image
 
     if prompt and ontology:
-        raise typer.BadParameter("--prompt and --ontology both say what to look for; give one")
+        raise typer.BadParameter("--prompt and --ontology both give captions; give one of them")
     if "://" not in image and not Path(image).is_file():
-        raise typer.BadParameter(f"'{image}' is no file", param_hint="IMAGE")
+        raise typer.BadParameter(f"'{image}' is not a file", param_hint="IMAGE")
     if out is not None:
         try:
             image_format(out)
         except ImageError as error:
             raise typer.BadParameter(str(error), param_hint="--out") from error
-    model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
-    picture = load_image(image, config=model.config.images)
-    detections = model.predict(picture, prompt or None)
+    model = build_pipeline(ontology, config, min_confidence, settings)
+    pixels = load_image(image, config=model.config.images)
+    detections = model.predict(pixels, prompt or None)
     if out is not None:
-        save_image(annotate(picture, detections), out)
+        save_image(annotate(pixels, detections), out)
     if as_json:
         print(detections_json(detections))
     else:

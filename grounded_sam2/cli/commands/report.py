@@ -1,4 +1,4 @@
-"""``grounded-sam2 report``: a page that shows what was labeled."""
+"""``grounded-sam2 report``: one HTML page about a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grounded_sam2.cli.options import (
     SplitByOption,
     SplitOption,
     StoreArgument,
-    parsed_values,
+    parse_settings,
 )
 
 __all__ = ["report"]
@@ -28,35 +28,35 @@ def report(
     ] = None,
     json_out: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write all doubts here as well, for scripts."),
+        typer.Option("--json", metavar="FILE", help="Also write all issues to this JSON file."),
     ] = None,
     images: Annotated[
         int,
-        typer.Option("--images", metavar="N", min=0, help="Images that the page holds."),
+        typer.Option("--images", metavar="N", min=0, help="Images on the page, at most."),
     ] = 200,
     labels: Annotated[
         int,
-        typer.Option("--labels", metavar="N", min=0, help="Labels worth a look that it shows."),
+        typer.Option("--labels", metavar="N", min=0, help="Labels with issues to show, at most."),
     ] = 150,
     split: SplitOption = "1",
     split_by: SplitByOption = "content",
     seed: SeedOption = 0,
     images_from: ImagesFromOption = None,
     run: RunOption = None,
-    options: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Replace one threshold, such as low_confidence=0.4; the page names them all. "
+            help="Replace one threshold, such as low_confidence=0.4; the page lists them all. "
             "Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Show what was labeled, and which labels are worth a look first.
+    """Write an HTML page that lists the labels with issues.
 
-    One HTML file with everything in it: counts, images with their masks, histograms, and the
-    labels that are most likely wrong, each with the reason. Needs no model and no network.
+    One self-contained file: counts, images with their masks, histograms, and the labels that are
+    most likely wrong, each with the reason. Needs no model and no network.
 
     \b
     Example:
@@ -72,17 +72,17 @@ def report(
         shares = parse_split(split)
     except ExportError as error:
         raise typer.BadParameter(str(error), param_hint="--split") from error
-    how = ReportOptions(
+    options = ReportOptions(
         images=images,
         labels=labels,
         seed=seed,
         split=shares,
         split_by=split_by,  # type: ignore[arg-type]  # checked there
         images_from=images_from,
-        thresholds=Thresholds.from_values(parsed_values(options)),
+        thresholds=Thresholds.from_values(parse_settings(settings)),
     )
-    with ProgressBar("looking") as bar:
+    with ProgressBar("reading") as bar:
         summary = write_report(
-            folder, out, run_id=run, options=how, json_out=json_out, progress=bar
+            folder, out, run_id=run, options=options, json_out=json_out, progress=bar
         )
     print_report(summary)

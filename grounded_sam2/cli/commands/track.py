@@ -1,4 +1,4 @@
-"""``grounded-sam2 track``: videos, labeled frame by frame into a store."""
+"""``grounded-sam2 track``: videos, every frame labeled into a store."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from grounded_sam2.cli.options import (
     ConfigOption,
     FormatOption,
     MinConfidenceOption,
+    NewRunOption,
     OntologyOption,
     SetOption,
-    chosen_config,
-    chosen_formats,
+    build_pipeline,
+    existing_inputs,
+    validated_formats,
 )
 
 __all__ = ["track"]
@@ -44,9 +46,9 @@ def track(
         Path | None,
         typer.Option(
             "--video",
-            metavar="PLACE",
-            help="Also write videos with their labels drawn in: a file (.mp4, .webm …), or a "
-            "folder for any number of them.",
+            metavar="PATH",
+            help="Also write annotated videos: to a file (.mp4, .webm …), or to a folder for any "
+            "number of them.",
         ),
     ] = None,
     formats: FormatOption = None,
@@ -56,35 +58,32 @@ def track(
             "--detect-every",
             metavar="N",
             min=1,
-            help="Frames from one look of the detector to the next; short for --set "
+            help="Frames from one detection step to the next; short for --set "
             "tracking.detect_every=….",
         ),
     ] = None,
     stride: Annotated[
-        int, typer.Option("--stride", metavar="N", min=1, help="Take every Nth frame.")
+        int, typer.Option("--stride", metavar="N", min=1, help="Read every Nth frame.")
     ] = 1,
     start: Annotated[
-        float | None, typer.Option("--start", metavar="SECONDS", help="Where to begin.")
+        float | None, typer.Option("--start", metavar="SECONDS", help="Time of the first frame.")
     ] = None,
     end: Annotated[
-        float | None, typer.Option("--end", metavar="SECONDS", help="Where to stop.")
+        float | None, typer.Option("--end", metavar="SECONDS", help="Time to stop at.")
     ] = None,
     fps: Annotated[
         float,
-        typer.Option("--fps", metavar="RATE", help="Frames per second of folders of frames."),
+        typer.Option("--fps", metavar="RATE", help="Frame rate of folders of frames."),
     ] = 25.0,
     min_confidence: MinConfidenceOption = None,
-    options: SetOption = None,
-    new_run: Annotated[
-        bool,
-        typer.Option("--new-run", help="Label again with other settings; keeps earlier labels."),
-    ] = False,
+    settings: SetOption = None,
+    new_run: NewRunOption = False,
 ) -> None:
-    """Follow things through videos, and label every frame.
+    """Track objects through videos, and label every frame.
 
-    The detector looks at some frames, the tracker carries what it finds to all others. Memory does
+    The detector runs on some frames; the tracker propagates its objects to all others. Memory does
     not grow with the length of a video. Stopped with Ctrl-C or by a power cut, the same command
-    continues; what is labeled is not labeled again. Datasets are written with
+    continues; labeled frames are not labeled again. Write datasets with --format, or later with
     `grounded-sam2 export`.
 
     \b
@@ -95,21 +94,17 @@ def track(
     from grounded_sam2.cli.progress import VideoProgressBar
     from grounded_sam2.cli.run_tables import print_track_result
     from grounded_sam2.errors import SourceError, VideoError
-    from grounded_sam2.pipeline import GroundedSAM2
-    from grounded_sam2.sources.image_list import is_address
 
     given: list[str | int] = [
         int(video) if video.isdecimal() and not os.path.lexists(video) else video
         for video in videos
     ]
-    for video in given:
-        if isinstance(video, str) and not (is_address(video) or os.path.lexists(video)):
-            raise typer.BadParameter(f"'{video}' does not exist", param_hint="VIDEOS")
-    names = chosen_formats(formats) if formats else []
-    model = GroundedSAM2(ontology, config=chosen_config(config, min_confidence, options))
+    source = existing_inputs(given, "VIDEOS")
+    names = validated_formats(formats) if formats else []
+    model = build_pipeline(ontology, config, min_confidence, settings)
     with VideoProgressBar() as bar:
         result = model.label_videos(
-            given[0] if len(given) == 1 else given,
+            source,
             out,
             formats=names,
             annotated=annotated,
@@ -123,9 +118,9 @@ def track(
         )
     print_track_result(result)
     if len(result.run.failed) == len(result.run.videos):
-        raise SourceError("not one video could be labeled; the reasons are above")
+        raise SourceError("none of the videos could be labeled; the reasons are above")
     if result.not_drawn:
         raise VideoError(
-            f"{len(result.not_drawn)} videos were labeled and could not be drawn; the reasons are "
+            f"{len(result.not_drawn)} videos were labeled but could not be drawn; the reasons are "
             "above"
         )
