@@ -136,7 +136,7 @@ class Run:
     ontology: OntologyPairs | None
     """``(caption, class)`` in the ontology's order; ``None`` for a task without captions."""
     settings: Mapping[str, Any]
-    """The whole configuration when the run began, for the record."""
+    """The whole configuration when the run began, under the current names of its keys."""
     versions: Mapping[str, str]
     """Versions of the packages installed when the run began."""
     created_at: str

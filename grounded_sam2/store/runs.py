@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from grounded_sam2.config.renames import with_current_keys
 from grounded_sam2.errors import StoreError
 from grounded_sam2.store.connection import StoreConnection
 from grounded_sam2.store.items import Items
@@ -149,7 +150,7 @@ def _run_from_row(row: Sequence[Any]) -> Run:
         id=run_id,
         config=RunConfig.from_json(config),
         ontology=None if ontology is None else tuple((c, n) for c, n in json.loads(ontology)),
-        settings=json.loads(settings),
+        settings=with_current_keys(json.loads(settings)),
         versions=json.loads(versions),
         created_at=created_at,
     )
