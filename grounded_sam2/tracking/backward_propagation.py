@@ -1,8 +1,8 @@
-"""Where was a thing before? It is followed back through the last frames, from its box alone.
+"""Backward propagation: track detections back through the pending frames, from their boxes alone.
 
-It is followed until it is gone, until its mask is doubtful, to a scene cut or to the end of what is
-kept of the past. Where it meets a label of a track that is beyond doubt, it has been labeled
-before: it goes back no farther.
+A detection is propagated until it is absent, its mask is of low quality, or a scene or the kept
+features begin. It also stops where it meets a label of a track that is certain: from there on back
+it is labeled already.
 """
 
 from __future__ import annotations
@@ -14,88 +14,98 @@ from grounded_sam2.config import Config
 from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.models.protocols import FrameMasks
 from grounded_sam2.results import Label
-from grounded_sam2.tracking.detections import Sight, sights
-from grounded_sam2.tracking.frame_context import Now
-from grounded_sam2.tracking.labels import carried_label
-from grounded_sam2.tracking.mask_overlap import agree, are_pieces
+from grounded_sam2.tracking.detections import FrameContext
+from grounded_sam2.tracking.object_masks import (
+    ObjectMask,
+    are_contained,
+    masks_agree,
+    visible_objects,
+)
 from grounded_sam2.tracking.tracks import Track
-from grounded_sam2.tracking.window import Window, identity_of
+from grounded_sam2.tracking.window import FrameWindow, identity_of
 
-__all__ = ["Trail", "follow_back", "write_back"]
+__all__ = ["Tracklet", "label_backward", "propagate_backward"]
 
-Trail: TypeAlias = tuple[tuple[int, Sight], ...]
-"""What is seen of a thing before: place in the window, newest first, one after the other."""
+Tracklet: TypeAlias = tuple[tuple[int, ObjectMask], ...]
+"""Masks of an object on consecutive frames before its detection, newest first, each with the index
+of the frame in the window."""
 
 
-def follow_back(
-    classes: Mapping[int, str],
-    answers: FrameMasks,
-    settled: Collection[int],
-    window: Window,
-    now: Now,
-) -> dict[int, Trail]:
-    """Follow things through the frames before the one on which they are found.
+def propagate_backward(
+    class_names: Mapping[int, str],
+    masks: FrameMasks,
+    certain_identities: Collection[int],
+    window: FrameWindow,
+    context: FrameContext,
+) -> dict[int, Tracklet]:
+    """Track objects through the frames before the one on which they are detected.
 
     Args:
-        classes: of the things, by number.
-        answers: what the tracker says of them on that frame.
-        settled: identities of the tracks that are beyond doubt.
+        class_names: classes of the objects, by object id.
+        masks: their masks on that frame.
+        certain_identities: identities of the tracks that are certain.
         window: the frames before; it is not changed.
-        now: that frame, of the same scene as the last one of the window.
+        context: that frame, of the same scene as the last one of the window.
 
     Returns:
-        By number, for each.
+        A tracklet for each object, by object id; an empty one where it stops at once.
     """
-    tracker, config = now.tracker, now.config
-    going = set(answers.ids)
-    trails: dict[int, list[tuple[int, Sight]]] = {number: [] for number in answers.ids}
+    tracker, config = context.tracker, context.config
+    active = set(masks.ids)
+    tracklets: dict[int, list[tuple[int, ObjectMask]]] = {i: [] for i in masks.ids}
     state = tracker.update_state(
-        now.encoded, tracker.empty_state(), now.position, answers, prompted=answers.ids
+        context.features, tracker.empty_state(), context.position, masks, prompted=masks.ids
     )
-    for place in window.backwards():
-        if not going:
+    for index in window.backward_indices():
+        if not active:
             break
-        frame = window.waiting[place]
-        said = tracker.propagate(frame.encoded, state, frame.position, reverse=True)
-        known = [label for label in frame.labels if identity_of(label) in settled]
-        seen = {
-            number: sight
-            for number, sight in sights(said.select(_sure(said, config))).items()
-            if not _meets_any(sight, classes[number], known, config)
+        frame = window.pending[index]
+        masks = tracker.propagate(frame.features, state, frame.position, reverse=True)
+        certain = [label for label in frame.labels if identity_of(label) in certain_identities]
+        visible = {
+            object_id: found
+            for object_id, found in visible_objects(
+                masks.select(_good_object_ids(masks, config))
+            ).items()
+            if not _overlaps_label(found, class_names[object_id], certain, config)
         }
-        for number, sight in seen.items():
-            trails[number].append((place, sight))
-        going = set(seen)
+        for object_id, found in visible.items():
+            tracklets[object_id].append((index, found))
+        active = set(visible)
         if frame.begins_scene:
             break
-        numbers = [number for number in said.ids if number in going]
-        said, state = said.select(numbers), state.select(numbers)
-        state = tracker.update_state(frame.encoded, state, frame.position, said)
-    return {number: tuple(steps) for number, steps in trails.items()}
+        object_ids = [object_id for object_id in masks.ids if object_id in active]
+        masks, state = masks.select(object_ids), state.select(object_ids)
+        state = tracker.update_state(frame.features, state, frame.position, masks)
+    return {object_id: tuple(steps) for object_id, steps in tracklets.items()}
 
 
-def write_back(
-    window: Window, track: Track, trail: Trail, displaced: Collection[int], config: Config
+def label_backward(
+    window: FrameWindow,
+    track: Track,
+    tracklet: Tracklet,
+    displaced: Collection[int],
+    config: Config,
 ) -> None:
-    """Label a track on the frames before, as far as they do not say the same of it.
+    """Add the labels of a track to the frames before, back to where they agree with the existing.
 
     Args:
-        window: the frames; they are changed.
-        track: as it is now.
-        trail: where it was.
-        displaced: identities of tracks that were taken for something while they lay on this one;
-            their labels that are but a piece of it are removed.
+        window: the frames; their labels are changed.
+        track: in its present state.
+        tracklet: its masks on the frames before.
+        displaced: identities of tracks that turned out to be fragments of others; their labels
+            inside this track are removed.
         config: thresholds.
     """
-    for place, sight in trail:
-        frame = window.waiting[place]
-        label = carried_label(track, sight, "backwards", config)
+    for index, object_mask in tracklet:
+        frame = window.pending[index]
+        label = track.propagated_label(object_mask, "backwards", config)
         others: list[Label] = []
         for each in frame.labels:
             if identity_of(each) != track.identity:
                 others.append(each)
             elif each.track_origin == "detected" or (
-                each.mask is not None and agree(each.mask, sight.mask, config.tracking)
+                each.mask is not None and masks_agree(each.mask, object_mask.mask, config.tracking)
             ):
                 return
         others = [
@@ -103,28 +113,30 @@ def write_back(
             for each in others
             if identity_of(each) not in displaced
             or each.mask is None
-            or not any(are_pieces([each.mask], [sight.mask]))
+            or not any(are_contained([each.mask], [object_mask.mask]))
         ]
-        if label is None or _meets_any(sight, track.class_name, others, config):
+        if label is None or _overlaps_label(object_mask, track.class_name, others, config):
             return
-        window.relabel(place, (*others, label))
+        window.relabel(index, (*others, label))
 
 
-def _sure(answers: FrameMasks, config: Config) -> list[int]:
-    """Whose masks are worth making: those that are there, and not doubtful."""
+def _good_object_ids(masks: FrameMasks, config: Config) -> list[int]:
+    """Ids of the objects that are present with a mask that is not of low quality."""
     return [
-        number
-        for number, quality, score in zip(answers.ids, answers.quality, answers.score, strict=True)
+        object_id
+        for object_id, quality, score in zip(masks.ids, masks.quality, masks.score, strict=True)
         if score > 0 and round(float(quality), 4) >= config.tracking.low_quality
     ]
 
 
-def _meets_any(sight: Sight, class_name: str, labels: Sequence[Label], config: Config) -> bool:
-    """Whether one of the labels is of the same thing."""
+def _overlaps_label(
+    object_mask: ObjectMask, class_name: str, labels: Sequence[Label], config: Config
+) -> bool:
+    """Whether one of the labels is of the same object."""
     masks = [
         label.mask
         for label in labels
         if label.mask is not None
         and (label.class_name == class_name or config.cleanup.across_classes)
     ]
-    return bool((mask_iou([sight.mask], masks) >= config.tracking.match_iou).any())
+    return bool((mask_iou([object_mask.mask], masks) >= config.tracking.match_iou).any())

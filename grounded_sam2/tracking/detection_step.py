@@ -1,9 +1,9 @@
-"""A frame that the detector looks at: what it says of the tracks, and what is new.
+"""Detection step: update the tracks of a frame with its detections.
 
-    match ─► doubt ─► who was it before? ─► verdict ─► begin, go on, end ─► keep apart
+    match ─► review masks ─► re-identify ─► associate ─► start, continue, end ─► resolve overlaps
 
-The tracker's mask of a thing stays, because it knows the thing from many frames and the box only
-from this one, unless it is in doubt, and the box shows it better.
+The propagated mask of a track stays, because it has the memory of many frames and the box only
+this one, unless the mask is doubtful and the box gives a better one.
 """
 
 from __future__ import annotations
@@ -15,211 +15,246 @@ from itertools import compress
 from grounded_sam2.config import Config
 from grounded_sam2.geometry.overlap import mask_iou
 from grounded_sam2.models.protocols import FrameMasks, TrackerState
-from grounded_sam2.tracking.association import CandidateStatus, new_track, past_of, verdict_on
-from grounded_sam2.tracking.backward_propagation import Trail
-from grounded_sam2.tracking.color_histogram import Appearance
-from grounded_sam2.tracking.detections import Sight, Sighting, Sightings, sights
-from grounded_sam2.tracking.frame_context import Now
-from grounded_sam2.tracking.mask_overlap import are_pieces
-from grounded_sam2.tracking.mask_review import Doubts, doubts_about
-from grounded_sam2.tracking.matching import match
-from grounded_sam2.tracking.propagated import Carried, apart
+from grounded_sam2.tracking.association import Association, associate
+from grounded_sam2.tracking.backward_propagation import Tracklet
+from grounded_sam2.tracking.color_histogram import ColorHistogram
+from grounded_sam2.tracking.detections import Detection, FrameContext, FrameDetections
+from grounded_sam2.tracking.mask_review import MaskReview, review_masks
+from grounded_sam2.tracking.matching import match_detections
+from grounded_sam2.tracking.object_masks import ObjectMask, are_contained, visible_objects
+from grounded_sam2.tracking.propagated_masks import PropagatedMasks, resolve_overlaps
+from grounded_sam2.tracking.reidentification import reidentify
 from grounded_sam2.tracking.tracks import Track
-from grounded_sam2.tracking.window import Window
+from grounded_sam2.tracking.window import FrameWindow
 
-__all__ = ["Look", "look"]
+__all__ = ["FrameTracks", "update_tracks"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """What is known of a frame, here without a look of the detector, which adds what follows."""
+class FrameTracks:
+    """Tracks and masks of a frame. The fields with defaults are set by a detection step only."""
 
-    answers: FrameMasks
-    """Of all tracks, also new ones."""
-    seen: Mapping[int, Sight]
-    """Of them, those that are there, by number."""
+    masks: FrameMasks
+    """Masks of all tracks, including new ones."""
+    visible: Mapping[int, ObjectMask]
+    """Masks of the visible tracks, by object id."""
     tracks: tuple[Track, ...]
-    """All that are followed from here on."""
-    mistaken: tuple[Track, ...] = ()
-    """Tracks that end and were none, so that their labels are to be taken back."""
-    renamed: tuple[Track, ...] = ()
-    """Of those that go on, the ones whose class is another now."""
-    sighted: Mapping[int, Sighting] = field(default_factory=dict)
-    """What the detector found, by number of the track."""
+    """All tracks that are active from here on."""
+    false_positives: tuple[Track, ...] = ()
+    """Tentative tracks that end without confirmation; their labels are to be removed."""
+    reclassified: tuple[Track, ...] = ()
+    """Active tracks whose class has changed."""
+    detected: Mapping[int, Detection] = field(default_factory=dict)
+    """Detections, by object id of the track."""
     prompted: frozenset[int] = frozenset()
-    """Tracks that this frame shows to the tracker."""
-    trails: Mapping[int, Trail] = field(default_factory=dict)
-    """Where the tracks that it shows were before, by number."""
+    """Object ids of the tracks that were prompted on this frame."""
+    tracklets: Mapping[int, Tracklet] = field(default_factory=dict)
+    """Masks of the prompted tracks on the frames before, by object id."""
     displaced: frozenset[int] = frozenset()
-    """Identities of tracks that lay on others."""
+    """Identities of tracks that turned out to be fragments of others."""
 
 
-def look(found: Sightings, carried: Carried, state: TrackerState, window: Window, now: Now) -> Look:
-    """Bring together what the detector finds on a frame and what the tracker says of it.
+def update_tracks(
+    found: FrameDetections,
+    propagated: PropagatedMasks,
+    state: TrackerState,
+    window: FrameWindow,
+    context: FrameContext,
+) -> FrameTracks:
+    """Update the tracks of a frame with its detections.
 
     Args:
-        found: the detections.
-        carried: the tracks.
-        state: what the tracker remembers.
+        found: all detections of the frame.
+        propagated: the tracks and their masks.
+        state: the tracker's state.
         window: the frames before; it is not changed.
-        now: the frame; the tracker is asked again where it must be corrected.
+        context: the frame; its tracker is prompted where a mask is to be corrected.
     """
-    config, things, seen = now.config, found.things, carried.seen
-    matches = match(things, carried.tracks, seen, config)
-    doubts = doubts_about(carried, things, matches, now)
-    past = past_of(found, matches, doubts, carried, window, now)
-    verdict = verdict_on(things, matches, doubts, past, carried, state, window, now)
-    sighted, corrected = verdict.sighted, verdict.corrected
+    config, detections, visible = context.config, found.detections, propagated.visible
+    matches = match_detections(detections, propagated.tracks, visible, config)
+    review = review_masks(propagated, detections, matches, context)
+    reidentification = reidentify(found, matches, review, propagated, window, context)
+    association = associate(
+        detections, matches, review, reidentification, propagated, state, window, context
+    )
+    detected, corrected = dict(association.detected), association.corrected
 
-    ended = {track.number for track in verdict.inherited.values()}
-    tracks = [track for track in carried.tracks if track.number not in ended]
-    displaced = _displaced(tracks, doubts, verdict, seen, config)
-    doubles = _doubles(tracks, sighted, {**carried.claims, **corrected}, config)
-    going_on, mistaken = _fates(tracks, sighted, verdict.known, {**seen, **corrected}, config)
-    begun = [_begun(thing, verdict.inherited, config) for thing in verdict.newcomers]
-    were = {track.identity: track.class_name for track in carried.tracks}
-    renamed = [
+    continued = {track.object_id for track in association.reidentified.values()}
+    older = [track for track in propagated.tracks if track.object_id not in continued]
+    displaced = _displaced(older, review, association, visible, config)
+    duplicates = _duplicate_tracks(older, detected, {**propagated.raw_visible, **corrected}, config)
+    active, false_positives = _count_hits_and_misses(
+        older, detected, association.duplicates, {**visible, **corrected}, config
+    )
+    started = [_start(each, association.reidentified, config) for each in association.new]
+    class_names = {track.identity: track.class_name for track in propagated.tracks}
+    reclassified = [
         track
-        for track in (*going_on, *begun)
-        if track.class_name != were.get(track.identity, track.class_name)
+        for track in (*active, *started)
+        if track.class_name != class_names.get(track.identity, track.class_name)
     ]
-    sighted |= {t.number: verdict.known[t.number] for t in renamed if t.number in verdict.known}
-    sighted |= {thing.number: thing for thing in verdict.newcomers}
+    detected |= {
+        track.object_id: association.duplicates[track.object_id]
+        for track in reclassified
+        if track.object_id in association.duplicates
+    }
+    detected |= {detection.object_id: detection for detection in association.new}
 
-    together = _together(found, carried.answers, verdict, ended)
-    together = together.mark_absent(doubles | {track.number for track in displaced})
-    together = apart(together, [*going_on, *begun], now, sighted)
-    after = sights(together)
-    begun = [track for track in begun if track.number in after]
-    known = {*(track.number for track in carried.tracks), *verdict.inherited}
-    shows = {number: after[number] for number in sighted if number in after}
-    shown = {number: sighted[number].number for number in corrected}
-    shown |= {thing.number: thing.number for thing in verdict.newcomers}
-    return Look(
-        answers=together,
-        seen=after,
+    masks = _concatenate(found, propagated.masks, association, continued)
+    masks = masks.mark_absent(duplicates | {track.object_id for track in displaced})
+    masks = resolve_overlaps(masks, [*active, *started], context, detected)
+    after = visible_objects(masks)
+    started = [track for track in started if track.object_id in after]
+    known = {*(track.object_id for track in propagated.tracks), *association.reidentified}
+    detection_masks = {i: after[i] for i in detected if i in after}
+    prompts = {object_id: detected[object_id].object_id for object_id in corrected}
+    prompts |= {detection.object_id: detection.object_id for detection in association.new}
+    tracklets = reidentification.tracklets
+    return FrameTracks(
+        masks=masks,
+        visible=after,
         tracks=tuple(
-            _showing(track, shows.get(track.number), now, is_known=track.number in known)
-            for track in (*going_on, *begun)
+            _update_histogram(
+                track,
+                detection_masks.get(track.object_id),
+                context,
+                is_known=track.object_id in known,
+            )
+            for track in (*active, *started)
         ),
-        mistaken=tuple(mistaken),
-        renamed=tuple(renamed),
-        sighted={number: thing for number, thing in sighted.items() if number in after},
-        prompted=frozenset(after.keys() & shown.keys()),
-        trails={n: past.trails[of] for n, of in shown.items() if of in past.trails},
+        false_positives=tuple(false_positives),
+        reclassified=tuple(reclassified),
+        detected={i: detection for i, detection in detected.items() if i in after},
+        prompted=frozenset(after.keys() & prompts.keys()),
+        tracklets={i: tracklets[source] for i, source in prompts.items() if source in tracklets},
         displaced=frozenset(track.identity for track in displaced),
     )
 
 
 def _displaced(
     tracks: Sequence[Track],
-    doubts: Doubts,
-    verdict: CandidateStatus,
-    seen: Mapping[int, Sight],
+    review: MaskReview,
+    association: Association,
+    visible: Mapping[int, ObjectMask],
     config: Config,
 ) -> list[Track]:
-    """Tracks that were but a piece of what is now seen whole."""
-    in_doubt = set(doubts.pairs.values())
-    some = [
+    """Undetected tracks that are a fragment of an object that is now segmented whole."""
+    doubtful = set(review.doubtful.values())
+    uncertain = [
         track
         for track in tracks
-        if track.number in seen
-        and track.number not in verdict.sighted
+        if track.object_id in visible
+        and track.object_id not in association.detected
         and (
-            track.number in doubts.pieces
-            or (track.number in in_doubt and track.hits < config.tracking.min_hits)
+            track.object_id in review.fragments
+            or (track.object_id in doubtful and track.hits < config.tracking.min_hits)
         )
     ]
-    wholes = [sight.mask for sight in verdict.corrected.values()]
-    wholes += [thing.sight.mask for thing in verdict.newcomers]
-    return list(compress(some, are_pieces([seen[track.number].mask for track in some], wholes)))
+    whole = [object_mask.mask for object_mask in association.corrected.values()]
+    whole += [detection.object_mask.mask for detection in association.new]
+    return list(
+        compress(uncertain, are_contained([visible[t.object_id].mask for t in uncertain], whole))
+    )
 
 
-def _begun(thing: Sighting, inherited: Mapping[int, Track], config: Config) -> Track:
-    track = new_track(thing, config)
-    older = inherited.get(track.number)
-    return track if older is None else track.continuing(older, config.tracking)
+def _start(detection: Detection, reidentified: Mapping[int, Track], config: Config) -> Track:
+    """The track of a new detection, which may continue an older one."""
+    track = Track.from_detection(detection, config.tracking)
+    older = reidentified.get(track.object_id)
+    return track if older is None else track.reidentified_as(older, config.tracking)
 
 
-def _showing(track: Track, sight: Sight | None, now: Now, *, is_known: bool) -> Track:
-    """A track after the frame has shown what it looks like, if it has: by the mask that is
-    followed. What the detection's box asked for may have been more, a neighbor's part too."""
-    if sight is None or not now.config.tracking.min_similarity:
+def _update_histogram(
+    track: Track, object_mask: ObjectMask | None, context: FrameContext, *, is_known: bool
+) -> Track:
+    """A track after a frame with a detection: histogram of the mask that is tracked. The mask that
+    the box gave may have covered more, such as a part of a neighbor."""
+    if object_mask is None or not context.config.tracking.min_similarity:
         return track
-    looks = Appearance.of(now.image, sight.mask)
-    return track.looking(looks) if is_known else replace(track, appearance=looks)
+    histogram = ColorHistogram.from_mask(context.image, object_mask.mask)
+    return track.with_histogram(histogram) if is_known else replace(track, histogram=histogram)
 
 
-def _together(
-    found: Sightings, carried: FrameMasks, verdict: CandidateStatus, ended: set[int]
+def _concatenate(
+    found: FrameDetections,
+    propagated: FrameMasks,
+    association: Association,
+    continued: set[int],
 ) -> FrameMasks:
-    """What the tracker says of all that go on or begin."""
-    gone_on = [n for n in carried.ids if n not in verdict.corrected and n not in ended]
-    parts = [carried.select(gone_on)]
-    if verdict.again is not None:
-        parts.append(verdict.again.select(verdict.corrected))
-    if found.answers is not None:
-        parts.append(found.answers.select([thing.number for thing in verdict.newcomers]))
-    together: FrameMasks = carried.concatenate(parts)
-    return together
+    """Masks of all tracks, older and new; `continued` are replaced by new ones."""
+    kept = [i for i in propagated.ids if i not in association.corrected and i not in continued]
+    parts = [propagated.select(kept)]
+    if association.prompted_masks is not None:
+        parts.append(association.prompted_masks.select(association.corrected))
+    if found.masks is not None:
+        parts.append(found.masks.select([detection.object_id for detection in association.new]))
+    masks: FrameMasks = propagated.concatenate(parts)
+    return masks
 
 
-def _fates(
+def _count_hits_and_misses(
     tracks: Sequence[Track],
-    sighted: Mapping[int, Sighting],
-    known: Mapping[int, Sighting],
-    seen: Mapping[int, Sight],
+    detected: Mapping[int, Detection],
+    duplicates: Mapping[int, Detection],
+    visible: Mapping[int, ObjectMask],
     config: Config,
 ) -> tuple[list[Track], list[Track]]:
-    """What the detections make of the tracks: those that go on, and those that were mistakes.
+    """Return the tracks that stay active, updated, and the tentative ones that were not detected.
+
+    A confirmed track ends after `TrackingConfig.max_misses` detection steps that did not find it
+    while its mask was of low quality.
 
     Args:
-        tracks: before.
-        sighted: detections that are a track's, by its number.
-        known: detections that lie on a track and are not taken for it, or give it another class.
-        seen: what the tracker sees of the tracks, by number.
+        tracks: before the frame.
+        detected: detections that continue a track, by its object id.
+        duplicates: detections on a track that are not used for it, or give it another class.
+        visible: masks of the visible tracks, by object id.
         config: thresholds.
     """
     options = config.tracking
-    going_on: list[Track] = []
-    mistaken: list[Track] = []
+    active: list[Track] = []
+    false_positives: list[Track] = []
     for track in tracks:
-        number = track.number
-        if number in sighted:
-            thing = sighted[number]
-            going_on.append(track.detected(thing.label, options))
-        elif number in known and known[number].label.class_name != track.class_name:
-            going_on.append(track.detected(known[number].label, options))
-        elif number in known:
-            going_on.append(replace(track, misses=0))
+        object_id = track.object_id
+        if object_id in detected:
+            active.append(track.with_detection(detected[object_id].label, options))
+        elif object_id in duplicates:
+            label = duplicates[object_id].label
+            if label.class_name != track.class_name:
+                active.append(track.with_detection(label, options))
+            else:
+                active.append(replace(track, misses=0))
         elif not track.is_confirmed:
-            mistaken.append(track)
-        elif number not in seen:
-            going_on.append(track)
+            false_positives.append(track)
+        elif object_id not in visible:
+            active.append(track)
         else:
-            is_doubtful = seen[number].quality < options.low_quality
+            is_doubtful = visible[object_id].quality < options.low_quality
             after = replace(track, misses=track.misses + 1 if is_doubtful else 0)
             if after.misses < options.max_misses:
-                going_on.append(after)
-    return going_on, mistaken
+                active.append(after)
+    return active, false_positives
 
 
-def _doubles(
+def _duplicate_tracks(
     tracks: Sequence[Track],
-    sighted: Mapping[int, Sighting],
-    seen: Mapping[int, Sight],
+    detected: Mapping[int, Detection],
+    visible: Mapping[int, ObjectMask],
     config: Config,
 ) -> set[int]:
-    """Tracks that were not detected and lie on one that was: they have left what they followed."""
-    found = [t for t in tracks if t.number in sighted]
-    rest = [t for t in tracks if t.number in seen and t.number not in sighted]
-    overlaps = mask_iou([seen[t.number].mask for t in rest], [seen[t.number].mask for t in found])
+    """Object ids of undetected tracks whose mask lies on that of a detected one: they have drifted
+    from their own object to that one's."""
+    found = [t for t in tracks if t.object_id in detected]
+    others = [t for t in tracks if t.object_id in visible and t.object_id not in detected]
+    ious = mask_iou(
+        [visible[t.object_id].mask for t in others], [visible[t.object_id].mask for t in found]
+    )
     return {
-        track.number
-        for track, row in zip(rest, overlaps, strict=True)
+        track.object_id
+        for track, row in zip(others, ious, strict=True)
         if any(
-            overlap >= config.cleanup.nms_iou
+            iou >= config.cleanup.nms_iou
             and (config.cleanup.across_classes or track.class_name == other.class_name)
-            for overlap, other in zip(row, found, strict=True)
+            for iou, other in zip(row, found, strict=True)
         )
     }

@@ -1,129 +1,141 @@
-"""What the detector finds on a frame, with the tracker's masks, as clean as labels of images.
+"""Detections of one frame with the tracker's masks, cleaned up like the labels of images.
 
-    captions ─ detector ─► boxes ─ tracker.prompt ─► candidates ─ postprocess ─► sightings
+    captions ─ detector ─► boxes ─ tracker.prompt ─► candidates ─ postprocess ─► detections
 
-The tracker stands in for the segmenter of images, so that everything else is done by the same
-functions, and what it said is kept: an object that is new is remembered without being asked again.
+The tracker takes the place of the segmenter, so that frames and images are postprocessed by the
+same functions. Its masks are kept: a new object enters the tracker's state without a second
+inference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.geometry import rle
+from grounded_sam2.config import Config
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.inference.detect_and_segment import detect_and_segment, requested_captions
 from grounded_sam2.inference.postprocess import postprocess
-from grounded_sam2.models.protocols import FrameMasks, TrackPrompt
+from grounded_sam2.models.protocols import (
+    AnyTracker,
+    Detector,
+    FrameFeatures,
+    FrameMasks,
+    TrackPrompt,
+)
+from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Image, Label, SegmentedMasks
-from grounded_sam2.tracking.color_histogram import Appearance
-from grounded_sam2.tracking.frame_context import Now
+from grounded_sam2.tracking.color_histogram import ColorHistogram
+from grounded_sam2.tracking.object_masks import ObjectMask, visible_objects
 
-__all__ = ["Sight", "Sighting", "Sightings", "find", "sights"]
+__all__ = ["Detection", "FrameContext", "FrameDetections", "detect_objects"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameContext:
+    """Per-frame context: image, features, position, models, ontology and configuration."""
+
+    image: Image
+    features: FrameFeatures
+    """The image as the tracker has encoded it."""
+    position: int
+    """Position in the sequence of processed frames, from 0."""
+    begins_scene: bool
+    previous_masks: Mapping[int, Rle]
+    """Masks on the frame before, by track identity; empty on the first frame of a scene, and where
+    no frame is pending."""
+    detector: Detector
+    tracker: AnyTracker
+    ontology: CaptionOntology | None
+    """Captions and classes; ``None`` for tasks without captions."""
+    config: Config
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """An object that the tracker sees on a frame."""
+class Detection:
+    """One object that the detector found on a frame."""
 
-    mask: Rle
-    box_xyxy: tuple[float, float, float, float]
-    """Tight around the mask."""
-    quality: float
-    """Predicted IoU, to four decimals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One thing that the detector found on a frame."""
-
-    number: int
-    """The id under which the tracker was asked for its mask."""
+    object_id: int
+    """Id under which the tracker was prompted with the box."""
     label: Label
-    sight: Sight
-    appearance: Appearance
+    object_mask: ObjectMask
+    """The tracker's mask for the box."""
+    histogram: ColorHistogram
+    """Colors inside that mask."""
 
     def prompt(self) -> TrackPrompt:
-        """What shows it to the tracker."""
+        """The detector's box as a prompt for the tracker."""
         return TrackPrompt(box_xyxy=np.array(self.label.detected_box_xyxy, np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sightings:
-    """All that the detector found on a frame; by falling confidence."""
+class FrameDetections:
+    """All detections of a frame, by falling confidence."""
 
-    things: tuple[Sighting, ...]
-    answers: FrameMasks | None
-    """What the tracker said of all boxes, also of those that became nothing; ``None`` for none."""
-    asked: int
-    """How many boxes."""
+    detections: tuple[Detection, ...]
+    masks: FrameMasks | None
+    """The tracker's masks for all boxes, including those that were dropped by postprocessing;
+    ``None`` if the detector returned no box."""
+    box_count: int
+    """Number of boxes that the tracker was prompted with."""
 
 
-def find(now: Now, *, first_number: int) -> Sightings:
-    """Look for all captions on a frame.
+def detect_objects(context: FrameContext, *, first_object_id: int) -> FrameDetections:
+    """Detect all captions on a frame, and segment the boxes with the tracker.
 
     Args:
-        now: the frame.
-        first_number: boxes are given to the tracker under this id and the next ones.
+        context: the frame.
+        first_object_id: object id of the first box; the others get the ids that follow.
 
     Raises:
-        OntologyError: the detector answers with a caption that was not asked.
+        OntologyError: the detector returned a caption that was not requested.
     """
-    config, asking = now.config, _Asking(now, first_number)
+    config, segmenter = context.config, _TrackerSegmenter(context, first_object_id)
     [candidates] = detect_and_segment(
-        [now.image],
-        [requested_captions(now.ontology, config)],
-        now.detector,
-        asking,
+        [context.image],
+        [requested_captions(context.ontology, config)],
+        context.detector,
+        segmenter,
         min_confidence=config.detector.min_confidence,
     )
-    if asking.answers is None:
-        return Sightings((), None, 0)
-    decision = postprocess(candidates, now.encoded.size_hw, now.ontology, config)
-    seen = asking.seen
-    things = [
-        Sighting(number, label, seen[number], Appearance.of(now.image, seen[number].mask))
-        for place, label in zip(decision.candidate_indices, decision.labels.objects, strict=True)
-        if (number := first_number + place) in seen
-    ]
-    return Sightings(tuple(things), asking.answers, len(candidates))
-
-
-def sights(answers: FrameMasks) -> dict[int, Sight]:
-    """The objects that are there, by id. Those with a score of 0 or less, or no pixel, are not."""
-    return _sights(answers, answers.to_rles())
-
-
-def _sights(answers: FrameMasks, masks: Sequence[Rle]) -> dict[int, Sight]:
-    boxes = rle.bounding_boxes(masks).tolist()
-    return {
-        number: Sight(mask, (left, top, right, bottom), round(float(quality), 4))
-        for number, mask, (left, top, right, bottom), quality, score in zip(
-            answers.ids, masks, boxes, answers.quality, answers.score, strict=True
+    if segmenter.masks is None:
+        return FrameDetections((), None, 0)
+    result = postprocess(candidates, context.features.size_hw, context.ontology, config)
+    visible = segmenter.visible
+    detections = [
+        Detection(
+            object_id,
+            label,
+            visible[object_id],
+            ColorHistogram.from_mask(context.image, visible[object_id].mask),
         )
-        if score > 0 and right > left
-    }
+        for index, label in zip(result.candidate_indices, result.labels.objects, strict=True)
+        if (object_id := first_object_id + index) in visible
+    ]
+    return FrameDetections(tuple(detections), segmenter.masks, len(candidates))
 
 
-class _Asking:
-    """The tracker as a segmenter of the one image that it has encoded."""
+class _TrackerSegmenter:
+    """The tracker as a `Segmenter` of the one image that it has encoded."""
 
-    def __init__(self, now: Now, first_number: int) -> None:
-        self._now = now
-        self._first = first_number
-        self.answers: FrameMasks | None = None
-        self.seen: dict[int, Sight] = {}
+    def __init__(self, context: FrameContext, first_object_id: int) -> None:
+        self._context = context
+        self._first_object_id = first_object_id
+        self.masks: FrameMasks | None = None
+        self.visible: dict[int, ObjectMask] = {}
 
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
+        """See `grounded_sam2.models.protocols.Segmenter`."""
         [boxes] = boxes_xyxy
-        prompts = {self._first + i: TrackPrompt(box_xyxy=box) for i, box in enumerate(boxes)}
-        self.answers = answers = self._now.tracker.prompt(self._now.encoded, prompts)
-        masks = answers.to_rles()
-        self.seen = _sights(answers, masks)
-        return [SegmentedMasks(masks, answers.quality, np.zeros(len(masks), np.bool_))]
+        prompts = {
+            self._first_object_id + i: TrackPrompt(box_xyxy=box) for i, box in enumerate(boxes)
+        }
+        self.masks = masks = self._context.tracker.prompt(self._context.features, prompts)
+        rles = masks.to_rles()
+        self.visible = visible_objects(masks, rles)
+        return [SegmentedMasks(rles, masks.quality, np.zeros(len(rles), np.bool_))]

@@ -1,8 +1,8 @@
-"""Which masks of tracks do the detections of a frame call into question?
+"""Review of the propagated masks: which of them do the detections of a frame call into question.
 
-A detection says where a thing is, but its mask, from a box alone, may spill over a neighbor; the
-mask of the track knows the thing, but may have spilled as well, or frayed. Where the two disagree,
-or do not look alike, and the detection is sure, the track is in doubt.
+The mask of a detection, segmented from a box alone, may spill over a neighbor. The propagated mask
+of a track has the memory of many frames, but may have spilled or frayed as well. The mask of a
+track is doubtful where a high-confidence detection disagrees with it or has other colors.
 """
 
 from __future__ import annotations
@@ -15,106 +15,130 @@ from grounded_sam2.config import Config
 from grounded_sam2.geometry.masks import remove_overlaps
 from grounded_sam2.geometry.overlap import mask_intersection
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.tracking.detections import Sight, Sighting
-from grounded_sam2.tracking.frame_context import Now
-from grounded_sam2.tracking.mask_overlap import agree, are_pieces
+from grounded_sam2.tracking.detections import Detection, FrameContext
 from grounded_sam2.tracking.matching import Matches
-from grounded_sam2.tracking.propagated import Carried, kind_of, owner_of
-from grounded_sam2.tracking.tracks import Track, is_sure
+from grounded_sam2.tracking.object_masks import ObjectMask, are_contained, masks_agree
+from grounded_sam2.tracking.propagated_masks import (
+    PropagatedMasks,
+    exclusion_group,
+    owner_by_color,
+)
+from grounded_sam2.tracking.tracks import Track, is_high_confidence
 
-__all__ = ["Doubts", "doubts_about"]
+__all__ = ["MaskReview", "review_masks"]
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
-    """What is to be asked again of a frame, or to be learnt from those before."""
+class MaskReview:
+    """Tracks whose masks are doubtful on a frame."""
 
-    pairs: Mapping[int, int]
-    """Tracks in doubt: their numbers, by place of the detection that is the same thing."""
-    expected: Mapping[int, Rle]
-    """Masks of detections without what is others', by number of the track that each is said to
-    be."""
-    pieces: frozenset[int]
-    """Numbers of tracks that may be but a piece of a thing that was detected."""
+    doubtful: Mapping[int, int]
+    """Object ids of tracks with a doubtful mask, by index of the detection matched with them."""
+    expected_masks: Mapping[int, Rle]
+    """Masks of the matched detections without the parts that belong to other tracks, by object id
+    of the track."""
+    fragments: frozenset[int]
+    """Object ids of tentative or low-quality tracks that may be a fragment of a detected object."""
 
 
-def doubts_about(
-    carried: Carried, things: Sequence[Sighting], matches: Matches, now: Now
-) -> Doubts:
-    """Compare the masks of tracks with those of the detections that they are matched with.
+def review_masks(
+    propagated: PropagatedMasks,
+    detections: Sequence[Detection],
+    matches: Matches,
+    context: FrameContext,
+) -> MaskReview:
+    """Compare the masks of the tracks with those of the detections matched with them.
 
     Args:
-        carried: the tracks.
-        things: the detections.
-        matches: which is which.
-        now: the frame.
+        propagated: the tracks and their masks.
+        detections: all of the frame.
+        matches: matches between the two.
+        context: the frame.
     """
-    seen, config = carried.seen, now.config
-    tracks = {track.number: track for track in carried.tracks}
-    pieces = _pieces(carried, things, matches, config)
-    matched = {**matches.same, **matches.drifted}
+    visible, config = propagated.visible, context.config
+    tracks = {track.object_id: track for track in propagated.tracks}
+    fragments = _fragments(propagated, detections, matches, config)
+    matched = {**matches.matched, **matches.drifted}
     agreed = {
-        number: mask_intersection(seen[number].mask, things[place].sight.mask)
-        for place, number in matched.items()
+        object_id: mask_intersection(visible[object_id].mask, detections[index].object_mask.mask)
+        for index, object_id in matched.items()
     }
-    others = [n for n in seen if n not in matched.values() and n not in pieces]
-    lie_inside = are_pieces([seen[n].mask for n in others], [t.sight.mask for t in things])
-    missed = {n: seen[n].mask for n in compress(others, lie_inside)}
+    others = [i for i in visible if i not in matched.values() and i not in fragments]
+    contained = are_contained(
+        [visible[i].mask for i in others], [d.object_mask.mask for d in detections]
+    )
+    undetected = {i: visible[i].mask for i in compress(others, contained)}
 
-    def expected_of(thing: Sighting, track: Track) -> Rle:
-        """Without what others' detections agree with, and what lies in it, was missed, and does
-        not look like a part of it."""
-        kind, mask = kind_of(track, config), thing.sight.mask
-        rivals = [t for n, t in tracks.items() if n != track.number and kind_of(t, config) == kind]
-        taken = [agreed[rival.number] for rival in rivals if rival.number in agreed]
+    def expected_mask(detection: Detection, track: Track) -> Rle:
+        """The detection's mask without what other tracks agree on with their own detections, and
+        without contained tracks that were not detected, unless they have this track's colors."""
+        group, mask = exclusion_group(track, config), detection.object_mask.mask
+        rivals = [
+            other
+            for object_id, other in tracks.items()
+            if object_id != track.object_id and exclusion_group(other, config) == group
+        ]
+        taken = [agreed[rival.object_id] for rival in rivals if rival.object_id in agreed]
         taken += [
-            missed[rival.number]
+            undetected[rival.object_id]
             for rival in rivals
-            if rival.number in missed
-            and owner_of(mask_intersection(missed[rival.number], mask), track, rival, now)
+            if rival.object_id in undetected
+            and owner_by_color(
+                mask_intersection(undetected[rival.object_id], mask), track, rival, context
+            )
             is not track
         ]
         return remove_overlaps([*taken, mask])[-1]
 
     expected = {
-        number: expected_of(things[place], tracks[number])
-        for place, number in {**matched, **matches.returned}.items()
+        object_id: expected_mask(detections[index], tracks[object_id])
+        for index, object_id in {**matched, **matches.returned}.items()
     }
-    pairs = {
-        place: number
-        for place, number in matched.items()
-        if is_sure(things[place].label.confidence, config.tracking)
+    doubtful = {
+        index: object_id
+        for index, object_id in matched.items()
+        if is_high_confidence(detections[index].label.confidence, config.tracking)
         and (
-            _is_doubtful(seen[number], expected[number], config)
-            or not tracks[number].likeness(things[place].appearance, config.tracking)
+            _needs_correction(visible[object_id], expected[object_id], config)
+            or not tracks[object_id].similarity(detections[index].histogram, config.tracking)
         )
     }
-    return Doubts(pairs, expected, pieces)
+    return MaskReview(doubtful, expected, fragments)
 
 
-def _pieces(
-    carried: Carried, things: Sequence[Sighting], matches: Matches, config: Config
+def _fragments(
+    propagated: PropagatedMasks,
+    detections: Sequence[Detection],
+    matches: Matches,
+    config: Config,
 ) -> frozenset[int]:
-    """Tracks that lie in what was detected, were not, and are not to be sure of: their masks are
-    doubtful, or they were detected too seldom. A thing that shows in two places at once, behind
-    another, is first taken for two."""
-    found = {*matches.same.values(), *matches.drifted.values(), *matches.known.values()}
-    some = [
-        track.number
-        for track in carried.tracks
-        if track.number in carried.seen
-        and track.number not in found
+    """Object ids of undetected tracks that lie inside a detection and are of low mask quality or
+    had too few hits. An object that is visible in two places, behind another one, is first
+    tracked as two."""
+    visible = propagated.visible
+    detected = {
+        *matches.matched.values(),
+        *matches.drifted.values(),
+        *matches.duplicates.values(),
+    }
+    uncertain = [
+        track.object_id
+        for track in propagated.tracks
+        if track.object_id in visible
+        and track.object_id not in detected
         and (
             track.hits < config.tracking.min_hits
-            or carried.seen[track.number].quality < config.tracking.low_quality
+            or visible[track.object_id].quality < config.tracking.low_quality
         )
     ]
-    lie_inside = are_pieces([carried.seen[n].mask for n in some], [t.sight.mask for t in things])
-    return frozenset(compress(some, lie_inside))
+    contained = are_contained(
+        [visible[i].mask for i in uncertain], [d.object_mask.mask for d in detections]
+    )
+    return frozenset(compress(uncertain, contained))
 
 
-def _is_doubtful(sight: Sight, expected: Rle, config: Config) -> bool:
-    """Whether the mask of a track should be compared with what its detection's box asks for."""
-    if sight.quality < config.tracking.low_quality:
+def _needs_correction(object_mask: ObjectMask, expected: Rle, config: Config) -> bool:
+    """Whether the mask of a track is of low quality, or disagrees with its detection's."""
+    if object_mask.quality < config.tracking.low_quality:
         return True
-    return not agree(expected, sight.mask, config.tracking)
+    return not masks_agree(expected, object_mask.mask, config.tracking)

@@ -1,19 +1,19 @@
-"""Which detection is which track.
+"""One-to-one matching of the detections of a frame with the tracks.
 
-In this order, and each detection and each track at most once; where there is a choice, the pairs
-whose worth has the highest sum (the Hungarian method):
+In this order. Each detection and each track is matched at most once; where there is a choice, the
+pairs with the highest sum of scores are taken (the Hungarian method):
 
-1. *same*: one class, and the masks agree.
-2. *drifted*: one class, and the masks agree a little. Not if the two look clearly different: then
-   the track has spilled over a neighbor, and the detection is that.
-3. *known*: what is left of the detections but lies where a track is seen, is that thing once more.
-   Under `CleanupConfig.across_classes`, whatever class it is given. Not if it lies beside the
-   detection that the track was paired with: then the track has spilled over both.
-4. *returned*: one class, and the track was lost near where the detection is, which looks like it
-   and is not much larger. Under `CleanupConfig.across_classes` then also another class: a sliver
-   is easily taken for something else.
+1. *matched*: one class, and the masks overlap by `TrackingConfig.match_iou`.
+2. *drifted*: one class, and the masks overlap by `TrackingConfig.drift_iou`. Not if the two look
+   clearly different: then the track has spilled over a neighbor, and the detection is that one.
+3. *duplicates*: a remaining detection on the mask of a track is a second detection of its object.
+   Under `CleanupConfig.across_classes`, whatever its class. Not if it lies beside the detection
+   that the track was matched with: then the track has spilled over both.
+4. *returned*: one class, and the track was lost near the detection, which has its colors and is not
+   much larger. Under `CleanupConfig.across_classes` then also another class: a sliver is easily
+   classified as something else.
 
-What is left then is new.
+The remaining detections are unmatched.
 """
 
 from __future__ import annotations
@@ -28,157 +28,176 @@ from grounded_sam2.config import Config, TrackingConfig
 from grounded_sam2.geometry import boxes
 from grounded_sam2.geometry.matching import match_optimal
 from grounded_sam2.geometry.overlap import mask_iou
-from grounded_sam2.tracking.detections import Sight, Sighting
+from grounded_sam2.tracking.detections import Detection
+from grounded_sam2.tracking.object_masks import ObjectMask
 from grounded_sam2.tracking.tracks import Track
 
-__all__ = ["Matches", "match"]
+__all__ = ["Matches", "match_detections"]
 
-_MOST_GROWTH = 4.0
-"""A thing that returns is not larger than it ever was by more than this, by area: twice as near.
-It may be small, as it comes from behind something."""
+_MAX_GROWTH = 4.0
+"""Largest ratio of the area of an object that returns to its largest area before: twice as near to
+the camera. There is no lower limit, as it may come out from behind another object."""
 _CLEARLY_DIFFERENT = 0.5
-"""Share of the likeness that is asked for, below which two look clearly different."""
+"""Share of `TrackingConfig.min_similarity` below which two objects look clearly different."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What became of the detections of a frame: all by place among the detections."""
+    """Matches of the detections of a frame. Keys are indices of detections, values object ids of
+    tracks."""
 
-    same: Mapping[int, int] = field(default_factory=dict)
-    """Number of the track."""
+    matched: Mapping[int, int] = field(default_factory=dict)
     drifted: Mapping[int, int] = field(default_factory=dict)
     returned: Mapping[int, int] = field(default_factory=dict)
-    known: Mapping[int, int] = field(default_factory=dict)
-    new: tuple[int, ...] = ()
+    duplicates: Mapping[int, int] = field(default_factory=dict)
+    unmatched: tuple[int, ...] = ()
+    """Indices of detections."""
 
 
-def match(
-    things: Sequence[Sighting],
+def match_detections(
+    detections: Sequence[Detection],
     tracks: Sequence[Track],
-    seen: Mapping[int, Sight],
+    visible: Mapping[int, ObjectMask],
     config: Config,
 ) -> Matches:
-    """Pair the detections of a frame with the tracks.
+    """Match the detections of a frame with the tracks.
 
     Args:
-        things: the detections.
-        tracks: all that are being followed.
-        seen: what the tracker sees of them on this frame, by number; the others are gone.
+        detections: all of the frame.
+        tracks: all active tracks.
+        visible: propagated masks of the visible tracks, by object id; the other tracks are absent.
         config: thresholds.
     """
     options = config.tracking
-    here = [track for track in tracks if track.number in seen]
-    overlap = mask_iou([t.sight.mask for t in things], [seen[t.number].mask for t in here])
-    one_class = _one_class(things, here)
-    left = _Left(len(things))
-    same = left.pair(here, np.where(one_class, overlap, 0), options.match_iou)
-    alike = _are_alike(things, here, options)
-    drifted = left.pair(here, np.where(one_class & alike, overlap, 0), options.drift_iou)
-    limits = np.where(one_class, options.match_iou, np.inf)
+    present = [track for track in tracks if track.object_id in visible]
+    overlap = mask_iou(
+        [d.object_mask.mask for d in detections], [visible[t.object_id].mask for t in present]
+    )
+    same_class = _same_class(detections, present)
+    assignment = _Assignment(len(detections))
+    matched = assignment.assign(present, np.where(same_class, overlap, 0), options.match_iou)
+    similar = _not_clearly_different(detections, present, options)
+    drifted = assignment.assign(
+        present, np.where(same_class & similar, overlap, 0), options.drift_iou
+    )
+    min_iou = np.where(same_class, options.match_iou, np.inf)
     if config.cleanup.across_classes:
-        limits = np.minimum(limits, config.cleanup.merge_iou)
-    known: dict[int, int] = {}
-    if here:
-        # A limit may be 0; things that do not touch are never one
-        beside = _beside_its_own(things, here, {**same, **drifted}, options.drift_iou)
-        enough = np.where((overlap >= limits) & (overlap > 0) & ~beside, overlap, -1.0)
-        for place in left.things.copy():
-            nearest = int(np.argmax(enough[place]))
-            if enough[place, nearest] >= 0:
-                known[place] = here[nearest].number
-                left.things.remove(place)
+        min_iou = np.minimum(min_iou, config.cleanup.merge_iou)
+    duplicates: dict[int, int] = {}
+    if present:
+        # A limit may be 0; objects that do not touch are never one
+        beside = _beside_own_detection(
+            detections, present, {**matched, **drifted}, options.drift_iou
+        )
+        scores = np.where((overlap >= min_iou) & (overlap > 0) & ~beside, overlap, -1.0)
+        for index in assignment.unmatched.copy():
+            best = int(np.argmax(scores[index]))
+            if scores[index, best] >= 0:
+                duplicates[index] = present[best].object_id
+                assignment.unmatched.remove(index)
     returned: dict[int, int] = {}
     if options.reid_by == "place":
-        lost = [t for t in tracks if t.number not in seen and t.place_xyxy is not None]
-        nearness = _nearness(things, lost, options.reid_distance)
-        nearness *= _likeness(things, lost, options)
-        returned = left.pair(lost, np.where(_one_class(things, lost), nearness, 0), 0.0)
+        lost = [t for t in tracks if t.object_id not in visible and t.last_box_xyxy is not None]
+        scores = _proximity(detections, lost, options.reid_distance)
+        scores *= _similarity(detections, lost, options)
+        returned = assignment.assign(lost, np.where(_same_class(detections, lost), scores, 0), 0.0)
         if config.cleanup.across_classes:
-            returned |= left.pair(lost, nearness, 0.0)
-    return Matches(same, drifted, returned, known, tuple(left.things))
+            returned |= assignment.assign(lost, scores, 0.0)
+    return Matches(matched, drifted, returned, duplicates, tuple(assignment.unmatched))
 
 
-class _Left:
-    """Detections and tracks that have no partner yet."""
+class _Assignment:
+    """Successive one-to-one assignments of detections to tracks."""
 
-    def __init__(self, count: int) -> None:
-        self.things = list(range(count))
-        self._taken: set[int] = set()
+    def __init__(self, detection_count: int) -> None:
+        self.unmatched = list(range(detection_count))
+        self._assigned: set[int] = set()
 
-    def pair(
-        self, tracks: Sequence[Track], worth: NDArray[np.float64], least: float
+    def assign(
+        self, tracks: Sequence[Track], scores: NDArray[np.float64], min_score: float
     ) -> dict[int, int]:
-        """Pair what is left by ``(n, m)`` worths; number of the track by place of the thing."""
-        columns = [i for i, track in enumerate(tracks) if track.number not in self._taken]
-        rows = self.things
+        """Assign what is unmatched by ``(n, m)`` scores; object ids by index of the detection."""
+        columns = [i for i, track in enumerate(tracks) if track.object_id not in self._assigned]
+        rows = self.unmatched
         pairs = {
-            rows[row]: tracks[columns[column]].number
-            for row, column in match_optimal(worth[np.ix_(rows, columns)], least).tolist()
+            rows[row]: tracks[columns[column]].object_id
+            for row, column in match_optimal(scores[np.ix_(rows, columns)], min_score).tolist()
         }
-        self.things = [place for place in rows if place not in pairs]
-        self._taken.update(pairs.values())
+        self.unmatched = [index for index in rows if index not in pairs]
+        self._assigned.update(pairs.values())
         return pairs
 
 
-def _one_class(things: Sequence[Sighting], tracks: Sequence[Track]) -> NDArray[np.bool_]:
-    """``(n, m)``."""
-    return _of_pairs(things, tracks, lambda a, b: a.label.class_name == b.class_name).astype(bool)
+def _same_class(detections: Sequence[Detection], tracks: Sequence[Track]) -> NDArray[np.bool_]:
+    """``(n, m)`` ``bool``."""
+    return _pairwise(
+        detections, tracks, lambda detection, track: detection.label.class_name == track.class_name
+    ).astype(bool)
 
 
-def _of_pairs(
-    things: Sequence[Sighting],
+def _pairwise(
+    detections: Sequence[Detection],
     tracks: Sequence[Track],
-    value: Callable[[Sighting, Track], float],
+    value: Callable[[Detection, Track], float],
 ) -> NDArray[np.float64]:
     """``(n, m)``, also where one of them is 0."""
-    values = [[value(thing, track) for track in tracks] for thing in things]
-    return np.array(values, np.float64).reshape(len(things), len(tracks))
+    values = [[value(detection, track) for track in tracks] for detection in detections]
+    return np.array(values, np.float64).reshape(len(detections), len(tracks))
 
 
-def _beside_its_own(
-    things: Sequence[Sighting], tracks: Sequence[Track], pairs: Mapping[int, int], least: float
+def _beside_own_detection(
+    detections: Sequence[Detection],
+    tracks: Sequence[Track],
+    pairs: Mapping[int, int],
+    min_iou: float,
 ) -> NDArray[np.bool_]:
-    """``(n, m)``: whether a track has another detection of its own, and the two share little."""
-    masks = [thing.sight.mask for thing in things]
-    shared = mask_iou(masks, masks)
-    beside = np.zeros((len(things), len(tracks)), np.bool_)
-    columns = {track.number: column for column, track in enumerate(tracks)}
-    for place, number in pairs.items():
-        beside[:, columns[number]] = shared[:, place] < least
+    """``(n, m)`` ``bool``: whether the track has another detection of its own, and the two
+    detections overlap by less than a limit."""
+    masks = [detection.object_mask.mask for detection in detections]
+    overlap = mask_iou(masks, masks)
+    beside = np.zeros((len(detections), len(tracks)), np.bool_)
+    columns = {track.object_id: column for column, track in enumerate(tracks)}
+    for index, object_id in pairs.items():
+        beside[:, columns[object_id]] = overlap[:, index] < min_iou
     return beside
 
 
-def _are_alike(
-    things: Sequence[Sighting], tracks: Sequence[Track], options: TrackingConfig
+def _not_clearly_different(
+    detections: Sequence[Detection], tracks: Sequence[Track], options: TrackingConfig
 ) -> NDArray[np.bool_]:
-    """``(n, m)``: whether they do not look clearly different."""
-    least = options.min_similarity * _CLEARLY_DIFFERENT
-    if not least:
-        return np.ones((len(things), len(tracks)), np.bool_)
-    return _of_pairs(things, tracks, lambda a, b: b.appearance.likeness(a.appearance)) >= least
+    """``(n, m)`` ``bool``."""
+    limit = options.min_similarity * _CLEARLY_DIFFERENT
+    if not limit:
+        return np.ones((len(detections), len(tracks)), np.bool_)
+    similarity = _pairwise(
+        detections, tracks, lambda detection, track: track.histogram.similarity(detection.histogram)
+    )
+    return similarity >= limit
 
 
-def _likeness(
-    things: Sequence[Sighting], tracks: Sequence[Track], options: TrackingConfig
+def _similarity(
+    detections: Sequence[Detection], tracks: Sequence[Track], options: TrackingConfig
 ) -> NDArray[np.float64]:
-    """``(n, m)``: how much they look alike."""
-    return _of_pairs(things, tracks, lambda a, b: b.likeness(a.appearance, options))
+    """``(n, m)``: see `Track.similarity`."""
+    return _pairwise(
+        detections, tracks, lambda detection, track: track.similarity(detection.histogram, options)
+    )
 
 
-def _nearness(
-    things: Sequence[Sighting], lost: Sequence[Track], farthest: float
+def _proximity(
+    detections: Sequence[Detection], lost: Sequence[Track], max_distance: float
 ) -> NDArray[np.float64]:
-    """``(n, m)``: 1 at the place where a track was lost, 0 as far away as it may return, in its
-    sizes, and for what is much larger."""
-    found = np.array([thing.sight.box_xyxy for thing in things], np.float64).reshape(-1, 4)
-    places = np.array([track.place_xyxy for track in lost], np.float64).reshape(-1, 4)
-    sizes = np.array([track.size for track in lost], np.float64)
-    offset = _centers(found)[:, None] - _centers(places)[None]
+    """``(n, m)``: 1 where the track was lost, falling to 0 at `max_distance` (in sizes of the
+    object); 0 for a detection that is much larger."""
+    detected = np.array([d.object_mask.box_xyxy for d in detections], np.float64).reshape(-1, 4)
+    last = np.array([track.last_box_xyxy for track in lost], np.float64).reshape(-1, 4)
+    sizes = np.array([track.max_side for track in lost], np.float64)
+    offset = _centers(detected)[:, None] - _centers(last)[None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
-    reach = farthest * sizes
-    nearness = np.maximum(1 - distance / np.where(reach > 0, reach, np.inf), 0) * (reach > 0)
-    alike = boxes.areas(found)[:, None] <= _MOST_GROWTH * sizes**2
-    result: NDArray[np.float64] = nearness * alike
+    reach = max_distance * sizes
+    proximity = np.maximum(1 - distance / np.where(reach > 0, reach, np.inf), 0) * (reach > 0)
+    is_small_enough = boxes.areas(detected)[:, None] <= _MAX_GROWTH * sizes**2
+    result: NDArray[np.float64] = proximity * is_small_enough
     return result
 
 

@@ -1,7 +1,7 @@
-"""All that tracking a video knows between two frames, as bytes: to be stored, and to go on from.
+"""Saved state of tracking a video between two frames, as bytes: to be stored, and resumed from.
 
-What the tracker remembers is there exactly, as it writes it itself (`Tracker.save`); the rest is
-JSON. Images are not: the last few frames are to be given again.
+The tracker's state is exact, as the tracker saves it (`Tracker.save`). The rest is JSON. Images are
+not included: the last few frames must be fed again.
 """
 
 from __future__ import annotations
@@ -21,77 +21,77 @@ from numpy.typing import NDArray
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import Rle
 from grounded_sam2.results import Label
-from grounded_sam2.tracking.color_histogram import Appearance
+from grounded_sam2.tracking.color_histogram import ColorHistogram
 from grounded_sam2.tracking.shot_detection import THUMBNAIL_SIDE
 from grounded_sam2.tracking.tracks import Track
-from grounded_sam2.tracking.window import Waiting
+from grounded_sam2.tracking.window import PendingFrame
 
 __all__ = ["ClipState"]
 
 _MAGIC = b"GS2TRK03"
+"""Format and its version. The JSON keys are part of the format: states saved by earlier releases
+must stay readable, whatever the fields are called since."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipState:
-    """Where tracking a video stands after a frame; by default, before the first.
+    """State of a `ClipTracker` after a frame; by default, before the first.
 
-    To go on, give frames from `feed_from` on: the first few have been processed, and are only to be
-    looked at again.
+    To resume, feed frames from `feed_from` on: the first few were processed already, and are only
+    encoded again.
     """
 
     feed_from: int = 0
-    """`VideoFrame.index` of the first frame to give. Where no frame is needed again, one more than
-    the last: the next frame that a stride takes is meant."""
+    """`VideoFrame.index` of the first frame to feed. Where no frame must be encoded again, one more
+    than the index of the last frame: the next frame that a stride takes follows."""
     position: int = 0
-    """How many frames were processed."""
-    since_look: int = 0
-    """How many of them since the detector looked."""
-    next_number: int = 1
+    """Number of processed frames."""
+    frames_since_detection: int = 0
+    """Number of processed frames since the last detection step."""
+    next_object_id: int = 1
     next_track_id: int = 1
     track_ids: Mapping[int, int] = field(default_factory=dict)
-    """Ids of tracks that were given away, by identity."""
+    """Ids of the tracks that were released, by identity."""
     thumbnail: NDArray[np.uint8] | None = None
-    """Of the last frame."""
+    """Of the last frame: see `shot_detection`."""
     tracks: tuple[Track, ...] = ()
-    waiting: tuple[Waiting, ...] = ()
-    """Without what the tracker saw of them."""
-    state: bytes = b""
-    """What the tracker remembers."""
+    pending: tuple[PendingFrame, ...] = ()
+    """Without features."""
+    tracker_state: bytes = b""
+    """See `Tracker.save`."""
 
     @property
     def next_index(self) -> int:
-        """`VideoFrame.index` of the first frame that was not processed, or less."""
-        return self.waiting[-1].index + 1 if self.waiting else self.feed_from
+        """Lower bound of the `VideoFrame.index` of the first frame that was not processed."""
+        return self.pending[-1].index + 1 if self.pending else self.feed_from
 
     @property
     def released(self) -> int:
-        """How many frames were given away."""
-        return self.position - len(self.waiting)
+        """Number of frames that were released."""
+        return self.position - len(self.pending)
 
     def to_bytes(self) -> bytes:
-        """For a file or a database."""
-        known: dict[str, Any] = {
+        """Return the state as bytes, for a file or a database."""
+        values: dict[str, Any] = {
             "feed_from": self.feed_from,
             "position": self.position,
-            "since_look": self.since_look,
-            "next_number": self.next_number,
+            "since_look": self.frames_since_detection,
+            "next_number": self.next_object_id,
             "next_track_id": self.next_track_id,
             "track_ids": list(self.track_ids.items()),
-            "thumbnail": None
-            if self.thumbnail is None
-            else base64.b64encode(self.thumbnail.tobytes()).decode("ascii"),
-            "tracks": [_plain_track(track) for track in self.tracks],
-            "waiting": [_plain_frame(frame) for frame in self.waiting],
+            "thumbnail": None if self.thumbnail is None else _to_base64(self.thumbnail.tobytes()),
+            "tracks": [_track_to_json(track) for track in self.tracks],
+            "waiting": [_frame_to_json(frame) for frame in self.pending],
         }
-        text = json.dumps(known, separators=(",", ":")).encode()
-        return _MAGIC + struct.pack("<Q", len(text)) + text + self.state
+        text = json.dumps(values, separators=(",", ":")).encode()
+        return _MAGIC + struct.pack("<Q", len(text)) + text + self.tracker_state
 
     @classmethod
     def from_bytes(cls, saved: bytes) -> ClipState:
-        """The inverse of `to_bytes`.
+        """Return the state that `to_bytes` has written.
 
         Raises:
-            StoreError: these bytes are something else, or of another version.
+            StoreError: the bytes are no saved state, or of another version.
         """
         if saved[:8] != _MAGIC or len(saved) < 16:
             raise StoreError(
@@ -100,64 +100,90 @@ class ClipState:
                 "its first frame"
             )
         (length,) = struct.unpack("<Q", saved[8:16])
-        known = json.loads(saved[16 : 16 + length])
-        thumbnail = known["thumbnail"]
+        values = json.loads(saved[16 : 16 + length])
+        thumbnail = values["thumbnail"]
         if thumbnail is not None:
             shape = (THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
             thumbnail = np.frombuffer(base64.b64decode(thumbnail), np.uint8).reshape(shape)
         return cls(
-            **{
-                **known,
-                "track_ids": dict(known["track_ids"]),
-                "thumbnail": thumbnail,
-                "tracks": tuple(_track(each) for each in known["tracks"]),
-                "waiting": tuple(_frame(each) for each in known["waiting"]),
-                "state": saved[16 + length :],
-            }
+            feed_from=values["feed_from"],
+            position=values["position"],
+            frames_since_detection=values["since_look"],
+            next_object_id=values["next_number"],
+            next_track_id=values["next_track_id"],
+            track_ids=dict(values["track_ids"]),
+            thumbnail=thumbnail,
+            tracks=tuple(_track_from_json(each) for each in values["tracks"]),
+            pending=tuple(_frame_from_json(each) for each in values["waiting"]),
+            tracker_state=saved[16 + length :],
         )
 
 
-def _plain_track(track: Track) -> dict[str, Any]:
-    roots = base64.b64encode(zlib.compress(track.appearance.roots)).decode("ascii")
-    return {**dataclasses.asdict(track), "appearance": roots}
+def _to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
-def _track(values: Mapping[str, Any]) -> Track:
-    place = values["place_xyxy"]
+def _track_to_json(track: Track) -> dict[str, Any]:
+    return {
+        "number": track.object_id,
+        "identity": track.identity,
+        "class_name": track.class_name,
+        "caption": track.caption,
+        "confidence": track.confidence,
+        "appearance": _to_base64(zlib.compress(track.histogram.sqrt_shares)),
+        "votes": track.class_scores,
+        "hits": track.hits,
+        "is_confirmed": track.is_confirmed,
+        "misses": track.misses,
+        "gone": track.frames_absent,
+        "place_xyxy": track.last_box_xyxy,
+        "size": track.max_side,
+    }
+
+
+def _track_from_json(values: Mapping[str, Any]) -> Track:
+    box = values["place_xyxy"]
     return Track(
-        **{
-            **values,
-            "appearance": Appearance(zlib.decompress(base64.b64decode(values["appearance"]))),
-            "votes": tuple((name, given) for name, given in values["votes"]),
-            "place_xyxy": None if place is None else tuple(place),
-        }
+        object_id=values["number"],
+        identity=values["identity"],
+        class_name=values["class_name"],
+        caption=values["caption"],
+        confidence=values["confidence"],
+        histogram=ColorHistogram(zlib.decompress(base64.b64decode(values["appearance"]))),
+        class_scores=tuple((name, score) for name, score in values["votes"]),
+        hits=values["hits"],
+        is_confirmed=values["is_confirmed"],
+        misses=values["misses"],
+        frames_absent=values["gone"],
+        last_box_xyxy=None if box is None else tuple(box),
+        max_side=values["size"],
     )
 
 
-def _plain_frame(frame: Waiting) -> dict[str, Any]:
+def _frame_to_json(frame: PendingFrame) -> dict[str, Any]:
     return {
         "position": frame.position,
         "index": frame.index,
         "time": frame.time,
         "size_hw": frame.size_hw,
         "begins_scene": frame.begins_scene,
-        "labels": [_plain_label(label) for label in frame.labels],
+        "labels": [_label_to_json(label) for label in frame.labels],
     }
 
 
-def _frame(values: Mapping[str, Any]) -> Waiting:
+def _frame_from_json(values: Mapping[str, Any]) -> PendingFrame:
     size_hw = tuple(values["size_hw"])
-    labels = tuple(_label(each, size_hw) for each in values["labels"])
-    return Waiting(**{**values, "size_hw": size_hw, "labels": labels})
+    labels = tuple(_label_from_json(each, size_hw) for each in values["labels"])
+    return PendingFrame(**{**values, "size_hw": size_hw, "labels": labels})
 
 
-def _plain_label(label: Label) -> dict[str, Any]:
-    plain = dataclasses.asdict(replace(label, mask=None))
-    plain["mask"] = None if label.mask is None else label.mask.counts.decode("ascii")
-    return plain
+def _label_to_json(label: Label) -> dict[str, Any]:
+    values = dataclasses.asdict(replace(label, mask=None))
+    values["mask"] = None if label.mask is None else label.mask.counts.decode("ascii")
+    return values
 
 
-def _label(values: Mapping[str, Any], size_hw: tuple[int, int]) -> Label:
+def _label_from_json(values: Mapping[str, Any], size_hw: tuple[int, int]) -> Label:
     mask, detected = values["mask"], values["detected_box_xyxy"]
     return Label(
         **{

@@ -1,157 +1,203 @@
-"""What is known of a thing that is being followed: a value, and what happens to it."""
+"""State of one track: an immutable value, its updates, and the labels made from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import sqrt
 
-from grounded_sam2.config import TrackingConfig
-from grounded_sam2.results import Label
-from grounded_sam2.tracking.color_histogram import Appearance
+from grounded_sam2.config import Config, TrackingConfig
+from grounded_sam2.results import Label, TrackOrigin
+from grounded_sam2.tracking.color_histogram import ColorHistogram
+from grounded_sam2.tracking.detections import Detection
+from grounded_sam2.tracking.object_masks import ObjectMask
 
-__all__ = ["Box", "Track", "is_sure"]
+__all__ = ["Box", "Track", "is_high_confidence"]
 
 Box = tuple[float, float, float, float]
 
-_NEWS = 0.2
-"""Share of the last detection in what a track looks like: light changes, and things turn."""
-_STAYING = 0.85
-"""Share of the likeness that is asked for, where a thing was there a frame before."""
+_HISTOGRAM_UPDATE = 0.2
+"""Weight of the last detection in a track's histogram: light changes, and objects turn."""
+_VISIBLE_SIMILARITY = 0.85
+"""Share of `TrackingConfig.min_similarity` required of an object that was visible one frame ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One thing that is being followed."""
+    """State of one tracked object."""
 
-    number: int
-    """Its id with the tracker."""
+    object_id: int
+    """Id of the object in the tracker's state."""
     identity: int
-    """The `number` of the track that it turned out to be; its own, unless it did."""
+    """`object_id` of the older track that this one was re-identified as; otherwise its own."""
     class_name: str
     caption: str
-    """Of the last detection; so is the confidence."""
+    """Caption of the last detection of this class; `confidence` is that detection's as well."""
     confidence: float | None
-    appearance: Appearance
-    """What its detections looked like, the last ones most."""
-    votes: tuple[tuple[str, float], ...]
-    """Confidence that detections have given to each class, summed; the first class first."""
+    histogram: ColorHistogram
+    """Running mean of the color histograms of the frames with a detection."""
+    class_scores: tuple[tuple[str, float], ...]
+    """Summed confidence of the detections of each class; the first class first."""
     hits: int
-    """Detections, as far as they matter."""
+    """Number of detections, counted up to `TrackingConfig.min_hits`."""
     is_confirmed: bool
-    """It was detected surely or often enough; the labels of others may still be taken back."""
+    """A high-confidence detection or enough detections were made; the labels of a tentative track
+    may still be removed."""
     misses: int = 0
-    """Looks of the detector in a row that did not find it while its mask was doubtful."""
-    gone: int = 0
-    """Frames in a row without a trace; 0 while it is there."""
-    place_xyxy: Box | None = None
-    """Where it was last, in this scene."""
-    size: float = 0.0
-    """Side of a square like its box at its largest, in this scene: what goes behind something or
-    out of the image is a sliver when it is seen last."""
+    """Consecutive detection steps that did not find the track while its mask was of low quality."""
+    frames_absent: int = 0
+    """Consecutive frames without a mask; 0 while the object is visible."""
+    last_box_xyxy: Box | None = None
+    """Box on the last frame of this scene on which the object was visible."""
+    max_side: float = 0.0
+    """Side of a square with the area of the largest box in this scene: an object that moves behind
+    another one, or out of the image, is a sliver on the last frame."""
 
     @classmethod
-    def begun(
-        cls, number: int, label: Label, appearance: Appearance, config: TrackingConfig
-    ) -> Track:
-        """The track of a first detection."""
+    def from_detection(cls, detection: Detection, options: TrackingConfig) -> Track:
+        """Start a track with its first detection."""
+        label = detection.label
         return cls(
-            number,
-            number,
+            detection.object_id,
+            detection.object_id,
             label.class_name,
             label.caption,
             label.confidence,
-            appearance,
-            votes=((label.class_name, _weight(label.confidence)),),
+            detection.histogram,
+            class_scores=((label.class_name, _score(label.confidence)),),
             hits=1,
-            is_confirmed=config.min_hits == 1 or is_sure(label.confidence, config),
+            is_confirmed=options.min_hits == 1 or is_high_confidence(label.confidence, options),
         )
 
-    def detected(self, label: Label, config: TrackingConfig) -> Track:
-        """After the detector has found it again, perhaps under another class.
+    def with_detection(self, label: Label, options: TrackingConfig) -> Track:
+        """Return the track after another detection, perhaps of another class.
 
-        The class is that to which detections have given the most confidence; where there are
-        equals, the first. What is carried on is the last detection of it.
+        The class is the one with the highest summed confidence, the first one of equals. Caption
+        and confidence are those of the last detection of that class.
         """
-        votes = dict(self.votes)
-        given = votes.get(label.class_name, 0.0) + _weight(label.confidence)
-        votes[label.class_name] = round(given, 4)
-        hits = min(self.hits + 1, config.min_hits)
-        after = replace(
+        scores = dict(self.class_scores)
+        score = scores.get(label.class_name, 0.0) + _score(label.confidence)
+        scores[label.class_name] = round(score, 4)
+        hits = min(self.hits + 1, options.min_hits)
+        updated = replace(
             self,
-            votes=tuple(votes.items()),
+            class_scores=tuple(scores.items()),
             hits=hits,
             is_confirmed=self.is_confirmed
-            or hits >= config.min_hits
-            or is_sure(label.confidence, config),
+            or hits >= options.min_hits
+            or is_high_confidence(label.confidence, options),
             misses=0,
         )
-        if max(votes, key=votes.__getitem__) != label.class_name:
-            return after
+        if max(scores, key=scores.__getitem__) != label.class_name:
+            return updated
         return replace(
-            after,
+            updated,
             class_name=label.class_name,
             caption=label.caption,
             confidence=label.confidence,
         )
 
-    def continuing(self, older: Track, config: TrackingConfig) -> Track:
-        """After it has turned out to be an older track."""
-        hits = min(self.hits + older.hits, config.min_hits)
-        votes = dict(older.votes)
-        for class_name, given in self.votes:
-            votes[class_name] = round(votes.get(class_name, 0.0) + given, 4)
-        last = self if max(votes, key=votes.__getitem__) == self.class_name else older
+    def reidentified_as(self, older: Track, options: TrackingConfig) -> Track:
+        """Return this track as the continuation of an older one: identity, scores and hits of both,
+        histogram of the older."""
+        hits = min(self.hits + older.hits, options.min_hits)
+        scores = dict(older.class_scores)
+        for class_name, score in self.class_scores:
+            scores[class_name] = round(scores.get(class_name, 0.0) + score, 4)
+        source = self if max(scores, key=scores.__getitem__) == self.class_name else older
         return replace(
             self,
             identity=older.identity,
-            class_name=last.class_name,
-            caption=last.caption,
-            confidence=last.confidence,
-            votes=tuple(votes.items()),
+            class_name=source.class_name,
+            caption=source.caption,
+            confidence=source.confidence,
+            class_scores=tuple(scores.items()),
             hits=hits,
-            is_confirmed=self.is_confirmed or older.is_confirmed or hits >= config.min_hits,
-            size=max(self.size, older.size),
-            appearance=older.appearance,
+            is_confirmed=self.is_confirmed or older.is_confirmed or hits >= options.min_hits,
+            max_side=max(self.max_side, older.max_side),
+            histogram=older.histogram,
         )
 
-    def likeness(self, appearance: Appearance, config: TrackingConfig) -> float:
-        """How much something looks like it: 0 for too little, 1 where no likeness is asked for."""
-        if not config.min_similarity:
+    def similarity(self, histogram: ColorHistogram, options: TrackingConfig) -> float:
+        """Color similarity to the track: 0 below `TrackingConfig.min_similarity`, 1 for any colors
+        if that is 0."""
+        if not options.min_similarity:
             return 1.0
-        likeness = self.appearance.likeness(appearance)
-        return likeness if likeness >= config.min_similarity else 0.0
+        similarity = self.histogram.similarity(histogram)
+        return similarity if similarity >= options.min_similarity else 0.0
 
-    def may_look(self, appearance: Appearance, config: TrackingConfig) -> bool:
-        """Whether what the tracker takes for it looks enough like it.
+    def accepts_propagated(self, histogram: ColorHistogram, options: TrackingConfig) -> bool:
+        """Whether a propagated mask has the colors of the track.
 
-        Less is asked of what was there a frame before than of what comes back: on the edge, it
-        would come and go.
+        The limit is lower for an object that was visible a frame before than for one that comes
+        back: with a single limit, an object near it would flicker.
         """
-        least = config.min_similarity * (1 if self.gone else _STAYING)
-        return not least or self.appearance.likeness(appearance) >= least
+        limit = options.min_similarity * (1 if self.frames_absent else _VISIBLE_SIMILARITY)
+        return not limit or self.histogram.similarity(histogram) >= limit
 
-    def looking(self, appearance: Appearance) -> Track:
-        """After a frame on which it was detected has shown what it looks like."""
-        return replace(self, appearance=self.appearance.mixed(appearance, _NEWS))
+    def with_histogram(self, histogram: ColorHistogram) -> Track:
+        """Return the track with the colors of another frame blended into its histogram."""
+        return replace(self, histogram=self.histogram.blend(histogram, _HISTOGRAM_UPDATE))
 
-    def seen(self, place_xyxy: Box | None) -> Track:
-        """After a frame: where it was, or ``None`` for without a trace."""
-        if place_xyxy is None:
-            return replace(self, gone=self.gone + 1)
-        left, top, right, bottom = place_xyxy
-        size = max(self.size, sqrt((right - left) * (bottom - top)))
-        return replace(self, gone=0, place_xyxy=place_xyxy, size=size)
+    def after_frame(self, box_xyxy: Box | None) -> Track:
+        """Return the track after a frame: with its box there, or ``None`` if it was absent."""
+        if box_xyxy is None:
+            return replace(self, frames_absent=self.frames_absent + 1)
+        left, top, right, bottom = box_xyxy
+        max_side = max(self.max_side, sqrt((right - left) * (bottom - top)))
+        return replace(self, frames_absent=0, last_box_xyxy=box_xyxy, max_side=max_side)
 
-    def elsewhere(self) -> Track:
-        """In another scene, where places mean nothing."""
-        return replace(self, place_xyxy=None, size=0.0)
+    def in_new_scene(self) -> Track:
+        """Return the track without its position and size, which mean nothing in another scene."""
+        return replace(self, last_box_xyxy=None, max_side=0.0)
+
+    def detected_label(
+        self, object_mask: ObjectMask, detection: Detection, config: Config
+    ) -> Label | None:
+        """Label of a frame with a detection: the tracker's mask, the detector's box.
+
+        ``None`` if the mask's quality is below `SegmenterConfig.min_mask_quality`.
+        """
+        label = replace(
+            detection.label,
+            class_name=self.class_name,
+            mask=object_mask.mask,
+            mask_quality=object_mask.quality,
+            track_id=self.identity,
+            track_origin="detected",
+        )
+        if config.cleanup.boxes_from_masks:
+            label = replace(label, box_xyxy=object_mask.box_xyxy)
+        return _if_good(label, object_mask, config)
+
+    def propagated_label(
+        self, object_mask: ObjectMask, origin: TrackOrigin, config: Config
+    ) -> Label | None:
+        """Label of a frame without a detection: caption and confidence of the track's last one.
+
+        ``None`` if the mask's quality is below `SegmenterConfig.min_mask_quality`.
+        """
+        label = Label(
+            class_name=self.class_name,
+            caption=self.caption,
+            box_xyxy=object_mask.box_xyxy,
+            mask=object_mask.mask,
+            confidence=self.confidence,
+            mask_quality=object_mask.quality,
+            track_id=self.identity,
+            track_origin=origin,
+        )
+        return _if_good(label, object_mask, config)
 
 
-def is_sure(confidence: float | None, config: TrackingConfig) -> bool:
-    """Whether a detection is believed alone. One without a confidence is: nothing speaks against
-    it."""
-    return confidence is None or confidence >= config.high_confidence
+def is_high_confidence(confidence: float | None, options: TrackingConfig) -> bool:
+    """Whether one detection alone confirms a track. One without a confidence does: its detector
+    gives nothing to doubt it by."""
+    return confidence is None or confidence >= options.high_confidence
 
 
-def _weight(confidence: float | None) -> float:
+def _score(confidence: float | None) -> float:
     return 1.0 if confidence is None else confidence
+
+
+def _if_good(label: Label, object_mask: ObjectMask, config: Config) -> Label | None:
+    return label if object_mask.quality >= config.segmenter.min_mask_quality else None

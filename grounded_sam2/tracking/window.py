@@ -1,11 +1,12 @@
-"""The last frames: their labels wait for what later frames say of them.
+"""Pending frames: the last frames of a video, whose labels later frames may still change.
 
-A new thing is followed back through them, and a track that turns out to be a mistake takes its
-labels back. Both reach only so far, so that a frame which has waited long enough is given away, and
-the memory does not grow with the video. Of the last few, what the tracker has seen is kept as well.
+A new track is propagated backward through them, and a track that turns out to be a false positive
+loses its labels on them. The window is bounded, so memory does not grow with the length of the
+video. For the last few frames, the tracker's features are kept as well.
 
-Until a frame is given away, ``track_id`` of its labels is the track's identity; then identities are
-counted from 1 in the order in which they are given away, so that mistakes leave no gaps.
+On pending frames, ``track_id`` of a label is the track's identity. When frames are released,
+identities are renumbered from 1 in the order of their release, so that removed tracks leave no
+gaps.
 """
 
 from __future__ import annotations
@@ -21,91 +22,96 @@ from grounded_sam2.models.protocols import FrameFeatures
 from grounded_sam2.results import Label, Labels, TrackedFrame
 from grounded_sam2.tracking.tracks import Track
 
-__all__ = ["Waiting", "Window", "finished", "identity_of"]
+__all__ = ["FrameWindow", "PendingFrame", "finalize", "identity_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
-    """A frame that was processed and may still change."""
+class PendingFrame:
+    """A processed frame whose labels may still change."""
 
     position: int
-    """Its place in the sequence of frames that are processed, from 0."""
+    """Position in the sequence of processed frames, from 0."""
     index: int
+    """`VideoFrame.index`."""
     time: float
+    """`VideoFrame.time`."""
     size_hw: tuple[int, int]
     begins_scene: bool
     labels: tuple[Label, ...]
-    """As the tracker gave them; ``track_id`` is the identity."""
-    encoded: FrameFeatures | None = None
-    """What the tracker sees; ``None`` where it is not needed any more, or not there again yet."""
+    """Before clean-up; ``track_id`` is the track's identity."""
+    features: FrameFeatures | None = None
+    """The image as encoded by the tracker; ``None`` where it is too old to be needed, or was not
+    encoded again yet after tracking was resumed."""
 
 
-class Window:
-    """The frames that wait, oldest first.
+class FrameWindow:
+    """The pending frames, oldest first.
 
     Args:
-        frames: how many of the last frames wait.
-        encoded: of how many of these what the tracker sees is kept.
-        waiting: to begin with.
+        max_frames: number of frames that stay pending.
+        max_features: number of the last of these whose features are kept.
+        pending: initial frames.
     """
 
-    def __init__(self, frames: int, encoded: int, waiting: Iterable[Waiting] = ()) -> None:
-        self._frames = frames
-        self._encoded = encoded
-        self.waiting = deque(waiting)
+    def __init__(
+        self, max_frames: int, max_features: int, pending: Iterable[PendingFrame] = ()
+    ) -> None:
+        self._max_frames = max_frames
+        self._max_features = max_features
+        self.pending = deque(pending)
 
-    def push(self, frame: Waiting) -> None:
+    def push(self, frame: PendingFrame) -> None:
         """Add the frame that was just processed."""
-        self.waiting.append(frame)
-        too_old = len(self.waiting) - 1 - self._encoded
+        self.pending.append(frame)
+        too_old = len(self.pending) - 1 - self._max_features
         if too_old >= 0:
-            self.waiting[too_old] = replace(self.waiting[too_old], encoded=None)
+            self.pending[too_old] = replace(self.pending[too_old], features=None)
 
-    def backwards(self) -> Iterator[int]:
-        """Places of the frames that the tracker can still look at, newest first."""
-        for place in range(len(self.waiting) - 1, -1, -1):
-            if self.waiting[place].encoded is None:
+    def backward_indices(self) -> Iterator[int]:
+        """Indices of the frames whose features are kept, newest first."""
+        for index in range(len(self.pending) - 1, -1, -1):
+            if self.pending[index].features is None:
                 return
-            yield place
+            yield index
 
-    def masks(self, place: int) -> dict[int, Rle]:
-        """Where the tracks are on a frame, by identity."""
-        labels = self.waiting[place].labels
+    def masks(self, index: int) -> dict[int, Rle]:
+        """Masks of the tracks on a frame, by identity."""
+        labels = self.pending[index].labels
         return {identity_of(label): label.mask for label in labels if label.mask is not None}
 
-    def lacking(self) -> list[int]:
-        """Places of the frames whose images are needed again, oldest first."""
-        first = max(len(self.waiting) - self._encoded, 0)
+    def missing_features(self) -> list[int]:
+        """Indices of the frames whose images must be encoded again, oldest first."""
+        first = max(len(self.pending) - self._max_features, 0)
         return [
-            place
-            for place in range(first, len(self.waiting))
-            if self.waiting[place].encoded is None
+            index
+            for index in range(first, len(self.pending))
+            if self.pending[index].features is None
         ]
 
-    def show_again(self, place: int, encoded: FrameFeatures) -> None:
-        """Let the tracker see a frame again."""
-        self.waiting[place] = replace(self.waiting[place], encoded=encoded)
+    def restore_features(self, index: int, features: FrameFeatures) -> None:
+        """Set the features of a frame that was encoded again."""
+        self.pending[index] = replace(self.pending[index], features=features)
 
-    def relabel(self, place: int, labels: Sequence[Label]) -> None:
-        """Give a frame other labels."""
-        self.waiting[place] = replace(self.waiting[place], labels=tuple(labels))
+    def relabel(self, index: int, labels: Sequence[Label]) -> None:
+        """Replace the labels of a frame."""
+        self.pending[index] = replace(self.pending[index], labels=tuple(labels))
 
-    def take_back(self, identities: Collection[int]) -> None:
-        """Remove the labels of tracks that were mistakes."""
+    def remove_tracks(self, identities: Collection[int]) -> None:
+        """Remove the labels of tracks that were false positives."""
         if not identities:
             return
-        for place, frame in enumerate(self.waiting):
+        for index, frame in enumerate(self.pending):
             kept = tuple(label for label in frame.labels if label.track_id not in identities)
             if len(kept) < len(frame.labels):
-                self.waiting[place] = replace(frame, labels=kept)
+                self.pending[index] = replace(frame, labels=kept)
 
-    def rename(self, track: Track) -> None:
-        """Give the labels of a track its class, which a detection has changed.
+    def reclassify(self, track: Track) -> None:
+        """Give the labels of a track the class to which a detection has changed it.
 
-        Those of another class become carried backwards from that detection: what was detected on
-        their frames was not this.
+        Labels of another class become labels propagated backwards from that detection: what was
+        detected on their frames was another class.
         """
-        for place, frame in enumerate(self.waiting):
+        for index, frame in enumerate(self.pending):
             labels = tuple(
                 replace(
                     label,
@@ -119,25 +125,27 @@ class Window:
                 else label
                 for label in frame.labels
             )
-            self.waiting[place] = replace(frame, labels=labels)
+            self.pending[index] = replace(frame, labels=labels)
 
     def identities(self) -> set[int]:
-        """All that have labels here."""
-        return {identity_of(label) for frame in self.waiting for label in frame.labels}
+        """Identities of all tracks that have a label on a pending frame."""
+        return {identity_of(label) for frame in self.pending for label in frame.labels}
 
-    def release(self, *, everything: bool = False) -> Iterator[Waiting]:
-        """Remove the frames that have waited long enough."""
-        while len(self.waiting) > (0 if everything else self._frames):
-            yield self.waiting.popleft()
+    def release(self, *, everything: bool = False) -> Iterator[PendingFrame]:
+        """Remove and yield the frames that no later frame can change, or all frames."""
+        while len(self.pending) > (0 if everything else self._max_frames):
+            yield self.pending.popleft()
 
 
-def finished(frame: Waiting, config: CleanupConfig, track_id: Callable[[int], int]) -> TrackedFrame:
-    """A frame as it is given away: cleaned up as images are, objects by track id.
+def finalize(
+    frame: PendingFrame, config: CleanupConfig, track_id: Callable[[int], int]
+) -> TrackedFrame:
+    """Return a frame as it is released: cleaned up as images are, objects by rising track id.
 
     Args:
-        frame: as it waited.
+        frame: as it was pending.
         config: what to clean.
-        track_id: the id of an identity; asked for rising ones.
+        track_id: returns the final id of an identity; called with rising identities.
     """
     cleaned = clean_up(Labels(frame.size_hw, frame.labels), config).labels
     objects = [
@@ -148,18 +156,18 @@ def finished(frame: Waiting, config: CleanupConfig, track_id: Callable[[int], in
         )
         for label in sorted(cleaned.objects, key=identity_of)
     ]
-    objects.sort(key=identity_of)  # an older identity may have been given away later
+    objects.sort(key=identity_of)  # an older identity may have been released later
     return TrackedFrame(frame.index, frame.time, Labels(frame.size_hw, tuple(objects)))
 
 
 def identity_of(label: Label) -> int:
-    """The track that a label belongs to."""
+    """Identity of the track that a label belongs to."""
     assert label.track_id is not None, "labels of videos belong to tracks"
     return label.track_id
 
 
 def _box(label: Label) -> tuple[float, float, float, float]:
-    """Where no detector was asked, the only box there is belongs to the mask as it is now."""
+    """The detector's box; on a frame without a detection, the box of the cleaned mask."""
     if label.detected_box_xyxy is None and label.mask is not None:
         return label.mask.bbox_xyxy
     return label.box_xyxy

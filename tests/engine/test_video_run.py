@@ -250,7 +250,7 @@ def test_a_state_that_cannot_be_read_is_let_go_of(tmp_path, store, frames_folder
     known = ClipState.from_bytes(store.tracker_state(run_id, "walk"))
     state = b"GS2TRK00" + bytes(20)
     if what == "of another tracker":
-        state = replace(known, state=b"?").to_bytes()
+        state = replace(known, tracker_state=b"?").to_bytes()
     store.write_frames(run_id, "walk", [], state=state)
 
     class Strict(FakeTracker):
