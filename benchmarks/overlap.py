@@ -223,7 +223,7 @@ def main() -> None:
     config = Config().with_options({"runtime.batch_size": 8, "runtime.device": "cpu"})
     watched = Watched(*chosen_models(arguments))
     models = (watched, watched)
-    alone, runs, at_work, cores = [], [], [], []
+    alone, runs, measure, cores = [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         images = Path(name) / "images"
         images.mkdir()
@@ -239,13 +239,13 @@ def main() -> None:
                 cores.append((spent_alone, spent))
                 alone.append(each)
                 runs.append(seconds)
-                at_work.append(stages)
+                measure.append(stages)
     median = {name: statistics.median(each[name] for each in alone) for name in STAGES}
     rows = [
         [
             name,
             f"{median[name]:.2f} s",
-            f"{statistics.median(each[name] for each in at_work):.2f} s",
+            f"{statistics.median(each[name] for each in measure):.2f} s",
         ]
         for name in STAGES
     ]

@@ -125,7 +125,7 @@ def track_from_text(model: GroundedSAM2, clip: Clip) -> TrackedClip:
             yield frame.image
 
     predicted: list[FrameMasks] = []
-    for tracked in model.track(images()):
+    for tracked in model.predict_video(images()):
         found = tracked.detections
         assert len(found) == 0 or (found.mask is not None and found.tracker_id is not None)
         predicted.append(

@@ -24,7 +24,7 @@ Case is kept, since names differ by it.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ from typing import Any
 import yaml
 
 from grounded_sam2.config.yaml_files import find_yaml, read_yaml
-from grounded_sam2.errors import OntologyError
+from grounded_sam2.errors import OntologyError, PromptError
 
-__all__ = ["CaptionOntology"]
+__all__ = ["CaptionOntology", "prompt_ontology", "resolve_ontology"]
 
 
 class CaptionOntology:
@@ -174,6 +174,36 @@ class CaptionOntology:
             raise OntologyError(f"{source}: no captions; add a class with at least one")
         names = dict.fromkeys(self._captions.values())
         self._classes = {name: index for index, name in enumerate(names)}
+
+
+def resolve_ontology(
+    given: CaptionOntology | Mapping[str, str] | str | Path | None,
+) -> CaptionOntology | None:
+    """The ontology that a user means: an object, a mapping, a shipped name or a YAML file.
+
+    Raises:
+        OntologyError: see `CaptionOntology`.
+    """
+    if given is None or isinstance(given, CaptionOntology):
+        return given
+    if isinstance(given, Mapping):
+        return CaptionOntology(given)
+    return CaptionOntology.from_yaml(given)
+
+
+def prompt_ontology(prompt: str | Sequence[str]) -> CaptionOntology:
+    """The ontology of a one-off text prompt: each caption is its own class.
+
+    Raises:
+        PromptError: there is no caption, or one is empty or not text.
+    """
+    captions = [prompt] if isinstance(prompt, str) else prompt
+    if not captions:
+        raise PromptError("prompt: no captions; give at least one")
+    for caption in captions:
+        if not isinstance(caption, str) or not caption.strip():
+            raise PromptError(f"prompt: caption {caption!r} is not text; give words")
+    return CaptionOntology({caption: caption for caption in captions})
 
 
 def _pairs(document: object, source: str) -> Iterator[tuple[object, object]]:

@@ -18,8 +18,8 @@ from grounded_sam2.store import LabelStore, Run, StoredVideo, StoreSummary, fram
 if TYPE_CHECKING:  # so that `info` does not import what makes labels
     from grounded_sam2.demo.run import DemoResult
     from grounded_sam2.demo.run_clips import ClipDemoResult
-    from grounded_sam2.engine.image_run import RunSummary
-    from grounded_sam2.pipeline import LabelResult, TrackResult
+    from grounded_sam2.engine.summaries import ImageRunSummary, VideoRunSummary
+    from grounded_sam2.pipeline import LabelResult
 
 __all__ = [
     "print_all_failures",
@@ -48,7 +48,7 @@ _PLACE = re.compile(r"""(source: )?(image|folder|video) ('([^'\\]|\\.)*'|"([^"\\
 """The beginning of a reason that names its file; dropped where the line names the image already."""
 
 
-def print_label_result(result: LabelResult) -> None:
+def print_label_result(result: LabelResult[ImageRunSummary]) -> None:
     """Print what a labeling run did: images, objects per class, failures, time, files."""
     run = result.run
     with LabelStore.open(result.folder) as store:
@@ -60,7 +60,7 @@ def print_label_result(result: LabelResult) -> None:
         processed = run.labeled + run.failed
         print_line(
             f"{processed} images in {run.seconds:.1f} s ({processed / run.seconds:.1f} images/s)"
-            + (f", {run.decided} of them without a model" if run.decided else "")
+            + (f", {run.postprocessed} of them without a model" if run.postprocessed else "")
             + (f", {run.skipped} processed before" if run.skipped else "")
         )
     print_line(f"store: {result.folder / LabelStore.FILE_NAME}")
@@ -68,7 +68,7 @@ def print_label_result(result: LabelResult) -> None:
         print_export(summary)
 
 
-def print_track_result(result: TrackResult) -> None:
+def print_track_result(result: LabelResult[VideoRunSummary]) -> None:
     """Print what a run over videos did: frames and tracks of each, objects per class, files."""
     run = result.run
     table = count_table("video", "frames", "tracks", "broken frames", "frames/s")
@@ -89,7 +89,7 @@ def print_track_result(result: TrackResult) -> None:
     print_line(f"store: {result.folder / LabelStore.FILE_NAME}")
     for path in result.annotated:
         print_line(f"annotated video: {path}")
-    for name, reason in result.not_drawn.items():
+    for name, reason in result.not_rendered.items():
         print_line(f"video {name} was not drawn: {reason}")
     for summary in result.exports.values():
         print_export(summary)
@@ -126,7 +126,7 @@ def print_clip_demo(result: ClipDemoResult) -> None:
     print_line(f"contact sheet: {result.contact_sheet}")
 
 
-def print_stages(run: RunSummary) -> None:
+def print_stages(run: ImageRunSummary) -> None:
     """Print how long each stage worked; one that works nearly all the time sets the pace."""
     table = count_table(
         "stage", "threads", "at work", "share", title=f"batches of {run.batch_size}"
@@ -137,7 +137,7 @@ def print_stages(run: RunSummary) -> None:
     Console().print(table)
 
 
-def _print_changes(run: RunSummary) -> None:
+def _print_changes(run: ImageRunSummary) -> None:
     """Print what changed in the ontology and the source since the call before."""
     if run.change is not None:
         if run.change.added:

@@ -28,7 +28,7 @@ from grounded_sam2.demo.coco_metrics import (
 )
 from grounded_sam2.demo.output_folder import CONTACT_SHEET, writable_demo_folder
 from grounded_sam2.demo.scenes import SHAPES, Scene, make_scenes
-from grounded_sam2.engine.image_run import Progress
+from grounded_sam2.engine.summaries import ImageProgress, ImageRunSummary
 from grounded_sam2.pipeline import GroundedSAM2, LabelResult
 from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.image import load_image
@@ -47,7 +47,7 @@ _IMAGES, _GROUND_TRUTH = "images", "ground_truth.json"
 class DemoResult:
     """Labels of the scenes and their scores; all files are in ``labels.folder``."""
 
-    labels: LabelResult
+    labels: LabelResult[ImageRunSummary]
     boxes: AveragePrecision
     masks: AveragePrecision
 
@@ -73,7 +73,7 @@ def run_demo(
     images: int = 24,
     seed: int = 0,
     model: GroundedSAM2 | None = None,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> DemoResult:
     """Make scenes, label them, score the labels and draw them.
 

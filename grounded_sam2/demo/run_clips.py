@@ -21,8 +21,8 @@ from pathlib import Path
 from grounded_sam2.demo.clips import Clip, make_clips
 from grounded_sam2.demo.davis_metrics import DavisScores, FrameMasks, davis_scores
 from grounded_sam2.demo.output_folder import CONTACT_SHEET, writable_demo_folder
-from grounded_sam2.engine.video_summaries import VideoProgress
-from grounded_sam2.pipeline import GroundedSAM2, TrackResult
+from grounded_sam2.engine.summaries import VideoProgress, VideoRunSummary
+from grounded_sam2.pipeline import GroundedSAM2, LabelResult
 from grounded_sam2.results import Image
 from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import LabelStore
@@ -42,7 +42,7 @@ _CLIPS = "clips"
 class ClipDemoResult:
     """Tracks of the clips and their scores; all files are in ``tracks.folder``."""
 
-    tracks: TrackResult
+    tracks: LabelResult[VideoRunSummary]
     scores: DavisScores
     """Of every object that is visible in a clip, against the track that fits it best, over all
     frames."""
@@ -82,7 +82,7 @@ def run_clip_demo(
     Raises:
         ExportError: the folder holds a demo of other clips, or cannot be written.
         CheckpointError: the embedded models are missing from the installation.
-        VideosInterrupted: Ctrl-C; run it again to continue.
+        RunInterrupted: Ctrl-C; run it again to continue.
     """
     folder = Path(folder)
     model = model or GroundedSAM2("shapes", config="demo")
@@ -94,9 +94,7 @@ def run_clip_demo(
         note.write_text(json.dumps(info) + "\n", encoding="utf-8")
         files = [_write(clip, note.parent, index) for index, clip in enumerate(made)]
     annotated = folder / "annotated" / "clip-000.mp4" if clips == 1 else folder / "annotated"
-    tracks = model.label_videos(
-        files, folder, formats=_FORMATS, annotated=annotated, progress=progress
-    )
+    tracks = model.track(files, folder, formats=_FORMATS, annotated=annotated, progress=progress)
     with LabelStore.open(folder) as store:
         scores = score_clips(
             store, {file.stem: clip for file, clip in zip(files, made, strict=True)}

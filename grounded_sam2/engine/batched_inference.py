@@ -1,33 +1,34 @@
-"""Asks the models for a batch, so that what goes wrong costs no more than it must.
+"""Run the models on batches of work items, and contain their failures.
 
-When a model fails on a batch, its images are asked one by one, and only the culprit fails. When
-memory was not enough, the batch is halved until it is, and later batches are asked in such parts.
+If a batch fails, its images are run one by one, so that only the culprit fails. If the device runs
+out of memory, the batch is halved until it fits, and later batches are cut to that size.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
 
-from grounded_sam2.errors import GroundedSAM2Error
+from grounded_sam2.engine.loader import PendingImage
+from grounded_sam2.engine.memory_budget import MemoryBudget
+from grounded_sam2.engine.stages import StageTimer
+from grounded_sam2.engine.work_item import WorkItem
+from grounded_sam2.errors import one_line
 from grounded_sam2.inference.detect_and_segment import start_detect_and_segment
 from grounded_sam2.models.protocols import Detector, Segmenter
-from grounded_sam2.results import Candidate, Image
+from grounded_sam2.results import Candidate
 
-__all__ = ["Answer", "Asking", "reason"]
-
-Answer: TypeAlias = tuple[Candidate, ...] | str
-"""The candidates of an image, or the reason why there are none."""
+__all__ = ["BatchedInference", "detect_batch"]
 
 
-class Asking:
-    """The models, and how many images they can take.
+class BatchedInference:
+    """The models, and how many images fit into their memory together.
 
     Args:
         detector: finds boxes.
         segmenter: turns boxes into masks.
-        min_confidence: boxes below are forgotten.
+        min_confidence: boxes below are dropped before they cost a mask.
         fatal: errors that the next image would meet as well; they are raised.
     """
 
@@ -39,41 +40,34 @@ class Asking:
         min_confidence: float,
         fatal: tuple[type[Exception], ...] = (),
     ) -> None:
-        self.most_at_once: int | None = None
-        """Pictures that fit into memory together; ``None`` while all did."""
+        self.max_batch_size: int | None = None
+        """Images that fit into memory together; ``None`` while every batch did."""
         self._detector = detector
         self._segmenter = segmenter
         self._min_confidence = min_confidence
         self._fatal = fatal
-        self._one_at_a_time = threading.Lock()
+        self._models_lock = threading.Lock()
 
-    def start(
-        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
-    ) -> Callable[[], list[Answer]]:
-        """The models' part of asking; what is returned does the rest, in any thread.
+    def start(self, items: Sequence[WorkItem]) -> Callable[[], list[WorkItem]]:
+        """Run the models on decoded images.
 
         Args:
-            images: upright RGB, ``(h, w, 3)`` ``uint8``; sizes may differ; may be none.
-            captions: for each image, what to ask.
+            items: in state ``detect``, with their pixels; sizes may differ; may be empty.
 
         Returns:
-            A function that gives one `Answer` per image, in order.
+            A function that encodes the masks, in any thread, and returns one item per image, in
+            order, in state ``postprocess`` or ``failed``. The models are free meanwhile.
         """
-        step = self.most_at_once or max(1, len(images))
-        parts = [
-            self._start(images[first : first + step], captions[first : first + step])
-            for first in range(0, len(images), step)
-        ]
-        return lambda: [answer for part in parts for answer in part()]
+        step = self.max_batch_size or max(1, len(items))
+        parts = [self._start(items[first : first + step]) for first in range(0, len(items), step)]
+        return lambda: [item for finish in parts for item in finish()]
 
-    def _start(
-        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
-    ) -> Callable[[], list[Answer]]:
+    def _start(self, items: Sequence[WorkItem]) -> Callable[[], list[WorkItem]]:
         try:
-            with self._one_at_a_time:
+            with self._models_lock:
                 finish = start_detect_and_segment(
-                    images,
-                    captions,
+                    [item.image for item in items if item.image is not None],
+                    [item.captions for item in items],
                     self._detector,
                     self._segmenter,
                     min_confidence=self._min_confidence,
@@ -81,54 +75,110 @@ class Asking:
         except self._fatal:
             raise
         except Exception as error:
-            failure = _Failure(error)
+            failure = _Failure.of(error)
         else:
-            return lambda: self._finish(finish, images, captions)
-        answers = self._again(images, captions, failure)
-        return lambda: answers
+            return lambda: self._finish(items, finish)
+        done = self._retry(items, failure)
+        return lambda: done
 
     def _finish(
-        self,
-        finish: Callable[[], list[tuple[Candidate, ...]]],
-        images: Sequence[Image],
-        captions: Sequence[Sequence[str]],
-    ) -> list[Answer]:
+        self, items: Sequence[WorkItem], finish: Callable[[], list[tuple[Candidate, ...]]]
+    ) -> list[WorkItem]:
         try:
-            return list(finish())
+            predicted = finish()
         except self._fatal:
             raise
         except Exception as error:
-            failure = _Failure(error)
-        return self._again(images, captions, failure)
+            failure = _Failure.of(error)
+        else:
+            return [
+                item.with_candidates(candidates)
+                for item, candidates in zip(items, predicted, strict=True)
+            ]
+        return self._retry(items, failure)
 
-    def _again(
-        self, images: Sequence[Image], captions: Sequence[Sequence[str]], failure: _Failure
-    ) -> list[Answer]:
-        """Answers after a failure. The error is gone by now, and with it what it held of the
-        memory."""
-        count = len(images)
-        if count == 1:
-            return [failure.reason]
+    def _retry(self, items: Sequence[WorkItem], failure: _Failure) -> list[WorkItem]:
+        """Run a failed batch again in parts; called when the error and the memory that its frames
+        held are gone."""
+        if len(items) == 1:
+            return [items[0].with_failure(failure.reason)]
         step = 1
-        if failure.of_memory:
-            step = (count + 1) // 2
-            self.most_at_once = min(step, self.most_at_once or step)
-        answers: list[Answer] = []
-        for first in range(0, count, step):
-            part = slice(first, first + step)
-            answers += self._start(images[part], captions[part])()
-        return answers
+        if failure.is_out_of_memory:
+            step = (len(items) + 1) // 2
+            self.max_batch_size = min(step, self.max_batch_size or step)
+        done: list[WorkItem] = []
+        for first in range(0, len(items), step):
+            done += self._start(items[first : first + step])()
+        return done
 
 
+@dataclass(frozen=True, slots=True)
 class _Failure:
-    """What is worth knowing of an error, without the frames that it holds."""
+    """An error without its traceback, whose frames would keep the batch in memory."""
 
-    def __init__(self, error: Exception) -> None:
-        self.reason = reason(error)
-        self.of_memory = isinstance(error, MemoryError)
+    reason: str
+    is_out_of_memory: bool
+
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        return cls(one_line(error, with_type=True, max_length=500), isinstance(error, MemoryError))
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, as one line for the store."""
-    text = " ".join(str(error).split())[:500]
-    return text if isinstance(error, GroundedSAM2Error) else f"{type(error).__name__}: {text}"
+def detect_batch(
+    batch: list[PendingImage],
+    inference: BatchedInference,
+    budget: MemoryBudget,
+    timer: StageTimer,
+) -> Callable[[], list[WorkItem]]:
+    """Run the models on the images of a batch as they finish loading.
+
+    Images that fit into half of the budget together are one call, so that the other half can be
+    decoded meanwhile. Of a batch of larger images, all parts but the last are finished here, to
+    release their memory.
+
+    Args:
+        batch: emptied, since whoever keeps it would keep its pixels.
+        inference: the models.
+        budget: the bytes of the images are released when the returned function was called.
+        timer: adds up the time of the models.
+
+    Returns:
+        A function that returns all items of the batch, in order, none of them in state ``detect``.
+    """
+    done: list[WorkItem] = []
+    part: list[WorkItem] = []
+    held = 0
+    while batch:
+        pending = batch.pop(0)
+        size = pending.size.result()
+        if part and 2 * (held + size) > budget.limit:
+            with timer.measure("models"):
+                done += _start_part(part, inference)()
+            budget.release(held)
+            part, held = [], 0
+        part.append(pending.work.result())
+        held += size
+        del pending
+    with timer.measure("models"):
+        finish = _start_part(part, inference)
+
+    def finish_batch() -> list[WorkItem]:
+        last = finish()
+        budget.release(held)
+        return done + last
+
+    return finish_batch
+
+
+def _start_part(
+    part: Sequence[WorkItem], inference: BatchedInference
+) -> Callable[[], list[WorkItem]]:
+    """Run the items that need the models; the others keep their place."""
+    finish = inference.start([work for work in part if work.state == "detect"])
+    others = [None if work.state == "detect" else work for work in part]
+
+    def finish_part() -> list[WorkItem]:
+        detected = iter(finish())
+        return [next(detected) if work is None else work for work in others]
+
+    return finish_part

@@ -1,7 +1,7 @@
-"""How many bytes of decoded images may be in memory, whatever their size.
+"""Memory budget: how many bytes of decoded images may be in memory at a time.
 
-Images ask for room in a fixed order, and get it in that order: a later one can never take the
-room that an earlier one, which everybody waits for, still needs.
+Images acquire memory in a fixed order. A later image can therefore never take the memory that an
+earlier one, which the whole pipeline waits for, still needs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import threading
 __all__ = ["MemoryBudget", "MemoryBudgetClosed"]
 
 
-class MemoryBudgetClosed(Exception):  # noqa: N818  (no error: nobody waits for the image any more)
-    """The run has ended before there was room."""
+class MemoryBudgetClosed(Exception):  # noqa: N818  (not an error: nobody waits for the image)
+    """The run has ended before there was enough memory."""
 
 
 class MemoryBudget:
-    """Room for so many bytes; used from any thread.
+    """A number of bytes shared by threads, granted in the order of tickets.
 
     Args:
-        limit: bytes. Something larger gets room when there is nothing else.
+        limit: bytes. A larger request is granted when nothing else is held.
     """
 
     def __init__(self, limit: int) -> None:
@@ -27,52 +27,52 @@ class MemoryBudget:
         self._used = 0
         self._tickets = 0
         self._turn = 0
-        self._gone: set[int] = set()
+        self._finished: set[int] = set()
         self._closed = False
         self._changed = threading.Condition()
 
     def ticket(self) -> int:
-        """A place in the line. Whoever draws one must `take` or `skip`."""
+        """A place in the queue. Whoever draws one must `acquire` or `skip` with it."""
         with self._changed:
             self._tickets += 1
             return self._tickets - 1
 
-    def take(self, ticket: int, size: int) -> None:
-        """Wait for the turn and for room.
+    def acquire(self, ticket: int, size: int) -> None:
+        """Block until it is this ticket's turn and `size` bytes are free, and take them.
 
         Raises:
-            MemoryBudgetClosed: it was closed meanwhile.
+            MemoryBudgetClosed: the budget was closed meanwhile.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._has_room(ticket, size))
+            self._changed.wait_for(lambda: self._closed or self._is_granted(ticket, size))
             if self._closed:
                 raise MemoryBudgetClosed
             self._used += size
-            self._next(ticket)
+            self._finish(ticket)
 
     def skip(self, ticket: int) -> None:
-        """Leave the line without taking anything."""
+        """Leave the queue without taking anything."""
         with self._changed:
-            self._next(ticket)
+            self._finish(ticket)
 
     def release(self, size: int) -> None:
-        """Make room again."""
+        """Return acquired bytes."""
         with self._changed:
             self._used -= size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Send everybody away who waits, or will."""
+        """Wake all threads that wait, now or later, with `MemoryBudgetClosed`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _has_room(self, ticket: int, size: int) -> bool:
+    def _is_granted(self, ticket: int, size: int) -> bool:
         return ticket == self._turn and (not self._used or self._used + size <= self.limit)
 
-    def _next(self, ticket: int) -> None:
-        self._gone.add(ticket)
-        while self._turn in self._gone:
-            self._gone.remove(self._turn)
+    def _finish(self, ticket: int) -> None:
+        self._finished.add(ticket)
+        while self._turn in self._finished:
+            self._finished.remove(self._turn)
             self._turn += 1
         self._changed.notify_all()

@@ -1,4 +1,9 @@
-"""What a run is made by, and how that differs from what it was."""
+"""The identity of a run: models and the options that change its labels.
+
+Two runs with equal `RunConfig` are one run, so that repeating a command continues it. Devices,
+batch sizes and threads are not part of it, nor is the ontology of an image run: captions and
+classes may change within a run, and only what changed is done.
+"""
 
 from __future__ import annotations
 
@@ -10,70 +15,75 @@ from grounded_sam2.config import Config
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.store import OntologyPairs, RunConfig
 
-__all__ = ["OntologyChange", "least_confidence", "run_config_of", "tracking_run_config_of"]
+__all__ = [
+    "OntologyChange",
+    "image_run_config",
+    "lowest_confidence",
+    "video_run_config",
+]
 
-_ONLY_SPEED = {
+_SPEED_OPTIONS = {
     ("detector", "batch_size"),
     ("segmenter", "prompts_per_batch"),
     ("tiling", "tiles_per_batch"),
     ("tracker", "objects_per_batch"),
 }
-"""Options of the models that change no label, like all of ``runtime``: they may change in a run."""
+"""Options of the models that, like all of ``runtime``, change no label: a run may change them."""
 
-_DECISIONS = {("detector", "min_confidence"), ("segmenter", "min_mask_quality")}
-"""Options that, like all of ``cleanup``, change what is made of what the models say."""
+_POSTPROCESS_OPTIONS = {("detector", "min_confidence"), ("segmenter", "min_mask_quality")}
+"""Options of other sections that, like all of ``cleanup``, change only post-processing."""
 
 
-def run_config_of(
+def image_run_config(
     config: Config,
     ontology: CaptionOntology | None,
     *,
     models: Mapping[str, str] | None = None,
     source: str | None = None,
 ) -> RunConfig:
-    """What determines the labels besides the ontology: models, and the options that change results.
+    """The identity of a run of images: models, and the options that change results.
 
     Args:
         config: the configuration. ``runtime``, ``images`` and batch sizes are left out.
-        ontology: read only for ``phrase_grounding``, where all captions are asked together and
-            another caption changes the answers to the rest.
+        ontology: read only for ``phrase_grounding``, where all captions share one pass and another
+            caption changes the boxes of the rest.
         models: model ids by role; the configuration's checkpoints if ``None``.
         source: where the images are, as `LabelStore.relative_path` writes it.
     """
-    said: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "tiling": {}}
-    decided: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "cleanup": {}}
+    inference: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "tiling": {}}
+    postprocess: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "cleanup": {}}
     for section, values in config.to_dict().items():
         for key, value in values.items():
-            if key == "checkpoint" or (section, key) in _ONLY_SPEED:
+            if key == "checkpoint" or (section, key) in _SPEED_OPTIONS:
                 continue
-            if section == "cleanup" or (section, key) in _DECISIONS:
-                decided[section][key] = value
-            elif section in said:
-                said[section][key] = value
-    said["detector"]["candidate_confidence"] = least_confidence(config)
+            if section == "cleanup" or (section, key) in _POSTPROCESS_OPTIONS:
+                postprocess[section][key] = value
+            elif section in inference:
+                inference[section][key] = value
+    inference["detector"]["candidate_confidence"] = lowest_confidence(config)
     if config.detector.task == "phrase_grounding" and ontology is not None:
-        said["detector"]["captions"] = ontology.prompts()
+        inference["detector"]["captions"] = ontology.prompts()
     checkpoints = {
         "detector": config.detector.checkpoint,
         "segmenter": config.segmenter.checkpoint,
     }
     return RunConfig(
         models=dict(checkpoints if models is None else models),
-        inference=said,
-        postprocess=decided,
+        inference=inference,
+        postprocess=postprocess,
         source=source,
     )
 
 
-def tracking_run_config_of(
+def video_run_config(
     config: Config,
     ontology: CaptionOntology | None,
     *,
     models: Mapping[str, str],
     frames: Mapping[str, Any],
 ) -> RunConfig:
-    """What determines the labels of videos. What is found on one frame changes what becomes of the
-    next, so that captions, thresholds and clean-up belong to it.
+    """The identity of a run of videos. The labels of one frame depend on those before, so that
+    captions, thresholds and clean-up belong to it.
 
     Args:
         config: the configuration. ``runtime``, ``images`` and batch sizes are left out.
@@ -82,34 +92,35 @@ def tracking_run_config_of(
         frames: which frames of the videos are taken.
     """
     sections = ("detector", "segmenter", "tiling", "tracker", "tracking", "cleanup")
-    decisive: dict[str, Any] = {
+    values_of: dict[str, Any] = {
         section: {
             key: value
             for key, value in values.items()
-            if key != "checkpoint" and (section, key) not in _ONLY_SPEED
+            if key != "checkpoint" and (section, key) not in _SPEED_OPTIONS
         }
         for section, values in config.to_dict().items()
         if section in sections
     }
-    # A list, since their order counts: detections come in it, and tracks are numbered by it.
-    decisive["detector"]["captions"] = (
+    # A list, since their order matters: detections come in it, and tracks are numbered by it.
+    values_of["detector"]["captions"] = (
         None if ontology is None else [list(pair) for pair in ontology.to_dict().items()]
     )
-    return RunConfig(models=dict(models), inference=decisive | {"frames": dict(frames)})
+    return RunConfig(models=dict(models), inference=values_of | {"frames": dict(frames)})
 
 
-def least_confidence(config: Config) -> float:
+def lowest_confidence(config: Config) -> float:
+    """Detections below this confidence are not kept, not even as candidates."""
     return min(config.detector.candidate_confidence, config.detector.min_confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class OntologyChange:
-    """How the ontology of a run differs from what it was."""
+    """Difference between the ontologies of two runs with one configuration."""
 
     added: tuple[str, ...]
     """Captions."""
     removed: tuple[str, ...]
-    """Captions. What they found stays in the store, and is there again when they come back."""
+    """Captions. Their candidates stay in the store, and are labels again when they come back."""
     renamed: tuple[tuple[str, str, str], ...]
     """Caption, class before, class now."""
 
@@ -117,7 +128,7 @@ class OntologyChange:
     def between(
         cls, before: OntologyPairs | None, after: OntologyPairs | None
     ) -> OntologyChange | None:
-        """``None`` if nothing but the order is different."""
+        """The difference; ``None`` if only the order differs."""
         old, new = dict(before or ()), dict(after or ())
         change = cls(
             added=tuple(caption for caption in new if caption not in old),

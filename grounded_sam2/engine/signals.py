@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: finish what is half done, then stop."""
+"""Ctrl-C as a request to stop: finish what is in flight, then end the run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """Turns the first Ctrl-C into a request that the run honours between batches.
+    """A context in which the first Ctrl-C sets `requested` instead of raising.
 
     Args:
-        then: called when it is pressed, in the main thread.
+        then: called on the first Ctrl-C, in the main thread.
 
-    Only Python's own handler is replaced, and only in the main thread, where handlers live: a
-    program that handles the signal itself goes on doing so.
+    A second Ctrl-C raises `KeyboardInterrupt`. Only Python's default handler is replaced, and only
+    in the main thread, where handlers live: a program with a handler of its own keeps it.
     """
 
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
@@ -37,7 +37,7 @@ class StopRequest:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         self._then()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one raises
 
     def __exit__(self, *error: object) -> None:
         if self._installed:

@@ -1,7 +1,7 @@
-"""Before the first frame of a video: go on with it, begin it, or refuse it.
+"""Whether a video continues a stored one, begins anew, or is refused.
 
-What was labeled is dropped only where the same file has changed. Whatever else bears a known name
-may be another video, or the rest of one that nobody can read again, and is refused.
+Labels are dropped only if the same file has changed. Another video of a stored name, or a stream
+that cannot be read again, is refused.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from grounded_sam2.errors import SourceError, StoreError
 from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import LabelStore, StoredVideo, VideoRecord
 
-__all__ = ["SameVideoError", "begin"]
+__all__ = ["DuplicateVideoError", "resume_or_begin"]
 
 
-class SameVideoError(StoreError):
-    """A video is labeled already, under another name."""
+class DuplicateVideoError(StoreError):
+    """The run holds this video under another name."""
 
 
-def begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
-    """Begin a video, or go on with it.
+def resume_or_begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
+    """Begin a video, or continue it.
 
     Args:
         store: opened for writing.
         run_id: the run.
-        source: the video; its bytes are read only where its stamp is not the known one.
+        source: the video; its bytes are read only if its fingerprint has changed.
 
     Returns:
-        How far it is labeled.
+        The stored video, with the number of labeled frames.
 
     Raises:
-        SourceError: its file cannot be looked at.
-        SameVideoError: the store holds it under another name.
-        StoreError: the store holds another one under its name, or frames of it that a new reading
-            would replace by others.
+        SourceError: its file cannot be examined.
+        DuplicateVideoError: the store holds it under another name.
+        StoreError: the store holds another video of its name, or frames of it that cannot be read
+            again.
     """
     earlier = store.video(run_id, source.name)
     record = _record_of(source, None if earlier is None else earlier.record)
@@ -45,7 +45,7 @@ def begin(store: LabelStore, run_id: int, source: VideoSource) -> StoredVideo:
 
 def _record_of(source: VideoSource, earlier: VideoRecord | None) -> VideoRecord:
     try:
-        stamp = source.stamp()  # before the bytes: a change while they are read shows later
+        stamp = source.stamp()  # before the bytes: a change during the read is noticed later
         if earlier is not None and stamp is not None and stamp == earlier.file_stamp:
             content_hash = earlier.content_hash
         else:
@@ -68,7 +68,7 @@ def _record_of(source: VideoSource, earlier: VideoRecord | None) -> VideoRecord:
 
 
 def _check_unknown(store: LabelStore, run_id: int, record: VideoRecord) -> None:
-    """Raise `SameVideoError` if the run has this video under another name."""
+    """Raise `DuplicateVideoError` if the run has this video under another name."""
     for video in store.videos(run_id):
         other = video.record
         if record.content_hash is None or record.content_hash != other.content_hash:
@@ -76,14 +76,14 @@ def _check_unknown(store: LabelStore, run_id: int, record: VideoRecord) -> None:
         repair = f"leave out one of the two, or label '{record.name}' into another folder"
         if other.path is not None and not other.path.exists():
             repair = f"give the file its name '{other.name}' again, or label into another folder"
-        raise SameVideoError(
+        raise DuplicateVideoError(
             f"video '{record.name}': label store '{store.path}' holds the same one as "
             f"'{other.name}' ({other.path}); {repair}"
         )
 
 
 def _check_replaceable(store: LabelStore, record: VideoRecord, earlier: StoredVideo) -> None:
-    """Raise `StoreError` unless both are one file that has changed, or there is nothing to lose."""
+    """Raise `StoreError` unless both are one file that has changed, or no labels would be lost."""
     if earlier.frames and not (record.is_identifiable and earlier.record.is_identifiable):
         raise StoreError(
             f"label store '{store.path}' holds {earlier.frames} frames of an earlier reading of "

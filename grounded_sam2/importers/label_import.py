@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.engine.image_run import Progress, RunInterrupted, RunSummary
 from grounded_sam2.engine.signals import StopRequest
+from grounded_sam2.engine.summaries import ImageProgress, ImageRunSummary, RunInterrupted
 from grounded_sam2.errors import DatasetError, GroundedSAM2Error, one_line, printable
 from grounded_sam2.importers.conversion import convert_annotations
 from grounded_sam2.importers.dataset import (
@@ -99,7 +99,7 @@ def import_labels(
     name: str | None = None,
     crowds: bool = False,
     config: ImageConfig | None = None,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
     batch_size: int = 64,
 ) -> ImportSummary:
     """Import a labeled dataset into the label store of a folder. No model is needed.
@@ -233,7 +233,7 @@ def _write_batches(
     outcomes: Generator[ItemOutcome, None, None],
     total: int,
     batch_size: int,
-    progress: Progress | None,
+    progress: ImageProgress | None,
 ) -> None:
     """Write outcomes batch by batch, until the end or until Ctrl-C is pressed."""
     labeled = failed = 0
@@ -246,7 +246,7 @@ def _write_batches(
             if progress is not None:
                 progress.advance(labeled=len(batch) - failures, failed=failures, skipped=0)
             if stop.requested:
-                raise RunInterrupted(RunSummary(run_id, total, labeled, failed, 0))
+                raise RunInterrupted.of_images(ImageRunSummary(run_id, total, labeled, failed, 0))
 
 
 def _convert_images(

@@ -1,6 +1,6 @@
 """`GroundedSAM2`: the whole package behind one object."""
 
-from grounded_sam2.pipeline.facade import GroundedSAM2, LabelResult
-from grounded_sam2.pipeline.videos import TrackedDetections, TrackResult
+from grounded_sam2.pipeline.facade import GroundedSAM2, VideoDetections
+from grounded_sam2.pipeline.labeling import LabelResult
 
-__all__ = ["GroundedSAM2", "LabelResult", "TrackResult", "TrackedDetections"]
+__all__ = ["GroundedSAM2", "LabelResult", "VideoDetections"]

@@ -5,67 +5,60 @@
     model = GroundedSAM2(CaptionOntology({"red circle": "ball"}), config="demo")
     detections = model.predict("scene.png")
     model.label("images/", output_folder="labeled", formats=("yolo", "coco"))
-    for index, time, detections in model.track("clip.mp4"):
+    for index, time, detections in model.predict_video("clip.mp4"):
         ...
+    model.track("clip.mp4", output_folder="tracked")
 
-The models are loaded when they are first needed, and once.
+Models are loaded on first use, and once.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config, load_config
-from grounded_sam2.engine.image_run import Progress, RunSummary, label_source
-from grounded_sam2.exporters import (
-    EXPORTERS,
-    ExportOptions,
-    ExportSummary,
-    check_format,
-    export,
+from grounded_sam2.engine.summaries import (
+    ImageProgress,
+    ImageRunSummary,
+    VideoProgress,
+    VideoRunSummary,
 )
-from grounded_sam2.exporters.staging import EXPORT_MARKER
+from grounded_sam2.errors import PromptError
+from grounded_sam2.exporters import ExportOptions
 from grounded_sam2.inference.detect_and_segment import predict_labels
-from grounded_sam2.models.checkpoint_identity import checkpoint_identity
-from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter
-from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.pipeline.arguments import chosen_ontology, one_off
-from grounded_sam2.pipeline.lazy_models import ModelsWhenNeeded
-from grounded_sam2.pipeline.videos import VideoLabeling
-from grounded_sam2.results import Image, Labels, to_supervision
-from grounded_sam2.sources.factory import default_output_folder, open_image_source
+from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
+from grounded_sam2.ontology import CaptionOntology, prompt_ontology, resolve_ontology
+from grounded_sam2.pipeline.labeling import LabelResult, label_folder, track_into_folder
+from grounded_sam2.pipeline.models import LazyModels, TiledModels
+from grounded_sam2.results import to_supervision
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput, load_image
-from grounded_sam2.store import LabelStore, StoreSummary
+from grounded_sam2.sources.video import open_video, prefetch
+from grounded_sam2.sources.video.discovery import VideoInput, VideoOptions
+from grounded_sam2.tracking import track_frames, track_prompts
 
 if TYPE_CHECKING:
     import supervision as sv
 
-__all__ = ["GroundedSAM2", "LabelResult"]
+__all__ = ["GroundedSAM2", "VideoDetections"]
 
 
-@dataclass(frozen=True, slots=True)
-class LabelResult:
-    """What `GroundedSAM2.label` did, and where it is."""
+class VideoDetections(NamedTuple):
+    """Detections of one frame of a video."""
 
-    folder: Path
-    """Output folder: the label store and one folder per format."""
-    run: RunSummary
-    """Counts of this call."""
-    summary: StoreSummary
-    """Counts of everything labeled so far."""
-    exports: Mapping[str, ExportSummary]
-    """By format; none if not one image could be labeled."""
-    seconds: float
+    frame_index: int
+    """Number of the frame in the video, from 0, whatever frames are left out."""
+    time: float
+    """Seconds from the first frame."""
+    detections: sv.Detections
+    """As of `GroundedSAM2.predict`, with ``tracker_id``: an object has one id in all frames."""
 
 
-class GroundedSAM2(VideoLabeling):
-    """Florence-2 finds what the captions say, SAM 2 outlines it.
+class GroundedSAM2:
+    """Florence-2 detects what the captions describe, SAM 2 segments and tracks it.
 
     Args:
         ontology: captions and their classes: a `CaptionOntology`, a ``{caption: class}`` mapping,
@@ -73,12 +66,13 @@ class GroundedSAM2(VideoLabeling):
             one-off prompts and for tasks without captions.
         config: a shipped name (``default``, ``demo``, ``fast``, ``accurate``), a YAML file, a
             mapping of sections or a `Config`; ``None`` is ``default``.
+        device: ``cpu``, ``cuda``, ``cuda:1`` … instead of the configured ``runtime.device``.
         detector: used instead of the configured one.
         segmenter: used instead of the configured one.
         tracker: used instead of the configured one, which shares the segmenter's weights.
 
     Raises:
-        OntologyError, ConfigError: one of them cannot be used. Names what is wrong in it.
+        OntologyError, ConfigError: one of them cannot be used; names the value and the repair.
     """
 
     def __init__(
@@ -86,62 +80,80 @@ class GroundedSAM2(VideoLabeling):
         ontology: CaptionOntology | Mapping[str, str] | str | Path | None = None,
         *,
         config: str | Path | Config | Mapping[str, object] | None = None,
+        device: str | None = None,
         detector: Detector | None = None,
         segmenter: Segmenter | None = None,
         tracker: AnyTracker | None = None,
     ) -> None:
-        self.ontology = chosen_ontology(ontology)
-        self.config = load_config(config)
-        given = {"detector": detector, "segmenter": segmenter, "tracker": tracker}
-        self._given = {role: model for role, model in given.items() if model is not None}
-        vars(self).update(self._given)  # in the place of the properties that would load them
+        loaded = load_config(config)
+        if device is not None:
+            loaded = loaded.with_options({"runtime.device": device})
+        self._ontology = resolve_ontology(ontology)
+        self._models = LazyModels(loaded, detector=detector, segmenter=segmenter, tracker=tracker)
 
-    @cached_property
+    def __repr__(self) -> str:
+        ontology = "none"
+        if self.ontology is not None:
+            captions, classes = len(self.ontology), len(self.ontology.classes())
+            ontology = f"{captions} captions of {classes} classes"
+        names = self._models.names()
+        return (
+            f"GroundedSAM2(ontology: {ontology}, detector: {names['detector']!r}, "
+            f"segmenter: {names['segmenter']!r}, device: {self.config.runtime.device!r})"
+        )
+
+    @property
+    def ontology(self) -> CaptionOntology | None:
+        """Captions and their classes."""
+        return self._ontology
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self._models.config
+
+    @property
     def detector(self) -> Detector:
         """The detector, loaded on first use.
 
         Raises:
             CheckpointError: the checkpoint cannot be found, fetched or loaded.
         """
-        from grounded_sam2.models.florence2 import Florence2Detector
+        return self._models.detector
 
-        return Florence2Detector.from_config(self.config)
-
-    @cached_property
+    @property
     def segmenter(self) -> Segmenter:
         """The segmenter, loaded on first use.
 
         Raises:
             CheckpointError: the checkpoint cannot be found, fetched or loaded.
         """
-        from grounded_sam2.models.sam2 import Sam2Segmenter
+        return self._models.segmenter
 
-        return Sam2Segmenter.from_config(self.config)
-
-    @cached_property
+    @property
     def tracker(self) -> AnyTracker:
         """The tracker, loaded on first use: the segmenter's model, if that can track.
 
         Raises:
             CheckpointError: the checkpoint cannot be found, fetched or loaded, or cannot track.
         """
-        from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
-
-        if "segmenter" in self._given:
-            return Sam2Tracker.from_config(self.config)
-        assert isinstance(self.segmenter, Sam2Segmenter)
-        return Sam2Tracker.sharing(self.segmenter, self.config.tracker)
+        return self._models.tracker
 
     def predict(
-        self, image: ImageInput, prompt: str | Sequence[str] | None = None
+        self,
+        image: ImageInput,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        min_confidence: float | None = None,
     ) -> sv.Detections:
-        """Find and outline things in one image.
+        """Detect and segment objects in one image.
 
         Args:
-            image: path, URL, bytes, file, PIL image, or RGB ``uint8`` array ``(h, w, 3)`` (what
-                ``cv2.imread`` returns is BGR: give the path instead, or turn the channels round).
-            prompt: caption or captions to ask for this once, instead of the ontology's; each is
-                then its own class, numbered in the order given.
+            image: path, URL, bytes, file, PIL image, or RGB ``uint8`` array ``(h, w, 3)``. What
+                ``cv2.imread`` returns is BGR: give the path, or reverse the channels.
+            prompt: one-off caption or captions instead of the ontology's; each is its own class,
+                numbered in the order given.
+            min_confidence: threshold instead of the configured ``detector.min_confidence``.
 
         Returns:
             ``xyxy``, ``mask``, ``confidence``, ``class_id`` and ``data`` with ``class_name``,
@@ -150,29 +162,107 @@ class GroundedSAM2(VideoLabeling):
 
         Raises:
             ImageError: the image cannot be read.
-            PromptError: a caption cannot be asked.
-            ConfigError: there is neither ontology nor prompt, and the task needs one.
+            PromptError: a caption cannot be used.
+            ConfigError: there is neither ontology nor prompt, and the task needs one; or
+                `min_confidence` is not within 0 and 1.
             CheckpointError: a model cannot be loaded.
         """
-        return self.predict_batch([image], prompt)[0]
+        return self.predict_batch([image], prompt, min_confidence=min_confidence)[0]
 
     def predict_batch(
-        self, images: Iterable[ImageInput], prompt: str | Sequence[str] | None = None
+        self,
+        images: Iterable[ImageInput],
+        prompt: str | Sequence[str] | None = None,
+        *,
+        min_confidence: float | None = None,
     ) -> list[sv.Detections]:
-        """Find and outline things in several images; as `predict`, and faster than one by one.
+        """Detect and segment objects in several images; as `predict`, and faster than one by one.
 
-        The images are held in memory together; to go through many, use `label`.
+        All images are in memory together; for large numbers, use `label`.
         """
-        ontology = self.ontology if prompt is None else one_off(prompt)
-        loaded = [load_image(image, config=self.config.images) for image in images]
+        ontology = self.ontology if prompt is None else prompt_ontology(prompt)
+        config = self._config_with("detector.min_confidence", min_confidence)
+        loaded = [load_image(image, config=config.images) for image in images]
         classes = ontology.classes() if ontology is not None else []
-        wanted = self.config.runtime.batch_size
-        step = self._auto_batch_size() if wanted == "auto" else wanted
+        batch_size = config.runtime.batch_size
+        step = self._models.auto_batch_size() if batch_size == "auto" else batch_size
+        models = TiledModels(self._models)
         return [
             to_supervision(labels, classes)
             for first in range(0, len(loaded), step)
-            for labels in self._label(loaded[first : first + step], ontology)
+            for labels in predict_labels(
+                loaded[first : first + step], models, models, ontology, config
+            )
         ]
+
+    def predict_video(
+        self,
+        video: str | Path | int | Iterable[ImageInput],
+        prompt: str | Sequence[str] | None = None,
+        *,
+        prompts: Mapping[int, Mapping[int, TrackPrompt]] | None = None,
+        min_confidence: float | None = None,
+        detect_every: int | None = None,
+        stride: int = 1,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float = 25.0,
+    ) -> Iterator[VideoDetections]:
+        """Detect, segment and track objects through a video, frame by frame, in constant memory.
+
+        Frames are yielded with a delay, so that an object can be propagated backwards to where it
+        entered: see `grounded_sam2.config.TrackingConfig`. Nothing is stored; `track` labels
+        videos into a store.
+
+        Args:
+            video: a file, a folder of frames, an address, a camera's number, or images.
+            prompt: one-off caption or captions instead of the ontology's; each is its own class.
+                Words of the model's own are numbered as they come, the same in all frames.
+            prompts: boxes, points or masks instead of captions, by frame and object: see
+                `grounded_sam2.tracking.track_prompts`. Frames are then yielded without delay.
+            min_confidence: threshold instead of the configured ``detector.min_confidence``.
+            detect_every: frames between two detections instead of the configured number.
+            stride: take every so many frames.
+            start: seconds at which to begin.
+            end: seconds at which to stop.
+            fps: frames per second of folders and images, which do not carry it.
+
+        Yields:
+            Every frame in order.
+
+        Raises:
+            SourceError: the video cannot be read.
+            PromptError: a caption or prompt cannot be used, or both kinds are given.
+            ConfigError: there is neither ontology nor prompt, and the task needs one; or
+                `detect_every` is below 1.
+            CheckpointError: a model cannot be loaded, or cannot track.
+        """
+        if prompt is not None and prompts is not None:
+            raise PromptError(
+                "predict_video: prompt (captions) and prompts (boxes, points, masks) exclude each "
+                "other; give one of them"
+            )
+        ontology = self.ontology if prompt is None else prompt_ontology(prompt)
+        config = self._config_with("tracking.detect_every", detect_every)
+        if min_confidence is not None:
+            config = config.with_options({"detector.min_confidence": min_confidence})
+        source = open_video(
+            video, stride=stride, start=start, end=end, fps=fps, limits=config.images
+        )
+        with closing(prefetch(source.frames())) as frames:
+            if prompts is not None:
+                is_exclusive = config.tracking.exclusive == "all"
+                tracked = track_prompts(frames, self.tracker, prompts, exclusive=is_exclusive)
+                classes = ["object"]
+            else:
+                models = TiledModels(self._models)
+                tracked = track_frames(frames, models, self.tracker, ontology, config)
+                classes = ontology.classes() if ontology is not None else []
+            for frame in tracked:
+                names = (label.class_name for label in frame.labels.objects)
+                classes = list(dict.fromkeys([*classes, *names]))
+                detections = to_supervision(frame.labels, classes)
+                yield VideoDetections(frame.index, frame.time, detections)
 
     def label(
         self,
@@ -187,116 +277,113 @@ class GroundedSAM2(VideoLabeling):
         new_run: bool = False,
         retry_failed: bool = False,
         prune: bool = False,
-        progress: Progress | None = None,
-    ) -> LabelResult:
+        progress: ImageProgress | None = None,
+    ) -> LabelResult[ImageRunSummary]:
         """Label a folder of images and write it as datasets.
 
-        Running it again continues where it stopped, does only what has changed, and nothing when
-        all is done. An image that cannot be read is recorded and left out.
+        The same call continues an interrupted run, does only what has changed, and nothing when
+        all is done. An image that cannot be read is recorded and skipped.
 
         Args:
             input_folder: a folder, a file, a pattern, a list file, a table or dataset of images,
                 an archive, an address (``s3://…``), or several files: see
-                `grounded_sam2.sources.factory`. Images that are no files on this machine are
+                `grounded_sam2.sources.factory`. Images that are not files on this machine are
                 kept in the output folder, in ``pictures/``.
-            extension: endings to take, in any case; all image formats by default.
+            extension: extensions to take, in any case; all image formats by default.
             output_folder: where the label store and the datasets go; ``<input_folder>_labeled``
                 beside the input by default. Images in it are not labeled, unless all are.
             formats: dataset formats to write when all is labeled: see
                 `grounded_sam2.exporters.EXPORTERS`.
             export_options: splits, placement of the images and so on.
-            recursive: go into sub-folders.
-            column: column of a table or list that holds the images, where it is not clear.
+            recursive: descend into sub-folders.
+            column: column of a table or list that holds the images, where it is ambiguous.
             new_run: label again with other settings in a folder that was labeled already.
             retry_failed: try failed images again.
             prune: drop the labels of images that are no longer there.
-            progress: told how it comes along.
+            progress: receives the counts of every committed batch.
 
         Raises:
             SourceError: there are no images.
-            ExportError: an unknown format; a dataset cannot be written, then all is labeled.
+            ExportError: an unknown format; or a dataset cannot be written, after all is labeled.
             StoreError: the output folder is in use, or holds labels made with other settings.
-            RunInterrupted: Ctrl-C; run it again to continue.
-            CheckpointError, ConfigError, OntologyError, PromptError: nothing can be labeled so.
+            RunInterrupted: Ctrl-C; the same call continues.
+            CheckpointError, ConfigError, OntologyError, PromptError: no image can be labeled.
         """
-        began = time.monotonic()
-        for name in formats:
-            check_format(name, images_only=True)
-        folder = (
-            Path(output_folder)
-            if output_folder is not None
-            else default_output_folder(input_folder)
-        )
-        source = open_image_source(
+        return label_folder(
+            self._models,
+            self.ontology,
             input_folder,
-            images_folder=folder / "pictures",
-            extensions=extension,
+            output_folder,
+            extension=extension,
+            formats=formats,
+            export_options=export_options,
             recursive=recursive,
-            exclude=_written_by_us(folder, input_folder),
             column=column,
-            limits=self.config.images,
+            new_run=new_run,
+            retry_failed=retry_failed,
+            prune=prune,
+            progress=progress,
         )
-        with LabelStore.create(folder) as store:
-            run = label_source(
-                source,
-                store,
-                ModelsWhenNeeded(self),
-                ModelsWhenNeeded(self),
-                self.ontology,
-                self.config,
-                models=self._model_names(),
-                auto_batch_size=self._auto_batch_size,
-                new_run=new_run,
-                retry_failed=retry_failed,
-                prune=prune,
-                progress=progress,
-            )
-            summary = store.summary()
-            try:
-                exports = {
-                    name: export(name, store, folder / name, export_options)
-                    for name in formats
-                    if summary.images
-                }
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    "all images are labeled; run the same command again to write the datasets"
-                ) from None
-        return LabelResult(folder, run, summary, exports, time.monotonic() - began)
 
-    def _auto_batch_size(self) -> int:
-        """Pictures per step on the device that the models will run on."""
-        from grounded_sam2.models.devices import batch_size_for, resolve_device
+    def track(
+        self,
+        videos: VideoInput | Sequence[VideoInput],
+        output_folder: str | Path | None = None,
+        *,
+        formats: Sequence[str] = (),
+        export_options: ExportOptions | None = None,
+        annotated: str | Path | None = None,
+        detect_every: int | None = None,
+        stride: int = 1,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float = 25.0,
+        new_run: bool = False,
+        progress: VideoProgress | None = None,
+    ) -> LabelResult[VideoRunSummary]:
+        """Label every frame of videos, and write them as datasets and annotated videos.
 
-        return batch_size_for(resolve_device(self.config.runtime.device))
-
-    def _model_names(self, masks: str = "segmenter") -> dict[str, str]:
-        """What the store records: checkpoints, or the classes of models that were given.
+        The same call continues an interrupted run. Labeled frames are not labeled again, and
+        annotated videos that show the current labels are not rendered again; datasets are written
+        each time.
 
         Args:
-            masks: the role of what makes the masks.
+            videos: a video file, a folder of frames, a folder of videos, an address, a camera's
+                number, or several of them. What lies in folders and was written by an earlier call
+                with the same `output_folder` and `annotated` is left out.
+            output_folder: where the label store and the datasets go; ``<videos>_labeled`` beside
+                them by default.
+            formats: dataset formats to write when all is labeled.
+            export_options: splits, which frames, and so on.
+            annotated: where to write videos with their labels drawn in: one file, if it has the
+                extension of a video, else a folder.
+            detect_every, stride, start, end, fps: see `predict_video`.
+            new_run: label again with other settings in a folder that was labeled already.
+            progress: receives the frames as they are labeled.
+
+        Raises:
+            SourceError: the only video cannot be read.
+            VideoError, ExportError: before anything is done, if an output cannot be written or
+                would replace an input.
+            ExportError: a dataset cannot be written, after all is labeled.
+            StoreError: the output folder is in use, or holds labels made with other settings.
+            RunInterrupted: Ctrl-C; the same call continues.
+            CheckpointError, ConfigError, OntologyError, PromptError: no video can be labeled.
         """
-        names = {
-            "detector": checkpoint_identity(self.config.detector.checkpoint, "detector"),
-            masks: checkpoint_identity(self.config.segmenter.checkpoint, "segmenter"),
-        }
-        for role in names.keys() & self._given.keys():
-            model = self._given[role]
-            names[role] = f"{type(model).__module__}.{type(model).__qualname__}"
-        return names
+        return track_into_folder(
+            self._models,
+            self.ontology,
+            self._config_with("tracking.detect_every", detect_every),
+            videos,
+            output_folder,
+            VideoOptions(stride, start, end, fps, self.config.images),
+            formats=formats,
+            export_options=export_options,
+            annotated=annotated,
+            new_run=new_run,
+            progress=progress,
+        )
 
-    def _label(self, images: Sequence[Image], ontology: CaptionOntology | None) -> list[Labels]:
-        models = ModelsWhenNeeded(self)
-        return predict_labels(images, models, models, ontology, self.config)
-
-
-def _written_by_us(folder: Path, input_folder: str | Path | Sequence[str | Path]) -> list[Path]:
-    """What lies in the output folder and is no input.
-
-    All of it, if it is a folder among the images; if the images lie in it, earlier exports.
-    """
-    if isinstance(input_folder, (str, Path)):
-        output, images = folder.resolve(), Path(input_folder).resolve()
-        if images == output or output in images.parents:
-            return [folder / name for name in EXPORTERS if (folder / name / EXPORT_MARKER).exists()]
-    return [folder]
+    def _config_with(self, option: str, value: object | None) -> Config:
+        """The configuration with one option set; unchanged for ``None``."""
+        return self.config if value is None else self.config.with_options({option: value})

@@ -42,6 +42,6 @@ if __name__ == "__main__":
     )
     runner._COMMIT_SECONDS = 0  # every frame is a window
     try:
-        model.label_videos(video, out)
+        model.predict_video(video, out)
     except KeyboardInterrupt as stop:
         sys.exit(f"{stop}")

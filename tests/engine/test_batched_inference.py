@@ -1,48 +1,55 @@
-"""Asking: a failure costs its image, want of memory costs speed, and neither costs the run."""
+"""Batched inference: a failure costs its image, lack of memory costs speed, neither the run."""
 
 from __future__ import annotations
+
+import weakref
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
-from grounded_sam2.engine.batched_inference import Asking, reason
+from grounded_sam2.engine.batched_inference import BatchedInference, detect_batch
+from grounded_sam2.engine.loader import PendingImage
+from grounded_sam2.engine.memory_budget import MemoryBudget
+from grounded_sam2.engine.stages import StageTimer
+from grounded_sam2.engine.work_item import WorkItem
 from grounded_sam2.errors import CheckpointError, OutOfMemoryError
+from grounded_sam2.store import Item
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
-CAPTION = ["red thing"]
+IMAGE_BYTES = 20 * 30 * 3
 
 
-def draw_image(number: int, height: int = 20) -> np.ndarray:
+def to_detect(number: int, *, height: int = 20) -> WorkItem:
+    """An item with an image whose only object begins in column `number`."""
     image = np.zeros((height, 30, 3), np.uint8)
     image[5:10, number : number + 5] = COLORS["red"]
-    return image
+    item = Item(f"{number}.png", path=None, size_hw=(height, 30))
+    return WorkItem(item, "detect", captions=("red thing",), image=image)
 
 
-def ask(asking: Asking, images: list) -> list:
-    return asking.start(images, [CAPTION] * len(images))()
+def left_edges(items: list[WorkItem]) -> list[float]:
+    """First column of the only object of each image."""
+    assert all(item.state == "postprocess" for item in items)
+    return [item.predictions.candidates[0].box_xyxy[0] for item in items if item.predictions]
 
 
-def lefts(answers: list) -> list[float]:
-    """Where the one thing of each image begins."""
-    return [candidates[0].box_xyxy[0] for candidates in answers]
-
-
-class Small(FakeDetector):
+class SmallDetector(FakeDetector):
     """Has memory for so many images."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
         self.room = room
-        self.calls: list[int] = []
+        self.batches: list[int] = []
 
     def detect(self, images, captions):
-        self.calls.append(len(images))
+        self.batches.append(len(images))
         if len(images) > self.room:
             raise OutOfMemoryError("detector: not enough GPU memory")
         return super().detect(images, captions)
 
 
-class LateSegmenter(FakeSegmenter):
+class SmallDeferredSegmenter(FakeSegmenter):
     """Runs out of memory in its second step, for more images than it has room for."""
 
     def __init__(self, room: int) -> None:
@@ -58,61 +65,116 @@ class LateSegmenter(FakeSegmenter):
         return finish
 
 
-def test_a_batch_that_is_too_large_is_halved_and_the_next_is_asked_in_such_parts():
-    detector = Small(room=2)
-    asking = Asking(detector, FakeSegmenter(), min_confidence=0.1)
-    images = [draw_image(n) for n in range(7)]
-    assert lefts(ask(asking, images)) == list(range(7))
-    assert detector.calls == [7, 4, 2, 2, 3, 2, 1]
-    assert asking.most_at_once == 2
-
-    detector.calls.clear()
-    assert lefts(ask(asking, images)) == list(range(7))
-    assert detector.calls == [2, 2, 2, 1]
+def inference(detector, segmenter=None, **options) -> BatchedInference:
+    return BatchedInference(detector, segmenter or FakeSegmenter(), min_confidence=0.1, **options)
 
 
-def test_a_second_step_that_is_too_large_is_halved_as_well():
-    asking = Asking(FakeDetector(), LateSegmenter(room=1), min_confidence=0.1)
-    assert lefts(ask(asking, [draw_image(n) for n in range(4)])) == [0, 1, 2, 3]
-    assert asking.most_at_once == 1
+class TestOutOfMemory:
+    def test_a_batch_that_does_not_fit_is_halved_and_later_batches_are_cut_to_that_size(self):
+        detector = SmallDetector(room=2)
+        models = inference(detector)
+        items = [to_detect(n) for n in range(7)]
+        assert left_edges(models.start(items)()) == list(range(7))
+        assert detector.batches == [7, 4, 2, 2, 3, 2, 1]
+        assert models.max_batch_size == 2
+
+        detector.batches.clear()
+        assert left_edges(models.start(items)()) == list(range(7))
+        assert detector.batches == [2, 2, 2, 1]
+
+    def test_a_deferred_step_that_does_not_fit_is_halved_as_well(self):
+        models = inference(FakeDetector(), SmallDeferredSegmenter(room=1))
+        assert left_edges(models.start([to_detect(n) for n in range(4)])()) == [0, 1, 2, 3]
+        assert models.max_batch_size == 1
+
+    def test_a_single_image_that_does_not_fit_fails_with_the_reason(self):
+        [item] = inference(SmallDetector(room=0)).start([to_detect(0)])()
+        assert (item.state, item.error) == ("failed", "detector: not enough GPU memory")
+        assert item.image is None
 
 
-def test_one_image_that_is_too_large_by_itself_fails_with_the_reason():
-    asking = Asking(Small(room=0), FakeSegmenter(), min_confidence=0.1)
-    assert ask(asking, [draw_image(0)]) == ["detector: not enough GPU memory"]
+class TestErrors:
+    def test_only_the_image_that_causes_an_error_fails(self):
+        class Picky(FakeDetector):
+            def detect(self, images, captions):
+                if any(image.shape[0] == 99 for image in images):
+                    raise RuntimeError("index 7 is\nout of bounds")
+                return super().detect(images, captions)
+
+        models = inference(Picky())
+        items = [to_detect(1), to_detect(2, height=99), to_detect(3)]
+        first, culprit, last = models.start(items)()
+        assert left_edges([first, last]) == [1, 3]
+        assert culprit.state == "failed"
+        assert culprit.error == "RuntimeError: index 7 is out of bounds"
+        assert models.max_batch_size is None
+
+    def test_fatal_errors_are_raised(self):
+        class Broken(FakeDetector):
+            def detect(self, images, captions):
+                raise CheckpointError("gone")
+
+        with pytest.raises(CheckpointError):
+            inference(Broken(), fatal=(CheckpointError,)).start([to_detect(0)])
+
+    def test_no_images_call_no_model(self):
+        detector = SmallDetector(room=9)
+        assert inference(detector).start([])() == []
+        assert detector.batches == []
 
 
-def test_only_the_culprit_fails():
-    class Picky(FakeDetector):
-        def detect(self, images, captions):
-            if any(image.shape[0] == 99 for image in images):
-                raise RuntimeError("index 7 is\nout of bounds")
-            return super().detect(images, captions)
-
-    asking = Asking(Picky(), FakeSegmenter(), min_confidence=0.1)
-    first, culprit, last = ask(asking, [draw_image(1), draw_image(2, height=99), draw_image(3)])
-    assert lefts([first, last]) == [1, 3]
-    assert culprit == "RuntimeError: index 7 is out of bounds"
-    assert asking.most_at_once is None
+def pending(work: WorkItem, budget: MemoryBudget, *, size: int = IMAGE_BYTES) -> PendingImage:
+    """An image that has finished loading, and holds its bytes of the budget."""
+    image = PendingImage(Future(), Future())
+    image.size.set_result(size)
+    image.work.set_result(work)
+    budget.acquire(budget.ticket(), size)
+    return image
 
 
-def test_fatal_errors_are_raised():
-    class Broken(FakeDetector):
-        def detect(self, images, captions):
-            raise CheckpointError("gone")
+class WatchingDetector(FakeDetector):
+    """Counts the images of earlier calls that are still in memory."""
 
-    asking = Asking(Broken(), FakeSegmenter(), min_confidence=0.1, fatal=(CheckpointError,))
-    with pytest.raises(CheckpointError):
-        asking.start([draw_image(0)], [CAPTION])
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[weakref.ref] = []
+        self.alive_before: list[int] = []
 
-
-def test_no_images_ask_nothing():
-    detector = Small(room=9)
-    asking = Asking(detector, FakeSegmenter(), min_confidence=0.1)
-    assert asking.start([], [])() == []
-    assert detector.calls == []
+    def detect(self, images, captions):
+        self.alive_before.append(sum(image() is not None for image in self.images))
+        self.images += [weakref.ref(image) for image in images]
+        return super().detect(images, captions)
 
 
-def test_a_reason_is_one_line_and_says_what_kind_of_error_it_is():
-    assert reason(ValueError("a\n  b")) == "ValueError: a b"
-    assert reason(OutOfMemoryError("not enough")) == "not enough"
+class TestBudget:
+    @pytest.mark.parametrize(("room", "parts"), [(100, [5]), (10, [5]), (8, [4, 1]), (2, [1] * 5)])
+    def test_a_batch_is_cut_into_parts_that_fit_into_half_of_the_budget(self, room, parts):
+        budget = MemoryBudget(room * IMAGE_BYTES)
+        detector = WatchingDetector()
+        batch = [pending(to_detect(n), MemoryBudget(10**9)) for n in range(5)]
+        done = detect_batch(batch, inference(detector), budget, StageTimer({"models": 1}))()
+        assert [work.item.item_id for work in done] == [f"{n}.png" for n in range(5)]
+        assert left_edges(done) == [0, 1, 2, 3, 4]
+        assert len(detector.alive_before) == len(parts)
+
+    def test_pixels_are_freed_and_their_bytes_released(self):
+        budget = MemoryBudget(5 * IMAGE_BYTES)
+        detector = WatchingDetector()
+        batch = [pending(to_detect(n), budget) for n in range(5)]
+        finish = detect_batch(batch, inference(detector), budget, StageTimer({"models": 1}))
+        assert detector.alive_before == [0, 0, 0]
+        done = finish()
+        del finish
+        assert all(work.image is None for work in done)
+        assert [image() for image in detector.images] == [None] * 5
+        budget.acquire(budget.ticket(), 5 * IMAGE_BYTES)  # blocks unless all was released
+
+    def test_items_that_need_no_model_keep_their_place(self):
+        budget = MemoryBudget(10**9)
+        skipped = WorkItem(Item("a.png", None), "skip")
+        failed = WorkItem(Item("b.png", None), "failed", error="cannot be read")
+        items = [skipped, to_detect(1), failed, to_detect(2)]
+        batch = [pending(work, budget, size=0) for work in items]
+        done = detect_batch(batch, inference(FakeDetector()), budget, StageTimer({"models": 1}))()
+        assert [work.state for work in done] == ["skip", "postprocess", "failed", "postprocess"]
+        assert [work.item.item_id for work in done] == ["a.png", "1.png", "b.png", "2.png"]

@@ -17,8 +17,9 @@ import PIL.Image
 import pytest
 
 from grounded_sam2.config import Config
-from grounded_sam2.engine.image_run import RunInterrupted, label_source
-from grounded_sam2.engine.run_config import OntologyChange, run_config_of
+from grounded_sam2.engine.image_run import label_images
+from grounded_sam2.engine.run_config import OntologyChange, image_run_config
+from grounded_sam2.engine.summaries import RunInterrupted
 from grounded_sam2.errors import CheckpointError, PromptError, SourceError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.ontology import CaptionOntology
@@ -81,7 +82,7 @@ class Recorder:
 
 def run(images, labeled, *, detector=None, config=CONFIG, ontology=ONTOLOGY, **options):
     with LabelStore.create(labeled) as store:
-        return label_source(
+        return label_images(
             FolderSource(images),
             store,
             detector or FakeDetector(),
@@ -165,7 +166,7 @@ def test_images_are_opened_only_so_far_ahead(images, tmp_path):
 
     config = CONFIG.with_options({"runtime.batch_size": 1, "runtime.prefetch": 2})
     with LabelStore.create(tmp_path / "labeled") as store:
-        label_source(Counted(images), store, Looking(), FakeSegmenter(), ONTOLOGY, config)
+        label_images(Counted(images), store, Looking(), FakeSegmenter(), ONTOLOGY, config)
     # This one, one behind it whose masks are made, two ahead; and one that is being written.
     assert all(asked_for <= place + 4 for place, asked_for in enumerate(ahead))
 
@@ -317,7 +318,7 @@ def test_other_settings_are_refused_or_make_a_run_of_their_own(images, tmp_path)
         run(images, tmp_path / "labeled", config=strict)
     detector = Watched()
     summary = run(images, tmp_path / "labeled", config=strict, new_run=True, detector=detector)
-    assert (summary.labeled, summary.decided, detector.calls) == (8, 8, [])
+    assert (summary.labeled, summary.postprocessed, detector.calls) == (8, 8, [])
     with LabelStore.open(tmp_path / "labeled") as store:
         first, second = store.runs()
         assert store.summary(first.id).objects > 0
@@ -331,7 +332,7 @@ def test_another_source_is_refused_by_name(images, tmp_path):
 
 
 def test_the_recipe_names_models_and_all_that_changes_labels():
-    run_config = run_config_of(Config(), ONTOLOGY)
+    run_config = image_run_config(Config(), ONTOLOGY)
     assert run_config.models == {
         "detector": "florence-community/Florence-2-base",
         "segmenter": "facebook/sam2.1-hiera-tiny",
@@ -347,28 +348,28 @@ def test_the_recipe_names_models_and_all_that_changes_labels():
         ("tiling.mode", "never"),
         ("detector.candidate_confidence", 0.2),
     ]:
-        other = run_config_of(Config().with_options({option: value}), ONTOLOGY)
+        other = image_run_config(Config().with_options({option: value}), ONTOLOGY)
         assert not other.same_inference(run_config), option
     for option, value in [
         ("cleanup.nms_iou", 0.9),
         ("detector.min_confidence", 0.5),
         ("segmenter.min_mask_quality", 0.5),
     ]:
-        other = run_config_of(Config().with_options({option: value}), ONTOLOGY)
+        other = image_run_config(Config().with_options({option: value}), ONTOLOGY)
         assert other.key != run_config.key
         assert other.same_inference(run_config), option
 
 
 def test_a_threshold_below_the_candidates_asks_for_more_of_them():
-    low = run_config_of(Config().with_options({"detector.min_confidence": 0.05}), ONTOLOGY)
+    low = image_run_config(Config().with_options({"detector.min_confidence": 0.05}), ONTOLOGY)
     assert low.inference["detector"]["candidate_confidence"] == 0.05
 
 
 def test_captions_that_are_asked_together_belong_to_the_recipe():
     config = Config().with_options({"detector.task": "phrase_grounding"})
     more = CaptionOntology({**ONTOLOGY.to_dict(), "green thing": "pen"})
-    assert not run_config_of(config, more).same_inference(run_config_of(config, ONTOLOGY))
-    assert run_config_of(Config(), more) == run_config_of(Config(), ONTOLOGY)
+    assert not image_run_config(config, more).same_inference(image_run_config(config, ONTOLOGY))
+    assert image_run_config(Config(), more) == image_run_config(Config(), ONTOLOGY)
 
 
 # What changed is what is done
@@ -407,7 +408,7 @@ def test_only_a_new_caption_is_asked(images, tmp_path):
     detector = Asked()
     summary = run(images, tmp_path / "labeled", ontology=both, detector=detector)
     assert detector.captions == [["green thing"]] * 8
-    assert (summary.labeled, summary.decided) == (8, 0)
+    assert (summary.labeled, summary.postprocessed) == (8, 0)
     assert summary.change == OntologyChange(("green thing",), (), ())
     run(images, tmp_path / "at once", ontology=both)
     assert labels_of(tmp_path / "labeled") == labels_of(tmp_path / "at once")
@@ -424,7 +425,7 @@ def test_a_renamed_class_and_a_dropped_caption_need_no_model_and_no_image(images
         (images / path.relative_to(moved)).symlink_to("nowhere.png")
     detector = Asked()
     summary = run(images, tmp_path / "labeled", ontology=other, detector=detector)
-    assert (summary.labeled, summary.decided, summary.failed) == (8, 8, 0)
+    assert (summary.labeled, summary.postprocessed, summary.failed) == (8, 8, 0)
     assert summary.change == OntologyChange((), ("blue thing",), (("red thing", "ball", "sphere"),))
     assert detector.captions == []
     with LabelStore.open(tmp_path / "labeled") as store:
@@ -434,7 +435,7 @@ def test_a_renamed_class_and_a_dropped_caption_need_no_model_and_no_image(images
         assert store.summary().dropped_candidates["not_wanted"] > 0
 
     summary = run(images, tmp_path / "labeled", detector=detector)  # back again
-    assert (summary.decided, detector.captions) == (8, [])
+    assert (summary.postprocessed, detector.captions) == (8, [])
 
 
 def test_a_run_stopped_while_its_ontology_changes_continues(images, tmp_path):
@@ -484,7 +485,7 @@ class Source:
 
 def label_refs(source, labeled, **options):
     with LabelStore.create(labeled) as store:
-        return label_source(
+        return label_images(
             source, store, FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG, **options
         )
 
@@ -555,7 +556,7 @@ def test_unsure_things_are_kept_in_the_store_and_are_no_labels(images, tmp_path)
     lower = CONFIG.with_options({"detector.min_confidence": 0.15})
     detector = Asked()
     summary = run(images, tmp_path / "labeled", detector=detector, config=lower, new_run=True)
-    assert (summary.decided, detector.captions) == (8, [])
+    assert (summary.postprocessed, detector.captions) == (8, [])
     run(images, tmp_path / "other", detector=unsure, config=lower)
     assert labels_of(tmp_path / "labeled") == labels_of(tmp_path / "other")
 
@@ -617,7 +618,7 @@ PROGRAM = textwrap.dedent(
     from grounded_sam2.config import Config
     from grounded_sam2.exporters import ExportOptions, export
     from grounded_sam2.ontology import CaptionOntology
-    from grounded_sam2.engine.image_run import label_source
+    from grounded_sam2.engine.image_run import label_images
     from grounded_sam2.sources.folder import FolderSource
     from grounded_sam2.store import LabelStore
     from grounded_sam2.testing import FakeDetector, FakeSegmenter
@@ -631,7 +632,7 @@ PROGRAM = textwrap.dedent(
             return super().detect(images, captions)
 
     with LabelStore.create(sys.argv[2]) as store:
-        label_source(
+        label_images(
             FolderSource(sys.argv[1]),
             store,
             Deadly(),
@@ -704,7 +705,7 @@ def test_a_run_that_fails_when_all_is_under_way_leaves_nobody_waiting(tmp_path):
     before = set(threading.enumerate())
     source = Source(tmp_path / "images")
     with LabelStore.create(tmp_path / "labeled") as store, pytest.raises(CheckpointError):
-        label_source(source, store, Failing(), FakeSegmenter(), ONTOLOGY, config)
+        label_images(source, store, Failing(), FakeSegmenter(), ONTOLOGY, config)
     left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
         thread.join(20)

@@ -12,9 +12,9 @@ from grounded_sam2.engine.memory_budget import MemoryBudget, MemoryBudgetClosed
 
 def test_room_is_taken_and_given_back():
     budget = MemoryBudget(100)
-    budget.take(budget.ticket(), 60)
-    budget.take(budget.ticket(), 40)
-    waiting = threading.Thread(target=budget.take, args=(budget.ticket(), 50))
+    budget.acquire(budget.ticket(), 60)
+    budget.acquire(budget.ticket(), 40)
+    waiting = threading.Thread(target=budget.acquire, args=(budget.ticket(), 50))
     waiting.start()
     budget.release(60)
     waiting.join(30)
@@ -23,9 +23,9 @@ def test_room_is_taken_and_given_back():
 
 def test_something_larger_than_all_gets_room_when_there_is_nothing_else():
     budget = MemoryBudget(100)
-    budget.take(budget.ticket(), 1000)
+    budget.acquire(budget.ticket(), 1000)
     budget.release(1000)
-    budget.take(budget.ticket(), 100)
+    budget.acquire(budget.ticket(), 100)
 
 
 def test_the_order_of_the_tickets_is_kept_whoever_comes_first():
@@ -33,7 +33,7 @@ def test_the_order_of_the_tickets_is_kept_whoever_comes_first():
     order: list[int] = []
 
     def take(ticket: int) -> None:
-        budget.take(ticket, 10)
+        budget.acquire(ticket, 10)
         order.append(ticket)
         budget.release(10)
 
@@ -47,18 +47,18 @@ def test_who_needs_nothing_holds_nobody_up():
     budget = MemoryBudget(10)
     first, second, third = (budget.ticket() for _ in range(3))
     budget.skip(second)
-    budget.take(first, 10)
+    budget.acquire(first, 10)
     budget.release(10)
-    budget.take(third, 10)
+    budget.acquire(third, 10)
 
 
 def test_closing_sends_everybody_away():
     budget = MemoryBudget(10)
-    budget.take(budget.ticket(), 10)
+    budget.acquire(budget.ticket(), 10)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(budget.take, budget.ticket(), 10)
+        waiting = pool.submit(budget.acquire, budget.ticket(), 10)
         budget.close()
         with pytest.raises(MemoryBudgetClosed):
             waiting.result(30)
     with pytest.raises(MemoryBudgetClosed):
-        budget.take(budget.ticket(), 0)
+        budget.acquire(budget.ticket(), 0)

@@ -6,7 +6,7 @@ import pytest
 
 from grounded_sam2 import CaptionOntology
 from grounded_sam2.config import Config
-from grounded_sam2.engine.run_config import tracking_run_config_of
+from grounded_sam2.engine.run_config import video_run_config
 from grounded_sam2.store import RunConfig
 
 ONTOLOGY = CaptionOntology({"red box": "warm", "blue box": "cold"})
@@ -14,7 +14,7 @@ ONTOLOGY = CaptionOntology({"red box": "warm", "blue box": "cold"})
 
 def run_config(ontology: CaptionOntology | None = ONTOLOGY, **options: object) -> RunConfig:
     config = Config().with_options({name.replace("__", "."): v for name, v in options.items()})
-    return tracking_run_config_of(config, ontology, models={"detector": "d"}, frames={"stride": 1})
+    return video_run_config(config, ontology, models={"detector": "d"}, frames={"stride": 1})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Stages: in order, at the same time, bounded, and honest about who was at work."""
+"""StagePipeline: in order, at the same time, bounded, and honest about who was at work."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import threading
 
 import pytest
 
-from grounded_sam2.engine.stages import Occupancy, Stages, StageTime
+from grounded_sam2.engine.stages import StagePipeline, StageTime, StageTimer
 
 
 def test_results_come_in_the_order_of_the_items():
-    with Stages({"double": lambda x: 2 * x, "name": str}, in_flight=4) as stages:
+    with StagePipeline({"double": lambda x: 2 * x, "name": str}, in_flight=4) as stages:
         assert list(stages.run(range(20))) == [str(2 * x) for x in range(20)]
 
 
 def test_no_items_give_no_results():
-    with Stages({"only": str}, in_flight=4) as stages:
+    with StagePipeline({"only": str}, in_flight=4) as stages:
         assert list(stages.run([])) == []
 
 
@@ -31,7 +31,7 @@ def test_stages_work_at_the_same_time():
         second_has_begun.set()
         return x
 
-    with Stages({"first": first, "second": second}, in_flight=4) as stages:
+    with StagePipeline({"first": first, "second": second}, in_flight=4) as stages:
         assert list(stages.run(range(3))) == [0, 1, 2]
 
 
@@ -46,7 +46,7 @@ def test_only_so_many_items_are_on_their_way(in_flight):
             most = max(most, taken - done)
             yield each
 
-    with Stages({"one": lambda x: x, "two": lambda x: x}, in_flight=in_flight) as stages:
+    with StagePipeline({"one": lambda x: x, "two": lambda x: x}, in_flight=in_flight) as stages:
         for _ in stages.run(source()):
             done += 1
     assert done == 30
@@ -59,7 +59,7 @@ def test_an_error_is_raised_in_the_place_of_its_result():
             raise ValueError("three")
         return x
 
-    with Stages({"a": fail_at_three}, in_flight=4) as stages:
+    with StagePipeline({"a": fail_at_three}, in_flight=4) as stages:
         results = stages.run(range(6))
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ValueError, match="three"):
@@ -68,7 +68,7 @@ def test_an_error_is_raised_in_the_place_of_its_result():
 
 def test_after_stop_what_was_begun_ends_and_nothing_else_begins():
     begun = []
-    stages = Stages({"a": begun.append, "b": lambda x: x}, in_flight=3)
+    stages = StagePipeline({"a": begun.append, "b": lambda x: x}, in_flight=3)
     with stages:
         results = stages.run(range(100))
         next(results)
@@ -79,10 +79,10 @@ def test_after_stop_what_was_begun_ends_and_nothing_else_begins():
 
 
 def test_the_time_at_work_is_added_up_stage_by_stage():
-    occupancy = Occupancy({"a": 2, "b": 1})
-    with occupancy.at_work("a"), occupancy.at_work("b"):
+    occupancy = StageTimer({"a": 2, "b": 1})
+    with occupancy.measure("a"), occupancy.measure("b"):
         pass
-    with pytest.raises(ValueError), occupancy.at_work("b"):  # noqa: PT011  (any will do)
+    with pytest.raises(ValueError), occupancy.measure("b"):  # noqa: PT011  (any will do)
         raise ValueError
     first, second = occupancy.times()
     assert (first.name, first.threads, second.name) == ("a", 2, "b")

@@ -14,8 +14,8 @@ import pytest
 
 from grounded_sam2 import CaptionOntology
 from grounded_sam2.config import Config
-from grounded_sam2.engine.video_run import track_videos
-from grounded_sam2.engine.video_summaries import TrackSummary, VideosInterrupted
+from grounded_sam2.engine.summaries import RunInterrupted, VideoRunSummary
+from grounded_sam2.engine.video_run import label_videos
 from grounded_sam2.errors import CheckpointError, SourceError, StoreError
 from grounded_sam2.sources.video import VideoSource, open_video
 from grounded_sam2.sources.video.frame_folder import FrameFolder
@@ -45,8 +45,8 @@ def given(path: Path, name: str | None = None) -> Given:
     return Given(name, str(path), lambda: open_video(path, name=name))
 
 
-def track(store: LabelStore, *videos: Given, tracker=None, **options) -> TrackSummary:
-    return track_videos(
+def track(store: LabelStore, *videos: Given, tracker=None, **options) -> VideoRunSummary:
+    return label_videos(
         videos,
         store,
         FakeDetector(),
@@ -130,14 +130,14 @@ def test_a_file_does_not_replace_a_camera_of_its_name(store, images, frames_fold
 
 
 def test_ctrl_c_ends_what_cannot_be_read_again(store, images):
-    with pytest.raises(VideosInterrupted, match=r"after 10 frames; all of them are labeled"):
+    with pytest.raises(RunInterrupted, match=r"after 10 frames; all of them are labeled"):
         track(store, camera(images), tracker=Stopping(10))
     [video] = store.videos()
     assert (video.frames, video.finished) == (10, True)
 
 
 def test_ctrl_c_leaves_a_file_to_be_continued(store, frames_folder):
-    with pytest.raises(VideosInterrupted, match="run the same command again to continue"):
+    with pytest.raises(RunInterrupted, match="run the same command again to continue"):
         track(store, given(frames_folder), tracker=Stopping(10))
     assert not store.videos()[0].finished
     assert track(store, given(frames_folder)).videos[0].frames == 24
@@ -193,7 +193,7 @@ def test_what_is_broken_is_counted_once_however_a_run_is_continued(tmp_path, tor
     assert whole[2] == len(whole[1]) > 3
     with LabelStore.create(tmp_path / "out") as store:
         for stop in (number, 3):
-            with pytest.raises(VideosInterrupted):
+            with pytest.raises(RunInterrupted):
                 track(store, given(torn), tracker=Stopping(stop), commit_seconds=0)
         track(store, given(torn))
         assert everything(store) == whole
@@ -231,7 +231,7 @@ def test_a_video_that_fails_on_the_way_tells_what_was_done(store, frames_folder,
 
 
 def test_what_has_its_stamp_is_not_read_to_begin(store, frames_folder, monkeypatch):
-    with pytest.raises(VideosInterrupted):
+    with pytest.raises(RunInterrupted):
         track(store, given(frames_folder), tracker=Stopping(10))
     monkeypatch.setattr(FrameFolder, "content_hash", lambda self: pytest.fail("was read"))
     assert track(store, given(frames_folder)).videos[0].frames == 24
@@ -243,7 +243,7 @@ def test_a_state_that_cannot_be_read_is_let_go_of(tmp_path, store, frames_folder
     with LabelStore.create(tmp_path / "whole") as other:
         track(other, given(frames_folder))
         whole = everything(other)
-    with pytest.raises(VideosInterrupted):
+    with pytest.raises(RunInterrupted):
         track(store, given(frames_folder), tracker=Stopping(15))
     run_id = store.run().id
     before = store.video(run_id, "walk").frames
@@ -266,7 +266,7 @@ def test_a_state_that_cannot_be_read_is_let_go_of(tmp_path, store, frames_folder
 
 
 def test_a_model_that_cannot_be_loaded_costs_no_labels(store, frames_folder):
-    with pytest.raises(VideosInterrupted):
+    with pytest.raises(RunInterrupted):
         track(store, given(frames_folder), tracker=Stopping(15))
     before = labels(store)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from grounded_sam2.engine.image_run import RunInterrupted
+from grounded_sam2.engine.summaries import RunInterrupted
 from grounded_sam2.errors import DatasetError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.importers import import_labels

@@ -30,13 +30,22 @@ def draw_image(*colors: str) -> np.ndarray:
     return image
 
 
-@pytest.fixture
-def model():
+def unused(model: type) -> object:
+    """A model that is recorded under this class and fails when called."""
+    names = {"__module__": model.__module__, "__qualname__": model.__qualname__}
+    return type(model.__name__, (), names)()
+
+
+def fake_model(**options) -> GroundedSAM2:
     return GroundedSAM2(
         CaptionOntology({"red box": "warm", "yellow box": "warm", "blue box": "cold"}),
-        detector=FakeDetector(),
-        segmenter=FakeSegmenter(),
+        **{"detector": FakeDetector(), "segmenter": FakeSegmenter()} | options,
     )
+
+
+@pytest.fixture
+def model():
+    return fake_model()
 
 
 def test_predict_gives_supervision_detections(model):
@@ -72,8 +81,8 @@ def test_one_off_prompts_are_their_own_classes_in_order(model):
     }
 
 
-def test_predict_batch_keeps_the_order_whatever_the_batch_size(model):
-    model.config = model.config.with_options({"runtime.batch_size": 2})
+def test_predict_batch_keeps_the_order_whatever_the_batch_size():
+    model = fake_model(config={"runtime": {"batch_size": 2}})
     images = [draw_image(color) for color in ("red", "blue", "green", "yellow", "red")]
     names = [found.data["class_name"].tolist() for found in model.predict_batch(images)]
     assert names == [["warm"], ["cold"], [], ["warm"], ["warm"]]
@@ -109,8 +118,8 @@ def test_label_writes_a_dataset_and_continues(model, tmp_path):
         "coco",
         "yolo",
     ]
-    model.detector = None  # a second call must not need it
-    assert model.label(
+    without_models = fake_model(detector=unused(FakeDetector), segmenter=unused(FakeSegmenter))
+    assert without_models.label(
         tmp_path / "in", ".png", tmp_path / "out", formats=("yolo", "coco")
     ).run.nothing_to_do
 
@@ -212,7 +221,7 @@ def test_errors_name_what_is_wrong(model, tmp_path):
     with pytest.raises(ImageError, match="does not exist"):
         model.predict(tmp_path / "none.png")
     for prompt in ("", [], ["red box", " "], [3]):
-        with pytest.raises(PromptError, match="say what to look for"):
+        with pytest.raises(PromptError, match="prompt: "):
             model.predict(draw_image("red"), prompt=prompt)
     with pytest.raises(SourceError):
         model.label(tmp_path / "none")
@@ -224,7 +233,31 @@ def test_other_settings_in_a_labeled_folder_are_refused(model, tmp_path):
     (tmp_path / "in").mkdir()
     PILImage.fromarray(draw_image("red")).save(tmp_path / "in" / "a.png")
     model.label(tmp_path / "in")
-    model.config = model.config.with_options({"detector.min_confidence": 0.9})
+    model = fake_model(config={"detector": {"min_confidence": 0.9}})
     with pytest.raises(StoreError, match="min_confidence"):
         model.label(tmp_path / "in")
     assert model.label(tmp_path / "in", new_run=True).run.labeled == 1
+
+
+def test_min_confidence_of_a_single_call(model):
+    image = draw_image("red")  # found with confidence 0.9
+    assert len(model.predict(image, min_confidence=0.9)) == 1
+    assert len(model.predict(image, min_confidence=0.95)) == 0
+    assert len(model.predict(image)) == 1
+    with pytest.raises(ConfigError, match=r"detector\.min_confidence is 2"):
+        model.predict(image, min_confidence=2)
+
+
+def test_device_replaces_the_configured_one():
+    model = GroundedSAM2(config={"runtime": {"device": "cuda"}}, device="cpu")
+    assert model.config.runtime.device == "cpu"
+
+
+def test_its_text_names_ontology_models_and_device():
+    model = GroundedSAM2({"red box": "warm", "hot box": "warm"}, config="demo", device="cpu")
+    assert repr(model) == (
+        "GroundedSAM2(ontology: 2 captions of 1 classes, detector: 'demo', segmenter: 'demo', "
+        "device: 'cpu')"
+    )
+    assert "ontology: none" in repr(GroundedSAM2(segmenter=FakeSegmenter()))
+    assert "FakeSegmenter" in repr(GroundedSAM2(segmenter=FakeSegmenter()))

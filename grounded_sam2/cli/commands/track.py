@@ -103,7 +103,7 @@ def track(
     names = validated_formats(formats) if formats else []
     model = build_pipeline(ontology, config, min_confidence, settings)
     with VideoProgressBar() as bar:
-        result = model.label_videos(
+        result = model.track(
             source,
             out,
             formats=names,
@@ -119,8 +119,8 @@ def track(
     print_track_result(result)
     if len(result.run.failed) == len(result.run.videos):
         raise SourceError("none of the videos could be labeled; the reasons are above")
-    if result.not_drawn:
+    if result.not_rendered:
         raise VideoError(
-            f"{len(result.not_drawn)} videos were labeled but could not be drawn; the reasons are "
+            f"{len(result.not_rendered)} videos were labeled but could not be drawn; the reasons are "
             "above"
         )
