@@ -25,6 +25,7 @@ from grounded_sam2.cli.progress import ProgressBar
 from grounded_sam2.config.yaml_files import shipped_names
 from grounded_sam2.exporters import EXPORTERS
 from grounded_sam2.pipeline import GroundedSAM2
+from grounded_sam2.pipeline.models import LazyModels
 from grounded_sam2.store import VideoRecord
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
@@ -45,8 +46,8 @@ def one_line(err: str) -> bool:
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GroundedSAM2, "detector", FakeDetector())
-    monkeypatch.setattr(GroundedSAM2, "segmenter", FakeSegmenter())
+    monkeypatch.setattr(LazyModels, "detector", FakeDetector())
+    monkeypatch.setattr(LazyModels, "segmenter", FakeSegmenter())
 
 
 @pytest.fixture
@@ -439,7 +440,7 @@ class TestLabel:
     ) -> None:
         one_by_one = ("--set", "runtime.batch_size=1")
         with monkeypatch.context() as during:
-            during.setattr(GroundedSAM2, "detector", PressesCtrlC())
+            during.setattr(LazyModels, "detector", PressesCtrlC())
             ran = self.label(cli, images, ontology, tmp_path / "out", *one_by_one)
         assert ran.code == 130
         assert one_line(ran.err)

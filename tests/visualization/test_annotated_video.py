@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grounded_sam2.errors import ExportError, SourceError, VideoError
-from grounded_sam2.pipeline import videos as pipeline_videos
+from grounded_sam2.pipeline import labeling
 from grounded_sam2.sources.video import open_video
 from grounded_sam2.sources.video.discovery import find_videos
 from grounded_sam2.store import LabelStore
@@ -169,7 +169,7 @@ def test_ctrl_c_after_labeling_says_that_all_is_labeled(
     def stopped(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline_videos, what, stopped)
+    monkeypatch.setattr(labeling, what, stopped)
     with pytest.raises(KeyboardInterrupt, match="all frames are labeled; run the same command"):
         model.predict_video(
             frames_folder, tmp_path / "out", annotated=tmp_path / "a.mp4", formats=["csv"]

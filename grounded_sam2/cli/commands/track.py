@@ -121,6 +121,6 @@ def track(
         raise SourceError("none of the videos could be labeled; the reasons are above")
     if result.not_rendered:
         raise VideoError(
-            f"{len(result.not_rendered)} videos were labeled but could not be drawn; the reasons are "
-            "above"
+            f"{len(result.not_rendered)} videos were labeled but could not be drawn; the reasons "
+            "are above"
         )
