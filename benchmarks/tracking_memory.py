@@ -91,7 +91,7 @@ def measure(video: Path, out: Path) -> None:
     tracker = Sam2Tracker(with_image_size(whole.model, SIDE).eval(), processor)
     model = GroundedSAM2({"blob": "blob"}, config="demo", detector=Blobs(), tracker=tracker)
     readings = Readings()
-    result = model.predict_video(video, out, progress=readings)
+    result = model.track(video, out, progress=readings)
     (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     frames, resident = (np.array(each) for each in (readings.frames, readings.resident))
     late = frames > 500

@@ -19,8 +19,8 @@ __all__ = ["ProgressBar", "VideoProgressBar"]
 class ProgressBar:
     """Progress bar of a run over images, on standard error; a context manager.
 
-    Implements `grounded_sam2.engine.summaries.ImageProgress`. Draws nothing before the run begins, and
-    nothing at all where there is no terminal, so that logs stay free of bars.
+    Implements `grounded_sam2.engine.summaries.ImageProgress`. Draws nothing before the run begins,
+    and nothing at all where there is no terminal, so that logs stay free of bars.
 
     Args:
         activity: text before the bar.

@@ -12,8 +12,10 @@ import os
 import signal
 import sys
 
-from grounded_sam2 import CaptionOntology, GroundedSAM2
-from grounded_sam2.engine import video_run as runner
+from grounded_sam2 import CaptionOntology, LabelStore, load_config
+from grounded_sam2.engine.run_config import video_run_config
+from grounded_sam2.engine.video_run import label_videos
+from grounded_sam2.sources.video.discovery import find_videos
 from grounded_sam2.testing import FakeDetector, FakeTracker
 
 
@@ -34,14 +36,20 @@ class Ending(FakeTracker):
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
     video, out, kind, number = sys.argv[1:]
-    model = GroundedSAM2(
-        CaptionOntology({"red box": "warm", "blue box": "cold"}),
-        config={"tracking": {"detect_every": 4, "min_hits": 1}},
-        detector=FakeDetector(),
-        tracker=Ending(kind, int(number)),
-    )
-    runner._COMMIT_SECONDS = 0  # every frame is a window
+    ontology = CaptionOntology({"red box": "warm", "blue box": "cold"})
+    config = load_config({"tracking": {"detect_every": 4, "min_hits": 1}})
+    run_config = video_run_config(config, ontology, models={"tracker": "fake"}, frames={})
     try:
-        model.predict_video(video, out)
+        with LabelStore.create(out) as store:
+            label_videos(
+                find_videos(video),
+                store,
+                FakeDetector(),
+                Ending(kind, int(number)),
+                ontology,
+                config,
+                run_config=run_config,
+                commit_seconds=0,  # every frame is a batch
+            )
     except KeyboardInterrupt as stop:
         sys.exit(f"{stop}")

@@ -49,7 +49,7 @@ class Watching:
 
 def test_every_frame_has_its_labels(model, frames_folder, tmp_path):
     watching = Watching()
-    result = model.predict_video(frames_folder, tmp_path / "out", progress=watching)
+    result = model.track(frames_folder, tmp_path / "out", progress=watching)
     [video] = result.run.videos
     assert (video.name, video.frames, video.frames_now, video.tracks) == ("walk", 24, 24, 2)
     assert video.error is None
@@ -69,13 +69,13 @@ def test_every_frame_has_its_labels(model, frames_folder, tmp_path):
 def test_drawing_is_told_of_as_well(model, frames_folder, tmp_path):
     watching = Watching()
     shown = tmp_path / "shown.mp4"
-    model.predict_video(frames_folder, tmp_path / "out", annotated=shown, progress=watching)
+    model.track(frames_folder, tmp_path / "out", annotated=shown, progress=watching)
     begun = watching.told.index(("drawing walk", 24))
     assert sum(watching.told[begun + 1 :]) == 24
 
 
 def test_when_all_is_done_nothing_is(model, frames_folder, tmp_path):
-    model.predict_video(frames_folder, tmp_path / "out")
+    model.track(frames_folder, tmp_path / "out")
     before = contents(tmp_path / "out")
     lazy = GroundedSAM2(
         model.ontology, config=model.config, detector=FakeDetector(), tracker=(again := Counting())
@@ -83,31 +83,31 @@ def test_when_all_is_done_nothing_is(model, frames_folder, tmp_path):
     # The models' names are what tells runs apart.
     Counting.__qualname__ = FakeTracker.__qualname__
     Counting.__module__ = FakeTracker.__module__
-    result = lazy.predict_video(frames_folder, tmp_path / "out")
+    result = lazy.track(frames_folder, tmp_path / "out")
     assert again.seen == 0
     assert result.run.videos[0].frames_now == 0
     assert contents(tmp_path / "out") == before
 
 
 def test_stride_and_range(model, frames_folder, tmp_path):
-    model.predict_video(frames_folder, tmp_path / "out", stride=3, start=0.2, end=0.6, fps=25)
+    model.track(frames_folder, tmp_path / "out", stride=3, start=0.2, end=0.6, fps=25)
     assert [index for _, index, _ in contents(tmp_path / "out")] == [6, 9, 12]
 
 
 def test_other_settings_need_a_new_run(model, frames_folder, tmp_path):
-    model.predict_video(frames_folder, tmp_path / "out")
+    model.track(frames_folder, tmp_path / "out")
     with pytest.raises(StoreError, match=r"frames\.stride: 1 → 2"):
-        model.predict_video(frames_folder, tmp_path / "out", stride=2)
+        model.track(frames_folder, tmp_path / "out", stride=2)
     with pytest.raises(StoreError, match=r"tracking\.detect_every: 4 → 5"):
-        model.predict_video(frames_folder, tmp_path / "out", detect_every=5)
-    result = model.predict_video(frames_folder, tmp_path / "out", stride=2, new_run=True)
+        model.track(frames_folder, tmp_path / "out", detect_every=5)
+    result = model.track(frames_folder, tmp_path / "out", stride=2, new_run=True)
     assert result.run.videos[0].frames == 12
     with LabelStore.open(tmp_path / "out") as store:
         assert [store.summary(run.id).images for run in store.runs()] == [24, 12]
 
 
 def test_another_ontology_is_another_run(model, make_model, frames_folder, tmp_path):
-    model.predict_video(frames_folder, tmp_path / "out")
+    model.track(frames_folder, tmp_path / "out")
     other = make_model({"red box": "hot"})
     with pytest.raises(StoreError, match=r"detector\.captions"):
         other.track(frames_folder, tmp_path / "out")
@@ -116,7 +116,7 @@ def test_another_ontology_is_another_run(model, make_model, frames_folder, tmp_p
 def test_several_videos_and_one_that_is_none(model, clip, frames_folder, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(clip.read_bytes()[:200])
-    result = model.predict_video([clip, broken, frames_folder], tmp_path / "out")
+    result = model.track([clip, broken, frames_folder], tmp_path / "out")
     assert [video.name for video in result.run.videos] == ["clip", "broken", "walk"]
     assert [video.frames for video in result.run.videos] == [24, 0, 24]
     [failed] = result.run.failed
@@ -128,7 +128,7 @@ def test_several_videos_and_one_that_is_none(model, clip, frames_folder, tmp_pat
 
 def test_the_only_video_is_an_error(model, tmp_path):
     with pytest.raises(SourceError, match=r"nowhere\.mp4"):
-        model.predict_video(tmp_path / "nowhere.mp4", tmp_path / "out")
+        model.track(tmp_path / "nowhere.mp4", tmp_path / "out")
 
 
 def test_a_folder_of_videos(model, clip, tmp_path):
@@ -136,7 +136,7 @@ def test_a_folder_of_videos(model, clip, tmp_path):
     (folder / "day").mkdir(parents=True)
     shutil.copy(clip, folder / "day" / "one.mp4")
     (folder / "two.mp4").write_bytes(clip.read_bytes() + b"\0")  # the same would be refused
-    result = model.predict_video(folder, tmp_path / "out", annotated=tmp_path / "shown")
+    result = model.track(folder, tmp_path / "out", annotated=tmp_path / "shown")
     assert [video.name for video in result.run.videos] == ["day/one.mp4", "two.mp4"]
     assert [path.relative_to(tmp_path).as_posix() for path in result.annotated] == [
         "shown/day/one.mp4",
@@ -149,26 +149,26 @@ def test_two_of_one_name(model, clip, tmp_path):
     (tmp_path / "other").mkdir()
     shutil.copy(clip, tmp_path / "other" / "clip.mp4")
     with pytest.raises(SourceError, match="would both be named 'clip'"):
-        model.predict_video([clip, tmp_path / "other" / "clip.mp4"], tmp_path / "out")
-    model.predict_video(clip, tmp_path / "out")
+        model.track([clip, tmp_path / "other" / "clip.mp4"], tmp_path / "out")
+    model.track(clip, tmp_path / "out")
     # Same bytes would be the same video that has moved.
     changed = tmp_path / "other" / "clip.mp4"
     changed.write_bytes(changed.read_bytes() + b"\0")
     with pytest.raises(StoreError, match="another video named 'clip'"):
-        model.predict_video(changed, tmp_path / "out")
+        model.track(changed, tmp_path / "out")
 
 
 def test_a_video_that_changed_is_labeled_again(model, frames_folder, tmp_path):
-    model.predict_video(frames_folder, tmp_path / "out")
+    model.track(frames_folder, tmp_path / "out")
     for frame in range(12, 24):
         (frames_folder / f"{frame}.png").unlink()
-    result = model.predict_video(frames_folder, tmp_path / "out")
+    result = model.track(frames_folder, tmp_path / "out")
     assert result.run.videos[0].frames == 12
     assert len(contents(tmp_path / "out")) == 12
 
 
 def test_the_annotated_video_shows_every_labeled_frame(model, frames_folder, tmp_path):
-    result = model.predict_video(
+    result = model.track(
         frames_folder, tmp_path / "out", annotated=tmp_path / "shown.mp4", stride=2, fps=10
     )
     [path] = result.annotated
@@ -185,12 +185,12 @@ def test_the_annotated_video_shows_every_labeled_frame(model, frames_folder, tmp
 
 def test_an_annotated_video_that_cannot_be_is_told_before_anything_is_done(model, clip, tmp_path):
     with pytest.raises(VideoError, match=r"'\.avi'"):
-        model.predict_video(clip, tmp_path / "out", annotated=tmp_path / "shown.avi")
+        model.track(clip, tmp_path / "out", annotated=tmp_path / "shown.avi")
     assert not (tmp_path / "out").exists()
 
 
 def test_datasets_of_frames(model, clip, tmp_path):
-    result = model.predict_video(clip, tmp_path / "out", formats=("youtube-vis", "yolo"))
+    result = model.track(clip, tmp_path / "out", formats=("youtube-vis", "yolo"))
     assert set(result.exports) == {"youtube-vis", "yolo"}
     assert len(list((tmp_path / "out" / "yolo").rglob("*.jpg"))) == 24
 
@@ -264,4 +264,4 @@ def test_what_cannot_be_tracked(model, clip):
         list(model.predict_video(clip, detect_every=0))
     nameless = GroundedSAM2(detector=FakeDetector(), segmenter=FakeSegmenter())
     with pytest.raises(ConfigError, match="give an ontology"):
-        nameless.predict_video(clip, clip.parent / "out")
+        nameless.track(clip, clip.parent / "out")

@@ -41,22 +41,20 @@ class TestNothingIsReplaced:
         (tmp_path / "link.mp4").symlink_to(clip)
         for place in ("clip.mp4", clip, tmp_path / "link.mp4"):
             with pytest.raises(VideoError, match="would be replaced"):
-                model.predict_video(clip, tmp_path / "out", annotated=place)
+                model.track(clip, tmp_path / "out", annotated=place)
         assert state(clip) == before
         assert not (tmp_path / "out").exists()
 
     def test_all_of_a_folder(self, model, folder, tmp_path):
         with pytest.raises(VideoError, match="give another folder"):
-            model.predict_video(folder, tmp_path / "out", annotated=folder)
+            model.track(folder, tmp_path / "out", annotated=folder)
         with pytest.raises(VideoError, match="would be replaced"):
-            model.predict_video(
-                [folder / "two.mp4"], tmp_path / "out", annotated=folder / "two.mp4"
-            )
+            model.track([folder / "two.mp4"], tmp_path / "out", annotated=folder / "two.mp4")
 
     def test_among_frames(self, model, frames_folder, tmp_path):
         for place in ("shown.mp4", "below/shown.mp4", "below"):
             with pytest.raises(VideoError, match="folder of frames"):
-                model.predict_video(frames_folder, tmp_path / "o", annotated=frames_folder / place)
+                model.track(frames_folder, tmp_path / "o", annotated=frames_folder / place)
 
 
 class TestPlaces:
@@ -91,41 +89,39 @@ class TestPlaces:
 @pytest.mark.parametrize("given", ["rtsp://me:secret@host/live", 0])
 def test_what_cannot_be_read_again_is_refused_up_front(model, given, tmp_path):
     with pytest.raises(VideoError, match="second time") as drawing:
-        model.predict_video(given, tmp_path / "out", annotated=tmp_path / "a.mp4")
+        model.track(given, tmp_path / "out", annotated=tmp_path / "a.mp4")
     with pytest.raises(ExportError, match="second time") as exporting:
-        model.predict_video(given, tmp_path / "out", formats=["coco"])
+        model.track(given, tmp_path / "out", formats=["coco"])
     assert "secret" not in f"{drawing.value} {exporting.value}"
     assert not (tmp_path / "out").exists()
 
 
 def test_what_was_written_into_the_folder_is_no_input(model, folder):
     for _ in range(2):
-        result = model.predict_video(folder, folder / "out", annotated=folder / "out" / "shown")
+        result = model.track(folder, folder / "out", annotated=folder / "out" / "shown")
         assert [video.name for video in result.run.videos] == ["day/one.mp4", "two.mp4"]
     for _ in range(2):
-        result = model.predict_video(folder, folder / "out", annotated=folder / "shown")
+        result = model.track(folder, folder / "out", annotated=folder / "shown")
         assert [video.name for video in result.run.videos] == ["day/one.mp4", "two.mp4"]
 
 
 class TestDrawnOnce:
     def test_as_long_as_the_labels_are_the_same(self, model, frames_folder, tmp_path):
         shown = tmp_path / "shown.mp4"
-        model.predict_video(frames_folder, tmp_path / "out", annotated=shown)
+        model.track(frames_folder, tmp_path / "out", annotated=shown)
         before = state(shown)
-        result = model.predict_video(frames_folder, tmp_path / "out", annotated=shown)
+        result = model.track(frames_folder, tmp_path / "out", annotated=shown)
         assert state(shown) == before
         assert result.annotated == (shown,)
-        model.predict_video(
-            frames_folder, tmp_path / "out", annotated=shown, detect_every=5, new_run=True
-        )
+        model.track(frames_folder, tmp_path / "out", annotated=shown, detect_every=5, new_run=True)
         assert state(shown) != before
 
     def test_again_where_something_else_lies(self, model, clip, frames_folder, tmp_path):
-        model.predict_video(frames_folder, tmp_path / "out")
+        model.track(frames_folder, tmp_path / "out")
         shown = tmp_path / "shown.mp4"
         shutil.copy(clip, shown)
         os.utime(shown, (2e9, 2e9))
-        model.predict_video(frames_folder, tmp_path / "out", annotated=shown)
+        model.track(frames_folder, tmp_path / "out", annotated=shown)
         with LabelStore.open(tmp_path / "out") as store:
             assert is_up_to_date(shown, store, "walk")
             shown.write_bytes(shown.read_bytes()[:100])
@@ -135,7 +131,7 @@ class TestDrawnOnce:
     def test_the_file_does_not_depend_on_how_the_run_went(self, model, frames_folder, tmp_path):
         files = []
         for name in ("a", "b"):
-            model.predict_video(frames_folder, tmp_path / name, annotated=tmp_path / f"{name}.mp4")
+            model.track(frames_folder, tmp_path / name, annotated=tmp_path / f"{name}.mp4")
             files.append((tmp_path / f"{name}.mp4").read_bytes())
         assert files[0] == files[1]
 
@@ -143,9 +139,7 @@ class TestDrawnOnce:
 def test_one_that_cannot_be_drawn_does_not_stop_the_others(model, clip, frames_folder, tmp_path):
     shown = tmp_path / "shown"
     (shown / "clip.mp4").mkdir(parents=True)
-    result = model.predict_video(
-        [clip, frames_folder], tmp_path / "out", annotated=shown, formats=["csv"]
-    )
+    result = model.track([clip, frames_folder], tmp_path / "out", annotated=shown, formats=["csv"])
     assert result.annotated == (shown / "walk.mp4",)
     assert list(result.not_rendered) == ["clip"]
     assert "cannot be written" in result.not_rendered["clip"]
@@ -153,7 +147,7 @@ def test_one_that_cannot_be_drawn_does_not_stop_the_others(model, clip, frames_f
 
 
 def test_a_frame_that_is_gone(model, frames_folder, tmp_path):
-    model.predict_video(frames_folder, tmp_path / "out")
+    model.track(frames_folder, tmp_path / "out")
     (frames_folder / "23.png").unlink()
     with (
         LabelStore.open(tmp_path / "out") as store,
@@ -171,6 +165,4 @@ def test_ctrl_c_after_labeling_says_that_all_is_labeled(
 
     monkeypatch.setattr(labeling, what, stopped)
     with pytest.raises(KeyboardInterrupt, match="all frames are labeled; run the same command"):
-        model.predict_video(
-            frames_folder, tmp_path / "out", annotated=tmp_path / "a.mp4", formats=["csv"]
-        )
+        model.track(frames_folder, tmp_path / "out", annotated=tmp_path / "a.mp4", formats=["csv"])
