@@ -1,4 +1,14 @@
-"""Tracking agrees, frame by frame, with the reference that takes one object at a time."""
+"""Tracking agrees, frame by frame, with the reference that tracks one object at a time.
+
+Two correct implementations add in different orders, so their logits differ by noise of the order of
+1e-6 of the values that are added, as do single and batched matrix products. Both also round spatial
+memories to bfloat16, where noise at the border between two roundings becomes a difference of one
+part in 256. The random models amplify it, because nothing trained them to be stable: measured, one
+differing memory value of 1024 becomes a difference of 0.4 in the logits within 13 frames. Comparing
+whole runs therefore tests luck. Instead every frame is compared after equal memories: logits to
+the precision of float32, memories to the rounding of bfloat16, and then both sides continue from
+the same memories. Agreement of every step implies agreement of the run, up to that noise.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +22,7 @@ import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 from grounded_sam2.config import TrackerConfig
@@ -94,10 +105,10 @@ SCRIPTS: dict[str, Script] = {
 
 @dataclass
 class Expected:
-    """What the reference says of a frame."""
+    """Output of the reference for one frame."""
 
     ids: list[int]
-    logits: torch.Tensor
+    logits: Tensor
     score: NDArray[np.float32]
     masks: NDArray[np.bool_]
 
@@ -131,55 +142,64 @@ class Reference:
             )
         self.session.obj_with_new_inputs = list(prompts)
 
-    def see(self, frame: int, image: Image | None, size_hw: tuple[int, int]) -> Expected:
+    def step(self, frame: int, image: Image | None, size_hw: tuple[int, int]) -> Expected:
         pixels = None
         if image is not None:
             pixels = self.tracker.image_processor(
                 images=[image], input_data_format="channels_last", return_tensors="pt"
             )["pixel_values"][0]
-        said = self.tracker.model(self.session, frame_idx=frame, frame=pixels)
+        output = self.tracker.model(self.session, frame_idx=frame, frame=pixels)
         large = torch.nn.functional.interpolate(
-            said.pred_masks, size=size_hw, mode="bilinear", align_corners=False
+            output.pred_masks, size=size_hw, mode="bilinear", align_corners=False
         )
         return Expected(
-            list(said.object_ids),
-            said.pred_masks[:, 0],
-            said.object_score_logits[:, 0].numpy(),
+            list(output.object_ids),
+            output.pred_masks[:, 0],
+            output.object_score_logits[:, 0].numpy(),
             (large[:, 0] > 0).numpy(),
         )
 
-    def remember_as(self, state: Sam2TrackerState, frame: int) -> None:
-        """Check that both remember the same of a frame, and go on from ours.
-
-        Both round maps to bfloat16, where noise of the seventh digit can become one of the third,
-        and a random model makes of that another mask some frames later.
-        """
+    def synchronize(self, state: Sam2TrackerState, frame: int) -> None:
+        """Assert that both have the same memory of a frame, and continue from ours."""
         for number, memory in state.objects.items():
             stored = self.session.output_dict_per_obj[self.session.obj_id_to_idx(number)]
             prompted = {each.frame: each for each in memory.prompted}
             assert (frame in prompted) == (frame in stored["cond_frame_outputs"])
-            moment = prompted.get(frame) or memory.recent[frame]
+            ours = prompted.get(frame) or memory.recent[frame]
             kind = "cond_frame_outputs" if frame in prompted else "non_cond_frame_outputs"
             theirs = stored[kind][frame]
-            ours = {"maskmem_features": moment.map, "object_pointer": moment.pointer}
-            for name, values in ours.items():
-                assert values is not None
-                ours_there = values.reshape(theirs[name].shape)
-                torch.testing.assert_close(ours_there, theirs[name], atol=2e-3, rtol=2**-7)
-                theirs[name] = ours_there
+            assert ours.map is not None
+            ours_map = ours.map.reshape(theirs["maskmem_features"].shape)
+            ours_pointer = ours.pointer.reshape(theirs["object_pointer"].shape)
+            assert_same_memory(
+                (ours_map, ours_pointer), (theirs["maskmem_features"], theirs["object_pointer"])
+            )
+            theirs["maskmem_features"], theirs["object_pointer"] = ours_map, ours_pointer
+
+
+def assert_same_memory(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> None:
+    """Equal maps, but for few values that are rounded to the neighboring bfloat16; equal pointers.
+
+    Neighbors differ by at most 2⁻⁷ of their value. Measured, at most 3 of 1024 values do.
+    """
+    (our_map, our_pointer), (their_map, their_pointer) = ours, theirs
+    assert our_map.dtype == their_map.dtype == torch.bfloat16
+    torch.testing.assert_close(our_map, their_map, rtol=2**-7, atol=1e-3)
+    assert (our_map != their_map).float().mean() < 0.01
+    torch.testing.assert_close(our_pointer, their_pointer, rtol=1e-4, atol=1e-4)
 
 
 def both(
     tracker: Sam2Tracker, images: list[Image], script: Script
 ) -> Iterator[tuple[Sam2FrameMasks, Expected]]:
-    """What we and the reference say of each frame, after the same frames before it."""
+    """Our masks and those of the reference for each frame, from equal memories."""
     reference, state = Reference(tracker), tracker.empty_state()
     for frame, image in enumerate(images):
         reference.add(frame, script.get(frame, {}), image.shape[:2])
-        expected = reference.see(frame, image, image.shape[:2])
+        expected = reference.step(frame, image, image.shape[:2])
         answers, state = our_step(tracker, state, frame, image, script.get(frame, {}))
         yield answers, expected
-        reference.remember_as(state, frame)
+        reference.synchronize(state, frame)
 
 
 def our_step(
@@ -261,40 +281,41 @@ def enlarged(asked: TrackPrompt) -> TrackPrompt:
     )
 
 
-def test_the_random_model_sees_objects_come_and_go(transformers_like: Sam2Tracker) -> None:
-    """Or agreement would mean little."""
+def test_objects_of_the_random_model_come_and_go(transformers_like: Sam2Tracker) -> None:
+    """Otherwise agreement would mean little."""
     run = list(our_run(transformers_like, clip(FRAMES), SCRIPTS["seven of all kinds"]))
     scores = np.array([answers.score for answers in run])
     areas = np.array([[mask.area for mask in answers.to_rles()] for answers in run])
     assert 0.1 < (scores > 0).mean() < 0.9
-    assert scores[1:].std(axis=1).mean() > 0.05, "all objects look the same"
+    assert scores[1:].std(axis=1).mean() > 0.05, "all objects are alike"
     assert areas[1:].std(axis=1).mean() > 20
     assert areas.max() < SIZE_HW[0] * SIZE_HW[1]
 
 
 def test_going_back_in_time_agrees_with_the_reference(transformers_like: Sam2Tracker) -> None:
-    pictures, last = clip(FRAMES), FRAMES - 1
+    images, last = clip(FRAMES), FRAMES - 1
     reference = Reference(transformers_like)
     pixels = transformers_like.image_processor(
-        images=pictures, input_data_format="channels_last", return_tensors="pt"
+        images=images, input_data_format="channels_last", return_tensors="pt"
     )["pixel_values"]
     reference.session = Sam2VideoInferenceSession(pixels, *SIZE_HW, dtype=torch.float32)
-    # One object: in the reference, going back is forgotten for those after the first.
+    # One object: the reference tracks those after the first forward.
     prompts = {1: box(3)}
     reference.add(last, prompts, SIZE_HW)
-    reference.see(last, None, SIZE_HW)
+    reference.step(last, None, SIZE_HW)
     state, tracker = transformers_like.empty_state(), transformers_like
-    for said in tracker.model.propagate_in_video_iterator(
+    for output in tracker.model.propagate_in_video_iterator(
         reference.session, start_frame_idx=last, reverse=True
     ):
-        encoded = tracker.encode(pictures[said.frame_idx])
-        if said.frame_idx == last:
-            answers = tracker.prompt(encoded, prompts)
+        encoded = tracker.encode(images[output.frame_idx])
+        if output.frame_idx == last:
+            masks = tracker.prompt(encoded, prompts)
         else:
-            answers = tracker.propagate(encoded, state, said.frame_idx, reverse=True)
-        state = tracker.update_state(encoded, state, said.frame_idx, answers)
-        torch.testing.assert_close(answers.logits, said.pred_masks[:, 0], atol=1e-3, rtol=1e-4)
-    assert said.frame_idx == 0
+            masks = tracker.propagate(encoded, state, output.frame_idx, reverse=True)
+        state = tracker.update_state(encoded, state, output.frame_idx, masks)
+        torch.testing.assert_close(masks.logits, output.pred_masks[:, 0], atol=1e-3, rtol=1e-4)
+        reference.synchronize(state, output.frame_idx)
+    assert output.frame_idx == 0
 
 
 @pytest.mark.parametrize("asked", [click(2), box(5)], ids=["point", "box"])
@@ -309,25 +330,25 @@ def test_a_correction_agrees_with_the_reference(
     images, reference = clip(FRAMES), Reference(tracker)
     reference.add(0, {1: box(1)}, SIZE_HW)
     state = tracker.empty_state()
-    # Of a video of fewer frames than it has pointers, the reference tells distances differently.
+    # The reference scales distances differently in videos of fewer frames than it has pointers.
     for frame in range(18):
-        reference.see(frame, images[frame], SIZE_HW)
+        reference.step(frame, images[frame], SIZE_HW)
         prompts = {} if frame else {1: box(1)}
         _, state = our_step(tracker, state, frame, images[frame], prompts)
-        reference.remember_as(state, frame)
+        reference.synchronize(state, frame)
     corrected = 17 - back
     reference.add(corrected, {1: asked}, SIZE_HW)
-    expected = reference.see(corrected, None, SIZE_HW)
+    expected = reference.step(corrected, None, SIZE_HW)
     encoded = tracker.encode(images[corrected])
     answers = tracker.prompt(encoded, {1: asked}, state, corrected)
     assert_agree(answers, expected)
     state = tracker.update_state(encoded, state, corrected, answers)
-    reference.remember_as(state, corrected)
-    expected = reference.see(18, images[18], SIZE_HW)
+    reference.synchronize(state, corrected)
+    expected = reference.step(18, images[18], SIZE_HW)
     assert_agree(tracker.propagate(tracker.encode(images[18]), state, 18), expected)
 
 
-# --- what the reference does not do
+# --- beyond the reference
 
 
 @pytest.fixture(scope="module")
@@ -335,17 +356,37 @@ def tracker(checkpoints: dict[str, Path]) -> Sam2Tracker:
     return Sam2Tracker.from_pretrained(checkpoints["sam2_tracking"], device="cpu")
 
 
-def test_it_satisfies_the_protocol(tracker: Sam2Tracker) -> None:
+def test_satisfies_the_protocol(tracker: Sam2Tracker) -> None:
     assert isinstance(tracker, Tracker)
 
 
-def test_an_object_does_not_depend_on_its_company(tracker: Sam2Tracker) -> None:
-    images, script = clip(14), SCRIPTS["added later"]
-    alone = {frame: {2: asked[2]} for frame, asked in script.items() if 2 in asked}
-    together = our_run(tracker, images, script)
-    for one, all_of_them in zip(our_run(tracker, images, alone), together, strict=True):
-        theirs = all_of_them.select(one.ids)
-        torch.testing.assert_close(one.logits, theirs.logits, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("name", ["added later", "seven of all kinds"])
+def test_objects_are_tracked_independently(tracker: Sam2Tracker, name: str) -> None:
+    """Each object has the masks and the memory that it has when it is tracked alone."""
+    state = tracker.empty_state()
+    for frame, image in enumerate(clip(14)):
+        prompts = SCRIPTS[name].get(frame, {})
+        masks, after = our_step(tracker, state, frame, image, prompts)
+        for number in masks.ids:
+            own_prompts = {each: prompt for each, prompt in prompts.items() if each == number}
+            alone, after_alone = our_step(
+                tracker, state.select([number]), frame, image, own_prompts
+            )
+            together = masks.select([number])
+            torch.testing.assert_close(alone.logits, together.logits, atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(alone.score, together.score, atol=1e-4)
+            assert_same_memory(
+                memory_of(after_alone, number, frame), memory_of(after, number, frame)
+            )
+        state = after
+
+
+def memory_of(state: Sam2TrackerState, number: int, frame: int) -> tuple[Tensor, Tensor]:
+    """Map and pointer of an object's memory of a frame."""
+    memory = state.objects[number]
+    [found] = [each for each in (*memory.prompted, *memory.recent.values()) if each.frame == frame]
+    assert found.map is not None
+    return found.map, found.pointer
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
