@@ -222,6 +222,6 @@ def _check_exportable(videos: Sequence[FoundVideo]) -> None:
     for video in videos:
         if video.path is None:
             raise ExportError(
-                f"video {video.shown!r}: no dataset can be written of it, since its frames cannot "
-                "be read a second time; save it to a file and label that"
+                f"video {video.display_name!r}: no dataset can be written of it, since its frames "
+                "cannot be read a second time; save it to a file and label that"
             )

@@ -1,16 +1,16 @@
-"""Whatever may hold images, opened as a source of them.
+"""Selection of the image source for an input.
 
-    folder, file, several files      as they are
-    ``images/**/*.jpg``              files that match a pattern
-    ``pictures.txt``, CSV, JSONL     a list of paths and addresses
+    folder, file, several files      local files
+    ``images/**/*.jpg``              files that match a glob pattern
+    ``images.txt``, CSV, JSONL       a list of paths and addresses
     ``cats.parquet``, ``.arrow``     rows of a dataset; a folder or pattern of Parquet files;
-                                     a folder that ``datasets`` has saved to disk
-    ``pictures.zip``                 the images in an archive
-    ``s3://…``, ``hf://…`` …         any of these behind an address that fsspec knows
+                                     a folder written by ``save_to_disk`` of ``datasets``
+    ``images.zip``                   the images in an archive
+    ``s3://…``, ``hf://…`` …         any of these at an address that fsspec supports
     ``https://host/a.jpg``           one image on the web
 
-A folder of images that are described by a table beside them (``datasets`` calls that an
-imagefolder) is a folder of images.
+A folder of images with a table of metadata beside them (an imagefolder of ``datasets``) is a
+folder of images.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from grounded_sam2.sources.walk import walk
 
 __all__ = ["default_output_folder", "open_image_source"]
 
+_CONTAINER_EXTENSIONS = (*LIST_EXTENSIONS, *SHARD_EXTENSIONS, ".zip")
+
 
 def open_image_source(
     given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -54,39 +56,39 @@ def open_image_source(
     column: str | None = None,
     limits: ImageConfig = ImageConfig(),  # noqa: B008  (frozen)
 ) -> ImageSource:
-    """Find out what holds the images. None of them is opened.
+    """Return the image source for an input. No image is opened.
 
     Args:
-        given: a path, a pattern or an address; or several paths and addresses of images.
-        images_folder: where copies of images are kept that are no files on this machine, each
-            place that they come from in a folder of its own. Made when the first is brought.
-        extensions: endings to take from folders and archives, and where a pattern names none. Any
-            of ``.parquet`` and ``.arrow`` alone asks for tables.
-        recursive: go into folders.
-        exclude: folders to leave out, such as the output of an earlier run among the images.
-        column: column of a table or list that holds the images, their paths or addresses; found
-            by its type, in lists by its name, if ``None``.
-        limits: of downloads.
+        given: a path, a glob pattern or an address; or several paths and addresses of images.
+        images_folder: holds cached copies of images that are not local files, one folder per
+            location; created when the first image is fetched.
+        extensions: extensions of images in folders and archives, and for patterns that name none.
+            ``.parquet``, ``.arrow`` or both select tables instead.
+        recursive: also list subfolders.
+        exclude: folders to skip, such as the output of an earlier run among the images.
+        column: column of a table or list that holds the images, their paths or addresses; if
+            ``None``, found by its type in tables and by its name in lists.
+        limits: limits of downloads.
 
     Raises:
-        SourceError: it does not exist or cannot be opened, holds no images, or holds both
-            images and tables of images. Names what was looked for, and the way out.
+        SourceError: the input does not exist or cannot be opened, holds no images, or holds both
+            images and tables of images. The message names what was looked for and the repair.
     """
     items = [given] if isinstance(given, (str, os.PathLike)) else list(given)
-    opening = _Opening(
+    factory = _SourceFactory(
         images_folder=Path(images_folder),
-        endings=normalize_extensions(extensions),
+        extensions=normalize_extensions(extensions),
         recursive=recursive,
         exclude=tuple(Path(path) for path in exclude),
         column=column,
         limits=limits,
     )
     paths = [os.fspath(item) for item in items]
-    return opening.one(paths[0]) if len(paths) == 1 else opening.several(paths)
+    return factory.single(paths[0]) if len(paths) == 1 else factory.several(paths)
 
 
 def default_output_folder(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
-    """Where labels go when nobody says where.
+    """Default output folder for the labels of an input.
 
     Returns:
         ``images_labeled`` beside ``images``; for a pattern, beside the folder before its first
@@ -111,40 +113,40 @@ def default_output_folder(given: str | os.PathLike[str] | Sequence[str | os.Path
 
 
 @dataclass(frozen=True)
-class _Opening:
-    """The options of `open_image_source`."""
+class _SourceFactory:
+    """Options of `open_image_source`, and one method per type of input."""
 
     images_folder: Path
-    endings: tuple[str, ...]
+    extensions: tuple[str, ...]
     recursive: bool
     exclude: tuple[Path, ...]
     column: str | None
     limits: ImageConfig
 
-    def one(self, given: str) -> ImageSource:
+    def single(self, given: str) -> ImageSource:
         if is_address(given):
             return self._address(given)
         path = Path(given)
-        if given and os.path.isdir(path):  # noqa: PTH112  (unlike Path's, raises nothing)
+        if given and os.path.isdir(path):  # noqa: PTH112  (Path.is_dir may raise)
             return self._folder(path)
         if given and os.path.lexists(path):
             return self._file(path)
         if is_pattern(given):
-            images = GlobSource(given, extensions=self.endings, exclude=self.exclude)
+            images = GlobSource(given, extensions=self.extensions, exclude=self.exclude)
             if path.suffix.lower() in SHARD_EXTENSIONS:
                 shards = [Shard(ref.item_id, ref.path) for ref in images]
                 return self._rows(shards, images.root, given)
             return self._without_columns(images, given)
-        raise SourceError(f"source: {printable(given)!r} does not exist; {_way_out(given)}")
+        raise SourceError(f"source: {printable(given)!r} does not exist; {_repair(given)}")
 
     def several(self, items: Sequence[str]) -> ImageSource:
         local = [item for item in items if not is_address(item)]
         for item in local:
-            is_more = Path(item).suffix.lower() in (*LIST_EXTENSIONS, *SHARD_EXTENSIONS, ".zip")
-            if is_more or (is_pattern(item) and not os.path.lexists(item)):
+            is_container = Path(item).suffix.lower() in _CONTAINER_EXTENSIONS
+            if is_container or (is_pattern(item) and not os.path.lexists(item)):
                 raise SourceError(
                     f"source: {printable(item)!r} among several: a pattern, list, table or archive "
-                    "must be given alone; write the names of all images into one list"
+                    "must be given alone; write the paths of all images into one list"
                 )
         if len(local) == len(items):
             return self._without_columns(FolderSource(items), "a list of files")
@@ -156,7 +158,7 @@ class _Opening:
         images = partial(
             FolderSource,
             path,
-            extensions=self.endings,
+            extensions=self.extensions,
             recursive=self.recursive,
             exclude=self.exclude,
         )
@@ -164,9 +166,9 @@ class _Opening:
         shards = [
             Shard(found.name, Path(found.path))
             for found in walk(path, enter=lambda name: self.recursive, excluded=excluded)
-            if found.failure is None and found.name.lower().endswith(self._tables)
+            if found.failure is None and found.name.lower().endswith(self._shard_extensions)
         ]
-        return self._either(shards, images, path, str(path))
+        return self._rows_or_images(shards, images, path, str(path))
 
     def _file(self, path: Path) -> ImageSource:
         suffix = path.suffix.lower()
@@ -182,13 +184,13 @@ class _Opening:
     def _address(self, address: str) -> ImageSource:
         protocol = address.split("://")[0].lower()
         if protocol == "file":
-            return self.one(url2pathname(urlsplit(address).path))
+            return self.single(url2pathname(urlsplit(address).path))
         if protocol in ("http", "https"):
             return self._addresses([address])
         listing = RemoteListing.of(address, recursive=self.recursive)
         if listing.is_file and listing.suffix in LIST_EXTENSIONS:
             raise SourceError(
-                f"source: {listing.address!r}: a list must lie on this machine; fetch it first"
+                f"source: {listing.address!r}: a list must be a local file; download it first"
             )
         if listing.is_file and listing.suffix == ".zip":
             return self._address(f"zip://::{address}")
@@ -196,7 +198,7 @@ class _Opening:
             RemoteSource,
             listing,
             images_folder=cache_folder(self.images_folder, listing.root),
-            endings=self.endings,
+            extensions=self.extensions,
             max_bytes=self.limits.url_max_bytes,
         )
         if listing.suffix in SHARD_EXTENSIONS:
@@ -204,11 +206,11 @@ class _Opening:
             return self._rows(shards, listing.root, listing.address)
         if listing.suffix or listing.pattern is not None:
             return self._without_columns(images(), listing.address)
-        shards = [Shard(name, file) for name, file in listing.files(self._tables)]
-        return self._either(shards, images, listing.root, listing.address)
+        shards = [Shard(name, file) for name, file in listing.files(self._shard_extensions)]
+        return self._rows_or_images(shards, images, listing.root, listing.address)
 
     def _addresses(self, items: Sequence[str]) -> ImageSource:
-        """Pictures by their addresses, and by their paths between them."""
+        """Images by their addresses, and by paths among them."""
         if self.column is not None:
             raise self._no_table("a list of addresses")
         local = [os.path.abspath(item) for item in items if not is_address(item)]  # noqa: PTH100
@@ -218,15 +220,15 @@ class _Opening:
         shared = os.path.commonprefix([redact_address(item) for item in items])  # noqa: RUF071
         return self._list(lambda: items, "list of images", Path(), root=shared.rpartition("/")[0])
 
-    def _either(
+    def _rows_or_images(
         self,
         shards: Sequence[Shard],
         images: Callable[[], ImageSource],
         root: Path | str,
         where: str,
     ) -> ImageSource:
-        """The rows of tables, or the images beside which they lie; never some of both."""
-        if self.column is not None or set(self.endings) <= set(SHARD_EXTENSIONS):
+        """Either the rows of tables or the image files of one location, never both."""
+        if self.column is not None or self._wants_tables:
             if not shards:
                 raise self._no_table(where)
             return self._rows(shards, root, where)
@@ -236,10 +238,10 @@ class _Opening:
             if not shards:
                 raise
             return self._rows(shards, root, where)
-        if shards and _hold_images(shards):
+        if shards and _have_image_column(shards):
             raise SourceError(
                 f"source: {printable(where)!r} holds images and also tables with images in "
-                f"their rows, such as {printable(shards[0].name)!r}; ask for one of them by its "
+                f"their rows, such as {printable(shards[0].name)!r}; select one of them by its "
                 "extension (.jpg …, or .parquet), or give the folder of one"
             )
         return found
@@ -286,30 +288,34 @@ class _Opening:
         return images
 
     def _no_table(self, where: str) -> SourceError:
-        asked = "tables were" if self.column is None else f"column {self.column!r} was"
-        return SourceError(f"source: {asked} asked for, and {printable(where)!r} has no table")
+        requested = "tables were" if self.column is None else f"column {self.column!r} was"
+        return SourceError(f"source: {requested} requested, and {printable(where)!r} has no table")
 
     @property
-    def _tables(self) -> tuple[str, ...]:
-        """Endings of the tables that a folder is searched for."""
-        if set(self.endings) <= set(SHARD_EXTENSIONS):
-            return self.endings
-        is_default = self.endings == IMAGE_EXTENSIONS
-        # Arrow files are also what datasets keeps its caches in.
+    def _wants_tables(self) -> bool:
+        return set(self.extensions) <= set(SHARD_EXTENSIONS)
+
+    @property
+    def _shard_extensions(self) -> tuple[str, ...]:
+        """Extensions of the tables to look for in a folder."""
+        if self._wants_tables:
+            return self.extensions
+        is_default = self.extensions == IMAGE_EXTENSIONS
+        # Not .arrow by default: the caches of datasets are Arrow files too.
         return (".parquet",) if is_default or self.column is not None else ()
 
 
-def _hold_images(shards: Sequence[Shard]) -> bool:
+def _have_image_column(shards: Sequence[Shard]) -> bool:
     try:
         find_shard_column(shards)
-    except SourceError:  # descriptions of the images beside them
+    except SourceError:  # tables of metadata
         return False
     return True
 
 
-def _way_out(given: str) -> str:
+def _repair(given: str) -> str:
     if re.match(r"[a-z0-9+]{2,}:/[^/]", given):
-        return "addresses are text with two slashes, never a Path"
+        return "give an address as text, with two slashes, not as a Path"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", given):
         return f"for a dataset on the hub, give hf://datasets/{given}"
     return "give a folder, a file, a pattern, a list, a dataset or an address"

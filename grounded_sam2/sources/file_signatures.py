@@ -1,14 +1,14 @@
-"""Files that are called images and cannot be read as one: what they are, and what helps."""
+"""Recognition of files that are neither images nor videos by their first bytes, with a repair."""
 
 from __future__ import annotations
 
 __all__ = ["SIGNATURE_BYTES", "describe_file_type"]
 
 SIGNATURE_BYTES = 64
-"""How much of a file it takes to tell."""
+"""Number of leading bytes that `describe_file_type` needs."""
 
-_WEB_PAGE = "a web page, as servers send for what they do not have; download it again"
-_KINDS = (
+_WEB_PAGE = "a web page, as servers send in place of a missing file; download it again"
+_TEXT_SIGNATURES = (
     (b"version https://git-lfs", "a pointer of Git LFS; fetch the file with 'git lfs pull'"),
     (b"<!doctype html", _WEB_PAGE),
     (b"<html", _WEB_PAGE),
@@ -16,7 +16,7 @@ _KINDS = (
     (b"<?xml", "an XML document; if it is an SVG drawing, convert it to PNG"),
     (b"%pdf", "a PDF document; save its pages as PNG"),
 )
-_BRANDS = {
+_FTYP_BRANDS = {
     (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1"): (
         "a HEIF image, which needs pillow-heif; convert it to JPEG"
     ),
@@ -24,23 +24,23 @@ _BRANDS = {
         "a video; label it with 'grounded-sam2 track'"
     ),
 }
-"""What stands behind ``ftyp`` in files of the family of MP4."""
+"""Major brands of the ISO base media file format (MP4, QuickTime, HEIF), after ``ftyp``."""
 
 
 def describe_file_type(beginning: bytes) -> str | None:
-    """What a file is, and what to do about it; ``None`` if its first bytes do not tell.
+    """Describe a file and how to repair or convert it; ``None`` if the signature is unknown.
 
     Args:
-        beginning: its first `SIGNATURE_BYTES`, or all of a shorter one.
+        beginning: its first `SIGNATURE_BYTES`, or all bytes of a shorter file.
     """
     if not beginning.strip(b"\0"):
-        return "a row of zeros, as an interrupted copy leaves; copy it again"
+        return "all zeros, as an interrupted copy leaves; copy it again"
     text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for start, kind in _KINDS:
-        if text.startswith(start):
-            return kind
+    for signature, description in _TEXT_SIGNATURES:
+        if text.startswith(signature):
+            return description
     if beginning[4:8] == b"ftyp":
-        for brands, kind in _BRANDS.items():
+        for brands, description in _FTYP_BRANDS.items():
             if beginning[8:12].lower() in brands:
-                return kind
+                return description
     return None

@@ -1,4 +1,4 @@
-"""Whether a file is still the one that was labeled, mostly without reading it."""
+"""Fingerprints of files: detect whether a file changed since it was labeled, mostly unread."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["file_hash", "file_stamp", "is_same_file"]
 
 
 def file_stamp(path: Path) -> str:
-    """Size and modification time of a file. While both stand, its bytes are taken to stand too.
+    """Size and modification time of a file. An equal stamp is taken to mean equal bytes.
 
     Raises:
-        OSError: the file cannot be looked at.
+        OSError: the file does not exist or its status cannot be read.
     """
     stat = path.stat()
     return f"{stat.st_size}:{stat.st_mtime_ns}"
@@ -32,7 +32,7 @@ def file_hash(path: Path) -> str:
 
 
 def is_same_file(path: Path, *, stamp: str | None, content_hash: str | None) -> bool:
-    """Whether a file has this stamp or, failing that, the bytes of this SHA-256.
+    """Whether a file has this stamp or, if not, bytes with this SHA-256.
 
     Raises:
         OSError: the file cannot be read.

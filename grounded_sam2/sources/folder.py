@@ -1,6 +1,7 @@
-"""Pictures in folders, in an order that never changes: names now, pixels later.
+"""Image sources of local files: a folder, one file, or a list of files.
 
-The order is that of `grounded_sam2.sources.walk`: by the whole path, character by character.
+The order is that of `grounded_sam2.sources.walk`: by the whole relative path, character by
+character.
 """
 
 from __future__ import annotations
@@ -31,85 +32,85 @@ IMAGE_EXTENSIONS = (
 
 
 def normalize_extensions(extensions: str | Iterable[str]) -> tuple[str, ...]:
-    """Endings in lower case with their dots; ``jpg``, ``.JPG`` and ``*.jpg`` are one.
+    """Extensions in lower case with their dots; ``jpg``, ``.JPG`` and ``*.jpg`` are equal.
 
     Raises:
-        SourceError: none, or an empty one, which would be that of every file.
+        SourceError: there are none, or one is empty, which would match every file.
     """
     given = [extensions] if isinstance(extensions, str) else list(extensions)
-    endings = [ending.lower().removeprefix("*").removeprefix(".") for ending in given]
-    if not endings or not all(endings):
-        raise SourceError(f"source: extensions {given!r} name no ending; give some, such as .jpg")
-    return tuple(dict.fromkeys(f".{ending}" for ending in endings))
+    bare = [extension.lower().removeprefix("*").removeprefix(".") for extension in given]
+    if not bare or not all(bare):
+        raise SourceError(f"source: extensions {given!r}: empty; give at least one, such as .jpg")
+    return tuple(dict.fromkeys(f".{extension}" for extension in bare))
 
 
-def image_refs(files: Iterable[FoundFile], taken: Callable[[str], bool]) -> Iterator[ImageRef]:
-    """What a walk came upon, as images to be.
+def image_refs(files: Iterable[FoundFile], matches: Callable[[str], bool]) -> Iterator[ImageRef]:
+    """References to the images among listed files; a `FailedRef` for each unreadable folder.
 
     Args:
         files: from `grounded_sam2.sources.walk.walk`.
-        taken: whether a file of this name (relative to the root) is wanted.
+        matches: whether a file is an image, given its path relative to the root.
 
     Raises:
-        SourceError: the root itself cannot be listed. To go on would be to say that every image
-            is gone.
+        SourceError: the root itself cannot be listed. Going on would mean that every image is
+            gone.
     """
     for found in files:
         if found.failure is not None:
-            reason = f"source: {_unlisted(found)}"
+            reason = f"source: {_listing_failure(found)}"
             if not found.name:
                 raise SourceError(reason)
             yield FailedRef(item_name(found.name), Path(found.path), reason)
-        elif taken(found.name):
+        elif matches(found.name):
             yield ImageRef(item_name(found.name), Path(found.path))
 
 
 def has_images(refs: Iterable[ImageRef]) -> bool:
-    """Whether there is one at least; stops at the first."""
+    """Whether there is at least one image that is no `FailedRef`; stops at the first."""
     return any(not isinstance(ref, FailedRef) for ref in refs)
 
 
-def no_images_error(where: str, looked_for: str, files: Iterable[FoundFile]) -> SourceError:
-    """The error for a place without images: says what is there instead."""
-    endings: Counter[str] = Counter()
+def no_images_error(where: str, wanted: str, files: Iterable[FoundFile]) -> SourceError:
+    """The error for a location without images: counts the extensions found there instead."""
+    extensions: Counter[str] = Counter()
     failures = []
     for found in files:
         if found.failure is None:
-            endings[PurePosixPath(found.name).suffix.lower()] += 1
+            extensions[PurePosixPath(found.name).suffix.lower()] += 1
         else:
-            failures.append(_unlisted(found))
-    counted = ", ".join(f"{end or 'none'} ({n})" for end, n in endings.most_common(8))
+            failures.append(_listing_failure(found))
+    counted = ", ".join(f"{each or 'none'} ({n})" for each, n in extensions.most_common(8))
     return SourceError(
-        f"source: no images in {where}; looked for {looked_for}; "
+        f"source: no images in {where}; looked for {wanted}; "
         + "; ".join([f"found {printable(counted) or 'no files'}", *failures[:3]])
     )
 
 
-def _unlisted(found: FoundFile) -> str:
+def _listing_failure(found: FoundFile) -> str:
     return f"folder {printable(found.path)!r} cannot be listed: {found.failure}"
 
 
 class FolderSource:
     """The images of a folder, a file, or a list of files.
 
-    Iterating yields an `ImageRef` for each image, and may be done again; `len` counts them by
-    walking the folder once more. Nothing is opened: decode with
+    Each iteration lists the folder again and yields an `ImageRef` per image; `len` counts them by
+    one more listing. No image is opened: decode with
     `grounded_sam2.sources.image.load_image_file`.
 
-    Hidden files and folders (``.name``) are left out. Links are followed; a link to a folder that
-    it lies in is not. A broken link counts as an image, to be reported when it is opened; so does
-    a folder below the root that cannot be listed.
+    Hidden files and folders (``.name``) are skipped. Links are followed, except a link to one of
+    the folders that contain it. A broken link counts as an image, which fails when it is opened;
+    so does a folder below the root that cannot be listed.
 
     Args:
-        root: a folder; or a file, or several, which are taken whatever their extension. Then the
-            ids are relative to the folder that all lie in, and a file named twice comes once.
-        extensions: endings to take, with or without dot, in any case.
-        recursive: go into folders.
-        exclude: folders to leave out, such as the output of an earlier run inside `root`.
+        root: a folder, a file or several files. Files are included whatever their extension; their
+            ids are relative to their common folder, and duplicates are dropped.
+        extensions: extensions of images, with or without dot, in any case.
+        recursive: also list the folders below `root`.
+        exclude: folders to skip, such as the output of an earlier run inside `root`.
 
     Raises:
-        SourceError: `root` does not exist or cannot be listed, or there is no image in it; names
-            the extensions tried and those found.
+        SourceError: `root` does not exist or cannot be listed, or it holds no image; the message
+            names the extensions looked for and those found.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class FolderSource:
             self.root = Path(root)
             self._files: tuple[Path, ...] | None = None
             if not has_images(self):
-                without = "" if recursive else " (without its folders)"
+                without = "" if recursive else " (without its subfolders)"
                 raise no_images_error(
                     f"{printable(self.root)!r}{without}", ", ".join(self.extensions), self._walk()
                 )

@@ -1,12 +1,12 @@
-"""The one image loader of the package: anything that is an image, as upright RGB ``uint8``.
+"""The image loader: decodes any image to upright RGB ``uint8``.
 
-A path, bytes, an open file, an ``http(s)`` URL, a PIL image or an array go in; out comes a
-C-contiguous ``(h, w, 3)`` array, turned as the EXIF orientation says. How samples of other depths
-and color models become RGB is told in `grounded_sam2.sources.pixels`.
+Accepts a path, bytes, an open file, an ``http(s)`` URL, a PIL image or an array, and returns a
+C-contiguous ``(h, w, 3)`` array with the EXIF orientation applied.
+`grounded_sam2.sources.pixels` defines the conversion of other depths and color models to RGB.
 
-Whatever is wrong with an image is an `ImageError` that says which image and why, so that a run
-can write it down and go on. The size is read from the header and compared with the limit before
-anything is decoded; Pillow's global limits are neither used nor touched.
+Every failure is an `ImageError` that names the image and the reason, so that a run can record it
+and go on. The size is read from the header and checked against the limit before decoding; Pillow's
+process-wide limits are neither used nor changed.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ FORMATS = (
     *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "QOI"),
     "HEIF",  # where the user has registered pillow-heif
 )
-"""What images are kept in. Pillow opens more, but some of it is no image (EPS runs
-Ghostscript), and some has no signature, so that any file could be taken for it (TGA)."""
+"""Accepted formats, by Pillow's names. Pillow opens more, but some are no images (EPS runs
+Ghostscript), and some have no signature, so that any file may pass for one (TGA)."""
 
-_ENDINGS = {
+_EXTENSIONS = {
     **{"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"},
     **{"BMP": ".bmp", "GIF": ".gif", "PPM": ".ppm", "AVIF": ".avif", "JPEG2000": ".jp2"},
     **{"QOI": ".qoi", "HEIF": ".heic"},
 }
 _DEFAULTS = ImageConfig()
-_AGAIN = "copy or download it again"
+_REPAIR = "copy or download it again"
 
 
 def load_image(
@@ -79,17 +79,17 @@ def load_image(
 
     Args:
         source: a path; an ``http://`` or ``https://`` URL; the bytes of a file; a file opened in
-            binary mode, read from where it stands; a PIL image, of which the current frame is
-            taken and which is left as it is; or an array, ``(h, w)`` grey, ``(h, w, 3)`` RGB (not
-            OpenCV's BGR) or ``(h, w, 4)`` RGBA, ``uint8``.
+            binary mode, read from its current position; a PIL image, whose current frame is used
+            and which is not changed; or a ``uint8`` array, ``(h, w)`` gray, ``(h, w, 3)`` RGB
+            (not OpenCV's BGR) or ``(h, w, 4)`` RGBA.
         config: limits of size and of downloads.
-        longer_side: pixels that will do. JPEGs with at least twice as many are decoded at a half,
-            a quarter or an eighth of their size, which is faster, and never to fewer; other files,
-            PIL images and arrays come as they are.
+        longer_side: sufficient length of the longer side in pixels. JPEGs at least twice as large
+            are decoded at a half, a quarter or an eighth of their size, never below this length,
+            which is faster; other files, PIL images and arrays keep their size.
 
     Returns:
-        Upright RGB, ``(h, w, 3)`` ``uint8``, C-contiguous. An array that is that already is
-        returned as it is, without a copy.
+        Upright RGB, ``(h, w, 3)`` ``uint8``, C-contiguous. An array that has this form already is
+        returned itself, without a copy.
 
     Raises:
         ImageError: missing, a folder, empty, truncated, not an image, more pixels than
@@ -99,7 +99,7 @@ def load_image(
         return _from_array(source)
     if isinstance(source, PIL.Image.Image):
         with _named("image (PIL)"):
-            return _finish(source, config)[0]
+            return _to_upright_rgb(source, config)[0]
     if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)):
         name = f"image {printable(source)!r}"
         if scheme[1].lower() not in ("http", "https"):
@@ -129,7 +129,12 @@ def load_image(
 def load_image_file(
     path: str | Path, item_id: str, *, config: ImageConfig = _DEFAULTS
 ) -> LoadedImage:
-    """Load one file of a source, with the hash of its bytes. The file is read once.
+    """Load an image file with its path, content hash and orientation. The file is read once.
+
+    Args:
+        path: the file.
+        item_id: id of the result.
+        config: limit of the size.
 
     Raises:
         ImageError: as `load_image`.
@@ -148,21 +153,21 @@ def load_image_file(
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image's file says before it is decoded."""
+    """Metadata of an image file, available before its pixels are decoded."""
 
     size_hw: tuple[int, int]
     """Height and width of the upright image."""
     exif_orientation: int
+    """Orientation tag of the file, 1 to 8."""
     content_hash: str
     """SHA-256 of the file's bytes, hexadecimal."""
 
 
 def read_image_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> ImageHeader:
-    """Measure one file and hash its bytes, mostly without decoding it.
+    """Read size and orientation of an image file and hash its bytes, mostly without decoding.
 
-    That takes 0.1 ms where a JPEG of 640×480 takes 3 to decode; a PNG is decoded after all, since
-    its orientation may stand behind its pixels. Pixels that are damaged behind a good header are
-    not noticed.
+    This takes 0.1 ms where decoding a JPEG of 640×480 takes 3 ms. A PNG is decoded after all,
+    since its orientation may follow its pixels. Damaged pixels after an intact header go unnoticed.
 
     Raises:
         ImageError: as `load_image`, as far as the header shows it.
@@ -170,32 +175,32 @@ def read_image_header(path: str | Path, *, config: ImageConfig = _DEFAULTS) -> I
     path = Path(path)
     data = _read(path)
     with _named(f"image {printable(path)!r}"):
-        picture = _open(io.BytesIO(data))
-        if picture is None:
+        pillow_image = _open(io.BytesIO(data))
+        if pillow_image is None:
             image, orientation = read_rare_tiff(data, max_pixels=config.max_pixels)
             height, width = image.shape[:2]
         else:
-            with picture:
-                check_size(*picture.size, max_pixels=config.max_pixels)
-                orientation = exif_orientation(picture)
-                height, width = upright_size(picture)
+            with pillow_image:
+                check_size(*pillow_image.size, max_pixels=config.max_pixels)
+                orientation = exif_orientation(pillow_image)
+                height, width = upright_size(pillow_image)
     return ImageHeader((height, width), orientation, hashlib.sha256(data).hexdigest())
 
 
 def pixel_count(path: Path) -> int:
-    """Pixels of a file by its first bytes, without decoding it; 0 where they do not tell."""
+    """Number of pixels of an image file by its header, without decoding; 0 if it is unreadable."""
     try:
-        if not path.is_file():  # opening a pipe could wait for ever
+        if not path.is_file():  # opening a pipe could block forever
             return 0
         with path.open("rb") as file:
             image = _open(file)
             return 0 if image is None else image.width * image.height
-    except Exception:  # what is wrong with it shows when it is loaded
+    except Exception:  # loading the image reports the reason
         return 0
 
 
 def guess_extension(data: bytes) -> str:
-    """The usual ending of a file with these bytes, with dot; ``""`` if they are no image."""
+    """The usual extension of an image file with these bytes, with dot; ``""`` if not an image."""
     try:
         image = _open(io.BytesIO(data))
     except Exception:  # decoders raise anything on a damaged file
@@ -203,7 +208,7 @@ def guess_extension(data: bytes) -> str:
     if image is None:
         return ".tif"
     with image:
-        return _ENDINGS.get(image.format or "", "")
+        return _EXTENSIONS.get(image.format or "", "")
 
 
 def _read(path: Path) -> bytes:
@@ -212,7 +217,7 @@ def _read(path: Path) -> bytes:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ImageError(f"{name}: is a folder; give a file")
-        if not stat.S_ISREG(mode):  # reading it could wait for ever
+        if not stat.S_ISREG(mode):  # reading it could block forever
             raise ImageError(f"{name}: is a pipe or device; give a file")
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -227,81 +232,81 @@ def _read(path: Path) -> bytes:
 def _decode(
     data: bytes, name: str, config: ImageConfig, longer_side: int | None = None
 ) -> tuple[Image, int]:
-    """Upright image, and the orientation that its file had."""
+    """Upright RGB image, and the orientation tag of its file."""
     with _named(name):
         image = _open(io.BytesIO(data))
         if image is None:
             return read_rare_tiff(data, max_pixels=config.max_pixels)
         with image:
-            return _finish(image, config, longer_side)
+            return _to_upright_rgb(image, config, longer_side)
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Put the image's name before what is wrong with it."""
+    """Turn any exception into an `ImageError` that begins with the image's name."""
     try:
         yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
-    except (OSError, SyntaxError) as error:  # what most decoders raise on a damaged file
-        reason = f"cannot be decoded: {one_line(error)}; {_AGAIN}"
+    except (OSError, SyntaxError) as error:  # most decoders raise these on a damaged file
+        reason = f"cannot be decoded: {one_line(error)}; {_REPAIR}"
         raise ImageError(f"{name}: {reason}") from error
-    except Exception as error:  # the others raise anything
+    except Exception as error:  # other decoders raise anything
         raise ImageError(f"{name}: cannot be decoded: {one_line(error)}") from error
 
 
 def _open(file: IO[bytes]) -> PIL.Image.Image | None:
-    """Read the header only; ``None`` for a TIFF of a kind that Pillow does not know.
+    """Read the header only; ``None`` for a TIFF variant that Pillow does not support.
 
-    This walks Pillow's registry of formats as `PIL.Image.open` does. That function refuses, or
-    warns of, images above a process-wide number of pixels, which is not ours to change.
+    This tries Pillow's registered formats as `PIL.Image.open` does. That function refuses, or
+    warns of, images above a process-wide number of pixels, a setting that belongs to the user.
     """
     beginning = file.read(SIGNATURE_BYTES)
     if not beginning:
         raise ImageError("is empty (0 bytes)")
     PIL.Image.init()
     damage: Exception | None = None
-    for kind in FORMATS:
-        if kind not in PIL.Image.OPEN:
+    for name in FORMATS:
+        if name not in PIL.Image.OPEN:
             continue
-        factory, accept = PIL.Image.OPEN[kind]
+        factory, accept = PIL.Image.OPEN[name]
         try:
             if accept is None or accept(beginning[:16]) is True:
                 file.seek(0)
                 return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
-            damage = error  # how Pillow's readers say that a header is not theirs after all
+            damage = error  # Pillow's readers raise these for a header of another format too
     if beginning[:4] in (b"II*\0", b"MM\0*"):
         return None
     if damage is not None:
-        raise ImageError(f"is damaged: {one_line(damage)}; {_AGAIN}") from damage
-    if (instead := describe_file_type(beginning)) is not None:
-        raise ImageError(f"is not an image, but {instead}")
+        raise ImageError(f"is damaged: {one_line(damage)}; {_REPAIR}") from damage
+    if (description := describe_file_type(beginning)) is not None:
+        raise ImageError(f"is not an image, but {description}")
     raise ImageError(f"is not an image in a known format ({', '.join(FORMATS)})")
 
 
-def _finish(
+def _to_upright_rgb(
     image: PIL.Image.Image, config: ImageConfig, longer_side: int | None = None
 ) -> tuple[Image, int]:
     check_size(*image.size, max_pixels=config.max_pixels)
-    orientation = exif_orientation(image)  # before decoding, which turns TIFFs
+    orientation = exif_orientation(image)  # before decoding, which rotates TIFFs
     if longer_side is not None:
         scale = min(1.0, longer_side / max(image.size))
-        # Rounded up, since draft() never goes below what it is asked for.
+        # Rounded up: draft() never goes below the size requested.
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
     return upright_rgb(image), orientation
 
 
 def _from_array(array: NDArray[Any]) -> Image:
-    given = f"image (array {array.shape} {array.dtype})"
+    name = f"image (array {array.shape} {array.dtype})"
     if array.dtype != np.uint8:
-        raise ImageError(f"{given}: must be uint8, 0 to 255; scale and convert it first")
+        raise ImageError(f"{name}: must be uint8, 0 to 255; scale and convert it first")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
-        raise ImageError(f"{given}: must be (h, w), (h, w, 3) or (h, w, 4), channels last")
+        raise ImageError(f"{name}: must be (h, w), (h, w, 3) or (h, w, 4), channels last")
     if array.size == 0:
-        raise ImageError(f"{given}: has no pixels")
+        raise ImageError(f"{name}: has no pixels")
     if array.ndim == 3 and array.shape[2] == 3:
         return np.ascontiguousarray(array)
     return upright_rgb(PIL.Image.fromarray(np.ascontiguousarray(array)))

@@ -1,8 +1,8 @@
-"""The column of a table that holds images, and the bytes of one.
+"""Detection of the image column of a table, and the image file of a cell.
 
-Images are kept as ``datasets`` does it, ``{bytes, path}``, or as bytes. They are taken as they
-are. Where a table holds samples (``h × w`` or ``h × w × c`` of ``uint8``) and no file, they become
-a PNG, without loss.
+A cell holds an image file as the ``datasets`` library writes it, ``{bytes, path}``, or as bytes;
+these are returned unchanged. Cells of samples (``h × w`` or ``h × w × c`` of ``uint8``) are
+encoded as PNG, without loss.
 """
 
 from __future__ import annotations
@@ -22,43 +22,45 @@ from pyarrow import types
 
 from grounded_sam2.errors import ImageError, SourceError, printable
 
-__all__ = ["ImageColumn", "find_column", "image_bytes"]
+__all__ = ["ColumnType", "ImageColumn", "find_column", "image_bytes"]
 
-_Kind: TypeAlias = Literal["picture", "bytes", "samples", "text"]
+ColumnType: TypeAlias = Literal["image", "bytes", "samples", "text"]
+"""Content of a column: ``{bytes, path}``, bytes of a file, samples, or paths and addresses."""
 _CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageColumn:
-    """A column that holds images, or (``text``) paths and addresses of some."""
+    """A column of images, or (``text``) of paths and addresses of images."""
 
     name: str
-    kind: _Kind
-    named_by: str | None
-    """Column, or field of one, that says what each image is called."""
+    kind: ColumnType
+    name_column: str | None
+    """Column, or field of a column, with the name of each image; ``None`` if there is none."""
 
 
 def find_column(schema: Any, wanted: str | None = None) -> ImageColumn | None:
-    """The column with images, by the type of what it holds.
+    """Find the image column by the types of the columns.
 
     Args:
-        schema: a ``pyarrow.Schema``. Where ``datasets`` has left its features in it, they decide.
-        wanted: its name; any type that can be used will then do.
+        schema: a ``pyarrow.Schema``. Features that the ``datasets`` library recorded in it take
+            precedence.
+        wanted: name of the column, which may then have any supported type.
 
     Returns:
-        ``None`` if there is none.
+        ``None`` if no column holds images.
 
     Raises:
-        SourceError: several columns hold images, or the one wanted holds none.
+        SourceError: several columns hold images, or the column `wanted` holds none.
     """
-    kinds = {field.name: kind for field in schema if (kind := _kind_of(field.type)) is not None}
+    kinds = {field.name: kind for field in schema if (kind := _column_type(field.type)) is not None}
     if wanted is not None:
         if wanted not in kinds:
-            there = ", ".join(f"{field.name} ({field.type})" for field in list(schema)[:20])
-            raise SourceError(f"column {wanted!r} holds no images; the columns are {there}")
+            columns = ", ".join(f"{field.name} ({field.type})" for field in list(schema)[:20])
+            raise SourceError(f"column {wanted!r} holds no images; the columns are {columns}")
         return _column(schema, wanted, kinds[wanted])
     features = _features(schema)
-    for kind, feature in (("picture", "Image"), ("bytes", "Value"), ("samples", "Array")):
+    for kind, feature in (("image", "Image"), ("bytes", "Value"), ("samples", "Array")):
         found = [
             name
             for name in kinds
@@ -71,17 +73,17 @@ def find_column(schema: Any, wanted: str | None = None) -> ImageColumn | None:
     return None
 
 
-def image_bytes(cell: Any, kind: _Kind, *, folder: Path | None) -> bytes:
-    """The file of an image.
+def image_bytes(cell: Any, kind: ColumnType, *, folder: Path | None) -> bytes:
+    """The bytes of the image file in a cell.
 
     Args:
         cell: a ``pyarrow.Scalar``.
-        kind: of its column.
-        folder: what a path in it is relative to; ``None`` if the table is not on this machine.
+        kind: type of its column.
+        folder: base of relative paths; ``None`` if the table is not a local file.
 
     Raises:
-        ImageError: there is none, or its samples are those of no image.
-        OSError: it is a path, and cannot be read.
+        ImageError: the cell is empty, or its samples form no image.
+        OSError: the cell holds a path, which cannot be read.
     """
     if kind == "samples":
         return _png(_samples(cell))
@@ -97,33 +99,33 @@ def image_bytes(cell: Any, kind: _Kind, *, folder: Path | None) -> bytes:
     return (folder / path).read_bytes()
 
 
-def _kind_of(kind: Any) -> _Kind | None:
-    kind = _storage(kind)
-    if types.is_struct(kind):
-        fields = {field.name: field.type for field in kind}
+def _column_type(arrow_type: Any) -> ColumnType | None:
+    arrow_type = _storage_type(arrow_type)
+    if types.is_struct(arrow_type):
+        fields = {field.name: field.type for field in arrow_type}
         is_image = fields.keys() == {"bytes", "path"} and _is_bytes(fields["bytes"])
-        return "picture" if is_image else None
-    if _is_bytes(kind):
+        return "image" if is_image else None
+    if _is_bytes(arrow_type):
         return "bytes"
-    if types.is_string(kind) or types.is_large_string(kind):
+    if types.is_string(arrow_type) or types.is_large_string(arrow_type):
         return "text"
     depth = 0
-    while _is_list(kind):
-        depth, kind = depth + 1, kind.value_type
-    return "samples" if depth in (2, 3) and types.is_uint8(kind) else None
+    while _is_list(arrow_type):
+        depth, arrow_type = depth + 1, arrow_type.value_type
+    return "samples" if depth in (2, 3) and types.is_uint8(arrow_type) else None
 
 
-def _column(schema: Any, name: str, kind: _Kind) -> ImageColumn:
-    named_by = None
-    if "file_name" in schema.names and _kind_of(schema.field("file_name").type) == "text":
-        named_by = "file_name"  # with the folders, which the path has lost
-    elif kind == "picture":
-        named_by = f"{name}.path"
-    return ImageColumn(name, kind, named_by)
+def _column(schema: Any, name: str, kind: ColumnType) -> ImageColumn:
+    name_column = None
+    if "file_name" in schema.names and _column_type(schema.field("file_name").type) == "text":
+        name_column = "file_name"  # includes the folders, which the path in the image lacks
+    elif kind == "image":
+        name_column = f"{name}.path"
+    return ImageColumn(name, kind, name_column)
 
 
 def _features(schema: Any) -> dict[str, str]:
-    """Names of columns and of their types, as ``datasets`` keeps them in a schema."""
+    """Feature type of each column, as the ``datasets`` library records it in a schema."""
     try:
         info = json.loads((schema.metadata or {})[b"huggingface"])
         return {name: str(each["_type"]) for name, each in info["info"]["features"].items()}
@@ -131,20 +133,25 @@ def _features(schema: Any) -> dict[str, str]:
         return {}
 
 
-def _storage(kind: Any) -> Any:
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+def _storage_type(arrow_type: Any) -> Any:
+    is_extension = isinstance(arrow_type, pa.BaseExtensionType)
+    return arrow_type.storage_type if is_extension else arrow_type
 
 
-def _is_bytes(kind: Any) -> bool:
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+def _is_bytes(arrow_type: Any) -> bool:
+    return bool(types.is_binary(arrow_type) or types.is_large_binary(arrow_type))
 
 
-def _is_list(kind: Any) -> bool:
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+def _is_list(arrow_type: Any) -> bool:
+    return bool(
+        types.is_list(arrow_type)
+        or types.is_large_list(arrow_type)
+        or types.is_fixed_size_list(arrow_type)
+    )
 
 
 def _samples(cell: Any) -> NDArray[np.uint8]:
-    """Samples ``(h, w)`` or ``(h, w, c)``."""
+    """Samples of a cell, ``(h, w)`` or ``(h, w, c)`` with 3 or 4 channels."""
     if isinstance(cell, pa.ExtensionScalar):
         cell = cell.value
     if not cell.is_valid:
@@ -166,6 +173,6 @@ def _samples(cell: Any) -> NDArray[np.uint8]:
 
 
 def _png(samples: NDArray[np.uint8]) -> bytes:
-    written = io.BytesIO()
-    PIL.Image.fromarray(np.ascontiguousarray(samples)).save(written, "PNG")
-    return written.getvalue()
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(np.ascontiguousarray(samples)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,8 +1,19 @@
-"""Lists of images: paths and addresses, in the order that they are given in.
+"""Lists of images, as files and as image sources: paths and addresses, in the listed order.
 
-What is named twice comes once. An image that is not there fails alone. An id is the path below the
-list's folder; of anything else, the whole path or address (``data/a.jpg`` for ``/data/a.jpg``,
-``host/a.jpg`` for ``https://host/a.jpg``), so that it does not depend on what else is in the list.
+List files:
+
+- ``.csv``, ``.tsv``: one column, named by the caller or else the first one called ``image``,
+  ``file_name`` and so on.
+- ``.jsonl``, ``.ndjson``: the same key of the object on each line, or a string on each line.
+- ``.txt`` and any other extension: one entry per line. Lines that begin with ``#`` are skipped.
+
+Blanks around entries and empty entries are dropped. A list is UTF-8, or UTF-16 with a byte order
+mark; bytes of a name that are not UTF-8 are kept as the file system would give them.
+
+Sources: duplicates are dropped, and a missing image fails alone. The id of an image is its path
+relative to the list's folder; outside of the folder, its whole path or address (``data/a.jpg`` for
+``/data/a.jpg``, ``host/a.jpg`` for ``https://host/a.jpg``). So it does not depend on the other
+entries.
 """
 
 from __future__ import annotations
@@ -35,23 +46,23 @@ _PROTOCOLS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*(?=
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address (``s3://…``, ``zip://…::…``), not a path."""
+    """Whether text is an address (``s3://…``, ``zip://…::…``) rather than a path."""
     return _PROTOCOLS.match(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class WebRef(CachedRef):
-    """An image on the web.
+    """Reference to an image at an ``http`` or ``https`` address.
 
-    It is fetched once: that a page has changed since cannot be known without asking for each
-    image in each run. Remove the copy to have it fetched again.
+    It is fetched once: detecting a change would take a request per image and run. Delete the copy
+    to fetch it again.
     """
 
     url: str
     limits: ImageConfig
 
     def stamp(self) -> str:
-        """The address, as a hash: it may hold keys."""
+        """Hash of the address, which may hold secrets."""
         return f"web:{text_hash(self.url)}"
 
     def _write(self, file: IO[bytes]) -> None:
@@ -61,18 +72,19 @@ class WebRef(CachedRef):
 
 
 class ListSource:
-    """Pictures by their paths and addresses.
+    """Images by their paths and addresses.
 
     Args:
-        entries: gives them, as often as it is called, in the same order.
-        name: what they are called in messages.
-        folder: what relative paths are relative to.
-        root: what ids are relative to: a folder, or an address if there are only addresses.
-        images_folder: where copies of what is no local file are kept.
-        limits: of downloads.
+        entries: returns the paths and addresses; called once per iteration, in the same order.
+        name: name of the list in messages.
+        folder: base of relative paths.
+        root: base of ids: a folder, or an address if all entries are addresses.
+        images_folder: holds the cached copies of images that are not local files.
+        limits: limits of downloads.
 
     Raises:
-        SourceError: there are none; none of the files exists; an address of an unknown kind.
+        SourceError: the list is empty, none of its files exists, or an address has an unknown
+            protocol.
     """
 
     def __init__(
@@ -89,49 +101,51 @@ class ListSource:
         self._entries = entries
         self._name = name
         self._folder = os.path.abspath(folder)  # noqa: PTH100  (links keep their own names)
-        self._copies = images_folder
+        self._images_folder = images_folder
         self._limits = limits
-        self._check()
+        self._check_entries()
 
     def __iter__(self) -> Iterator[ImageRef]:
         ids = UniqueIds()
         seen = set()
         base = os.path.abspath(self.root) if isinstance(self.root, Path) else ""  # noqa: PTH100
         for entry in self._entries():
-            place = _place_of(entry, self._folder)
-            digest = text_hash(place)
+            location = _absolute(entry, self._folder)
+            digest = text_hash(location)
             if digest not in seen:
                 seen.add(digest)
-                yield self._ref(place, ids.claim(_id_of(place, base), otherwise=digest[:8]))
+                item_id = ids.claim(_item_id(location, base), otherwise=digest[:8])
+                yield self._ref(location, item_id)
 
     def __repr__(self) -> str:
         return f"ListSource({self._name})"
 
-    def _ref(self, place: str, item_id: str) -> ImageRef:
-        if not is_address(place):
-            return ImageRef(item_id, Path(place))
-        copy = safe_path(self._copies, item_id)
-        if _is_web(place):
-            return WebRef(item_id, copy, place, self._limits)
+    def _ref(self, location: str, item_id: str) -> ImageRef:
+        if not is_address(location):
+            return ImageRef(item_id, Path(location))
+        copy = safe_path(self._images_folder, item_id)
+        if _is_web_address(location):
+            return WebRef(item_id, copy, location, self._limits)
         try:
-            return RemoteRef(item_id, copy, remote_file(place), self._limits.url_max_bytes)
-        except SourceError as error:  # an archive that is not there
+            return RemoteRef(item_id, copy, remote_file(location), self._limits.url_max_bytes)
+        except SourceError as error:  # a missing archive
             return FailedRef(item_id, copy, str(error))
 
-    def _check(self) -> None:
-        """Refuse what is no list of images, before thousands of them fail one by one."""
+    def _check_entries(self) -> None:
+        """Raise if this is no list of images, before thousands of entries fail one by one."""
         protocols: set[str] = set()
         found = False
         first, entries = "", 0
         for entries, entry in enumerate(self._entries(), start=1):  # noqa: B007
             first = first or entry
-            if match := _PROTOCOLS.match(place := _place_of(entry, self._folder)):
+            location = _absolute(entry, self._folder)
+            if match := _PROTOCOLS.match(location):
                 found = True
-                if match[0] not in protocols and not _is_web(place):
-                    remote_file(place)  # finds out whether such addresses can be opened
+                if match[0] not in protocols and not _is_web_address(location):
+                    remote_file(location)  # raises for an unknown protocol
                 protocols.add(match[0])
             else:
-                found = found or os.path.lexists(place)
+                found = found or os.path.lexists(location)
         if not entries:
             raise SourceError(f"{self._name}: names no image; write one path or address a line")
         if not found:
@@ -141,7 +155,7 @@ class ListSource:
             )
 
 
-def _place_of(entry: str, base: str) -> str:
+def _absolute(entry: str, base: str) -> str:
     """An entry as an absolute path or an address."""
     if entry.lower().startswith("file://"):
         entry = urllib.request.url2pathname(urllib.parse.urlsplit(entry).path)
@@ -150,32 +164,32 @@ def _place_of(entry: str, base: str) -> str:
     return os.path.abspath(os.path.join(base, entry))  # noqa: PTH100, PTH118
 
 
-def _is_web(place: str) -> bool:
-    return place.lower().startswith(("http://", "https://"))
+def _is_web_address(location: str) -> bool:
+    return location.lower().startswith(("http://", "https://"))
 
 
-def _id_of(place: str, base: str) -> str:
-    """What an image is called: see the module."""
-    if not is_address(place):
-        below = place.removeprefix(os.path.join(base, ""))  # noqa: PTH118
-        return item_name(Path(below).as_posix().lstrip("/"))
-    if _is_web(place):
-        place = urllib.parse.unquote(re.split("[?#]", place)[0])
-    # The inmost comes first (zip://a.jpg::s3://bucket/x.zip); caches have no path of their own.
-    *inner, outer = redact_address(place).split("::")
+def _item_id(location: str, base: str) -> str:
+    """The id of an image; see the module."""
+    if not is_address(location):
+        relative = location.removeprefix(os.path.join(base, ""))  # noqa: PTH118
+        return item_name(Path(relative).as_posix().lstrip("/"))
+    if _is_web_address(location):
+        location = urllib.parse.unquote(re.split("[?#]", location)[0])
+    # The innermost part comes first (zip://a.jpg::s3://bucket/x.zip); caches have no own path.
+    *inner, outer = redact_address(location).split("::")
     parts = [outer, *(part for part in reversed(inner) if "://" in part)]
     return item_name("/".join(part.rpartition("://")[2].strip("/") for part in parts))
 
 
 def read_list(path: Path, *, column: str | None = None) -> Iterator[str]:
-    """The entries of a list file, one at a time.
+    """Yield the entries of a list file.
 
     Args:
-        path: its ending says which kind it is.
-        column: column or key that holds paths or addresses; found by its name if ``None``.
+        path: the file; its extension selects the format.
+        column: column or key of the paths or addresses; found by its usual names if ``None``.
 
     Raises:
-        SourceError: it cannot be read, is no such list, or has no such column.
+        SourceError: the file cannot be read, has another format, or lacks the column.
     """
     name = f"list {printable(path)!r}"
     readers: Mapping[str, Callable[[IO[str], str, str | None], Iterator[str]]] = {
@@ -186,7 +200,7 @@ def read_list(path: Path, *, column: str | None = None) -> Iterator[str]:
     }
     reader = readers.get(path.suffix.lower(), _text_entries)
     try:
-        # Names that are not UTF-8 are read as the file system gives them.
+        # surrogateescape: as the file system gives names that are not UTF-8
         with path.open(encoding=_encoding(path), errors="surrogateescape", newline="") as file:
             for entry in reader(file, name, column):
                 if entry := entry.strip():
@@ -196,12 +210,12 @@ def read_list(path: Path, *, column: str | None = None) -> Iterator[str]:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 unless a mark at the beginning says what some editors and shells write instead."""
+    """Encoding by the byte order mark, which some editors and shells write; UTF-8 without one."""
     with path.open("rb") as file:
-        begin = file.read(3)
-    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        beginning = file.read(3)
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    return "utf-8-sig" if begin == codecs.BOM_UTF8 else "utf-8"
+    return "utf-8-sig" if beginning == codecs.BOM_UTF8 else "utf-8"
 
 
 def _text_entries(file: IO[str], name: str, column: str | None) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Patterns such as ``images/**/*.jpg``, and the files on this machine that they match.
+"""Glob patterns such as ``images/**/*.jpg``, and the source of the local files that match one.
 
-``*`` is anything in a name, ``?`` one character, ``[ab]`` one of these, ``**`` any folders. Case
-counts. Hidden files and folders are left out unless they stand before the first wildcard.
+``*`` matches any part of a name, ``?`` one character, ``[ab]`` one of these characters, ``**`` any
+number of folders. Matching is case-sensitive. Hidden files and folders are skipped unless they
+stand before the first wildcard.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from fsspec.utils import glob_translate
@@ -33,16 +34,16 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether there is a wildcard in a path."""
+    """Whether a path contains a wildcard."""
     return _WILDCARD.search(text) is not None
 
 
 @dataclass(frozen=True)
 class GlobPattern:
-    """A POSIX path with wildcards, cut before the first part that has one.
+    """A POSIX path with wildcards, split before its first part with a wildcard.
 
     Raises:
-        SourceError: ``**`` is not a whole part of it.
+        SourceError: ``**`` is not a whole part of the path.
     """
 
     text: str
@@ -56,66 +57,69 @@ class GlobPattern:
 
     @cached_property
     def root(self) -> str:
-        """The folder before the first wildcard; ``""`` if there is none."""
+        """The folder before the first wildcard; ``""`` for the working directory."""
         head = self.text[: _WILDCARD.search(self.text).start()]  # type: ignore[union-attr]
         folder, slash, _ = head.rpartition("/")
         return folder or slash
 
     @cached_property
-    def rest(self) -> str:
-        """What follows the root."""
+    def relative(self) -> str:
+        """The pattern relative to the root."""
         parts = self.text.removeprefix(self.root).split("/")
         return "/".join(part for part in parts if part not in ("", "."))
 
     @property
-    def names_ending(self) -> bool:
-        """Whether it says itself which ending it wants: ``*.dat``, not ``*`` or ``**``."""
-        suffix = PurePosixPath(self.rest).suffix
+    def has_extension(self) -> bool:
+        """Whether the pattern names an extension: ``*.dat`` does, ``*`` and ``**`` do not."""
+        suffix = PurePosixPath(self.relative).suffix
         return bool(suffix) and not is_pattern(suffix)
 
-    def takes(self, name: str, endings: tuple[str, ...]) -> bool:
-        """Whether a path below the root matches and, unless the pattern says which, ends so.
+    def matches(self, name: str, extensions: tuple[str, ...]) -> bool:
+        """Whether a file, given by its path relative to the root, matches.
 
-        A file that is called exactly as the pattern, wildcards and all, matches.
+        A file whose name equals the pattern literally, wildcards included, matches too.
+
+        Args:
+            name: POSIX path relative to the root.
+            extensions: lower case with dots; required unless the pattern names an extension.
         """
-        if name == self.rest:
+        if name == self.relative:
             return True
-        wanted = self.names_ending or name.lower().endswith(endings)
-        return wanted and self._regex.match(name) is not None
+        has_extension = self.has_extension or name.lower().endswith(extensions)
+        return has_extension and self._regex.match(name) is not None
 
-    def wants(self, endings: tuple[str, ...]) -> str:
-        """What `takes` looks for, in words."""
-        more = "" if self.names_ending else f" with the ending {', '.join(endings)}"
-        return f"{printable(self.rest)}{more}"
+    def describe(self, extensions: tuple[str, ...]) -> str:
+        """What `matches` looks for, in words."""
+        condition = "" if self.has_extension else f" with the extension {', '.join(extensions)}"
+        return f"{printable(self.relative)}{condition}"
 
-    def enters(self, folder: str) -> bool:
-        """Whether anything in a folder below the root, or below it, can match."""
-        parts = self.rest.split("/")
-        for part, wanted in zip(folder.split("/"), parts, strict=False):
-            if wanted == "**":
+    def may_match_below(self, folder: str) -> bool:
+        """Whether any file at any depth below a folder can match."""
+        parts = self.relative.split("/")
+        for part, pattern in zip(folder.split("/"), parts, strict=False):
+            if pattern == "**":
                 return True
-            if not fnmatchcase(part, wanted):
+            if not fnmatchcase(part, pattern):
                 return False
         return folder.count("/") + 1 < len(parts)
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        return re.compile(glob_translate(self.rest))
+        return re.compile(glob_translate(self.relative))
 
 
 class GlobSource:
-    """The files on this machine that match a pattern, in the order of `FolderSource`.
+    """The local files that match a glob pattern, in the order of `FolderSource`.
 
     Ids are relative to the folder before the first wildcard.
 
     Args:
-        pattern: such as ``images/**/*.jpg``. The pattern is to reach this package as it is: quote
-            it in a shell.
-        extensions: endings to take where the pattern names none.
-        exclude: folders to leave out.
+        pattern: such as ``images/**/*.jpg``. Quote it in a shell, which would expand it.
+        extensions: extensions of images, used where the pattern names none.
+        exclude: folders to skip.
 
     Raises:
-        SourceError: the folder cannot be listed, or nothing in it matches.
+        SourceError: the folder cannot be listed, or no file matches.
     """
 
     def __init__(
@@ -126,19 +130,20 @@ class GlobSource:
         exclude: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         self._pattern = GlobPattern(Path(pattern).as_posix())
-        self._endings = normalize_extensions(extensions)
+        self._extensions = normalize_extensions(extensions)
         self._excluded = frozenset(Path(path).resolve() for path in exclude)
         self.root = Path(self._pattern.root)
         if not has_images(self):
             raise no_images_error(
-                repr(printable(self.root)), self._pattern.wants(self._endings), self._walk()
+                repr(printable(self.root)), self._pattern.describe(self._extensions), self._walk()
             )
 
     def __iter__(self) -> Iterator[ImageRef]:
-        yield from image_refs(self._walk(), lambda name: self._pattern.takes(name, self._endings))
+        matches = partial(self._pattern.matches, extensions=self._extensions)
+        yield from image_refs(self._walk(), matches)
 
     def __repr__(self) -> str:
         return f"GlobSource({self._pattern.text!r})"
 
     def _walk(self) -> Iterator[FoundFile]:
-        return walk(self.root, enter=self._pattern.enters, excluded=self._excluded)
+        return walk(self.root, enter=self._pattern.may_match_below, excluded=self._excluded)

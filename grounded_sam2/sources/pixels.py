@@ -1,21 +1,21 @@
-"""How images of any depth and color model become upright RGB ``uint8``.
+"""Conversion of images of any depth and color model to upright RGB ``uint8``.
 
-Every rule is fixed: the same file gives the same pixels, whatever else is in it, and nothing is
-stretched to fill the range.
+Every rule is fixed: the same file gives the same pixels, and no values are stretched to fill the
+range.
 
-- **Transparency** is laid on white, as a page shows it. What stands under transparent pixels is
-  arbitrary, mostly black.
+- **Transparency** is blended onto white, as a web page shows it. The colors of transparent pixels
+  are arbitrary, mostly black.
 - **16 bits** keep their upper 8 (``v >> 8``). Wider integers are read as 16 bits, and refused when
   they do not fit; 12-bit TIFFs keep their upper 8 of 12.
 - **Floats** from 0 to 1 mean black to white. An image with a value above 1 is read as 0 to 255.
-  Below 0, above 255 or not finite is refused.
+  Values below 0, above 255 or not finite are refused.
 - **CMYK** is converted without a profile, ``(255 - c) · (255 - k) / 255``; other color profiles
   are not applied either, as in the images that the models were trained on.
-- **Animations** show their first frame; a PIL image the frame it stands at.
-- **EXIF orientation** 1 to 8 is applied; anything else is none.
+- **Animations** yield their first frame; a PIL image its current frame.
+- **EXIF orientation** 1 to 8 is applied; any other value counts as 1.
 
-Pillow keeps four bytes for each pixel of color. All that follows decoding is done band by band
-into the array that is returned, so that a large image never exists a third time.
+Pillow stores four bytes per color pixel. The conversion after decoding writes band by band into
+the returned array, so that a large image is in memory at most twice.
 """
 
 from __future__ import annotations
@@ -43,84 +43,89 @@ __all__ = [
 ]
 
 _ORIENTATION_TAG = 0x0112
-_TURNS = {
+_TRANSPOSES = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
     5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,  # the camera was turned left: turn the image right
+    6: Transpose.ROTATE_270,  # the camera was rotated left: rotate the image right
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-_FROM_THE_END = (3, 4, 6, 7)
+_FIRST_ROW_LAST = (3, 4, 6, 7)
 """Orientations in which the file's first row is the last row or column of the upright image."""
-_BAND_PIXELS = 2**22
-"""Pixels converted at a time: 16 MiB as Pillow keeps them, more than most images have."""
+BAND_PIXELS = 2**22
+"""Default number of pixels converted at a time: 16 MiB in Pillow, more than most images have."""
 _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _PHOTOMETRIC_TAG = 256, 257, 258, 262
 _WHITE_IS_ZERO = 0
 
 
 def exif_orientation(image: PIL.Image.Image) -> int:
-    """Orientation tag, 1 to 8; 1 where there is none or it makes no sense."""
+    """EXIF orientation tag, 1 to 8; 1 if it is missing or invalid."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # damaged metadata must not cost the image
+    except Exception:  # damaged metadata must not fail the image
         return 1
-    return int(value) if value in _TURNS else 1
+    return int(value) if value in _TRANSPOSES else 1
 
 
 def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
-    """Height and width that `upright_rgb` will give, of an image that is not decoded yet."""
-    # A TIFF turns itself: its size is that before or after, depending on Pillow's version.
+    """Height and width that `upright_rgb` returns, for an image that is not decoded yet."""
+    # Pillow rotates TIFFs itself; whether `size` is that before or after depends on its version.
     tags = getattr(image, "tag_v2", None)
     width, height = image.size if tags is None else (tags[_WIDTH_TAG], tags[_HEIGHT_TAG])
     return (width, height) if exif_orientation(image) > 4 else (height, width)
 
 
-def upright_rgb(picture: PIL.Image.Image) -> Image:
+def upright_rgb(pillow_image: PIL.Image.Image, *, band_pixels: int = BAND_PIXELS) -> Image:
     """Decode an image to ``(h, w, 3)`` RGB ``uint8``, C-contiguous and writable.
+
+    Args:
+        pillow_image: any mode, decoded or not.
+        band_pixels: pixels converted at a time, in bands of at least one row.
 
     Raises:
         ValueError: samples that no rule covers.
-        Exception: what the decoder raises on a damaged file.
+        Exception: whatever the decoder raises on a damaged file.
     """
-    picture.load()
-    orientation = exif_orientation(picture)  # after load: TIFFs turn themselves there
-    turn = _TURNS.get(orientation)
-    convert = _converter(picture)
-    width, height = picture.size
-    sideways = orientation > 4
-    image = np.empty((width, height, 3) if sideways else (height, width, 3), np.uint8)
-    for top, band in _bands(picture):
+    pillow_image.load()
+    orientation = exif_orientation(pillow_image)  # after load(), which rotates TIFFs
+    transpose = _TRANSPOSES.get(orientation)
+    convert = _converter(pillow_image, band_pixels)
+    width, height = pillow_image.size
+    swaps_axes = orientation > 4
+    image = np.empty((width, height, 3) if swaps_axes else (height, width, 3), np.uint8)
+    for top, band in _bands(pillow_image, band_pixels):
         rgb = convert(band)
-        pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
-        begin = height - top - band.height if orientation in _FROM_THE_END else top
-        place = slice(begin, begin + band.height)
-        image[(slice(None), place) if sideways else place] = pixels
+        pixels = np.asarray(rgb if transpose is None else rgb.transpose(transpose))
+        begin = height - top - band.height if orientation in _FIRST_ROW_LAST else top
+        target = slice(begin, begin + band.height)
+        image[(slice(None), target) if swaps_axes else target] = pixels
     return image
 
 
-def to_pillow(image: Image) -> PIL.Image.Image:
-    """An image as Pillow keeps it, to be written to a file.
+def to_pillow(image: Image, *, band_pixels: int = BAND_PIXELS) -> PIL.Image.Image:
+    """Convert an image to Pillow's representation, to write it to a file.
 
-    As `PIL.Image.fromarray`, which makes yet another copy of the whole on the way.
+    Equals `PIL.Image.fromarray`, which makes another copy of the whole image on the way.
 
     Args:
         image: ``(h, w, 3)`` RGB ``uint8``.
+        band_pixels: pixels converted at a time, in bands of at least one row.
     """
     height, width = image.shape[:2]
-    picture = PIL.Image.new("RGB", (width, height))
-    rows = max(1, _BAND_PIXELS // width)
+    pillow_image = PIL.Image.new("RGB", (width, height))
+    rows = max(1, band_pixels // width)
     for top in range(0, height, rows):
-        picture.paste(PIL.Image.fromarray(image[top : top + rows]), (0, top))
-    return picture
+        pillow_image.paste(PIL.Image.fromarray(image[top : top + rows]), (0, top))
+    return pillow_image
 
 
 def check_size(width: int, height: int, *, max_pixels: int) -> None:
-    """Refuse an image by its header, before it is decoded.
+    """Check the size of an image before it is decoded.
 
     Raises:
-        ImageError: no pixels, or more than `max_pixels`.
+        ImageError: the image has no pixels, or more than `max_pixels`.
     """
     if width * height == 0:
         raise ImageError(f"has no pixels ({width} × {height})")
@@ -132,38 +137,38 @@ def check_size(width: int, height: int, *, max_pixels: int) -> None:
 
 
 def read_rare_tiff(data: bytes, *, max_pixels: int) -> tuple[Image, int]:
-    """Decode a TIFF of a kind that Pillow does not know, such as floats in RGB, or doubles.
+    """Decode a TIFF variant that Pillow does not support, such as RGB floats, or doubles.
 
     Returns:
-        The first page as `upright_rgb`, and its orientation tag.
+        The first page as `upright_rgb` returns it, and its orientation tag.
 
     Raises:
-        ImageError: more than `max_pixels`.
-        ValueError: OpenCV does not know it either, or samples that no rule covers.
+        ImageError: it has more than `max_pixels`.
+        ValueError: OpenCV does not support it either, or no rule covers its samples.
     """
-    import cv2  # slow to import, and few ever need it here
+    import cv2  # slow to import, and rarely needed here
 
     stream = io.BytesIO(data)
     tags = ImageFileDirectory_v2(data[:8])
     stream.seek(tags.next)
     tags.load(stream)
     check_size(int(tags[_WIDTH_TAG]), int(tags[_HEIGHT_TAG]), max_pixels=max_pixels)
-    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # turns it upright
+    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # upright
     if samples is None:
-        raise ValueError("neither Pillow nor OpenCV knows this kind of TIFF")
-    if samples.ndim == 3:  # OpenCV's blue comes first
+        raise ValueError("neither Pillow nor OpenCV supports this variant of TIFF")
+    if samples.ndim == 3:  # BGR(A) to RGB(A)
         samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
     image = PIL.Image.fromarray(
         np.ascontiguousarray(_eight_bits(samples, samples.min(), samples.max()))
     )
     orientation = tags.get(_ORIENTATION_TAG, 1)
-    return upright_rgb(image), int(orientation) if orientation in _TURNS else 1
+    return upright_rgb(image), int(orientation) if orientation in _TRANSPOSES else 1
 
 
-def _bands(image: PIL.Image.Image) -> Iterator[tuple[int, PIL.Image.Image]]:
-    """A decoded image cut into bands of whole rows: the first row of each, and the band."""
+def _bands(image: PIL.Image.Image, band_pixels: int) -> Iterator[tuple[int, PIL.Image.Image]]:
+    """Yield a decoded image in bands of whole rows: index of the first row, and the band."""
     width, height = image.size
-    rows = max(1, _BAND_PIXELS // width)
+    rows = max(1, band_pixels // width)
     if rows >= height:
         yield 0, image
         return
@@ -171,35 +176,37 @@ def _bands(image: PIL.Image.Image) -> Iterator[tuple[int, PIL.Image.Image]]:
         yield top, image.crop((0, top, width, min(top + rows, height)))
 
 
-def _converter(image: PIL.Image.Image) -> Callable[[PIL.Image.Image], PIL.Image.Image]:
-    """What turns the bands of a decoded image into RGB."""
+def _converter(
+    image: PIL.Image.Image, band_pixels: int
+) -> Callable[[PIL.Image.Image], PIL.Image.Image]:
+    """Function that converts the bands of a decoded image to RGB."""
     if not image.mode.startswith(("I", "F")):
-        return _rgb
-    tags = getattr(image, "tag_v2", {})  # which the bands lack
+        return _to_rgb
+    tags = getattr(image, "tag_v2", {})  # the bands have none
     extremes = []
-    for _, band in _bands(image):
+    for _, band in _bands(image, band_pixels):
         samples = _deep_samples(band, tags)
         extremes += [samples.min(), samples.max()]
     low, high = np.min(extremes), np.max(extremes)
 
-    def deep(band: PIL.Image.Image) -> PIL.Image.Image:
+    def deep_to_rgb(band: PIL.Image.Image) -> PIL.Image.Image:
         samples = _eight_bits(_deep_samples(band, tags), low, high)
         return PIL.Image.fromarray(samples).convert("RGB")
 
-    return deep
+    return deep_to_rgb
 
 
-def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.has_transparency_data:
-        page = PIL.Image.new("RGBA", image.size, "white")
-        return PIL.Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+        background = PIL.Image.new("RGBA", image.size, "white")
+        return PIL.Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _deep_samples(image: PIL.Image.Image, tags: Mapping[int, Any]) -> NDArray[Any]:
-    """Samples ``(h, w)`` of an image of one deep channel, 0 meaning black."""
+    """Samples ``(h, w)`` of an image with one channel of more than 8 bits; 0 is black."""
     samples = np.asarray(image)
-    # Pillow hands out these two kinds of TIFF as they lie in the file
+    # Pillow does not scale or invert these two variants of TIFF itself.
     bits = tags.get(_BITS_TAG, (16,))[0]
     if image.mode.startswith("I;16") and bits < 16:
         samples = samples << (16 - bits)
@@ -209,7 +216,7 @@ def _deep_samples(image: PIL.Image.Image, tags: Mapping[int, Any]) -> NDArray[An
 
 
 def _eight_bits(samples: NDArray[Any], low: Any, high: Any) -> NDArray[np.uint8]:
-    """Samples of an image whose lowest and highest are given."""
+    """Convert samples to 8 bits; `low` and `high` are the extremes of the whole image."""
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype.kind == "f":

@@ -1,10 +1,10 @@
-"""Pictures behind an address: object stores, servers, archives; whatever fsspec opens.
+"""Image source for remote storage and archives: whatever fsspec opens.
 
-``s3://bucket/prefix``, ``gs://…``, ``hf://datasets/owner/name``, ``zip://**/*.jpg::pictures.zip``.
-Credentials come from where the library of each looks for them.
+``s3://bucket/prefix``, ``gs://…``, ``hf://datasets/owner/name``, ``zip://**/*.jpg::images.zip``.
+Each protocol's library looks for credentials in its own way.
 
-A place is listed once; its names, and what tells the state of each file (ETag, checksum or time,
-and size), are kept. The order is that of the paths below it, as in a folder.
+A location is listed once. The names are kept, and of each file its size and ETag, checksum or
+modification time. The order is that of the paths below the root, as in a folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from grounded_sam2.errors import ImageError, SourceError, one_line
-from grounded_sam2.sources.download import too_large
+from grounded_sam2.sources.download import too_large_error
 from grounded_sam2.sources.folder import no_images_error
 from grounded_sam2.sources.names import item_name, redact_address, safe_path
 from grounded_sam2.sources.patterns import GlobPattern, is_pattern
@@ -29,46 +29,48 @@ from grounded_sam2.sources.walk import FoundFile
 
 __all__ = ["RemoteFile", "RemoteListing", "RemoteRef", "RemoteSource", "remote_file"]
 
-_MARKS = (
+_VERSION_KEYS = (
     *("ETag", "etag", "md5Hash", "blob_id", "sha", "CRC", "mtime", "LastModified"),
     *("last_modified", "last_write_time", "modify", "modificationTime", "created"),
 )
-"""What the file systems of fsspec call that which changes with a file, the surest first."""
+"""Keys under which the file systems of fsspec report a file's version, the most reliable first."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file behind an address."""
+    """A file that fsspec opens. Picklable: the file system pickles by its options."""
 
     file_system: Any
     """An ``fsspec.AbstractFileSystem``."""
     path: str
-    """As the file system calls it."""
-    listed: str | None = None
-    """Its stamp, where it came from a listing."""
+    """Path within the file system."""
+    listed_stamp: str | None = None
+    """Its stamp as of the listing; ``None`` if it was not listed."""
 
     def stamp(self) -> str:
-        """Size and the mark of its state; asked of the other end unless it was listed.
+        """Size and version of the file: as listed, or else requested from the file system.
 
         Raises:
-            OSError: there is no such file, or it cannot be asked for.
+            OSError: there is no such file, or the request fails.
         """
-        return self.listed if self.listed is not None else _stamp(self.file_system.info(self.path))
+        if self.listed_stamp is not None:
+            return self.listed_stamp
+        return _stamp(self.file_system.info(self.path))
 
     def open(self) -> Any:
-        """The file, open for reading bytes anywhere in it."""
+        """Open the file for reading, binary and seekable."""
         return self.file_system.open(self.path, "rb")
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRef(CachedRef):
-    """An image behind an address."""
+    """Reference to an image in a file system of fsspec."""
 
     file: RemoteFile
     max_bytes: int
 
     def stamp(self) -> str:
-        """As `RemoteFile.stamp`; whatever goes wrong is an `ImageError`."""
+        """As `RemoteFile.stamp`, but any failure is an `ImageError`."""
         try:
             return self.file.stamp()
         except Exception as error:
@@ -77,39 +79,39 @@ class RemoteRef(CachedRef):
     def _write(self, file: IO[bytes]) -> None:
         try:
             original = self.file.open()
-        except Exception as error:  # apart from what may go wrong with our own disk
+        except Exception as error:  # failures of the local disk stay OSErrors
             raise ImageError(f"image {self.item_id!r}: {one_line(error)}") from error
         written = 0
         with original:
             while chunk := original.read(1 << 20):
                 written += file.write(chunk)
                 if written > self.max_bytes:
-                    raise too_large(self.item_id, self.max_bytes)
+                    raise too_large_error(self.item_id, self.max_bytes)
 
 
 @dataclass(frozen=True)
 class RemoteListing:
-    """The visible files of a place, in order."""
+    """The visible files of a remote folder or glob pattern, or one file, in order."""
 
     address: str
-    """What was asked for, without passwords."""
+    """The requested address, without credentials."""
     root: str
-    """The address that names are relative to."""
+    """Address that `names` are relative to."""
     file_system: Any
     names: tuple[str, ...]
     paths: tuple[str, ...]
     stamps: tuple[str, ...]
     pattern: GlobPattern | None = None
-    """What the names were asked to match; all have been listed."""
+    """Requested pattern; `names` holds all files below its root, matching or not."""
     is_file: bool = False
-    """Whether the address is that of a file."""
+    """Whether the address is that of one file."""
 
     @classmethod
     def of(cls, address: str, *, recursive: bool = True) -> RemoteListing:
-        """Ask for the files of a folder, of a pattern, or for a single one.
+        """List a folder, a glob pattern or one file.
 
         Raises:
-            SourceError: the protocol is unknown or needs a package, or the place cannot be listed.
+            SourceError: the protocol is unknown or needs a package, or the listing fails.
         """
         public = redact_address(address)
         file_system, path = _open(address)
@@ -117,9 +119,9 @@ class RemoteListing:
         base = path if pattern is None else pattern.root
         depth = None if recursive or pattern is not None else 1
         try:
-            file_system.invalidate_cache()  # a listing of another run in this process
+            file_system.invalidate_cache()  # listings of earlier runs in this process
             found = file_system.find(base, maxdepth=depth, detail=True)
-            file_system.invalidate_cache()  # it holds all that it was told of each file
+            file_system.invalidate_cache()  # its details of every file take much memory
         except FileNotFoundError as error:
             raise SourceError(f"source: {public!r} does not exist") from error
         except Exception as error:
@@ -130,7 +132,7 @@ class RemoteListing:
         files = sorted(
             (name, path, _stamp(info))
             for path, info in found.items()
-            if _is_visible(name := _below(base, path))
+            if _is_visible(name := _relative(base, path))
         )
         names, paths, stamps = zip(*files, strict=True) if files else ((), (), ())
         root = _address_of(file_system, base, address)
@@ -138,23 +140,24 @@ class RemoteListing:
 
     @property
     def suffix(self) -> str:
-        """The ending that the address asks for, in lower case; ``""`` for a folder."""
-        if self.pattern is not None and not self.pattern.names_ending:
-            return ""
-        asked = self.names[0] if self.is_file and self.names else ""
-        return PurePosixPath(asked if self.pattern is None else self.pattern.rest).suffix.lower()
+        """Extension that the address names, in lower case; ``""`` for a folder."""
+        if self.pattern is not None:
+            requested = self.pattern.relative if self.pattern.has_extension else ""
+        else:
+            requested = self.names[0] if self.is_file and self.names else ""
+        return PurePosixPath(requested).suffix.lower()
 
-    def files(self, endings: tuple[str, ...]) -> Iterator[tuple[str, RemoteFile]]:
-        """Names and files that match the pattern, if any, and have one of these endings.
+    def files(self, extensions: tuple[str, ...]) -> Iterator[tuple[str, RemoteFile]]:
+        """Yield names and files that match the pattern, if any, and have one of the extensions.
 
-        A single file is taken whatever its ending.
+        A single file is yielded whatever its extension.
         """
         for name, path, stamp in zip(self.names, self.paths, self.stamps, strict=True):
             if self.pattern is not None:
-                taken = self.pattern.takes(name, endings)
+                matches = self.pattern.matches(name, extensions)
             else:
-                taken = self.is_file or name.lower().endswith(endings)
-            if taken:
+                matches = self.is_file or name.lower().endswith(extensions)
+            if matches:
                 yield name, RemoteFile(self.file_system, path, stamp)
 
 
@@ -163,12 +166,12 @@ class RemoteSource:
 
     Args:
         listing: from `RemoteListing.of`.
-        images_folder: where copies are kept.
-        endings: of images, lower case with dot.
-        max_bytes: files that are larger are refused when they are fetched.
+        images_folder: holds the cached copies.
+        extensions: extensions of images, lower case with dot.
+        max_bytes: larger files are refused when they are fetched.
 
     Raises:
-        SourceError: no image is in it.
+        SourceError: the listing has no image.
     """
 
     def __init__(
@@ -176,23 +179,23 @@ class RemoteSource:
         listing: RemoteListing,
         *,
         images_folder: Path,
-        endings: tuple[str, ...],
+        extensions: tuple[str, ...],
         max_bytes: int,
     ) -> None:
         self.root = listing.root
         self._listing = listing
         self._folder = images_folder
-        self._endings = endings
+        self._extensions = extensions
         self._max_bytes = max_bytes
         if next(iter(self), None) is None:
-            raise no_images_error(
-                repr(listing.address),
-                ", ".join(endings) if listing.pattern is None else listing.pattern.wants(endings),
-                (FoundFile(name, name) for name in listing.names),
-            )
+            wanted = ", ".join(extensions)
+            if listing.pattern is not None:
+                wanted = listing.pattern.describe(extensions)
+            found = (FoundFile(name, name) for name in listing.names)
+            raise no_images_error(repr(listing.address), wanted, found)
 
     def __iter__(self) -> Iterator[ImageRef]:
-        for name, file in self._listing.files(self._endings):
+        for name, file in self._listing.files(self._extensions):
             item_id = item_name(name)
             yield RemoteRef(item_id, safe_path(self._folder, item_id), file, self._max_bytes)
 
@@ -201,7 +204,7 @@ class RemoteSource:
 
 
 def remote_file(address: str) -> RemoteFile:
-    """One file behind an address; nothing is asked of the other end yet.
+    """The file at an address; makes no request yet.
 
     Raises:
         SourceError: the protocol is unknown or needs a package.
@@ -214,15 +217,15 @@ def _open(address: str) -> tuple[Any, str]:
         return url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise SourceError(
-            f"source: {redact_address(address)!r}: {_help(address, error)}"
+            f"source: {redact_address(address)!r}: {_open_failure(address, error)}"
         ) from error
-    except Exception as error:  # an archive is opened here
+    except Exception as error:  # an archive is already opened here
         raise SourceError(
             f"source: {redact_address(address)!r} cannot be opened: {one_line(error)}"
         ) from error
 
 
-def _help(address: str, error: Exception) -> str:
+def _open_failure(address: str, error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"a package is missing: {one_line(error)}"
     protocols = {part.split("://")[0] for part in address.split("::") if "://" in part}
@@ -232,15 +235,15 @@ def _help(address: str, error: Exception) -> str:
     return one_line(error)
 
 
-def _address_of(file_system: Any, path: str, asked: str) -> str:
-    """The address of a path in the place of the one that was asked for."""
-    within, _, outer = asked.partition("::")
+def _address_of(file_system: Any, path: str, requested: str) -> str:
+    """The address of a path in the same file system, and archive if any, as the requested one."""
+    within, _, outer = requested.partition("::")
     archive = f"::{outer}" if outer and "://" in within else ""
     return redact_address(file_system.unstrip_protocol(path) + archive)
 
 
-def _below(base: str, path: str) -> str:
-    """A path relative to the folder that was asked for."""
+def _relative(base: str, path: str) -> str:
+    """A path relative to the listed folder."""
     return path[len(base) :].removeprefix("/") if path.startswith(base) else path
 
 
@@ -249,7 +252,7 @@ def _is_visible(name: str) -> bool:
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
-    mark = next((info[key] for key in _MARKS if info.get(key) is not None), "")
-    if isinstance(mark, datetime):  # some list the one and inform of the other
-        mark = mark.timestamp()
-    return f"{info.get('size', '')}:{mark}"
+    version = next((info[key] for key in _VERSION_KEYS if info.get(key) is not None), "")
+    if isinstance(version, datetime):  # some file systems list numbers and report datetimes
+        version = version.timestamp()
+    return f"{info.get('size', '')}:{version}"

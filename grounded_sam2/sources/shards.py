@@ -1,8 +1,8 @@
-"""Files of rows, Parquet and Arrow, read a few rows at a time from wherever asked.
+"""Shards of table datasets: Parquet and Arrow files, read a few rows at a time from any row.
 
-``datasets`` keeps what is downloaded, exported and shared in Parquet, and what ``save_to_disk``
-writes in Arrow. Both are read with pyarrow alone, the first by pages, the second through a memory
-map, so that a shard costs what a few of its rows do, whatever the size of its row groups.
+The ``datasets`` library downloads, exports and shares Parquet; ``save_to_disk`` writes Arrow. Both
+are read with pyarrow alone, Parquet by pages and Arrow through a memory map, so that a shard takes
+the memory of a few of its rows, whatever the size of its row groups.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ __all__ = ["SHARD_EXTENSIONS", "Shard", "saved_shards"]
 SHARD_EXTENSIONS = (".parquet", ".arrow")
 
 _BUFFER_BYTES = 1 << 20
-"""Without a buffer, pyarrow reads a column of a whole row group at once. With it, a page, which is
-as much as its writer put into one."""
+"""Without a buffer, pyarrow reads a column of a whole row group at once; with it, one page, whose
+size the writer of the file chose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file of rows. Nothing is open between calls."""
+    """One Parquet or Arrow file. No file stays open between calls."""
 
     name: str
     """POSIX path relative to the source's root."""
     file: Path | RemoteFile
 
     def stamp(self) -> str:
-        """What tells this state of the file from others.
+        """Identifier of the current state of the file.
 
         Raises:
-            OSError: it cannot be looked at.
+            OSError: there is no such file, or its status cannot be read.
         """
         return file_stamp(self.file) if isinstance(self.file, Path) else self.file.stamp()
 
@@ -52,7 +52,7 @@ class Shard:
         """The ``pyarrow.Schema``.
 
         Raises:
-            OSError, pyarrow.ArrowException: it cannot be read, or is no such file.
+            OSError, pyarrow.ArrowException: the file cannot be read or has another format.
         """
         with self._open() as file:
             if self._is_parquet:
@@ -62,19 +62,19 @@ class Shard:
     def batches(
         self, columns: Sequence[str], *, start: int = 0, rows: int = 1024
     ) -> Iterator[tuple[int, Any]]:
-        """Rows from `start` on, or from a little before.
+        """Yield rows from `start` on, or from a little before.
 
         Args:
-            columns: ``name``, or ``name.field`` for a part of a struct, which is then all of it
-                where the format keeps the parts of a struct apart.
-            start: first row wanted.
-            rows: at most so many at a time.
+            columns: ``name``, or ``name.field`` for one field of a struct; Arrow files, which do
+                not store fields apart, yield the whole struct.
+            start: first row requested.
+            rows: largest number of rows in a batch.
 
         Yields:
-            The number of the first row, and a ``pyarrow.RecordBatch``.
+            Index of the first row, and a ``pyarrow.RecordBatch``.
 
         Raises:
-            OSError, pyarrow.ArrowException: it cannot be read.
+            OSError, pyarrow.ArrowException: the file cannot be read.
         """
         with self._open() as file:
             yield from (_parquet_batches if self._is_parquet else _arrow_batches)(
@@ -82,10 +82,10 @@ class Shard:
             )
 
     def group_starts(self) -> list[int]:
-        """The rows that reading can begin at without going through those before them.
+        """First row of each row group: rows at which reading can begin.
 
         Raises:
-            OSError, pyarrow.ArrowException: it cannot be read.
+            OSError, pyarrow.ArrowException: the file cannot be read.
         """
         if not self._is_parquet:
             return [0]
@@ -104,10 +104,10 @@ class Shard:
 
 
 def saved_shards(folder: Path) -> list[Shard] | None:
-    """What ``datasets`` has saved to disk in a folder, by split; ``None`` if it has not.
+    """Shards of a dataset that ``save_to_disk`` wrote to a folder, by split; ``None`` if none.
 
     Raises:
-        SourceError: it has, and what it wrote of it cannot be read.
+        SourceError: there is such a dataset, and its state file cannot be read.
     """
     index = folder / "dataset_dict.json"
     state = folder / "state.json"
@@ -121,7 +121,7 @@ def saved_shards(folder: Path) -> list[Shard] | None:
         names = []
         for split in splits:
             state = folder / split / "state.json"
-            # not all that lies there: caches do, too
+            # not all files of the folder: some are caches
             for file in json.loads(state.read_bytes())["_data_files"]:
                 names.append((PurePosixPath(split) / file["filename"]).as_posix())
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -149,7 +149,7 @@ def _parquet_batches(
 
 
 def _group_ends(metadata: Any) -> list[int]:
-    """The row after each row group."""
+    """Index of the row after each row group."""
     groups = range(metadata.num_row_groups)
     return list(accumulate(metadata.row_group(group).num_rows for group in groups))
 
@@ -158,7 +158,7 @@ def _arrow_batches(
     file: Any, columns: Sequence[str], start: int, rows: int
 ) -> Iterator[tuple[int, Any]]:
     reader = _arrow_reader(file)
-    names = [name for name in reader.schema.names if _any_within(columns, name)]
+    names = [name for name in reader.schema.names if _is_requested(name, columns)]
     is_file = isinstance(reader, pa.RecordBatchFileReader)
     row = 0
     for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
@@ -168,12 +168,13 @@ def _arrow_batches(
         row += batch.num_rows
 
 
-def _any_within(columns: Sequence[str], name: str) -> bool:
+def _is_requested(name: str, columns: Sequence[str]) -> bool:
     return any(column == name or column.startswith(f"{name}.") for column in columns)
 
 
 def _arrow_reader(file: Any) -> Any:
-    """``datasets`` writes the stream form of Arrow; the other begins with its name."""
+    """Reader of the file format, which begins with ``ARROW1``, or else of the stream format, which
+    ``datasets`` writes."""
     is_file = file.read(6) == b"ARROW1"
     file.seek(0)
     return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)

@@ -1,11 +1,11 @@
-"""Pictures in the rows of a dataset: Parquet and Arrow, on this machine or behind an address.
+"""Image source for table datasets: the rows of local or remote Parquet and Arrow shards.
 
-The order is that of the shards by name, then of the rows. An id is the split and what the row calls
-its image (``train/000000000139.jpg``), or else its number in the split; the split is the name of
-the shard without its number, so that ids survive another division into shards.
+Images are ordered by shard name, then by row. An id is the split and the name of the image in its
+row (``train/000000000139.jpg``), or else the index of the row in the split. The split is the name
+of the shard without its number, so that ids survive another division into shards.
 
-Going through the names reads no image. Each image is copied, byte for byte, when it is asked
-for. A shard that cannot be read is one item that fails.
+Iterating reads no image. Each image is copied, byte for byte, when it is fetched. A shard that
+cannot be read becomes one failed item.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from grounded_sam2.sources.shards import Shard
 
 __all__ = ["RowReader", "RowRef", "RowSource", "find_shard_column", "text_entries"]
 
-_BROKEN = (OSError, pa.ArrowException, SourceError)
+_READ_ERRORS = (OSError, pa.ArrowException, SourceError)
 _SHARD_NUMBER = re.compile(r"(^|[-_.])\d+-of-\d+(-[0-9a-f]+)?$|^\d+$")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|.*://")
 _NO_SPLIT = ("", ".", "..", "data")
-"""Parts of shard names that say nothing."""
+"""Parts of shard names that name no split."""
 _CHUNK_ROWS = 8
 _CHUNKS_KEPT = 4
-"""Threads ask for neighboring rows, not quite in order: this many are in memory."""
+"""Chunks held in memory: threads request neighboring rows, not quite in order."""
 
 
 class RowReader:
-    """Reads the images of rows, fastest when asked nearly in order. May be shared by threads."""
+    """Reads images of rows; fast for rows requested nearly in order. Safe to share by threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,14 +52,14 @@ class RowReader:
         self._next_row = 0
 
     def __reduce__(self) -> tuple[type[RowReader], tuple[()]]:
-        """Another process opens its own files."""
+        """Pickle as a new reader: another process opens its own files."""
         return RowReader, ()
 
     def image(self, shard: Shard, column: ImageColumn, row: int) -> bytes:
-        """The file of the image in a row.
+        """The bytes of the image file in a row.
 
         Raises:
-            ImageError: there is none.
+            ImageError: the row does not exist or holds no image.
             OSError, pyarrow.ArrowException: the shard cannot be read.
         """
         with self._lock:
@@ -71,7 +71,7 @@ class RowReader:
         for kept, first, batch in self._chunks:
             if kept is shard and first <= row < first + batch.num_rows:
                 return batch.column(column.name)[row - first]
-        if self._stream_of is not shard or not self._is_ahead(row):
+        if self._stream_of is not shard or not self._can_read_on_to(row):
             self._chunks.clear()
             self._starts = shard.group_starts()
             self._stream = shard.batches([column.name], start=row, rows=_CHUNK_ROWS)
@@ -84,15 +84,15 @@ class RowReader:
         self._stream_of = None
         raise ImageError(f"shard {shard.name!r} has no row {row} any more")
 
-    def _is_ahead(self, row: int) -> bool:
-        """Whether reading on is the shortest way to a row."""
-        nearest = self._starts[bisect_right(self._starts, row) - 1]
-        return nearest <= self._next_row <= row
+    def _can_read_on_to(self, row: int) -> bool:
+        """Whether reading on is cheaper than starting at the row group of `row`."""
+        group_start = self._starts[bisect_right(self._starts, row) - 1]
+        return group_start <= self._next_row <= row
 
 
 @dataclass(frozen=True, slots=True)
 class RowRef(CachedRef):
-    """The image of a row."""
+    """Reference to the image in a row of a shard."""
 
     shard: Shard
     shard_stamp: str
@@ -101,7 +101,7 @@ class RowRef(CachedRef):
     reader: RowReader = field(repr=False, compare=False)
 
     def stamp(self) -> str:
-        """The stamp of the shard when it was listed, and where in it the image is."""
+        """Stamp of the shard as listed, and the column and row of the image."""
         return f"{self.shard_stamp}#{self.column.name}[{self.row}]"
 
     def _write(self, file: IO[bytes]) -> None:
@@ -109,13 +109,13 @@ class RowRef(CachedRef):
 
 
 class RowSource:
-    """The images of a dataset.
+    """The images of a table dataset.
 
     Args:
         shards: its files, in order.
-        column: from `find_shard_column`.
-        root: the place that the names of shards are relative to.
-        images_folder: where copies are kept.
+        column: the image column, from `find_shard_column`.
+        root: path or address that the names of shards are relative to.
+        images_folder: holds the cached copies.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class RowSource:
         self.root = root
         self._shards = tuple(shards)
         self._column = column
-        self._folder = images_folder
+        self._images_folder = images_folder
 
     def __iter__(self) -> Iterator[ImageRef]:
         ids = UniqueIds()
@@ -137,35 +137,35 @@ class RowSource:
         counts: Counter[str] = Counter()
         for shard in self._shards:
             split = _split_of(shard.name)
-            ending: str | None = None
+            extension: str | None = None
             try:
                 stamp = shard.stamp()
                 column = find_shard_column([shard], self._column.name)
-                for row, given in enumerate(_names(shard, column)):
+                for row, stored_name in enumerate(_names(shard, column)):
                     number = f"{counts[split]:06}"
                     counts[split] += 1
-                    name = given or number
+                    name = stored_name or number
                     if not PurePosixPath(name).suffix:
-                        ending = _ending(shard, column) if ending is None else ending
-                        name += ending
-                    whole = item_name(f"{split}/{name}" if split else name)
-                    item_id = ids.claim(whole, otherwise=number)
-                    copy = safe_path(self._folder, item_id)
+                        extension = _extension(shard, column) if extension is None else extension
+                        name += extension
+                    full_name = item_name(f"{split}/{name}" if split else name)
+                    item_id = ids.claim(full_name, otherwise=number)
+                    copy = safe_path(self._images_folder, item_id)
                     yield RowRef(item_id, copy, shard, stamp, row, column, reader)
-            except _BROKEN as error:
+            except _READ_ERRORS as error:
                 item_id = item_name(shard.name)
                 reason = f"source: shard {shard.name!r} cannot be read: {one_line(error)}"
-                yield FailedRef(item_id, safe_path(self._folder, item_id), reason)
+                yield FailedRef(item_id, safe_path(self._images_folder, item_id), reason)
 
     def __repr__(self) -> str:
         return f"RowSource({str(self.root)!r})"
 
 
 def find_shard_column(shards: Iterable[Shard], wanted: str | None = None) -> ImageColumn:
-    """The column with images, or with paths and addresses, of the first shard that has one.
+    """The column of images, or of paths and addresses, of the first shard that has one.
 
     Raises:
-        SourceError: none has one. Says what is there instead.
+        SourceError: no shard has one; the message names the columns found.
     """
     failure = SourceError("no files")
     for shard in shards:
@@ -174,17 +174,17 @@ def find_shard_column(shards: Iterable[Shard], wanted: str | None = None) -> Ima
             if (column := find_column(schema, wanted)) is not None:
                 return column
             failure = SourceError(
-                f"no column with images among {', '.join(schema.names[:20])}; say which holds "
-                "them, or their paths (column)"
+                f"no column with images among {', '.join(schema.names[:20])}; name the column "
+                "that holds them, or their paths (column)"
             )
-        except _BROKEN as error:
+        except _READ_ERRORS as error:
             failure = SourceError(one_line(error))
         failure = SourceError(f"shard {shard.name!r}: {failure}")
     raise failure
 
 
 def text_entries(shards: Iterable[Shard], column: ImageColumn) -> Iterator[str]:
-    """The texts in a column, such as paths and addresses; null and empty ones are left out.
+    """Yield the strings of a column, such as paths and addresses; skip null and empty ones.
 
     Raises:
         SourceError: a shard cannot be read.
@@ -193,24 +193,24 @@ def text_entries(shards: Iterable[Shard], column: ImageColumn) -> Iterator[str]:
         try:
             for _, batch in shard.batches([column.name]):
                 yield from filter(None, batch.column(column.name).to_pylist())
-        except _BROKEN as error:
+        except _READ_ERRORS as error:
             raise SourceError(f"shard {shard.name!r} cannot be read: {one_line(error)}") from error
 
 
 def _names(shard: Shard, column: ImageColumn) -> Iterator[str]:
-    """What each row calls its image; ``""`` where it does not say."""
-    named_by = column.named_by
-    for _, batch in shard.batches([] if named_by is None else [named_by]):
-        if named_by is None:
+    """Name of the image in each row; ``""`` where there is none."""
+    name_column = column.name_column
+    for _, batch in shard.batches([] if name_column is None else [name_column]):
+        if name_column is None:
             yield from [""] * batch.num_rows
-        elif named_by in batch.schema.names:
-            yield from map(_name_in, batch.column(named_by).to_pylist())
+        elif name_column in batch.schema.names:
+            yield from map(_portable_name, batch.column(name_column).to_pylist())
         else:
-            yield from map(_name_in, batch.column(column.name).field("path").to_pylist())
+            yield from map(_portable_name, batch.column(column.name).field("path").to_pylist())
 
 
-def _name_in(path: str | None) -> str:
-    """The part of a path or address that means something elsewhere."""
+def _portable_name(path: str | None) -> str:
+    """A relative path as it is; of an absolute path or an address, the last part."""
     if path is None:
         return ""
     if _ABSOLUTE.match(path):
@@ -218,8 +218,8 @@ def _name_in(path: str | None) -> str:
     return "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
-def _ending(shard: Shard, column: ImageColumn) -> str:
-    """The ending for images without: that of the first, since few datasets mix formats."""
+def _extension(shard: Shard, column: ImageColumn) -> str:
+    """Extension for names without one: that of the first image, as few datasets mix formats."""
     if column.kind == "samples":
         return ".png"
     for row, batch in shard.batches([column.name], rows=1):

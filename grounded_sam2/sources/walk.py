@@ -1,8 +1,8 @@
-"""Files below a folder, in an order that depends on nothing but their names.
+"""Recursive listing of files in an order that depends on their names alone.
 
-The order is that of the POSIX paths relative to the folder, compared character by character
-(``a-1.png`` < ``a.png`` < ``a/1.png``; ``10.png`` < ``2.png``): not that of the file system, the
-locale or the time. The names of one folder, and of those that it lies in, are in memory at a time.
+The order is that of the POSIX paths relative to the root, compared character by character
+(``a-1.png`` < ``a.png`` < ``a/1.png``; ``10.png`` < ``2.png``), whatever the file system, the
+locale or the times. Memory holds the names of one folder and of its parents at a time.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ class FoundFile(NamedTuple):
     """A file, or a folder that cannot be listed."""
 
     name: str
-    """POSIX path relative to where the walk began, as the file system has it."""
+    """POSIX path relative to the root, as the file system spells it."""
     path: str
     failure: str | None = None
-    """Why the folder cannot be listed; ``None`` for a file."""
+    """Reason why the folder cannot be listed; ``None`` for a file."""
 
 
 class _Entry(NamedTuple):
     name: str
     path: str
     is_folder: bool
-    above: frozenset[tuple[int, int]]
-    """Folders on the way here by device and inode, to notice a link back to one of them."""
+    parents: frozenset[tuple[int, int]]
+    """Device and inode of each parent folder, to detect a link back to one of them."""
 
 
 def walk(
@@ -39,56 +39,56 @@ def walk(
     enter: Callable[[str], bool] = lambda name: True,
     excluded: frozenset[Path] = frozenset(),
 ) -> Iterator[FoundFile]:
-    """All files below a folder, in order.
+    """Yield all files below a folder, in order.
 
-    Hidden files and folders (``.name``) are left out, and so are pipes and devices. Links are
-    followed; a link to a folder that it lies in is not. A broken link counts as a file.
+    Hidden files and folders (``.name``), pipes and devices are skipped. Links are followed, except
+    a link to one of the folders that contain it. A broken link counts as a file.
 
     Args:
         root: the folder; may itself be hidden.
-        enter: whether to look into a folder, by its path relative to the root.
-        excluded: resolved folders to leave out.
+        enter: whether to list a folder, given its path relative to the root.
+        excluded: resolved folders to skip.
 
     Yields:
-        Files. A folder that cannot be listed comes as itself, with the reason, in its place.
+        Files, and in its place each folder that cannot be listed, with the reason.
     """
-    waiting = [_Entry("", os.fspath(root), True, frozenset())]
-    while waiting:
-        entry = waiting.pop()
+    stack = [_Entry("", os.fspath(root), True, frozenset())]
+    while stack:
+        entry = stack.pop()
         if not entry.is_folder:
             yield FoundFile(entry.name, entry.path)
             continue
         try:
-            below = _entries(entry, excluded)
+            children = _children(entry, excluded)
         except OSError as error:
             yield FoundFile(entry.name.removesuffix("/"), entry.path, error.strerror or str(error))
             continue
-        # With its slash, a folder sorts where the paths below it do; the last is taken first.
-        waiting += sorted(
-            (each for each in below if not each.is_folder or enter(each.name[:-1])), reverse=True
+        # A folder's name ends in a slash here, so that it sorts where the paths below it do.
+        stack += sorted(
+            (each for each in children if not each.is_folder or enter(each.name[:-1])), reverse=True
         )
 
 
-def _entries(folder: _Entry, excluded: frozenset[Path]) -> list[_Entry]:
+def _children(folder: _Entry, excluded: frozenset[Path]) -> list[_Entry]:
     stat = os.stat(folder.path)  # noqa: PTH116
-    here = (stat.st_dev, stat.st_ino)
-    if here in folder.above or (excluded and Path(folder.path).resolve() in excluded):
+    identity = (stat.st_dev, stat.st_ino)
+    if identity in folder.parents or (excluded and Path(folder.path).resolve() in excluded):
         return []
-    above = folder.above | {here}
+    parents = folder.parents | {identity}
     found = []
     with os.scandir(folder.path) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if _is(entry.is_dir, unknown=False):
-                found.append(_Entry(f"{folder.name}{entry.name}/", entry.path, True, above))
-            elif entry.is_symlink() or _is(entry.is_file, unknown=True):
-                found.append(_Entry(f"{folder.name}{entry.name}", entry.path, False, above))
+            if _test(entry.is_dir, on_error=False):
+                found.append(_Entry(f"{folder.name}{entry.name}/", entry.path, True, parents))
+            elif entry.is_symlink() or _test(entry.is_file, on_error=True):
+                found.append(_Entry(f"{folder.name}{entry.name}", entry.path, False, parents))
     return found
 
 
-def _is(asked: Callable[[], bool], *, unknown: bool) -> bool:
+def _test(predicate: Callable[[], bool], *, on_error: bool) -> bool:
     try:
-        return asked()
-    except OSError:  # a link to itself, or to where we may not look
-        return unknown
+        return predicate()
+    except OSError:  # a link to itself, or into a folder without permission
+        return on_error

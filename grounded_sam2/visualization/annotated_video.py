@@ -86,8 +86,8 @@ def annotated_video_paths(
     for video in videos:
         if video.path is None:
             raise VideoError(
-                f"video {video.shown!r}: cannot be drawn, since its frames may not come a second "
-                "time; save it to a file and label that"
+                f"video {video.display_name!r}: cannot be drawn, since its frames may not come a "
+                "second time; save it to a file and label that"
             )
     if Path(annotated).suffix.lower() in (*VIDEO_EXTENSIONS, *WRITABLE_VIDEO_EXTENSIONS, ".gif"):
         paths = _single_file(videos, Path(annotated))

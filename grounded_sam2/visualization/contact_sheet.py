@@ -12,27 +12,27 @@ from grounded_sam2.results import Image
 
 __all__ = ["contact_sheet"]
 
-_PAPER = 255
-_GAP = 6
+_BACKGROUND = 255
+_GAP = 6  # pixels around each cell
 
 
 def contact_sheet(images: Iterable[Image], *, columns: int = 6, cell: int = 256) -> Image:
-    """Arrange images in rows on white paper.
+    """Arrange images in rows on a white background.
 
     Args:
-        images: RGB, ``(h, w, 3)`` ``uint8``, sizes may differ. Each is brought to the side of
-            its cell, keeping its proportions, and centerd.
-        columns: images in a row.
-        cell: side of a cell in pixels.
+        images: RGB, ``(h, w, 3)`` ``uint8``, of any sizes. Each is scaled to fill its cell, keeping
+            its aspect ratio, and centered.
+        columns: largest number of images in a row.
+        cell: side of a square cell in pixels.
 
     Returns:
-        RGB ``uint8``; one empty cell for no images.
+        RGB, ``(h, w, 3)`` ``uint8``; one empty cell if there are no images.
     """
-    cells = [_fitted(image, cell) for image in images]
+    cells = [_resize_to_cell(image, cell) for image in images]
     columns = max(1, min(columns, len(cells)))
     rows = max(1, ceil(len(cells) / columns))
     pitch = cell + _GAP
-    sheet = np.full((rows * pitch + _GAP, columns * pitch + _GAP, 3), _PAPER, np.uint8)
+    sheet = np.full((rows * pitch + _GAP, columns * pitch + _GAP, 3), _BACKGROUND, np.uint8)
     for index, image in enumerate(cells):
         row, column = divmod(index, columns)
         height, width = image.shape[:2]
@@ -42,7 +42,7 @@ def contact_sheet(images: Iterable[Image], *, columns: int = 6, cell: int = 256)
     return sheet
 
 
-def _fitted(image: Image, cell: int) -> Image:
+def _resize_to_cell(image: Image, cell: int) -> Image:
     height, width = image.shape[:2]
     scale = cell / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))

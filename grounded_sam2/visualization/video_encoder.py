@@ -1,13 +1,13 @@
-"""Pictures written as a video that any player opens, at the pace at which they were taken.
+"""Video encoder: writes images as a video file that any player opens, with their timestamps.
 
     with VideoEncoder("annotated.mp4", size_hw=source.size_hw, fps=source.fps) as video:
         for frame in source:
             video.write(frame.image, frame.time)
 
-MP4 and MOV hold H.264 in 4:2:0, which everything plays, with the index in front, so that a browser
-begins before it has loaded all. Every frame keeps its own time: a source of variable frame rate
-plays as it did. The file appears under its name when it is whole; a run that is killed leaves
-``.NAME.partial`` beside it, which the next one replaces.
+MP4 and MOV hold H.264 in 4:2:0, the most widely supported format, with the index first, so that a
+browser starts playing before the download ends. Frames keep their timestamps: a source of variable
+frame rate keeps its pace. The file appears under its name once it is complete; a killed process
+leaves ``.NAME.partial`` beside it, which the next one replaces.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ from grounded_sam2.results import Image
 __all__ = ["WRITABLE_VIDEO_EXTENSIONS", "VideoEncoder", "check_video_extension", "video_comment"]
 
 
-class _Encoder(NamedTuple):
+class _Codec(NamedTuple):
     name: str
+    """FFmpeg's name of the encoder."""
     options: dict[str, str]
 
 
 _H264 = (
-    # 20 shows no loss beside the original; "veryfast" leaves the cores to the models. B-frames
-    # would be decoded before they are shown: MP4 then tells the wrong duration of uneven times.
-    _Encoder("libx264", {"crf": "20", "preset": "veryfast", "bf": "0"}),
-    _Encoder("libopenh264", {}),
+    # crf 20: no loss is visible next to the original. "veryfast" leaves the cores to the models.
+    # No B-frames: with reordered frames at uneven times, MP4 states a wrong duration.
+    _Codec("libx264", {"crf": "20", "preset": "veryfast", "bf": "0"}),
+    _Codec("libopenh264", {}),
     # For builds without H.264; browsers do not play it. Quality 3, in FFmpeg's units of 1/118.
-    _Encoder("mpeg4", {"flags": "+qscale", "global_quality": "354"}),
+    _Codec("mpeg4", {"flags": "+qscale", "global_quality": "354"}),
 )
-_VP9 = (_Encoder("libvpx-vp9", {"crf": "28", "b": "0", "deadline": "realtime", "cpu-used": "6"}),)
+_VP9 = (_Codec("libvpx-vp9", {"crf": "28", "b": "0", "deadline": "realtime", "cpu-used": "6"}),)
 _FORMATS = {
     ".mp4": ("mp4", _H264),
     ".m4v": ("mp4", _H264),
@@ -55,29 +56,29 @@ _FORMATS = {
     ".webm": ("webm", _VP9),
 }
 WRITABLE_VIDEO_EXTENSIONS = tuple(_FORMATS)
-"""Endings of the files that can be written."""
+"""Extensions of the video files that can be written."""
 _TICK = Fraction(1, 60_000)
-"""Precision of times: frames of most rates are a whole number of these apart, and MPEG-4 takes no
-finer one than 1/65535."""
+"""Resolution of timestamps: a common multiple of most frame rates; MPEG-4 allows no finer one than
+1/65535."""
 _BT709, _LIMITED = 1, 1
-"""How FFmpeg numbers the colors that players expect."""
+"""FFmpeg's numbers for BT.709 and limited range, which players expect."""
 
 
 def check_video_extension(path: str | os.PathLike[str]) -> None:
-    """Refuse a path before there is anything to write.
+    """Check the extension of a path before any work is done.
 
     Raises:
-        VideoError: its ending stands for no video that can be written.
+        VideoError: no video can be written with this extension.
     """
     if Path(path).suffix.lower() not in _FORMATS:
         raise VideoError(
-            f"video {os.fspath(path)!r}: cannot write a video with ending "
+            f"video {os.fspath(path)!r}: cannot write a video with extension "
             f"{Path(path).suffix!r}; use {', '.join(WRITABLE_VIDEO_EXTENSIONS)}"
         )
 
 
 def video_comment(path: str | os.PathLike[str]) -> str | None:
-    """What was written into a video beside its images; ``None`` for nothing, or no video."""
+    """The ``comment`` in a video's metadata; ``None`` if there is none, or no readable video."""
     try:
         with av.open(os.fspath(path)) as container:
             known = {name.lower(): value for name, value in container.metadata.items()}
@@ -87,18 +88,19 @@ def video_comment(path: str | os.PathLike[str]) -> str | None:
 
 
 class VideoEncoder:
-    """A video that is being written; to be used with ``with``.
+    """Context manager that writes one video file.
 
     Args:
-        path: the file, which is replaced. Folders above it are made.
-        size_hw: height and width of all images. One row or column is repeated where they are
-            odd, since the colors of H.264 come in pairs.
-        fps: about how many frames there are in a second: the duration of the last, and of all
-            where no times are given.
-        comment: any text, kept beside the images: see `video_comment`.
+        path: the file, which is replaced. Its folders are created.
+        size_hw: height and width of all images. If odd, the last row or column is repeated, since
+            H.264 in 4:2:0 needs even sizes.
+        fps: approximate frames per second; sets the duration of the last frame, and of every frame
+            written without a time.
+        comment: text for the metadata; see `video_comment`.
 
     Raises:
-        VideoError: an unknown ending, a place that cannot be written to, or numbers out of range.
+        VideoError: the extension is unknown, the file cannot be written, or a number is out of
+            range.
     """
 
     def __init__(
@@ -114,23 +116,23 @@ class VideoEncoder:
         self._size_hw = size_hw
         if min(size_hw) < 1 or not 0 < fps < math.inf:
             raise VideoError(
-                f"{self._shown}: size {size_hw[1]} × {size_hw[0]} at {fps:g} frames per second; "
-                "give numbers above 0"
+                f"{self._display_name}: size {size_hw[1]} × {size_hw[0]} at {fps:g} frames per "
+                "second; give numbers above 0"
             )
         self._step = max(1, round(1 / (Fraction(fps) * _TICK)))
         self._last: int | None = None
         self._origin = self._last_time = 0.0
         self._reformatter = VideoReformatter()
-        container_format, encoders = _FORMATS[self.path.suffix.lower()]
-        available = [each for each in encoders if each.name in av.codecs_available]
+        container_format, codecs = _FORMATS[self.path.suffix.lower()]
+        available = [each for each in codecs if each.name in av.codecs_available]
         if not available:
             raise VideoError(
-                f"{self._shown}: FFmpeg has no encoder for it here; "
-                "install the package 'av' from its wheels, or use another ending"
+                f"{self._display_name}: this build of FFmpeg has no encoder for it; "
+                "install the package 'av' from its wheels, or use another extension"
             )
         self._partial = self.path.with_name(f".{self.path.name}.partial")
         self.encoder = available[0].name
-        """FFmpeg's name of it."""
+        """FFmpeg's name of the encoder in use."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(
@@ -140,29 +142,30 @@ class VideoEncoder:
                 options={"movflags": "faststart"} if container_format in ("mp4", "mov") else {},
             )
         except (OSError, av.error.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise self._write_error(error) from error
         if comment is not None:
             self._container.metadata["comment"] = comment
-        self._stream = _stream(self._container, available[0], size_hw, fps)
+        self._stream = _add_stream(self._container, available[0], size_hw, fps)
 
     def write(self, image: Image, time: float | None = None) -> None:
-        """Add an image.
+        """Append an image.
 
         Args:
-            image: RGB, ``(h, w, 3)`` ``uint8``; may be changed afterwards.
-            time: seconds at which it is shown, counted from any point; the first image is shown
-                at once. ``None`` for one frame duration after the one before.
+            image: RGB, ``(h, w, 3)`` ``uint8``; the caller may change it afterwards.
+            time: seconds at which it is shown, from any origin; the video begins with the first
+                image. ``None`` for one frame duration after the previous image.
 
         Raises:
-            VideoError: another size, a time that is not after the one before, or no space left.
+            VideoError: the image has another size, its time is not after the previous one, or no
+                space is left.
         """
         if image.shape != (*self._size_hw, 3) or image.dtype != np.uint8:
             height, width = self._size_hw
             raise VideoError(
-                f"{self._shown}: an image is {image.shape} {image.dtype}; "
+                f"{self._display_name}: an image is {image.shape} {image.dtype}; "
                 f"all must be ({height}, {width}, 3) uint8"
             )
-        frame = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(_pad_to_even(image), format="rgb24")
         frame = self._reformatter.reformat(
             frame,
             format="yuv420p",
@@ -175,7 +178,7 @@ class VideoEncoder:
         try:
             self._container.mux(self._stream.encode(frame))
         except (OSError, av.error.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise self._write_error(error) from error
 
     def __enter__(self) -> VideoEncoder:
         return self
@@ -186,28 +189,28 @@ class VideoEncoder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Put the file in place; after an error, leave what was there before.
+        """Move the file to its path; after an error, keep the file that was there before.
 
         Raises:
-            VideoError: there was no image, or no space left for the rest.
+            VideoError: no image was written, or no space is left.
         """
         try:
             if kind is None:
                 self._finish()
         finally:
-            with suppress(OSError, av.error.FFmpegError):  # told already, or not what went wrong
+            with suppress(OSError, av.error.FFmpegError):  # the cause is already raised
                 self._container.close()
             self._partial.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         if self._last is None:
-            raise VideoError(f"{self._shown}: there was no image to write")
+            raise VideoError(f"{self._display_name}: there was no image to write")
         try:
             self._container.mux(self._stream.encode())
             self._container.close()
             self._partial.replace(self.path)
         except (OSError, av.error.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise self._write_error(error) from error
 
     def _ticks(self, time: float | None) -> int:
         if self._last is None:
@@ -218,29 +221,31 @@ class VideoEncoder:
         else:
             if time <= self._last_time:
                 raise VideoError(
-                    f"{self._shown}: the image at {time:g} s comes after that at "
-                    f"{self._last_time:g} s; give rising times"
+                    f"{self._display_name}: the image at {time:g} s comes after that at "
+                    f"{self._last_time:g} s; give increasing times"
                 )
-            # Two times may be nearer than a tick, and ticks must rise as well.
+            # Two times may be closer than a tick, and ticks must increase too.
             ticks = max(round((time - self._origin) / _TICK), self._last + 1)
         self._last = ticks
         self._last_time = self._origin + float(ticks * _TICK) if time is None else time
         return ticks
 
     @property
-    def _shown(self) -> str:
+    def _display_name(self) -> str:
         return f"video {str(self.path)!r}"
 
-    def _failed(self, error: Exception) -> VideoError:
+    def _write_error(self, error: Exception) -> VideoError:
         reason = getattr(error, "strerror", None) or str(error)
-        return VideoError(f"{self._shown}: cannot be written: {reason}; nothing is left of it")
+        return VideoError(
+            f"{self._display_name}: cannot be written: {reason}; no part of it was kept"
+        )
 
 
-def _stream(
-    container: OutputContainer, encoder: _Encoder, size_hw: tuple[int, int], fps: float
+def _add_stream(
+    container: OutputContainer, codec: _Codec, size_hw: tuple[int, int], fps: float
 ) -> VideoStream:
     rate = Fraction(fps).limit_denominator(1001)
-    stream = container.add_stream(encoder.name, rate=rate, options=encoder.options)
+    stream = container.add_stream(codec.name, rate=rate, options=codec.options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = size_hw[1] + size_hw[1] % 2, size_hw[0] + size_hw[0] % 2
     stream.pix_fmt = "yuv420p"
@@ -251,7 +256,7 @@ def _stream(
     return stream
 
 
-def _even(image: Image) -> Image:
+def _pad_to_even(image: Image) -> Image:
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

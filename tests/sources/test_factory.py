@@ -201,7 +201,7 @@ class TestOptions:
     )
     @pytest.mark.usefixtures("bucket")
     def test_a_column_of_what_has_none(self, given: Any) -> None:
-        with pytest.raises(SourceError, match=r"column 'x' was asked for, and '.*' has no table"):
+        with pytest.raises(SourceError, match=r"column 'x' was requested, and '.*' has no table"):
             opened(given, column="x")
 
 
@@ -268,7 +268,7 @@ class TestWhatIsNothing:
             ("none", "'none' does not exist; give a folder, a file, a pattern, a list"),
             ("", "'' does not exist; give a folder"),
             ("ylecun/mnist", "for a dataset on the hub, give hf://datasets/ylecun/mnist"),
-            (Path("s3://bucket/x"), "addresses are text with two slashes, never a Path"),
+            (Path("s3://bucket/x"), "give an address as text, with two slashes, not as a Path"),
             ("none/*.jpg", r"'none' cannot be listed: "),
             ("pictures/*.bmp", r"no images in 'pictures'; looked for \*\.bmp; found"),
             ("empty", "no images in 'empty'; looked for .jpg, .* found no files"),
@@ -276,13 +276,16 @@ class TestWhatIsNothing:
             ("empty.parquet", r"'empty\.parquet': its tables have no rows"),
             ("damaged.parquet", r"'damaged\.parquet': shard 'damaged\.parquet': "),
             ("damaged.zip", "cannot be opened: File is not a zip file"),
-            ("plain", r"'plain': shard 'x\.parquet': no column with images among n; say which"),
+            (
+                "plain",
+                r"'plain': shard 'x\.parquet': no column with images among n; name",
+            ),
             ([], "list of files is empty"),
             (["pictures/a.png", "pictures"], "is a folder among files"),
             (["pictures/a.png", "list.txt"], r"'list\.txt' among several: a pattern, list"),
             (["pictures/a.png", "pictures/*.jpg"], "among several"),
             (["pictures/a.png", "archive.zip"], "among several"),
-            ("memory://bucket/list.txt", "a list must lie on this machine; fetch it first"),
+            ("memory://bucket/list.txt", "a list must be a local file; download it first"),
             ("s4://bucket", "unknown protocol 's4'"),
         ],
     )
@@ -299,7 +302,7 @@ class TestWhatIsNothing:
 
     @pytest.mark.usefixtures("here")
     def test_tables_where_there_are_none(self) -> None:
-        with pytest.raises(SourceError, match="tables were asked for, and 'pictures' has no table"):
+        with pytest.raises(SourceError, match="tables were requested, and 'pictures' has no table"):
             opened("pictures", extensions="parquet")
 
     def test_nothing_is_written_by_looking(self, here: Path) -> None:

@@ -183,7 +183,7 @@ class TestNothing:
 
     def test_images_in_folders_that_were_not_asked_for(self, tmp_path: Path) -> None:
         make(tmp_path, "sub/a.jpg")
-        with pytest.raises(SourceError, match="without its folders"):
+        with pytest.raises(SourceError, match="without its subfolders"):
             FolderSource(tmp_path, recursive=False)
 
 
@@ -260,5 +260,5 @@ class TestExtensions:
 
     @pytest.mark.parametrize("extensions", ["", ".", "*", [], [".jpg", ""]])
     def test_none_is_an_error(self, tmp_path: Path, extensions: str | list[str]) -> None:
-        with pytest.raises(SourceError, match=r"name no ending; give some, such as \.jpg"):
+        with pytest.raises(SourceError, match=r"empty; give at least one, such as \.jpg"):
             FolderSource(make(tmp_path, "a.jpg"), extensions=extensions)

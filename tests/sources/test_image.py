@@ -272,7 +272,7 @@ class TestBadImages:
             (b"just text, no image", "is not an image in a known format"),
             (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image, but an SVG drawing"),
-            (bytes(200), "is not an image, but a row of zeros"),
+            (bytes(200), "is not an image, but all zeros"),
         ],
         ids=["empty", "text", "PostScript", "SVG", "zeros"],
     )

@@ -29,10 +29,10 @@ class TestFindingTheColumn:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
-            ({"id": pa.int64(), "image": PICTURE}, ImageColumn("image", "picture", "image.path")),
+            ({"id": pa.int64(), "image": PICTURE}, ImageColumn("image", "image", "image.path")),
             (
                 {"image": PICTURE, "file_name": pa.string()},
-                ImageColumn("image", "picture", "file_name"),
+                ImageColumn("image", "image", "file_name"),
             ),
             ({"jpg": pa.binary(), "label": pa.string()}, ImageColumn("jpg", "bytes", None)),
             ({"jpg": pa.large_binary()}, ImageColumn("jpg", "bytes", None)),
@@ -46,7 +46,7 @@ class TestFindingTheColumn:
             ),
             (
                 {"image": PICTURE, "jpg": pa.binary()},
-                ImageColumn("image", "picture", "image.path"),
+                ImageColumn("image", "image", "image.path"),
             ),
             ({"path": pa.string(), "boxes": pa.list_(pa.list_(pa.float32()))}, None),
             ({}, None),
@@ -59,7 +59,7 @@ class TestFindingTheColumn:
         schema = pa.schema(
             {"sound": PICTURE, "photo": PICTURE}, metadata=features(sound="Audio", photo="Image")
         )
-        assert find_column(schema) == ImageColumn("photo", "picture", "photo.path")
+        assert find_column(schema) == ImageColumn("photo", "image", "photo.path")
 
     def test_features_tell_arrays_from_lists(self) -> None:
         fields = {"cells": COLOR, "pixels": COLOR}
@@ -75,7 +75,7 @@ class TestFindingTheColumn:
         schema = pa.schema({"left": PICTURE, "right": PICTURE})
         with pytest.raises(SourceError, match=r"left and right hold images; say which \(column\)"):
             find_column(schema)
-        assert find_column(schema, "right") == ImageColumn("right", "picture", "right.path")
+        assert find_column(schema, "right") == ImageColumn("right", "image", "right.path")
 
     def test_one_that_was_asked_for(self) -> None:
         schema = pa.schema({"image": PICTURE, "url": pa.string(), "n": pa.int64()})
@@ -88,21 +88,21 @@ class TestFindingTheColumn:
 class TestBytes:
     def test_as_they_are(self) -> None:
         cell = pa.scalar({"bytes": b"file", "path": "a.jpg"}, PICTURE)
-        assert image_bytes(cell, "picture", folder=None) == b"file"
+        assert image_bytes(cell, "image", folder=None) == b"file"
         assert image_bytes(pa.scalar(b"file"), "bytes", folder=None) == b"file"
 
     def test_from_the_path(self, tmp_path: Path) -> None:
         (tmp_path / "a.jpg").write_bytes(b"file")
         cell = pa.scalar({"bytes": None, "path": "a.jpg"}, PICTURE)
-        assert image_bytes(cell, "picture", folder=tmp_path) == b"file"
+        assert image_bytes(cell, "image", folder=tmp_path) == b"file"
         with pytest.raises(ImageError, match=r"only a path, 'a\.jpg', on another machine"):
-            image_bytes(cell, "picture", folder=None)
+            image_bytes(cell, "image", folder=None)
 
     @pytest.mark.parametrize(
         ("value", "kind"),
         [
-            (pa.scalar(None, PICTURE), "picture"),
-            (pa.scalar({"bytes": None, "path": None}, PICTURE), "picture"),
+            (pa.scalar(None, PICTURE), "image"),
+            (pa.scalar({"bytes": None, "path": None}, PICTURE), "image"),
             (pa.scalar(None, pa.binary()), "bytes"),
             (pa.scalar(None, GREY), "samples"),
         ],

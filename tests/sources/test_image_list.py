@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import threading
 import zipfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,6 @@ import pytest
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError, SourceError
-from grounded_sam2.sources import image_list
 from grounded_sam2.sources.image_list import ListSource, WebRef, is_address, read_list
 from grounded_sam2.sources.refs import ImageRef
 
@@ -34,6 +36,45 @@ def bucket() -> Iterator[Any]:
     memory.pipe("/bucket/x/d.jpg", b"d")
     yield memory
     memory.rm("/bucket", recursive=True)
+
+
+class WebServer:
+    """Serves 12 bytes at any path but ``/never``, where no response comes."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.is_closing = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.requests.append(self.path)
+                if self.path == "/never":
+                    server.is_closing.wait(10)
+                self.send_response(200)
+                self.send_header("Content-Length", "12")
+                self.end_headers()
+                with contextlib.suppress(OSError):  # the client has gone
+                    self.wfile.write(b"from the web")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Keep the test output clean."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}"
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = WebServer()
+    with server.http:
+        thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.is_closing.set()
+        server.http.shutdown()
+        thread.join()
 
 
 def source(root: Path, *entries: str) -> ListSource:
@@ -131,28 +172,37 @@ class TestAddresses:
             missing.fetch()
 
     @pytest.mark.usefixtures("bucket")
-    def test_files_in_stores_are_brought(self, root: Path) -> None:
+    def test_files_in_object_stores_are_fetched(self, root: Path) -> None:
         (ref,) = source(root, "memory://bucket/x/d.jpg")
         assert ref.stamp().startswith("1:")
         assert ref.fetch().read_bytes() == b"d"
         assert ref.path == root.parent / "copies" / "bucket" / "x" / "d.jpg"
 
-    def test_web_images_are_brought_once(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked = []
-
-        def download(url: str, *, timeout_s: float, max_bytes: int) -> bytes:
-            asked.append((url, timeout_s, max_bytes))
-            return b"from the web"
-
-        monkeypatch.setattr(image_list, "download", download)
-        limits = ImageConfig(url_timeout_s=3, url_max_bytes=99)
-        ref = WebRef("a.jpg", root / "new" / "a.jpg", "https://host/a.jpg?key=secret", limits)
+    def test_web_images_are_fetched_once(self, root: Path, web: WebServer) -> None:
+        address = f"{web.address}/a.jpg?key=secret"
+        ref = WebRef("a.jpg", root / "new" / "a.jpg", address, ImageConfig())
         assert "secret" not in ref.stamp()
         assert not ref.is_local()
         assert ref.fetch().read_bytes() == b"from the web"
+        assert ref.is_local()
         assert ref.fetch() == ref.path
-        assert asked == [("https://host/a.jpg?key=secret", 3, 99)]
+        assert web.requests == ["/a.jpg?key=secret"]
         assert pickle.loads(pickle.dumps(ref)) == ref
+
+    @pytest.mark.parametrize(
+        ("name", "limits", "expected"),
+        [
+            ("a.jpg", ImageConfig(url_max_bytes=11), "larger than 11 bytes"),
+            ("never", ImageConfig(url_timeout_s=0.2), r"longer than 0\.2 s"),
+        ],
+    )
+    def test_downloads_obey_the_limits(
+        self, root: Path, web: WebServer, name: str, limits: ImageConfig, expected: str
+    ) -> None:
+        ref = WebRef("a.jpg", root / "new" / "a.jpg", f"{web.address}/{name}", limits)
+        with pytest.raises(ImageError, match=expected):
+            ref.fetch()
+        assert not ref.is_local()
 
     def test_a_failed_download_leaves_nothing(self, root: Path) -> None:
         ref = WebRef("a.jpg", root / "new" / "a.jpg", "http://127.0.0.1:1/a.jpg", ImageConfig())

@@ -105,7 +105,7 @@ class TestNothing:
         ) as caught:
             GlobSource(f"{images}/*.bmp")
         assert "found .jpg (2), .png (1), .txt (1)" in str(caught.value)
-        with pytest.raises(SourceError, match=r"looked for \* with the ending \.bmp, \.gif; found"):
+        with pytest.raises(SourceError, match=r"for \* with the extension \.bmp, \.gif; found"):
             GlobSource(f"{images}/*", extensions=["bmp", "gif"])
 
     def test_no_folder(self, images: Path) -> None:
@@ -122,4 +122,4 @@ def test_what_a_pattern_is() -> None:
     assert is_pattern("a[1].jpg")
     assert not is_pattern("a/b{1}.jpg")
     pattern = GlobPattern("/*.jpg")
-    assert (pattern.root, pattern.rest) == ("/", "*.jpg")
+    assert (pattern.root, pattern.relative) == ("/", "*.jpg")

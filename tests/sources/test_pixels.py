@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,30 @@ from grounded_sam2.config import ImageConfig
 from grounded_sam2.errors import ImageError
 from grounded_sam2.results import Image
 from grounded_sam2.sources import pixels
-from grounded_sam2.sources.image import load_image, load_image_file
+from grounded_sam2.sources.image import load_image as load_in_one_band
+from grounded_sam2.sources.image import load_image_file
 
 WHITE = [255, 255, 255]
 
 
-@pytest.fixture(autouse=True, params=[2**22, 1], ids=["in one piece", "row by row"])
-def _bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything here holds however the image is cut."""
-    monkeypatch.setattr(pixels, "_BAND_PIXELS", request.param)
+def load_image(
+    source: bytes | PIL.Image.Image,
+    *,
+    config: ImageConfig = ImageConfig(),  # noqa: B008
+) -> Image:
+    """Load an image in one band; check that bands of one row give the same pixels or error."""
+    try:
+        image = load_in_one_band(source, config=config)
+    except ImageError as error:
+        with contextlib.suppress(PIL.UnidentifiedImageError):  # rare TIFFs
+            rows = PIL.Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
+            with pytest.raises(ValueError, match=re.escape(str(error.__cause__))):
+                pixels.upright_rgb(rows, band_pixels=1)
+        raise
+    with contextlib.suppress(PIL.UnidentifiedImageError):
+        rows = PIL.Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
+        np.testing.assert_array_equal(pixels.upright_rgb(rows, band_pixels=1), image)
+    return image
 
 
 def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
@@ -274,6 +291,8 @@ class TestOrientation:
         np.testing.assert_allclose(frame.image.astype(int), self.UPRIGHT, atol=tolerance)
         assert frame.exif_orientation == orientation
         assert frame.image.flags.c_contiguous
+        with PIL.Image.open(path) as rows:
+            np.testing.assert_array_equal(pixels.upright_rgb(rows, band_pixels=1), frame.image)
 
     @pytest.mark.parametrize("orientation", [0, 9, 1000])
     def test_orientations_that_are_none_are_ignored(self, tmp_path: Path, orientation: int) -> None:
@@ -299,9 +318,10 @@ class TestOrientation:
         np.testing.assert_array_equal(load_image(data), self.UPRIGHT)
 
 
+@pytest.mark.parametrize("band_pixels", [1, pixels.BAND_PIXELS])
 @pytest.mark.parametrize("size_hw", [(1, 1), (3, 5), (7, 1), (1, 7)], ids=str)
-def test_pillow_gets_the_same_pixels(size_hw: tuple[int, int]) -> None:
+def test_pillow_gets_the_same_pixels(size_hw: tuple[int, int], band_pixels: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
-    picture = pixels.to_pillow(image)
-    assert (picture.mode, picture.size) == ("RGB", size_hw[::-1])
-    np.testing.assert_array_equal(np.asarray(picture), image)
+    pillow_image = pixels.to_pillow(image, band_pixels=band_pixels)
+    assert (pillow_image.mode, pillow_image.size) == ("RGB", size_hw[::-1])
+    np.testing.assert_array_equal(np.asarray(pillow_image), image)

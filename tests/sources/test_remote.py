@@ -20,7 +20,7 @@ from grounded_sam2.sources.remote import (
     remote_file,
 )
 
-ENDINGS = (".jpg", ".png")
+EXTENSIONS = (".jpg", ".png")
 NAMES = [
     *("a-1.png", "a.png", "a/1.PNG", "a/b/c.jpg", "a0.png", "é b.png", "notes.txt"),
     *(".hidden.png", ".git/x.png", "a/.git/x.png"),
@@ -40,7 +40,7 @@ def open_image_source(
     address: str, folder: Path, *, recursive: bool = True, max_bytes: int = 1000
 ) -> RemoteSource:
     listing = RemoteListing.of(address, recursive=recursive)
-    return RemoteSource(listing, images_folder=folder, endings=ENDINGS, max_bytes=max_bytes)
+    return RemoteSource(listing, images_folder=folder, extensions=EXTENSIONS, max_bytes=max_bytes)
 
 
 def ids(source: RemoteSource) -> list[str]:

@@ -1,7 +1,6 @@
-"""What users give as videos: files, folders of frames, folders of videos, addresses, cameras.
+"""Discovery of the videos among inputs: files, folders of frames or videos, addresses, cameras.
 
-A folder that holds videos stands for all of them; one that holds images is itself a video, whose
-frames they are.
+A folder of videos stands for all of them; a folder of images is one video, whose frames they are.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from grounded_sam2.sources.walk import walk
 __all__ = ["FoundVideo", "VideoInput", "VideoOptions", "find_videos", "list_video_inputs"]
 
 VideoInput: TypeAlias = "str | os.PathLike[str] | int"
-"""Path, address, or number of a camera."""
+"""Path, address, or index of a camera."""
 
-_TOLD_BY_BYTES = ("", ".gif", ".ts")
-"""Endings of files that may be videos or something else; others are not opened to see."""
+_AMBIGUOUS_EXTENSIONS = ("", ".gif", ".ts")
+"""Extensions of files that must be opened to find out whether they are videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoOptions:
-    """How videos are opened: see `grounded_sam2.sources.video.open_video`."""
+    """Options for opening videos; see `grounded_sam2.sources.video.open_video`."""
 
     stride: int = 1
     start: float | None = None
@@ -51,26 +50,26 @@ _DEFAULTS = VideoOptions()
 
 @dataclass(frozen=True, slots=True)
 class FoundVideo:
-    """One video to be opened."""
+    """One video, not opened yet. A plain picklable value."""
 
     given: str | int
-    """Path, address or number of a camera."""
+    """Path, address or index of a camera."""
     name: str
-    """Under which the store knows it: unique among those that were given together."""
+    """Name of the video in the store; unique among the videos found together."""
     options: VideoOptions = _DEFAULTS
 
     @property
     def path(self) -> Path | None:
-        """The file or folder; ``None`` for what cannot be read a second time."""
+        """The local file or folder; ``None`` for what may not be readable a second time."""
         return local_video_path(self.given)
 
     @property
-    def shown(self) -> str:
-        """What was given, as it may be written down."""
+    def display_name(self) -> str:
+        """The input as text for messages, without credentials."""
         return f"camera {self.given}" if isinstance(self.given, int) else _public(self.given)
 
     def open(self) -> VideoSource:
-        """Open it.
+        """Open the video.
 
         Raises:
             SourceError: see `open_video`.
@@ -88,10 +87,10 @@ class FoundVideo:
 
 
 def list_video_inputs(given: VideoInput | Sequence[VideoInput]) -> list[str | int]:
-    """One or several videos as a list.
+    """One or several inputs as a list.
 
     Raises:
-        SourceError: nothing is given.
+        SourceError: the list is empty.
     """
     items = [given] if isinstance(given, (str, os.PathLike, int)) else list(given)
     if not items:
@@ -105,35 +104,35 @@ def find_videos(
     *,
     exclude: Iterable[str | os.PathLike[str]] = (),
 ) -> list[FoundVideo]:
-    """The videos that are meant, in order: as given, those of a folder by name.
+    """Find the videos among inputs, in the order of the inputs; those of a folder by name.
 
-    Videos of a folder are called by their path in it, with its ending: ``day/clip.mp4``, so that no
-    name changes when ``day/clip.mov`` joins them. Others are called as `video_name` says.
+    Videos of a folder are named by their path in it, with extension: ``day/clip.mp4``, so that no
+    name changes when ``day/clip.mov`` is added. Others are named by `video_name`.
 
     Args:
-        given: paths, addresses and numbers of cameras. Folders are looked through, and of the
-            videos only those opened whose ending does not tell what they are.
-        options: for all of them.
-        exclude: files and folders in the folders that are left out, such as the output of an
-            earlier run.
+        given: paths, addresses and indices of cameras. Folders are searched recursively; only
+            files with an ambiguous extension are opened.
+        options: options of all videos.
+        exclude: files and folders to skip within folders, such as the output of an earlier run.
 
     Raises:
-        SourceError: nothing is given, the same video twice, or a folder holds videos and images.
+        SourceError: there is no input, two videos have the same name, or a folder holds both
+            videos and images.
     """
     excluded = frozenset(Path(path).resolve() for path in exclude)
     found: list[FoundVideo] = []
     for item in list_video_inputs(given):
         path = local_video_path(item)
-        inside = _videos_in(path, excluded) if path is not None and path.is_dir() else []
-        found += [FoundVideo(file, item_name(name), options) for name, file in inside]
-        if not inside:
+        in_folder = _videos_in(path, excluded) if path is not None and path.is_dir() else []
+        found += [FoundVideo(file, item_name(name), options) for name, file in in_folder]
+        if not in_folder:
             found.append(FoundVideo(item, video_name(item), options))
     _check_names(found)
     return found
 
 
 def _videos_in(folder: Path, excluded: frozenset[Path]) -> list[tuple[str, str]]:
-    """Names relative to the folder, and paths; none if it is a folder of frames."""
+    """Name relative to the folder and path of each video; empty for a folder of frames."""
     videos: list[tuple[str, str]] = []
     images: list[str] = []
     for found in walk(folder, excluded=excluded):
@@ -155,7 +154,7 @@ def _videos_in(folder: Path, excluded: frozenset[Path]) -> list[tuple[str, str]]
 
 def _is_video(path: str) -> bool:
     suffix = PurePosixPath(path).suffix.lower()
-    return suffix in VIDEO_EXTENSIONS or (suffix in _TOLD_BY_BYTES and is_video(path))
+    return suffix in VIDEO_EXTENSIONS or (suffix in _AMBIGUOUS_EXTENSIONS and is_video(path))
 
 
 def _counted(names: Sequence[str], what: str) -> str:
@@ -172,6 +171,7 @@ def _check_names(found: Sequence[FoundVideo]) -> None:
         other = by_name.setdefault(video.name, video)
         if other is not video:
             raise SourceError(
-                f"videos: {other.shown!r} and {video.shown!r} would both be named {video.name!r}; "
-                "rename one, give the folder that holds both, or label them into two folders"
+                f"videos: {other.display_name!r} and {video.display_name!r} would both be named "
+                f"{video.name!r}; rename one, give the folder that holds both, or label them into "
+                "two folders"
             )

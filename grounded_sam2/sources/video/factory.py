@@ -1,9 +1,9 @@
-"""Whatever may be a video, opened as one.
+"""Selection of the video source for an input.
 
 ``clip.mp4``, ``clip.gif`` …     any file that FFmpeg reads
 a folder                         its images are the frames, in natural order of their names
 ``rtsp://…``, ``https://…``      a stream or file on a network
-``0``, ``1`` … (numbers)         a camera of this machine
+``0``, ``1`` … (integers)        a camera of this machine
 arrays, PIL images               from a list or a generator
 """
 
@@ -35,7 +35,7 @@ from grounded_sam2.sources.video.source import VIDEO_EXTENSIONS, FrameSelection,
 __all__ = ["is_video", "local_video_path", "open_video", "video_name"]
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation")}
+_CAMERA_FORMATS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation")}
 _DEFAULT_FPS = 25.0
 _DEFAULTS = ImageConfig()
 
@@ -50,22 +50,22 @@ def open_video(
     name: str | None = None,
     limits: ImageConfig = _DEFAULTS,
 ) -> VideoSource:
-    """Open a video. No more than its beginning is decoded.
+    """Open a video. Only its beginning is decoded.
 
     Args:
-        given: path of a file or of a folder of frames, address, number of a camera, or images:
+        given: path of a file or of a folder of frames, address, index of a camera, or images:
             arrays ``(h, w, 3)`` RGB ``uint8`` or PIL images.
-        stride: takes every so many frames: those whose number is a multiple of it.
-        start: seconds from the first frame at which to begin.
-        end: seconds from the first frame at which to stop; a frame at that time is left out.
-        fps: frames per second of folders and images, which do not say it. 25: what most data
-            sets of frames were cut at.
-        name: of the items; see `video_name`, and ``frames`` for images, if ``None``.
-        limits: of the size of frames.
+        stride: selects the frames whose index is a multiple of it.
+        start: seconds from the first frame, inclusive.
+        end: seconds from the first frame, exclusive.
+        fps: frames per second of folders and images, which do not state it; 25 is the rate of most
+            datasets of frames.
+        name: name of the items; by default that of `video_name`, or ``frames`` for images.
+        limits: limit of the size of frames.
 
     Raises:
-        SourceError: it does not exist, is no video, or has no frame that can be decoded; an option
-            is out of range. Says which, and what helps.
+        SourceError: the input does not exist, is no video or has no frame that can be decoded, or
+            an option is out of range.
     """
     selection = FrameSelection(stride, start, end)
     if not 0 < fps < float("inf"):
@@ -81,23 +81,25 @@ def open_video(
     if path is None:
         text = os.fspath(given)
         return FFmpegVideo(
-            text, shown=redact_address(text), name=name, selection=selection, limits=limits
+            text, display_name=redact_address(text), name=name, selection=selection, limits=limits
         )
     if path.is_dir():
         return FrameFolder(path, name=name, fps=fps, selection=selection, limits=limits)
     _check_file(path)
-    return FFmpegVideo(path, shown=printable(path), name=name, selection=selection, limits=limits)
+    return FFmpegVideo(
+        path, display_name=printable(path), name=name, selection=selection, limits=limits
+    )
 
 
 def local_video_path(given: str | os.PathLike[str] | int) -> Path | None:
-    """Where a video lies on this machine, if it is a file or folder; nothing is looked at.
+    """Path of a video that is a local file or folder, which need not exist.
 
     Args:
-        given: path, address or number of a camera.
+        given: path, address or index of a camera.
 
     Returns:
-        ``None`` for cameras, and for addresses other than ``file://…``: what comes from them may
-        not come a second time.
+        ``None`` for cameras, and for addresses other than ``file://…``: their frames may not come
+        a second time.
     """
     if isinstance(given, int):
         return None
@@ -109,14 +111,14 @@ def local_video_path(given: str | os.PathLike[str] | int) -> Path | None:
 
 
 def video_name(given: str | os.PathLike[str] | int) -> str:
-    """What a video is called when nobody says how.
+    """Default name of a video.
 
     Args:
-        given: path, address or number of a camera.
+        given: path, address or index of a camera.
 
     Returns:
-        The name of the file without ending, or of the folder; of an address the same, or its host,
-        and nothing of its user, password or query; ``camera-0``.
+        The name of the file without its extension, or of the folder; for an address the same, or
+        else its host, without user, password and query; ``camera-0`` for a camera.
     """
     if isinstance(given, int):
         return f"camera-{given}"
@@ -130,11 +132,11 @@ def video_name(given: str | os.PathLike[str] | int) -> str:
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a video rather than an image, a list or anything else.
+    """Whether a path is a video file.
 
-    By its ending, where that can mean only one thing. A GIF is a video if it has more than one
-    frame; files with other endings, or none, are opened to see. ``False`` for folders, which may
-    hold frames or unrelated images, for what does not exist, and for addresses.
+    The extension decides where it is unambiguous. A GIF is a video if it has more than one frame;
+    files with other extensions, or none, are opened. ``False`` for folders, which may hold frames
+    or unrelated images, for missing files, and for addresses.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -159,15 +161,15 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 def _camera(number: int, name: str, selection: FrameSelection, limits: ImageConfig) -> FFmpegVideo:
-    if sys.platform not in _CAMERAS:
+    if sys.platform not in _CAMERA_FORMATS:
         raise SourceError(
-            f"camera {number}: cannot be opened by number on {sys.platform}; read it with another "
-            "library and give its images as a generator"
+            f"camera {number}: cannot be opened by its index on {sys.platform}; read it with "
+            "another library and give its images as a generator"
         )
-    address, input_format = _CAMERAS[sys.platform]
+    address, input_format = _CAMERA_FORMATS[sys.platform]
     return FFmpegVideo(
         address.format(number),
-        shown=f"camera {number}",
+        display_name=f"camera {number}",
         name=name,
         selection=selection,
         limits=limits,
@@ -176,21 +178,21 @@ def _camera(number: int, name: str, selection: FrameSelection, limits: ImageConf
 
 
 def _check_file(path: Path) -> None:
-    shown = f"video {printable(path)!r}"
+    display_name = f"video {printable(path)!r}"
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise SourceError(
-                f"{shown}: is a pipe or device; give a file, or the number of a camera"
+                f"{display_name}: is a pipe or device; give a file, or the index of a camera"
             )
         with path.open("rb") as file:
             beginning = file.read(SIGNATURE_BYTES)
     except FileNotFoundError as error:
-        raise SourceError(f"{shown}: does not exist; check its name") from error
+        raise SourceError(f"{display_name}: does not exist; check its name") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise SourceError(f"{shown}: cannot be read: {one_line(error)}") from error
+        raise SourceError(f"{display_name}: cannot be read: {one_line(error)}") from error
     if not beginning:
-        raise SourceError(f"{shown}: is empty (0 bytes); copy or download it again")
-    instead = describe_file_type(beginning)
-    if instead is not None and "video" not in instead:
-        raise SourceError(f"{shown}: is not a video, but {instead}")
+        raise SourceError(f"{display_name}: is empty (0 bytes); copy or download it again")
+    description = describe_file_type(beginning)
+    if description is not None and "video" not in description:
+        raise SourceError(f"{display_name}: is not a video, but {description}")

@@ -1,4 +1,4 @@
-"""A folder of frames as a video."""
+"""Video source for a folder of frames, one image file per frame."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ __all__ = ["FrameFolder", "natural_sort_key"]
 
 
 def natural_sort_key(name: str) -> tuple[list[str | int], str]:
-    """Key to sort names by: numbers in them count as numbers, so that ``f2`` is before ``f10``."""
+    """Sort key in which digits in names compare as numbers: ``f2`` sorts before ``f10``."""
     parts = re.split(r"([0-9]+)", PurePosixPath(name).stem)
-    numbered = [int(part) if place % 2 else part for place, part in enumerate(parts)]
-    return numbered, name  # which tells 1 from 01
+    numbered = [int(part) if index % 2 else part for index, part in enumerate(parts)]
+    return numbered, name  # the name separates 1 from 01
 
 
 class FrameFolder(VideoSource):
-    """The images of a folder, in natural order of their names.
+    """The images of a folder as frames, in natural order of their names.
 
-    Folders in it, hidden files, and files that are no images by their ending are left out. The
-    number of a frame is its place in that order, readable or not; an image of another size than
-    the first that can be read is broken, since masks of one video have one size.
+    Subfolders, hidden files and files without an image extension are skipped. The index of a frame
+    is its position in that order, readable or not. An image whose size differs from that of the
+    first readable one is broken, since all masks of a video have one size.
 
     Args:
         folder: the folder.
-        name: of the items; that of the folder if ``None``.
+        name: name of the items; that of the folder if ``None``.
         fps: frames per second.
-        selection: which frames are taken.
-        limits: of the size of images.
+        selection: the frames to yield.
+        limits: limit of the size of images.
 
     Raises:
-        SourceError: it cannot be listed; it holds no image, none that can be read, videos as
-            well, or two images of one name with different endings.
+        SourceError: the folder cannot be listed, holds no readable image, holds videos as well, or
+            holds two images whose names differ only in their extension.
     """
 
     path: Path
     files: tuple[Path, ...]
-    """Of all frames, by their number."""
+    """Files of all frames, by index."""
 
     def __init__(
         self,
@@ -72,21 +72,21 @@ class FrameFolder(VideoSource):
             name=name or item_name(folder.resolve().name) or "frames",
             path=folder,
             fps=fps,
-            size_hw=self._first_size(folder),
+            size_hw=self._first_frame_size(folder),
             frame_count=len(self.files),
             selection=selection,
         )
 
     def stamp(self) -> str:
-        """Hash of the names, sizes and times of all files. One that cannot be read is a broken
-        frame, and says so in here: when it can be, the video has changed."""
-        return _digest(self.files, _readable_stamp)
+        """Hash of the names, sizes and modification times of all files. An unreadable file counts
+        as such: once it is readable, the video has changed."""
+        return _combined_hash(self.files, _readable_stamp)
 
     def content_hash(self) -> str:
-        """SHA-256 of the names and bytes of all files, as far as they can be read."""
-        return _digest(self.files, file_hash)
+        """SHA-256 of the names and bytes of all readable files, hexadecimal."""
+        return _combined_hash(self.files, file_hash)
 
-    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
+    def _lazy_frames(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
         for index, file in enumerate(self.files):
             yield LazyFrame(index, index / self.fps, partial(self._load, file))
 
@@ -100,68 +100,69 @@ class FrameFolder(VideoSource):
             )
         return image
 
-    def _first_size(self, folder: Path) -> tuple[int, int]:
-        first: ImageError | None = None
+    def _first_frame_size(self, folder: Path) -> tuple[int, int]:
+        first_error: ImageError | None = None
         for file in self.files:
             try:
                 height, width = load_image(file, config=self._limits).shape[:2]
             except ImageError as error:
-                first = first or error
+                first_error = first_error or error
             else:
                 return height, width
         raise SourceError(
             f"video {printable(folder)!r}: none of its {len(self.files)} frames can be read: "
-            f"{first}"
-        ) from first
+            f"{first_error}"
+        ) from first_error
 
 
 def _frame_files(folder: Path) -> tuple[Path, ...]:
-    shown = printable(folder)
+    display_name = printable(folder)
     try:
         names = [file.name for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
-        raise SourceError(f"video {shown!r}: cannot be listed: {one_line(error)}") from error
+        raise SourceError(f"video {display_name!r}: cannot be listed: {one_line(error)}") from error
     images = sorted(
         (name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)), key=natural_sort_key
     )
     videos = sorted(name for name in names if name.lower().endswith(VIDEO_EXTENSIONS))
     if videos:
-        held = f"holds {len(videos)} videos, such as {printable(videos[0])!r}"
+        content = f"holds {len(videos)} videos, such as {printable(videos[0])!r}"
         if images:
             raise SourceError(
-                f"video {shown!r}: {held}, and {len(images)} images; give one of the videos, "
-                "or a folder with nothing but the frames of one"
+                f"video {display_name!r}: {content}, and {len(images)} images; give one of the "
+                "videos, or a folder with nothing but the frames of one"
             )
-        raise SourceError(f"video {shown!r}: {held}; give one of them")
+        raise SourceError(f"video {display_name!r}: {content}; give one of them")
     if not images:
         raise SourceError(
-            f"video {shown!r}: is a folder without images; give a video, or the folder in which "
-            "its frames lie"
+            f"video {display_name!r}: is a folder without images; give a video, or the folder of "
+            "its frames"
         )
     seen: dict[str, str] = {}
     for name in images:
         other = seen.setdefault(Path(name).stem, name)
         if other != name:
             raise SourceError(
-                f"video {shown!r}: {printable(other)!r} and {printable(name)!r} would be one frame "
-                "after the other; keep what belongs to frames, such as masks, in another folder"
+                f"video {display_name!r}: {printable(other)!r} and {printable(name)!r} would be "
+                "two consecutive frames; move files that belong to frames, such as masks, to "
+                "another folder"
             )
     return tuple(folder / name for name in images)
 
 
 def _readable_stamp(file: Path) -> str:
-    """Raise `OSError` also where only the permissions are lacking, which no stamp shows."""
+    """Stamp of a file; raises `OSError` also for missing permissions, which no stamp shows."""
     if not os.access(file, os.R_OK):
         raise PermissionError
     return file_stamp(file)
 
 
-def _digest(files: Iterable[Path], told_by: Callable[[Path], str]) -> str:
+def _combined_hash(files: Iterable[Path], fingerprint: Callable[[Path], str]) -> str:
     digest = hashlib.sha256()
     for file in files:
         try:
-            told = told_by(file)
+            value = fingerprint(file)
         except OSError:
-            told = "unreadable"
-        digest.update(f"{file.name}\0{told}\n".encode("utf-8", "surrogateescape"))
+            value = "unreadable"
+        digest.update(f"{file.name}\0{value}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Pictures that a program hands over one by one, as a video."""
+"""Video source for images in memory: a list, a generator, or any other iterable."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["ImageSequence"]
 
 
 class ImageSequence(VideoSource):
-    """Arrays or PIL images from a list, a generator, a camera's own driver …
+    """Arrays or PIL images from a list, a generator, the driver of a camera …
 
-    The first is taken at once, since it tells the size. An iterator can be read once; a list as
-    often as wanted. Arrays are copied, so that their owner may fill them anew.
+    The first image is read immediately, since it determines the size. An iterator can be read
+    once, a list any number of times. Arrays are copied: the caller may reuse their memory.
 
     Args:
-        images: whatever `grounded_sam2.sources.image.load_image` takes.
-        name: of the items.
+        images: anything that `grounded_sam2.sources.image.load_image` accepts.
+        name: name of the items.
         fps: frames per second.
-        selection: which frames are taken.
-        limits: of the size of images.
+        selection: the frames to yield.
+        limits: limit of the size of images.
 
     Raises:
         SourceError: there is no image, or the first cannot be read.
@@ -49,19 +49,19 @@ class ImageSequence(VideoSource):
         limits: ImageConfig,
     ) -> None:
         self._limits = limits
-        self._pictures = images
+        self._images = images
         iterator = iter(images)
-        self._is_used_up = False
+        self._is_consumed = False
         try:
             first = next(iterator)
-            height, width = self._loaded(first).shape[:2]
+            height, width = self._load(first).shape[:2]
         except StopIteration:
             raise SourceError(f"video {name!r}: there are no images; give at least one") from None
         except ImageError as error:
             raise SourceError(f"video {name!r}: its first image cannot be read: {error}") from error
-        self._rest: Iterator[ImageInput] | None = None
-        if iterator is images:  # would not give the first again
-            self._rest = chain([first], iterator)
+        self._iterator: Iterator[ImageInput] | None = None
+        if iterator is images:  # which does not yield the first image again
+            self._iterator = chain([first], iterator)
         super().__init__(
             name=name,
             path=None,
@@ -71,27 +71,27 @@ class ImageSequence(VideoSource):
             selection=selection,
         )
 
-    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
-        for index, image in enumerate(self._begun()):
-            pending = LazyFrame(index, index / self.fps, partial(self._of_one_size, image))
+    def _lazy_frames(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
+        for index, image in enumerate(self._begin()):
+            lazy = LazyFrame(index, index / self.fps, partial(self._load_of_same_size, image))
             del image
-            yield pending
-            del pending
+            yield lazy
+            del lazy
 
-    def _begun(self) -> Iterator[ImageInput]:
-        if self._rest is None:
-            return iter(self._pictures)
-        if self._is_used_up:
+    def _begin(self) -> Iterator[ImageInput]:
+        if self._iterator is None:
+            return iter(self._images)
+        if self._is_consumed:
             raise SourceError(
                 f"video {self.name!r}: its images come from a generator and were read before; "
-                "open it anew with a new generator, or give a list"
+                "open it again with a new generator, or give a list"
             )
-        self._is_used_up = True
-        rest, self._rest = self._rest, iter(())
-        return rest
+        self._is_consumed = True
+        iterator, self._iterator = self._iterator, iter(())
+        return iterator
 
-    def _of_one_size(self, picture: ImageInput) -> Image:
-        image = self._loaded(picture)
+    def _load_of_same_size(self, source: ImageInput) -> Image:
+        image = self._load(source)
         if image.shape[:2] != self.size_hw:
             height, width = image.shape[:2]
             raise ImageError(
@@ -100,6 +100,6 @@ class ImageSequence(VideoSource):
             )
         return image
 
-    def _loaded(self, picture: ImageInput) -> Image:
-        image = load_image(picture, config=self._limits)
-        return image.copy() if isinstance(picture, np.ndarray) else image
+    def _load(self, source: ImageInput) -> Image:
+        image = load_image(source, config=self._limits)
+        return image.copy() if isinstance(source, np.ndarray) else image

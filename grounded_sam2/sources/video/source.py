@@ -1,13 +1,13 @@
-"""What a video is to the rest of the package: images in an order, each with a number and a time.
+"""Video sources: upright RGB frames in order, each with its index and time.
 
     video = open_video("clip.mp4", stride=2)
     for frame in video:                      # VideoFrame(index, time, image)
         ...
-    video.broken                             # what could not be decoded
+    video.broken                             # frames that could not be decoded
 
-Frames come one at a time and none is kept: a video of ten hours takes the memory of one of ten
-seconds. Numbers and times belong to the video, not to what is taken of it: frame 300 is the same
-image, under the same number, whatever the stride, the range, and where reading was taken up.
+Frames are yielded one at a time and none is kept: a video of ten hours takes the memory of one of
+ten seconds. Indices and times belong to the video, not to the selection: frame 300 is the same
+image, with the same index, whatever the stride, the range and the frame at which reading resumes.
 """
 
 from __future__ import annotations
@@ -41,45 +41,45 @@ VIDEO_EXTENSIONS = (
     *(".mpg", ".mpeg", ".mpe", ".m2v", ".m2ts", ".mts", ".vob", ".3gp", ".3g2", ".ogv", ".mxf"),
     *(".y4m", ".divx", ".h264", ".h265", ".hevc", ".ivf", ".nut"),
 )
-"""What can be nothing else. GIFs may be images, and ``.ts`` TypeScript: their bytes tell."""
+"""Extensions that only videos have. Not ``.gif`` (may be an image) nor ``.ts`` (TypeScript)."""
 
-_MOST_KEPT = 100
+_MAX_RECORDED = 100
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class BrokenFrameLog:
-    """What of a video could not be read so far."""
+    """Record of the frames of a video that could not be decoded so far."""
 
     count: int = 0
     first: list[BrokenFrame] = field(default_factory=list)
-    """At most 100 of them: a file of noise must not fill the memory."""
+    """The first 100: a damaged file must not fill the memory."""
     from_index: int = 0
-    """What has a lower number is not counted."""
+    """Frames with a lower index are not counted."""
 
     def add(self, index: int, time: float, error: BaseException) -> None:
-        """Write one down."""
+        """Record a broken frame."""
         if index < self.from_index:
             return
         self.count += 1
-        if len(self.first) < _MOST_KEPT:
+        if len(self.first) < _MAX_RECORDED:
             self.first.append(BrokenFrame(index, time, one_line(error)))
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSelection:
-    """Which frames of a video are taken.
+    """Selection of the frames of a video by stride and range of time.
 
     Raises:
-        SourceError: a stride below 1, a time below 0 or not finite, or a range that is empty.
+        SourceError: the stride is below 1, a time is negative or not finite, or the range is empty.
     """
 
     stride: int = 1
-    """Takes the frames whose number is a multiple of it, wherever the range begins."""
+    """Selects the frames whose index is a multiple of it, wherever the range begins."""
     start: float | None = None
-    """Seconds from the first frame; the first frame taken is not earlier."""
+    """Seconds from the first frame, inclusive; ``None`` for the beginning."""
     end: float | None = None
-    """Seconds from the first frame; the last frame taken is earlier than this."""
+    """Seconds from the first frame, exclusive; ``None`` for the end."""
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -89,20 +89,20 @@ class FrameSelection:
                 raise SourceError(f"video: {name} is {value:g}; give seconds from its beginning")
         if self.end is not None and self.end <= (self.start or 0):
             raise SourceError(
-                f"video: it should be read from {self.start or 0:g} s to {self.end:g} s; "
+                f"video: the range from {self.start or 0:g} s to {self.end:g} s is empty; "
                 "give an end after the start"
             )
 
-    def takes(self, index: int, time: float) -> bool:
-        """Whether a frame is wanted."""
-        return index % self.stride == 0 and (self.start or 0) <= time and not self.is_over(time)
+    def includes(self, index: int, time: float) -> bool:
+        """Whether a frame is selected."""
+        return index % self.stride == 0 and (self.start or 0) <= time and not self.is_past(time)
 
-    def is_over(self, time: float) -> bool:
-        """Whether neither this frame nor any later one is wanted."""
+    def is_past(self, time: float) -> bool:
+        """Whether a time is at or after the end of the range."""
         return self.end is not None and time >= self.end
 
-    def count_of(self, frame_count: int | None, fps: float) -> int | None:
-        """How many frames it takes, as if they came at even times; ``None`` for no end in sight."""
+    def expected_count(self, frame_count: int | None, fps: float) -> int | None:
+        """Number of selected frames at a constant rate; ``None`` if the video has no known end."""
         end = inf if frame_count is None else frame_count
         if self.end is not None:
             end = min(end, ceil(self.end * fps))
@@ -114,39 +114,32 @@ class FrameSelection:
 
 @dataclass(frozen=True, slots=True)
 class LazyFrame:
-    """A frame whose pixels are made when they are asked for."""
+    """A frame whose image is decoded or converted on demand."""
 
     index: int
     time: float
-    image: Callable[[], Image]
-    """Raises `ImageError` for a broken frame."""
+    load: Callable[[], Image]
+    """Returns the image; raises `ImageError` for a broken frame."""
 
 
 class VideoSource(ABC):
-    """Frames of one video; iterate to get them.
-
-    Args:
-        name: see the attribute.
-        path: see the attribute.
-        fps: see the attribute.
-        size_hw: see the attribute.
-        frame_count: see the attribute.
-        selection: which frames are taken.
-    """
+    """The selected frames of one video; iterate to decode them."""
 
     name: str
-    """Stable name for its items: the file's name without ending, as text."""
+    """Stable name of its items: the file's name without extension, as text."""
     path: Path | None
-    """The file or folder; ``None`` if it is none."""
+    """The local file or folder; ``None`` if there is none."""
     fps: float
-    """Frames per second, on average, before any stride."""
+    """Average frames per second, before any stride."""
     size_hw: tuple[int, int]
     """Height and width of every frame, upright, in pixels."""
     frame_count: int | None
-    """Frames before any stride, as the video itself says: good for a progress bar, but damage and
-    careless programs make it wrong. ``None`` for a stream without end."""
+    """Number of frames before any selection, according to the container: good for a progress bar,
+    but wrong for damaged or badly written files. ``None`` for a stream without end."""
+    selection: FrameSelection
+    """The frames to yield."""
     broken: BrokenFrameLog
-    """What could not be read since `frames` was last begun."""
+    """Frames that could not be decoded since the latest call of `frames`."""
 
     def __init__(
         self,
@@ -168,14 +161,14 @@ class VideoSource(ABC):
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the first frame to the end of the last, before any selection; as reliable
-        as `frame_count`."""
+        """Seconds from the first frame to the end of the last one, before any selection; as
+        reliable as `frame_count`."""
         return None if self.frame_count is None else self.frame_count / self.fps
 
     @property
     def expected_frames(self) -> int | None:
-        """About how many frames iterating gives; ``None`` for a stream without end."""
-        return self.selection.count_of(self.frame_count, self.fps)
+        """Approximate number of selected frames; ``None`` for a stream without end."""
+        return self.selection.expected_count(self.frame_count, self.fps)
 
     def frames(
         self,
@@ -184,110 +177,108 @@ class VideoSource(ABC):
         only: AbstractSet[int] | None = None,
         broken_from: int = 0,
     ) -> Iterator[VideoFrame]:
-        """The frames that were selected, in order. One that cannot be decoded is left out and
-        added to `broken`.
+        """Yield the selected frames in order. Frames that cannot be decoded are skipped and
+        recorded in `broken`.
 
         Args:
-            start_index: leave out frames with a lower number. Those that come are, to the last
-                pixel, what they would be without: all before them are decoded too, though no
-                image is made of them.
-            only: numbers of the frames that are wanted; ``None`` for all. No image is made of
-                the others, and reading ends with the last.
-            broken_from: leave out of `broken` what has a lower number: an earlier reading told it.
+            start_index: skip frames with a lower index. The others are pixel for pixel the same
+                as without it: all frames before them are decoded too, but not converted.
+            only: indices of the frames to yield; ``None`` for all. Other frames are not converted,
+                and reading ends with the highest index.
+            broken_from: record no broken frames with a lower index; an earlier reading did.
 
         Yields:
-            Frames of one size. Their arrays are the caller's.
+            Frames of one size. The caller owns their arrays.
 
         Raises:
-            SourceError: it cannot be opened any more, or no frame lies in the range of time.
+            SourceError: the video cannot be opened any more, or no frame lies in the range.
         """
         self.broken = broken = BrokenFrameLog(from_index=broken_from)
-        # What was read before is not known here, nor whether those that are wanted exist.
-        met_any = start_index > 0 or only is not None
+        # With either option, a reading without selected frames is no error.
+        found_any = start_index > 0 or only is not None
         last_time = 0.0
         end_index = inf if only is None else max(only, default=-1)
-        with closing(self._pending(broken)) as pending:
-            for each in pending:
-                if self.selection.is_over(each.time) or each.index > end_index:
+        with closing(self._lazy_frames(broken)) as lazy_frames:
+            for lazy in lazy_frames:
+                if self.selection.is_past(lazy.time) or lazy.index > end_index:
                     break
-                last_time = each.time
-                if not self.selection.takes(each.index, each.time):
+                last_time = lazy.time
+                if not self.selection.includes(lazy.index, lazy.time):
                     continue
-                met_any = True
-                if each.index < start_index or (only is not None and each.index not in only):
+                found_any = True
+                if lazy.index < start_index or (only is not None and lazy.index not in only):
                     continue
-                frame = _loaded(each, broken)
-                del each  # what it was decoded from
+                frame = _load(lazy, broken)
+                del lazy  # frees the decoded frame
                 if frame is not None:
                     yield frame
-                del frame  # before the next is made
-        if not met_any:
+                del frame  # frees the image before the next one is made
+        if not found_any:
             raise SourceError(
-                f"video {self.name!r}: no frame with number divisible by {self.selection.stride} "
-                f"from {self.selection.start or 0:g} s on; its last is at {last_time:g} s"
+                f"video {self.name!r}: no frame whose index is a multiple of "
+                f"{self.selection.stride} from {self.selection.start or 0:g} s on; the last frame "
+                f"is at {last_time:g} s"
             )
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return self.frames()
 
     def stamp(self) -> str | None:
-        """What tells this state of the video from others without reading it; ``None`` if nothing
-        does.
+        """Identifier of the current state of the video, obtained without reading it; ``None`` if
+        there is no local file.
 
         Raises:
-            OSError: it cannot be looked at.
+            OSError: the file does not exist or its status cannot be read.
         """
         return None
 
     def content_hash(self) -> str | None:
-        """SHA-256 of its bytes, hexadecimal; reads all of them. ``None`` if it is no file.
+        """SHA-256 of the video's bytes, hexadecimal; reads all of them. ``None`` if there is no
+        local file.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         return None
 
     @abstractmethod
-    def _pending(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
-        """All frames from the first on, in order, with rising numbers and times."""
+    def _lazy_frames(self, broken: BrokenFrameLog) -> Generator[LazyFrame, None, None]:
+        """Yield all frames from the first on, with increasing indices and times."""
 
 
-def _loaded(pending: LazyFrame, broken: BrokenFrameLog) -> VideoFrame | None:
+def _load(lazy: LazyFrame, broken: BrokenFrameLog) -> VideoFrame | None:
     try:
-        return VideoFrame(pending.index, pending.time, pending.image())
+        return VideoFrame(lazy.index, lazy.time, lazy.load())
     except ImageError as error:
-        broken.add(pending.index, pending.time, error)
+        broken.add(lazy.index, lazy.time, error)
         return None
 
 
-def prefetch(items: Iterator[T], ahead: int = 4) -> Generator[T, None, None]:
-    """Take items in a thread before they are asked for; FFmpeg lets other threads run meanwhile.
+def prefetch(items: Iterator[T], buffer_size: int = 4) -> Generator[T, None, None]:
+    """Yield the items of an iterator, computed ahead in a thread; FFmpeg releases the GIL.
 
-    What `items` raises is raised in its place. Closing this early closes `items` too, if it is a
-    generator, when the item under way is done.
+    An exception of `items` is raised in its place in the order. Closing the generator early closes
+    `items` too, if it is a generator, once the item in progress is done.
 
     Args:
-        items: nobody else may take from it.
-        ahead: items made and waiting at a time, at most; at least 1. 4 even out frames of different
-            cost, and are 25 MB at 1920 × 1080.
-
-    Yields:
-        The items in their order.
+        items: an iterator that nothing else consumes.
+        buffer_size: largest number of items computed ahead, at least 1. 4 even out frames of
+            different cost, and take 25 MB at 1920 × 1080.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
-    waiting: deque[Future[tuple[T, ...]]] = deque()
+    buffer: deque[Future[tuple[T, ...]]] = deque()
 
-    def taken() -> tuple[T, ...]:
+    def next_item() -> tuple[T, ...]:
         for item in items:
             return (item,)
         return ()
 
     try:
-        waiting.extend(pool.submit(taken) for _ in range(max(1, ahead)))
-        while item := waiting.popleft().result():
-            waiting.append(pool.submit(taken))
+        buffer.extend(pool.submit(next_item) for _ in range(max(1, buffer_size)))
+        while item := buffer.popleft().result():
+            buffer.append(pool.submit(next_item))
             yield item[0]
-            del item  # or two would be held while the next is waited for
+            del item  # otherwise two items are held while the next one is awaited
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         if isinstance(items, Generator):

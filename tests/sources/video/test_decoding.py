@@ -9,14 +9,14 @@ from grounded_sam2.sources.video.decoding import TimestampNormalizer
 
 def times(stamps: list[int | None], durations: list[int | None] | None = None) -> list[float]:
     """Of frames at 10 per second, in tenths of a second."""
-    clock = TimestampNormalizer(0.1)
+    timestamps = TimestampNormalizer(0.1)
     given = durations or [None] * len(stamps)
 
     def tenths(value: int | None) -> Fraction | None:
         return None if value is None else Fraction(value, 10)
 
     return [
-        round(10 * clock.time_of(tenths(stamp), tenths(duration)), 6)
+        round(10 * timestamps.next_time(tenths(stamp), tenths(duration)), 6)
         for stamp, duration in zip(stamps, given, strict=True)
     ]
 

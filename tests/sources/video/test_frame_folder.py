@@ -138,7 +138,7 @@ class TestRefuses:
 
     def test_two_images_of_one_name(self, folder: Path) -> None:
         save(folder / "frame3.jpg")
-        with pytest.raises(SourceError, match=r"'frame3\.jpg' and 'frame3\.png' would be one"):
+        with pytest.raises(SourceError, match=r"'frame3\.jpg' and 'frame3\.png' would be two"):
             open_video(folder)
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
