@@ -1,15 +1,15 @@
-"""Memory of labeling 200, 2 000 and 10 000 small images: what one more image costs.
+"""Memory of labeling 200, 2 000 and 10 000 small images: growth per image, and peaks.
 
 Each run is a fresh process that labels and exports a folder. Its resident memory is read after
-every batch; the slope is that of a line through the readings of the second half. It tells what a
-image costs only of many thousands: until some 2 500 are labeled, two caches of fixed size fill,
-the store's of 2 MiB, and the interpreter's of attribute names, which Pillow makes anew for each
-file. The peaks are what the kernel counted, libraries included, after the last label and after the
-last export. The fakes of `grounded_sam2.testing` leave the engine alone with its images
-(torch is not even loaded); ``--models demo`` measures it with the embedded models.
+every batch; the growth is the slope of a line through the readings of the second half. Only runs of
+many thousands of images show it: until about 2 500 are labeled, two caches of fixed size fill, the
+store's of 2 MiB, and the interpreter's of attribute names, which Pillow makes anew for each file.
+The peaks are the kernel's counts, libraries included, after the last label and after the last
+export. The fakes of `grounded_sam2.testing` leave the engine alone with its images (torch is not
+even loaded); ``--models demo`` measures it with the embedded models.
 
-All images lie in one folder, whose names are in memory while it is walked through: that is the
-difference between the peaks. ``--folders`` spreads them over folders of 200.
+All images lie in one folder, whose listing is held in memory: that is the difference between the
+peaks. ``--folders`` spreads them over folders of 200.
 """
 
 from __future__ import annotations
@@ -32,56 +32,56 @@ from grounded_sam2 import GroundedSAM2
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 SIZE_HW = (96, 128)
-ONTOLOGY = {"red circle": "circle", "blue square": "square", "green thing": "thing"}
+ONTOLOGY = {"red circle": "circle", "blue square": "square", "green star": "star"}
 FORMATS = ("yolo", "coco")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
 class Used:
-    """Memory of one process, in bytes."""
+    """Resident memory of one process, in bytes."""
 
     labeling_peak: int
     peak: int
     """After the exports."""
     slope: float
-    """Per image, in the second half."""
+    """Growth per image, in the second half."""
 
 
 class Readings:
-    """A `Progress` that reads the resident memory after every batch."""
+    """A `Progress` that records the resident memory after every batch."""
 
     def __init__(self) -> None:
         self.images = array("q", [0])  # not lists, which would grow with what they measure
         self.resident = array("q", [resident()])
 
     def start(self, total: int) -> None:
-        """Nothing to read yet."""
+        """Do nothing: the first reading is taken at construction."""
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """Read."""
+        """Record the resident memory."""
         self.images.append(self.images[-1] + labeled + failed + skipped)
         self.resident.append(resident())
 
     def slope(self) -> float:
-        """Bytes per image, by least squares."""
+        """Bytes per image in the second half, by least squares."""
         first = len(self.images) // 2
         return float(np.polyfit(self.images[first:], self.resident[first:], 1)[0])
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory now."""
+    """Resident memory of this process now, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def peak() -> int:
-    """The most that there were so far. What `getrusage` says counts the parent in."""
+    """Peak resident memory of this process so far, in bytes; `getrusage` includes the parent's."""
     (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(line) * 1024
 
 
 def draw(folder: Path, count: int, per_folder: int) -> None:
-    """Blocks of three colors on noise, a file each."""
+    """Write `count` images of blocks of three colors on noise."""
     for number in range(count):
         rng = np.random.default_rng(number)
         image = rng.integers(0, 60, (*SIZE_HW, 3), np.uint8)
@@ -111,7 +111,7 @@ def measure(images: Path, out: Path, models: str, batch_size: int) -> Used:
 
 
 def in_a_fresh_process(images: Path, out: Path, models: str, batch_size: int) -> Used:
-    """As `measure`, where nothing was loaded or allocated before."""
+    """Run `measure` in a process in which nothing was loaded or allocated before."""
     command = [sys.executable, __file__, "--models", models, "--batch-size", str(batch_size)]
     done = subprocess.run(
         [*command, "--measure", images, out], check=True, stdout=subprocess.PIPE, text=True
@@ -145,7 +145,7 @@ def main() -> None:
         peaks = [f"{size / 2**20:.0f} MiB" for size in (used.labeling_peak, used.peak)]
         rows.append([f"{count}", *peaks, f"{1000 * used.slope / 2**10:+.0f} KiB"])
     title = f"memory, {arguments.models} models, images of {SIZE_HW[1]}×{SIZE_HW[0]}"
-    print_rows(title, ["pictures", "peak labeling", "and exporting", "1 000 more"], rows)
+    print_rows(title, ["images", "peak labeling", "and exporting", "1 000 more"], rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The label store: writing in batches, and reading, against lines of JSON.
+"""Throughput of the label store, in batches, against files of JSON lines.
 
-Batches of eight images, one transaction each, with what the models said beside the labels, as
-labeling writes them. The peers append the same labels, without the former, to a file of JSON lines:
-flushed after each batch, which outlives the process but not a power cut, as a commit to the store
-does (SQLite's WAL, ``synchronous=NORMAL``, which leaves a whole store, perhaps without the last
-batches); or with an ``fsync`` after each. All sides must read back what was written.
+Batches have eight images and are one transaction each. As in a labeling run, raw predictions are
+written beside the labels. The peers append the same labels, without raw predictions, to a file of
+JSON lines: flushed after each batch, which survives a killed process but not a power cut, as a
+commit to the store does (SQLite's WAL with ``synchronous=NORMAL`` leaves an intact store, perhaps
+without the last batches); or with an ``fsync`` after each batch. Before anything is timed, all
+sides must read back what was written.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ BATCH = 8
 
 
 def with_predictions(result: ItemOutcome) -> ItemOutcome:
-    """As labeling has it: each object is a candidate that became a label."""
+    """The same labels, each made of a candidate."""
     assert result.labels is not None
     candidates = tuple(
         Candidate(each.caption, each.box_xyxy, each.mask, each.confidence, each.mask_quality)
@@ -96,20 +97,20 @@ def count(labels: Iterator[Labels]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--per-picture", type=int, default=10)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--per-image", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     arguments = parser.parse_args()
     objects = arguments.images * arguments.per_image
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         root = Path(name)
-        plain = list(item_outcomes(root / "pictures", arguments.images, arguments.per_image))
-        found = [with_predictions(result) for result in plain]
+        plain = list(item_outcomes(root / "images", arguments.images, arguments.per_image))
+        predicted = [with_predictions(result) for result in plain]
         expected = [result.labels for result in plain]
         batches, full = (
             [results[first : first + BATCH] for first in range(0, len(results), BATCH)]
-            for results in (plain, found)
+            for results in (plain, predicted)
         )
         store, lines = root / "store", root / "labels.jsonl"
         writers = {
@@ -139,7 +140,7 @@ def main() -> None:
         for name, timed in times.items()
     ]
     title = f"{arguments.images} images with {arguments.per_image} objects each"
-    print_rows(title, ["", "pictures/s", "objects/s", "ratio"], rows)
+    print_rows(title, ["", "images/s", "objects/s", "ratio"], rows)
 
 
 if __name__ == "__main__":

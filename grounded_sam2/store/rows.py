@@ -1,4 +1,9 @@
-"""Between the store's rows and the values that the rest of the package holds."""
+"""Conversion between rows of the label store and the values of the package.
+
+Numbers are rounded when they are written: boxes to hundredths of a pixel, confidence and mask
+quality to four decimals. Further digits are noise of the arithmetic, and would make equal runs
+differ.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +74,7 @@ CANDIDATE_COLUMNS = (
 
 
 def item_from_row(row: Sequence[Any], root: Path) -> Item:
-    """The item of a row of `ITEM_COLUMNS`; ``root`` is the resolved folder of the store."""
+    """Item of a row of `ITEM_COLUMNS`; `root` is the resolved folder of the store."""
     item_id, path, content_hash, height, width, orientation, group, stamp, index, time = row
     return Item(
         item_id=item_id,
@@ -85,7 +90,7 @@ def item_from_row(row: Sequence[Any], root: Path) -> Item:
 
 
 def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
-    """The label of a row of `LABEL_COLUMNS`, on an image of this size."""
+    """Label of a row of `LABEL_COLUMNS`, on an image of this size."""
     class_name, caption, x_min, y_min, x_max, y_max, counts, *rest = row
     confidence, mask_quality, track_id, origin, *detected, track_origin = rest
     return Label(
@@ -103,28 +108,24 @@ def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
 
 
 def label_to_row(label: Label) -> tuple[Any, ...]:
-    """The row of `LABEL_COLUMNS` of a label, its numbers rounded to what they mean.
-
-    Boxes to hundredths of a pixel, confidence and mask quality to four decimals: further digits
-    are noise of the arithmetic, and would make equal runs differ.
-    """
+    """Row of `LABEL_COLUMNS` of a label, its numbers rounded."""
     detected = label.detected_box_xyxy
     return (
         label.class_name,
         label.caption,
-        *_corners(label.box_xyxy),
+        *_rounded_box(label.box_xyxy),
         None if label.mask is None else label.mask.counts,
-        _score(label.confidence),
-        _score(label.mask_quality),
+        _rounded_score(label.confidence),
+        _rounded_score(label.mask_quality),
         label.track_id,
         label.origin,
-        *((None,) * 4 if detected is None else _corners(detected)),
+        *((None,) * 4 if detected is None else _rounded_box(detected)),
         label.track_origin,
     )
 
 
 def candidate_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Candidate:
-    """The candidate of a row of `CANDIDATE_COLUMNS`, on an image of this size."""
+    """Candidate of a row of `CANDIDATE_COLUMNS`, on an image of this size."""
     caption, x_min, y_min, x_max, y_max, counts, confidence, mask_quality = row
     return Candidate(
         caption=caption,
@@ -136,29 +137,29 @@ def candidate_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Candidat
 
 
 def candidate_to_row(candidate: Candidate) -> tuple[Any, ...]:
-    """The row of `CANDIDATE_COLUMNS` of a candidate; rounded as `label_to_row` does."""
+    """Row of `CANDIDATE_COLUMNS` of a candidate, its numbers rounded."""
     return (
         candidate.caption,
-        *_corners(candidate.box_xyxy),
+        *_rounded_box(candidate.box_xyxy),
         None if candidate.mask is None else candidate.mask.counts,
-        _score(candidate.confidence),
-        _score(candidate.mask_quality),
+        _rounded_score(candidate.confidence),
+        _rounded_score(candidate.mask_quality),
     )
 
 
-def _corners(box_xyxy: Sequence[float]) -> Iterator[float]:
+def _rounded_box(box_xyxy: Sequence[float]) -> Iterator[float]:
     return (round(float(edge), 2) for edge in box_xyxy)
 
 
-def _score(value: float | None) -> float | None:
+def _rounded_score(value: float | None) -> float | None:
     return None if value is None else round(float(value), 4)
 
 
 def relative_path(path: Path, root: Path) -> str:
-    """A path as POSIX text relative to ``root``, the resolved folder of the store.
+    """A path as POSIX text relative to `root`, the resolved folder of the store.
 
-    Images and labels that lie side by side can be moved together. Links in the path are kept,
-    since their names are what users know. A path on another drive stays absolute.
+    It stays valid when images and labels move together. Symbolic links in the path are kept, since
+    users know their names. A path on another drive stays absolute.
     """
     absolute = os.path.abspath(path)  # noqa: PTH100  (resolve() would follow links)
     try:
@@ -168,7 +169,7 @@ def relative_path(path: Path, root: Path) -> str:
 
 
 def path_to_row(path: Path | None, root: Path) -> str | bytes | None:
-    """A relative path as the store keeps it: text, or bytes where the name is not UTF-8."""
+    """A path as the store keeps it: relative text, or bytes where the name is not UTF-8."""
     if path is None:
         return None
     relative = relative_path(path, root)
@@ -181,5 +182,5 @@ def path_from_row(path: str | bytes | None, root: Path) -> Path | None:
 
 
 def utf8_safe(text: str) -> str:
-    """SQLite holds UTF-8; undecodable bytes of a file name become backslash escapes."""
+    """Text that SQLite can hold: undecodable bytes of a file name become backslash escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
