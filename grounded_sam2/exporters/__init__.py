@@ -1,10 +1,10 @@
-"""Datasets made from a label store, one file of this folder per format.
+"""Datasets made from a label store, one module of `formats` per format.
 
     with LabelStore.open("labeled") as store:
         summary = export("yolo", store, "labeled/yolo", ExportOptions(seed=1))
 
-An export is a pure function of the store and the images: it needs no model, holds one image's
-labels in memory at a time, and gives the same bytes whenever it is repeated.
+An export is a pure function of the store and the images: it needs no model, runs in constant
+memory, and writes the same bytes whenever it is repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters.formats.coco import export_coco
-from grounded_sam2.exporters.formats.csv_tables import export_csv
+from grounded_sam2.exporters.formats.csv import export_csv
 from grounded_sam2.exporters.formats.cvat import export_cvat
 from grounded_sam2.exporters.formats.davis import export_davis
 from grounded_sam2.exporters.formats.hugging_face import export_hugging_face
@@ -47,17 +47,22 @@ __all__ = [
 
 
 class Exporter(Protocol):
-    """Writes the labels of a store as one dataset format."""
+    """A function that writes the labels of a store in one dataset format."""
 
     def __call__(
         self, store: LabelStore, folder: str | Path, *, options: ExportOptions
     ) -> ExportSummary:
-        """Replace what an earlier export left in the folder, once the new one is whole.
+        """Write the dataset to a folder, and replace an earlier export when it is complete.
+
+        Args:
+            store: the labels.
+            folder: folder of the dataset; created if missing.
+            options: options of the export.
 
         Raises:
-            ExportError: the folder holds something else, cannot be written, or there is nothing
-                to export.
-            StoreError: the store holds no such run, or is damaged.
+            ExportError: the folder holds other files of these names, cannot be written, or there
+                is nothing to export.
+            StoreError: the store does not have the run, or is damaged.
         """
         ...
 
@@ -77,19 +82,19 @@ EXPORTERS: Mapping[str, Exporter] = {
     "mots": export_mots,
     "davis": export_davis,
 }
-"""Every format by the name that the command line knows it by."""
+"""The exporter of each format, by the name of the format on the command line."""
 
 
 VIDEO_FORMATS = frozenset({"youtube-vis", "mots", "davis"})
-"""Those that are made of videos. All others take frames of videos as images."""
+"""Formats of videos. All others export video frames as images."""
 
 
 def check_format(name: str, *, images_only: bool = False) -> None:
-    """Raise `ExportError` unless there is a format of this name; names those that there are.
+    """Raise `ExportError`, which lists the valid names, unless a format has this name.
 
     Args:
-        name: of the format.
-        images_only: refuse those that are made of videos.
+        name: name of the format.
+        images_only: accept no video formats.
     """
     known = [each for each in EXPORTERS if not (images_only and each in VIDEO_FORMATS)]
     if name not in known:
@@ -103,10 +108,16 @@ def export(
     folder: str | Path,
     options: ExportOptions | None = None,
 ) -> ExportSummary:
-    """Write the labels of a store in the format of this name. See `Exporter`.
+    """Write the labels of a store in a format. See `Exporter`.
+
+    Args:
+        format_name: name of the format in `EXPORTERS`.
+        store: the labels.
+        folder: folder of the dataset; created if missing.
+        options: options of the export; ``None`` for the defaults.
 
     Raises:
-        ExportError: there is no such format; names those that there are.
+        ExportError: also if the format is unknown; the message lists the valid names.
     """
     check_format(format_name)
     return EXPORTERS[format_name](store, folder, options=options or ExportOptions())

@@ -1,9 +1,10 @@
-"""A JSON file of COCO's kind, written as its parts come.
+"""Streaming writer of JSON files with the layout of COCO.
 
     {"info": …, "licenses": [], "images": […], "annotations": […], "categories": […]}
 
-Images or videos, here *entries*, and annotations come in turns, and each stand in a list of
-their own: entries go in at once, annotations wait on disk until the last entry is there.
+Images or videos, called *entries* here, and annotations arrive alternately, but each have a list of
+their own: entries are written at once, annotations go to a temporary file until the last entry is
+written.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal, Self
 
-__all__ = ["AnnotationFile", "to_json"]
+__all__ = ["CocoJsonWriter", "to_json"]
 
 
-class AnnotationFile:
-    """The file of one split; to be used with ``with``. Subclasses say what an entry is.
+class CocoJsonWriter:
+    """Writer of the file of one split. A context manager.
 
     Args:
-        path: of the file.
+        path: the file.
         entries: what is annotated.
-        category_ids: by class.
+        category_ids: id of each class.
     """
 
     def __init__(
@@ -39,23 +40,29 @@ class AnnotationFile:
     def __enter__(self) -> Self:
         # ASCII with escapes: some readers open it in the encoding of their system.
         self._file = self._path.open("w", encoding="ascii", newline="\n")
-        self._waiting = TemporaryFile("w+", encoding="ascii", newline="\n", dir=self._path.parent)
+        self._annotation_file = TemporaryFile(
+            "w+", encoding="ascii", newline="\n", dir=self._path.parent
+        )
         self._file.write('{"info":{"description":"labeled with grounded-sam2"},"licenses":[]')
         self._file.write(f',"{self._name}":[')
         return self
 
-    def _begin_entry(self) -> int:
-        """The id of another entry; what it says is then written to ``_file``."""
+    def begin_entry(self) -> int:
+        """Begin the next entry, and return its id. Its JSON goes to `write_entry`."""
         self._file.write("," * bool(self._entries) + "\n")
         self._entries += 1
         return self._entries
 
-    def _begin_annotation(self, class_name: str) -> dict[str, int]:
-        """Ids of another annotation; what it says is then written to ``_waiting``.
+    def write_entry(self, text: str) -> None:
+        """Append text to the JSON object of the last entry."""
+        self._file.write(text)
 
-        It is of the entry that was begun last.
+    def begin_annotation(self, class_name: str) -> dict[str, int]:
+        """Begin the next annotation of the last entry, and return the fields that hold its ids.
+
+        Its JSON, which includes these fields, goes to `write_annotation`.
         """
-        self._waiting.write("," * bool(self._annotations) + "\n")
+        self._annotation_file.write("," * bool(self._annotations) + "\n")
         self._annotations += 1
         return {
             "id": self._annotations,
@@ -63,11 +70,15 @@ class AnnotationFile:
             "category_id": self._category_ids[class_name],
         }
 
+    def write_annotation(self, text: str) -> None:
+        """Append text to the JSON object of the last annotation."""
+        self._annotation_file.write(text)
+
     def __exit__(self, *error: object) -> None:
-        with self._file, self._waiting:
-            self._waiting.seek(0)
+        with self._file, self._annotation_file:
+            self._annotation_file.seek(0)
             self._file.write('\n],"annotations":[')
-            shutil.copyfileobj(self._waiting, self._file)
+            shutil.copyfileobj(self._annotation_file, self._file)
             categories = [
                 {"id": i, "name": name, "supercategory": "object"}
                 for name, i in self._category_ids.items()
@@ -76,5 +87,5 @@ class AnnotationFile:
 
 
 def to_json(value: Any) -> str:
-    """Without spaces: of many objects, every second byte would be one."""
+    """Return JSON without spaces, which would be a large part of a file of many numbers."""
     return json.dumps(value, separators=(",", ":"))

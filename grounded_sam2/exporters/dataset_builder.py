@@ -1,8 +1,8 @@
-"""What all formats have in common: a consistent view of the store, a folder to build in, counts.
+"""The part of an export that all formats share: store snapshot, staging folder and counters.
 
 with build_dataset("jsonl", store, folder, options, entries=("images", "labels.jsonl")) as data:
-    for image in data.images(rules=ImageFileRules()):
-        ...  # write into data.new, count in data.counter
+    for image in data.write_images(rules=ImageFileRules()):
+        ...  # write into data.staging, count in data.counter
     return data.summary()
 """
 
@@ -22,31 +22,31 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["DatasetBuilder", "build_dataset"]
 
-_OF_FRAMES = ("frame_stride", "frame_format", "frame_quality")
-"""Options that matter to frames of videos only."""
+_FRAME_OPTIONS = ("frame_stride", "frame_format", "frame_quality")
+"""Options that affect video frames only."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetBuilder:
-    """A dataset that is being built."""
+    """A dataset under construction."""
 
     format: str
     folder: Path
-    """Where it will stand."""
-    new: Path
-    """Where it is built."""
+    """Final folder of the dataset."""
+    staging: Path
+    """Folder in which it is built."""
     run_id: int
-    """The run that it is made from."""
+    """The exported run."""
     run_key: str
-    """Identity of that run."""
+    """Hash that identifies the configuration of the run."""
     classes: tuple[str, ...]
     has_frames: bool
-    """Whether the run has videos, so that formats with columns have some for frames."""
+    """Whether the run has videos; formats with columns then have columns for frames."""
     store: LabelStore
     options: ExportOptions
     counter: ExportCounter
 
-    def images(
+    def write_images(
         self,
         images: str = "images",
         *,
@@ -54,10 +54,10 @@ class DatasetBuilder:
         min_side: int = 1,
         split_folders: bool = True,
     ) -> Iterator[DatasetImage]:
-        """Put the images into the folder `images` and give their labels. See `write_images`."""
+        """Write the images to the folder `images`. See `images.write_images`."""
         return write_images(
             self.store,
-            self.new / images,
+            self.staging / images,
             self.options,
             self.counter,
             rules=rules,
@@ -65,20 +65,20 @@ class DatasetBuilder:
             split_folders=split_folders,
         )
 
-    def image_bytes(self, *, rules: ImageFileRules) -> Iterator[tuple[DatasetImage, bytes]]:
-        """The bytes of the images, put nowhere, and their labels. See `read_images`."""
+    def read_images(self, *, rules: ImageFileRules) -> Iterator[tuple[DatasetImage, bytes]]:
+        """Yield the images with the bytes of their files. See `images.read_images`."""
         return read_images(self.store, self.options, self.counter, rules=rules)
 
     def summary(self, notes: Sequence[str] = ()) -> ExportSummary:
-        """The counts so far.
+        """Return the counts so far.
 
         Raises:
-            ExportError: not one image was exported.
+            ExportError: no image was exported.
         """
         run = self.store.run(self.options.run_id)
-        asked = self.options.min_confidence
-        if asked is not None and asked < (kept := lowest_stored_confidence(run)):
-            notes = (*notes, f"the store has kept nothing below a confidence of {kept:g}")
+        requested = self.options.min_confidence
+        if requested is not None and requested < (lowest := lowest_stored_confidence(run)):
+            notes = (*notes, f"the store has kept nothing below a confidence of {lowest:g}")
         return self.counter.summary(self.format, self.folder, notes)
 
 
@@ -92,15 +92,15 @@ def build_dataset(
     entries: Sequence[str],
     depends_on: Sequence[str] = (),
 ) -> Iterator[DatasetBuilder]:
-    """Build a dataset, which appears in its folder when the context ends well.
+    """Build a dataset, which appears in its folder when the context exits normally.
 
     Args:
-        format_name: which format it is, by its name in `EXPORTERS`.
+        format_name: name of the format in `EXPORTERS`.
         store: the labels.
-        folder: where it shall be.
-        options: how to export.
-        entries: names of the files and folders that it consists of.
-        depends_on: options that matter to this format only, to be told in its ``export.json``.
+        folder: final folder of the dataset.
+        options: options of the export.
+        entries: names of the files and folders that the dataset consists of.
+        depends_on: options that affect this format only; they are recorded in ``export.json``.
 
     Raises:
         ExportError, StoreError: see `Exporter`.
@@ -111,7 +111,7 @@ def build_dataset(
         run = store.run(options.run_id)
         has_frames = bool(store.videos(options.run_id))
         if has_frames:
-            depends_on = (*depends_on, *_OF_FRAMES)
+            depends_on = (*depends_on, *_FRAME_OPTIONS)
         description = {
             "format": format_name,
             "run": run.config.key,
@@ -123,17 +123,16 @@ def build_dataset(
             "min_mask_quality": options.min_mask_quality,
             **{name: getattr(options, name) for name in depends_on},
         }
-        with staged_export(folder, entries, description) as new:
-            counter = ExportCounter(classes, options.split)
+        with staged_export(folder, entries, description) as staging:
             yield DatasetBuilder(
-                format_name,
-                folder,
-                new,
-                run.id,
-                run.config.key,
-                tuple(classes),
-                has_frames,
-                store,
-                options,
-                counter,
+                format=format_name,
+                folder=folder,
+                staging=staging,
+                run_id=run.id,
+                run_key=run.config.key,
+                classes=tuple(classes),
+                has_frames=has_frames,
+                store=store,
+                options=options,
+                counter=ExportCounter(classes, options.split),
             )

@@ -1,9 +1,9 @@
-"""What an image is called in a dataset: its id, unless something else would be hurt.
+"""File names of images in a dataset: the item id, changed only where the format requires it.
 
-Names are settled in the order of the ids, so that they do not depend on anything else: the first
-to claim a name keeps it, a later one is told apart by its old ending and then by a number
-(``a.jpg``, ``a_png.png``, ``a_png_2.png``). Names that differ only by case, or by how an accent is
-spelled in Unicode, count as the same: on half of all file systems they are.
+Names are assigned in the order of the ids, so that they depend on nothing else. The first image to
+claim a name keeps it; a later one gets its old suffix appended and then a number (``a.jpg``,
+``a_png.png``, ``a_png_2.png``). Names that differ only by case or by Unicode normalization count as
+equal, because many file systems treat them so.
 """
 
 from __future__ import annotations
@@ -19,53 +19,56 @@ from grounded_sam2.exporters.image_types import PILLOW_TYPES, ImageType
 
 __all__ = ["ImageFileRules", "UniqueFileNames"]
 
-_SAME_FORMAT = {".jpe": ".jpg", ".jpeg": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
+_CANONICAL_SUFFIX = {".jpe": ".jpg", ".jpeg": ".jpg", ".jfif": ".jpg", ".dib": ".bmp"}
 
-_LONGEST = 255
-"""Bytes that a name may have on most file systems."""
-_LONGEST_SUFFIX = len(".jpeg")
-"""Of what is written beside an image under the same name."""
+_MAX_NAME_BYTES = 255
+"""Longest file name on most file systems, in bytes."""
+_MAX_SUFFIX_BYTES = len(".jpeg")
+"""Longest suffix of the label files that share the stem of an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFileRules:
-    """What a format asks of the names of its images."""
+    """Requirements of a format on the names and types of its image files."""
 
     suffixes: frozenset[str] | None = None
-    """Endings that its readers know, lower case with dot; ``None`` if they look inside."""
-    contents: frozenset[ImageType] = PILLOW_TYPES
-    """What its readers can decode, whatever the ending says."""
+    """Suffixes that readers accept, lower case with dot; ``None`` if they ignore the suffix."""
+    types: frozenset[ImageType] = PILLOW_TYPES
+    """Image types that readers can decode, whatever the suffix."""
     unique_stems: bool = False
-    """Whether names must differ without their endings, since something else is called by them."""
+    """Whether names must differ without their suffix, because label files share the stem."""
     reserved_folder: str | None = None
-    """A folder name that its readers give a meaning to."""
-    substitute: str = ".png"
-    """Ending of the format that images in formats unknown to the readers are written in."""
+    """A folder name with a special meaning to readers; it gets an underscore."""
+    fallback_suffix: str = ".png"
+    """Suffix, and so file type, of images that have to be re-encoded for the readers."""
     lower_case_suffix: bool = False
-    """Whether readers know an ending in lower case only."""
+    """Whether readers accept suffixes in lower case only."""
     forbidden: str = ""
-    """Characters that no name may hold, as a regular expression; each becomes an underscore, as
-    does a backslash, which many readers take for a slash."""
+    """Regular expression of characters that no name may hold. Each match becomes an underscore,
+    and so does a backslash, which many readers take for a slash."""
 
     def suffix(self, suffix: str) -> tuple[str, bool]:
-        """The ending that an image of this ending gets: its own where readers know it.
+        """Return the suffix for an image that has this one: the same if readers accept it.
 
-        Another ending of the same format is a matter of the name only.
+        A different suffix of the same file type changes the name only.
 
         Returns:
-            The ending, and whether the image has to be written anew in that format.
+            The suffix, and whether the image has to be re-encoded to the type of the suffix.
         """
         lower = suffix.lower()
         if self.suffixes is None or lower in self.suffixes:
             return (lower if self.lower_case_suffix else suffix), False
-        renamed = _SAME_FORMAT.get(lower)
-        if renamed in self.suffixes:
-            return renamed, False
-        return self.substitute, True
+        canonical = _CANONICAL_SUFFIX.get(lower)
+        if canonical in self.suffixes:
+            return canonical, False
+        return self.fallback_suffix, True
 
 
 class UniqueFileNames:
-    """Names handed out so far, on disk, so that their number costs no memory. Close after use."""
+    """File names claimed so far. They are kept on disk, so that memory stays constant.
+
+    Close after use.
+    """
 
     def __init__(self, rules: ImageFileRules) -> None:
         self._rules = rules
@@ -74,46 +77,47 @@ class UniqueFileNames:
         self._taken.execute("CREATE TABLE taken (key TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def close(self) -> None:
-        """Forget all names."""
+        """Delete the names."""
         self._taken.close()
 
     def claim(self, item_id: str, suffix: str, *, split: str | None = None) -> PurePosixPath:
-        """A name for an image, below the folder of its split.
+        """Return an unused name for an image, relative to the folder of its split.
 
         Args:
-            item_id: the image's id. Whatever would lead out of the folder is dropped from it.
-            suffix: the ending to give it.
-            split: the split, if it has a folder of its own: then names need not differ from those
-                of another, and an id that begins with its folder, as after an import, does not
-                name that twice.
+            item_id: id of the image. Components that lead out of the folder are dropped.
+            suffix: suffix of the name.
+            split: the split, if it has its own folder. Names are then unique per split, and an id
+                that begins with the split's folder, as after an import, does not repeat it.
         """
-        spelled = re.sub(self._forbidden, "_", item_id)
-        parts = [part for part in PurePosixPath(spelled).parts if part not in ("/", "..")]
+        cleaned = re.sub(self._forbidden, "_", item_id)
+        parts = [part for part in PurePosixPath(cleaned).parts if part not in ("/", "..")]
         if split is not None and len(parts) > 1 and parts[0] == split:
             del parts[0]
-        wanted = PurePosixPath(*parts)
+        preferred = PurePosixPath(*parts)
         parent = PurePosixPath(
-            *(f"{p}_" if p == self._rules.reserved_folder else p for p in wanted.parent.parts)
+            *(f"{p}_" if p == self._rules.reserved_folder else p for p in preferred.parent.parts)
         )
-        stem = wanted.stem or "picture"
-        old_ending = f"_{wanted.suffix[1:].lower()}" if wanted.suffix else ""
-        room = _LONGEST - max(len(suffix.encode()), _LONGEST_SUFFIX)
+        stem = preferred.stem or "picture"
+        old_suffix = f"_{preferred.suffix[1:].lower()}" if preferred.suffix else ""
+        max_stem_bytes = _MAX_NAME_BYTES - max(len(suffix.encode()), _MAX_SUFFIX_BYTES)
         for number in count():
-            mark = ("", old_ending)[number] if number < 2 else f"{old_ending}_{number}"
-            candidate = _cut(stem, room - len(mark.encode())) + mark
+            tag = ("", old_suffix)[number] if number < 2 else f"{old_suffix}_{number}"
+            candidate = _truncate(stem, max_stem_bytes - len(tag.encode())) + tag
             name = parent / f"{candidate}{suffix}"
             key = str(parent / candidate if self._rules.unique_stems else name)
             key = key if split is None else f"{split}/{key}"
-            taken = self._taken.execute("INSERT OR IGNORE INTO taken VALUES (?)", (_folded(key),))
-            if taken.rowcount:
+            inserted = self._taken.execute(
+                "INSERT OR IGNORE INTO taken VALUES (?)", (_case_folded(key),)
+            )
+            if inserted.rowcount:
                 return name
         raise AssertionError("unreachable")
 
 
-def _cut(text: str, size: int) -> str:
-    """As many whole characters as fit into this number of bytes."""
-    return text.encode()[: max(size, 1)].decode(errors="ignore")
+def _truncate(text: str, max_bytes: int) -> str:
+    """Return the longest prefix of whole characters that fits into so many UTF-8 bytes."""
+    return text.encode()[: max(max_bytes, 1)].decode(errors="ignore")
 
 
-def _folded(name: str) -> str:
+def _case_folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

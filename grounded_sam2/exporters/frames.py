@@ -1,7 +1,7 @@
-"""The images of labeled frames, read from their videos in order: no frame is decoded twice.
+"""Labeled video frames, decoded in order and each at most once.
 
-One video is open at a time, and few of its frames in memory: while one is written, the next are
-decoded.
+One video is open at a time, and few of its frames are in memory: the next frames are decoded while
+one is written.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameReader", "SkipImage", "every_nth_frame"]
 
-_AHEAD = 2
-"""Frames to decode before they are asked for: that one is always ready."""
+_PREFETCHED = 2
+"""Frames to decode ahead of the one that is requested."""
 
 
-class SkipImage(Exception):  # noqa: N818  (no error: the export goes on)
-    """Why images cannot be used, as what follows their number."""
+class SkipImage(Exception):  # noqa: N818  (no error: the export continues)
+    """Raised to leave an image out.
+
+    The message is the predicate of `SkippedImages.reason`, such as "are gone".
+    """
 
 
 def every_nth_frame(
     labels: Iterable[tuple[Item, Labels]], stride: int
 ) -> Iterator[tuple[Item, Labels]]:
-    """The first, and then every so many, of the labeled frames of each video; and all images.
+    """Yield the first and then every n-th labeled frame of each video, and all still images.
 
     Args:
-        labels: items in the store's order.
+        labels: items in the order of the store.
         stride: 1 for all frames.
     """
     video, position = None, 0
@@ -51,13 +54,13 @@ def every_nth_frame(
 
 
 class FrameReader:
-    """Gives the frames of videos. Those of one video should be asked for in order.
+    """Reader of video frames. Request the frames of a video in order: going back decodes again.
 
     Args:
-        videos: of the run.
-        images_from: folder that the videos are in now; ``None`` for where they were.
-        only: indices of the frames that will be asked for, by the name of the video, where that is
-            known: of others, no image is made.
+        videos: videos of the run.
+        images_from: folder that the videos are in now; ``None`` for their recorded paths.
+        only: indices of the frames that will be requested, by the name of the video, where known;
+            the others are not converted to images.
     """
 
     def __init__(
@@ -71,44 +74,44 @@ class FrameReader:
         self._only = only or {}
         self._video: str | None = None
         self._source: VideoSource | str = ""
-        """Or why there is none."""
+        """The open video, or the reason why it cannot be read."""
         self._frames: Generator[VideoFrame, None, None] | None = None
         self._next: VideoFrame | None = None
-        self._asked = 0
+        self._requested = 0
 
-    def file_of(self, item: Item) -> Path | None:
-        """The file of a frame; ``None`` if the video is one file.
+    def frame_file(self, item: Item) -> Path | None:
+        """Return the file of a frame, or ``None`` if its video is a single file.
 
         Raises:
-            SkipImage: the video is gone, has changed, or never was a file.
+            SkipImage: the video is missing, has changed, or was never a file.
         """
         from grounded_sam2.sources.video.frame_folder import FrameFolder
 
         source = self._source_of(item)
         if not isinstance(source, FrameFolder):
             return None
-        assert item.frame_index is not None, "asked of frames only"
+        assert item.frame_index is not None, "only frames have a frame file"
         return source.files[item.frame_index]
 
     def image(self, item: Item) -> Image:
-        """The image of a frame: upright RGB ``(h, w, 3)`` ``uint8``.
+        """Decode a frame: upright RGB ``(h, w, 3)`` ``uint8``.
 
         Raises:
-            SkipImage: as `file_of`, or it cannot be decoded any more.
+            SkipImage: as in `frame_file`, or the frame cannot be decoded any more.
         """
         from grounded_sam2.sources.video import prefetch
 
         source, index = self._source_of(item), item.frame_index
-        assert index is not None, "asked of frames only"
-        if self._frames is None or index < self._asked:
+        assert index is not None, "only frames can be decoded"
+        if self._frames is None or index < self._requested:
             self._stop()
             assert item.group is not None, "frames are grouped by their video"
-            wanted = self._only.get(item.group)
-            self._frames = prefetch(source.frames(index, only=wanted), _AHEAD)
-        self._asked = index
+            only = self._only.get(item.group)
+            self._frames = prefetch(source.frames(index, only=only), _PREFETCHED)
+        self._requested = index
         try:
             while self._next is None or self._next.index < index:
-                self._next = None  # before another is made
+                self._next = None  # free it before the next one is decoded
                 self._next = next(self._frames)
         except (StopIteration, SourceError) as error:
             raise SkipImage("cannot be decoded any more") from error
@@ -117,7 +120,7 @@ class FrameReader:
         return self._next.image
 
     def close(self) -> None:
-        """Let go of the video."""
+        """Close the open video."""
         self._stop()
         self._video, self._source = None, ""
 
@@ -140,7 +143,7 @@ class FrameReader:
         return self._source
 
     def _open(self, video: VideoRecord) -> VideoSource:
-        # FFmpeg takes a while to load, and most exports are of images.
+        # FFmpeg is slow to load, and most exports hold no videos.
         from grounded_sam2.sources.video import open_video
 
         path = video.path
@@ -152,13 +155,13 @@ class FrameReader:
         limits = ImageConfig(max_pixels=max(height * width, ImageConfig().max_pixels))
         try:
             source = open_video(path, stride=video.stride, name=video.name, limits=limits)
-            same = (video.file_stamp is not None and source.stamp() == video.file_stamp) or (
+            unchanged = (video.file_stamp is not None and source.stamp() == video.file_stamp) or (
                 video.content_hash is not None and source.content_hash() == video.content_hash
             )
         except (SourceError, OSError) as error:
             raise SkipImage(
                 "are of videos that are gone or broken; say where they are now (images_from)"
             ) from error
-        if not same:
+        if not unchanged:
             raise SkipImage("are of videos that have changed since they were labeled; label again")
         return source

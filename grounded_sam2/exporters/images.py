@@ -1,6 +1,6 @@
-"""The images of a dataset, put in place one after the other, with their labels.
+"""The images of a dataset, written one after the other, with their labels.
 
-See `grounded_sam2.exporters.source_images` for where they come from, and in which form they go in.
+`grounded_sam2.exporters.source_images` finds them and decides how each is written.
 """
 
 from __future__ import annotations
@@ -24,23 +24,21 @@ __all__ = ["DatasetImage", "FolderCache", "read_images", "write_frames", "write_
 
 _T = TypeVar("_T")
 
-_FOLDERS = 1000
-"""To be remembered."""
-
 
 @dataclass(frozen=True, slots=True)
 class DatasetImage:
-    """An image that is in the dataset, and its labels."""
+    """An image of a dataset, and its labels."""
 
     labels: Labels
     split: str
     name: PurePosixPath
-    """Path below the folder of its split."""
+    """Path relative to the folder of its split."""
     video: str | None = None
-    """Name of the video that it is a frame of; ``None`` for an image of its own."""
+    """Name of the video that it is a frame of; ``None`` for a still image."""
     frame_index: int | None = None
+    """Index of the frame in its video."""
     time: float | None = None
-    """Number of the frame in its video, and seconds from the first."""
+    """Seconds from the first frame."""
 
 
 def write_images(
@@ -53,36 +51,38 @@ def write_images(
     min_side: int = 1,
     split_folders: bool = True,
 ) -> Iterator[DatasetImage]:
-    """Put the labeled images of a run into ``images/<split>/``, in the order of their ids.
+    """Write the labeled images of a run to ``images/<split>/``, in the order of their ids.
 
-    Left out, and counted as such, are images that are gone, that are not what was labeled any
-    more, or that have a side of fewer than `min_side` pixels; and objects below the thresholds.
+    Images that are missing, that have changed since they were labeled, or that have a side shorter
+    than `min_side` are left out and counted; so are objects below the thresholds.
 
     Args:
-        store: labels and places of the images.
-        images: the folder of all splits; made as needed.
-        options: splits, how to place, where to look.
-        counter: counts images and what is left out.
-        rules: what the format asks of names.
-        min_side: smallest side that the format's readers take, in pixels.
-        split_folders: whether each split has a folder; if not, all go into `images` itself.
+        store: labels and paths of the images.
+        images: the folder of all splits; created if missing.
+        options: splits, how to place images, where to find them.
+        counter: counts images, and what is left out.
+        rules: the format's requirements on image files.
+        min_side: shortest side that the format's readers accept, in pixels.
+        split_folders: whether each split has a folder; if not, all images go into `images` itself.
+
+    Yields:
+        Each image once it is written.
     """
 
-    put = _putting(
-        lambda image: (images / image.split if split_folders else images) / image.name,
-        options,
-        counter,
-    )
+    def target(image: DatasetImage) -> Path:
+        return (images / image.split if split_folders else images) / image.name
+
     with (
         closing(UniqueFileNames(rules)) as names,
-        closing(SourceImages(store, options, rules)) as originals,
+        closing(SourceImages(store, options, rules)) as sources,
     ):
 
         def name(item: Item, split: str, suffix: str) -> PurePosixPath:
             return names.claim(item.item_id, suffix, split=split if split_folders else None)
 
-        chosen = labels_at_thresholds(store, options)
-        for image, _ in _each(chosen, originals, options, counter, min_side, name, put):
+        labeled = labels_at_thresholds(store, options)
+        write = _writer(target, options, counter)
+        for image, _ in _process(labeled, sources, options, counter, min_side, name, write):
             yield image
 
 
@@ -95,132 +95,136 @@ def write_frames(
     *,
     rules: ImageFileRules,
 ) -> Iterator[DatasetImage]:
-    """As `write_images`, for formats of videos: the frames of one of them.
+    """Write the labeled frames of one video, for video formats.
 
     Args:
-        store: labels and places of the frames.
-        video: its name.
-        target: where a frame shall be, by the number of frames before it in the dataset, its
-            number in the video, and its ending.
-        options: as there.
-        counter: as there.
-        rules: what the format asks of endings.
+        store: labels and paths of the frames.
+        video: name of the video.
+        target: returns the path of a frame, from the number of frames before it in the dataset,
+            its index in the video, and its suffix.
+        options: as in `write_images`.
+        counter: as in `write_images`.
+        rules: the format's requirements on suffixes and image types.
 
     Yields:
-        Images whose names are those of their files.
+        Each frame once it is written; ``name`` is the name of its file.
     """
-    placed = 0
+    written = 0
 
     def name(item: Item, split: str, suffix: str) -> PurePosixPath:
         assert item.frame_index is not None, "all items of a video are frames"
-        return PurePosixPath(target(placed, item.frame_index, suffix))
+        return PurePosixPath(target(written, item.frame_index, suffix))
 
     frames = store.frames(store.run(options.run_id).id, video)
-    put = _putting(lambda image: Path(image.name), options, counter)
-    with closing(SourceImages(store, options, rules)) as originals:
-        for image, _ in _each(frames, originals, options, counter, 1, name, put):
-            placed += 1
+    write = _writer(lambda image: Path(image.name), options, counter)
+    with closing(SourceImages(store, options, rules)) as sources:
+        for image, _ in _process(frames, sources, options, counter, 1, name, write):
+            written += 1
             yield replace(image, name=PurePosixPath(image.name.name))
 
 
 def read_images(
     store: LabelStore, options: ExportOptions, counter: ExportCounter, *, rules: ImageFileRules
 ) -> Iterator[tuple[DatasetImage, bytes]]:
-    """As `write_images`, for formats that hold images in their own files.
+    """Read the labeled images of a run, for formats that embed images in their own files.
 
     Yields:
-        Each image and the bytes of its file, upright.
+        Each image, and the bytes of its upright image file.
     """
-
     with (
         closing(UniqueFileNames(rules)) as names,
-        closing(SourceImages(store, options, rules)) as originals,
+        closing(SourceImages(store, options, rules)) as sources,
     ):
-        yield from _each(
+        yield from _process(
             labels_at_thresholds(store, options),
-            originals,
+            sources,
             options,
             counter,
             1,
             lambda item, _, suffix: names.claim(item.item_id, suffix),
-            lambda _, original: original.read(),
+            lambda _, source: source.read(),
         )
 
 
 class FolderCache:
-    """FolderCache made as needed; the file system is not asked again for those made last."""
+    """Creates folders, and remembers some so as not to query the file system for every file.
 
-    def __init__(self) -> None:
-        self._made: set[Path] = set()
+    Args:
+        max_folders: number of folders to remember.
+    """
 
-    def make(self, folder: Path) -> None:
-        """Make a folder and those above it, if they are not there."""
-        if folder not in self._made:
+    def __init__(self, *, max_folders: int = 1000) -> None:
+        self._max_folders = max_folders
+        self._created: set[Path] = set()
+
+    def create(self, folder: Path) -> None:
+        """Create a folder and its parents if they are missing."""
+        if folder not in self._created:
             folder.mkdir(parents=True, exist_ok=True)
-            if len(self._made) >= _FOLDERS:  # there may be as many as images
-                self._made.clear()
-            self._made.add(folder)
+            if len(self._created) >= self._max_folders:  # there may be as many as images
+                self._created.clear()
+            self._created.add(folder)
 
 
-def _putting(
-    target_of: Callable[[DatasetImage], Path], options: ExportOptions, counter: ExportCounter
+def _writer(
+    target: Callable[[DatasetImage], Path], options: ExportOptions, counter: ExportCounter
 ) -> Callable[[DatasetImage, SourceImage], None]:
-    """What puts an image where it shall be."""
+    """Return a function that writes an image to its target path."""
     folders = FolderCache()
 
-    def put(image: DatasetImage, original: SourceImage) -> None:
-        target = target_of(image)
-        folders.make(target.parent)
-        remark = original.put(target, options.images)
+    def write(image: DatasetImage, source: SourceImage) -> None:
+        path = target(image)
+        folders.create(path.parent)
+        remark = source.write_to(path, options.images)
         if remark is not None:
             counter.note(remark)
 
-    return put
+    return write
 
 
-def _each(
+def _process(
     labeled: Iterable[tuple[Item, Labels]],
-    originals: SourceImages,
+    sources: SourceImages,
     options: ExportOptions,
     counter: ExportCounter,
     min_side: int,
     name: Callable[[Item, str, str], PurePosixPath],
-    take: Callable[[DatasetImage, SourceImage], _T],
+    use: Callable[[DatasetImage, SourceImage], _T],
 ) -> Iterator[tuple[DatasetImage, _T]]:
-    """The images of an export, and what is made of their originals."""
+    """Yield the images of an export, and the result of `use` for the source of each."""
     for item, labels in every_nth_frame(labeled, options.frame_stride):
-        original = None
+        source = None
         try:
-            original = originals.of(item)
+            source = sources.find(item)
             if min(labels.size_hw) < min_side:
                 raise SkipImage(f"have a side of fewer than {min_side} pixels: readers refuse")
             split = assign_split(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
-            objects = tuple(label for label in labels.objects if options.takes(label))
+            objects = tuple(label for label in labels.objects if options.accepts(label))
             image = DatasetImage(
                 labels=replace(labels, objects=objects),
                 split=split,
-                name=name(item, split, original.suffix),
+                name=name(item, split, source.suffix),
                 video=None if item.frame_index is None else item.group,
                 frame_index=item.frame_index,
                 time=item.time,
             )
-            taken = take(image, original)
+            result = use(image, source)
         except SkipImage as reason:
             counter.skip(item.item_id, str(reason))
             continue
         except OSError:
-            if original is not None and _can_be_read(original.path):
-                raise  # what cannot be written is not the image's fault
+            if source is not None and _is_readable(source.path):
+                raise  # writing failed, which is not the image's fault
             counter.skip(item.item_id, "cannot be read any more")
             continue
         counter.images[split] += 1
         counter.note("objects below the thresholds, left out", len(labels) - len(objects))
-        yield image, taken
+        yield image, result
 
 
-def _can_be_read(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             file.read(1)

@@ -1,7 +1,7 @@
-"""What formats need to know of masks, found out for many of them at once.
+"""Conversion of the masks of many images at once.
 
-Geometry shares its calls into numpy among all masks that it is given, which costs a tenth of one
-mask after another. So images are taken in groups, whose masks are looked at together.
+Geometry functions take many masks per call, which costs a tenth of one call per mask. So images are
+grouped, and the masks of a group are converted together.
 """
 
 from __future__ import annotations
@@ -18,86 +18,93 @@ from grounded_sam2.results import Label
 
 __all__ = ["Box", "MaskStats", "convert_masks", "map_masks", "mask_stats"]
 
-_Shape = TypeVar("_Shape")
+_Converted = TypeVar("_Converted")
 
 Box: TypeAlias = tuple[float, float, float, float]
 """xyxy in pixels, half-open."""
 
-_MOST_MASKS = 256
-_MOST_IMAGES = 64
-
 
 class MaskStats(NamedTuple):
-    """Size and place of a mask."""
+    """Bounding box and area of a mask."""
 
     box_xyxy: Box
-    """Around the set pixels; zeros for an empty mask."""
+    """Bounding box of the set pixels; zeros for an empty mask."""
     area: int
     """Number of set pixels."""
 
 
 def mask_stats(masks: Sequence[Rle]) -> list[MaskStats]:
-    """Size and place of masks, of any images."""
+    """Return bounding box and area of each mask; the masks may be of different images."""
     boxes = map(tuple, bounding_boxes(masks).tolist())
     return [MaskStats(*each) for each in zip(boxes, areas(masks).tolist(), strict=True)]
 
 
 def map_masks(
-    objects: Iterable[Label], shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]]
-) -> list[_Shape | None]:
-    """Something made of the mask of each object, of all at once; ``None`` without a mask."""
+    objects: Iterable[Label], convert: Callable[[Sequence[Rle]], Sequence[_Converted]]
+) -> list[_Converted | None]:
+    """Convert the masks of objects in one call; the result is ``None`` for an object without one.
+
+    Args:
+        objects: of one image or several.
+        convert: returns one value per mask.
+    """
     objects = list(objects)
-    return _handed_out(objects, shapes_of(_masks(objects)))
+    return _align(objects, convert(_masks(objects)))
 
 
 def convert_masks(
     images: Iterable[DatasetImage],
-    shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
+    convert: Callable[[Sequence[Rle]], Sequence[_Converted]],
     *,
     workers: int = 1,
-) -> Iterator[tuple[DatasetImage, list[_Shape | None]]]:
-    """Pictures in order, and something made of the masks of their objects.
+    max_masks: int = 256,
+    max_images: int = 64,
+) -> Iterator[tuple[DatasetImage, list[_Converted | None]]]:
+    """Convert the masks of images in groups, in the order of the images.
 
     Args:
-        images: whose objects have masks or none.
-        shapes_of: makes one thing of each mask, of many masks at once.
-        workers: processes that do it, where it takes long enough to be shared.
+        images: images with their objects.
+        convert: returns one value per mask. With several workers it must be importable by them.
+        workers: number of processes that convert.
+        max_masks: a group ends with the image that reaches this number of objects.
+        max_images: number of images at which a group ends.
 
     Yields:
-        Each image, and for each of its objects what was made of its mask; ``None`` without one.
+        Each image, and one value per object, ``None`` for an object without a mask.
     """
-    waiting: deque[list[DatasetImage]] = deque()
+    pending: deque[list[DatasetImage]] = deque()
 
-    def masks_of_groups() -> Iterator[list[Rle]]:
-        for group in _in_groups(images):
-            waiting.append(group)
+    def group_masks() -> Iterator[list[Rle]]:
+        for group in _groups(images, max_masks, max_images):
+            pending.append(group)
             yield _masks(label for image in group for label in image.labels.objects)
 
-    with closing(map_in_order(masks_of_groups(), shapes_of, workers)) as shapes_of_groups:
-        for shapes in shapes_of_groups:
-            remaining = iter(shapes)
-            for image in waiting.popleft():
-                yield image, _handed_out(image.labels.objects, remaining)
+    with closing(map_in_order(group_masks(), convert, workers)) as converted_groups:
+        for converted in converted_groups:
+            remaining = iter(converted)
+            for image in pending.popleft():
+                yield image, _align(image.labels.objects, remaining)
 
 
 def _masks(objects: Iterable[Label]) -> list[Rle]:
     return [label.mask for label in objects if label.mask is not None]
 
 
-def _handed_out(objects: Iterable[Label], shapes: Iterable[_Shape]) -> list[_Shape | None]:
-    """The next shape to each object that has a mask."""
-    remaining = iter(shapes)
+def _align(objects: Iterable[Label], converted: Iterable[_Converted]) -> list[_Converted | None]:
+    """Assign converted masks, in order, to the objects that have a mask."""
+    remaining = iter(converted)
     return [None if label.mask is None else next(remaining) for label in objects]
 
 
-def _in_groups(images: Iterable[DatasetImage]) -> Iterator[list[DatasetImage]]:
-    """As many images at a time as have masks enough to share the calls."""
+def _groups(
+    images: Iterable[DatasetImage], max_masks: int, max_images: int
+) -> Iterator[list[DatasetImage]]:
     group: list[DatasetImage] = []
     objects = 0
     for image in images:
         group.append(image)
         objects += len(image.labels)
-        if objects >= _MOST_MASKS or len(group) >= _MOST_IMAGES:
+        if objects >= max_masks or len(group) >= max_images:
             yield group
             group, objects = [], 0
     if group:

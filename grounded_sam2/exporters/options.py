@@ -1,4 +1,4 @@
-"""What can be said about an export, and what an export says of itself."""
+"""Options of an export, and the summary that an export returns."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ __all__ = ["ExportCounter", "ExportOptions", "ExportSummary", "SkippedImages"]
 
 _IMAGE_MODES = ("copy", "link", "symlink")
 _SEGMENTATIONS = ("rle", "polygons")
-_SPLITTERS = ("content", "folder")
+_SPLIT_KEYS = ("content", "folder")
 _FRAME_FORMATS = ("jpg", "png")
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How to export. The defaults give one training set that owns its images.
+    """Options of an export. The defaults write one training split with copies of the images.
 
     Raises:
-        ExportError: a value that makes no sense; names it.
+        ExportError: an invalid value; the message names it.
     """
 
     run_id: int | None = None
-    """The run to export; the current one if ``None``."""
+    """The run to export; ``None`` for the current one."""
     split: Mapping[str, float] = field(default_factory=lambda: {"train": 1.0})
-    """Names of the splits and their shares, which sum to 1."""
+    """Share of each split by its name. Shares sum to 1."""
     split_by: Literal["content", "folder"] = "content"
-    """What is drawn: each image by its content, or each folder as a whole, so that images of
-    one place or one day stay together. A folder that is called like a split is that split."""
+    """Unit of the split: each image by its content, or each folder as a whole, so that images of
+    one place or one day stay together. A folder that is named like a split is that split."""
     seed: int = 0
-    """Another seed draws other images into each split."""
+    """Seed of the split."""
     images: Literal["copy", "link", "symlink"] = "copy"
-    """How images come into the dataset. Copies, because some trainers repair damaged images in
-    place, and through any kind of link that would be the original. Hard links (copies where the
-    file system has none) and symbolic links cost no space."""
+    """How images get into the dataset. Copies are the default, because some trainers repair damaged
+    images in place, which through any link would change the original. Hard links (copies where the
+    file system has none) and symbolic links take no space."""
     segmentation: Literal["rle", "polygons"] = "rle"
-    """For formats that know both (coco, cvat, labelstudio). Polygons are for readers that know
-    nothing else: they are simplified, and holes hang on bridges."""
+    """Mask representation of formats that support both (coco, cvat, labelstudio). Polygons are for
+    readers without RLE: they are simplified, and bridges connect holes to outlines."""
     min_polygon_iou: float = 0.98
-    """Polygons are simplified until just before their IoU with the mask falls below this. More
-    points, better outlines; 1 is exact."""
+    """Lower bound of the IoU of a simplified polygon with its mask. Higher values keep more points;
+    1 is exact."""
     min_confidence: float | None = None
-    """Objects that the detector is less sure of are left out; those without a confidence, such as
-    what people have drawn, are kept. ``None`` takes the labels as they are; a value below the
-    run's own threshold takes more of what the models said."""
+    """Objects with a lower detector confidence are left out. Objects without a confidence, such as
+    those drawn by people, are kept. ``None`` exports the labels as they are; a value below the
+    run's own threshold adds stored candidates."""
     min_mask_quality: float | None = None
     """The same for the predicted IoU of masks."""
     workers: int = 1
-    """Processes that outline masks, which is most of the work where a format has outlines; this one
-    is the first. Others are started for large exports only, and what is written is the same. As
-    with all processes that Python starts, a script needs its ``if __name__ == "__main__":`` then.
-    """
+    """Number of processes that convert masks to outlines, which dominates the time of formats with
+    outlines; this process is one of them. Others start for large exports only, and the output does
+    not depend on their number. As always with ``multiprocessing``, a script then needs
+    ``if __name__ == "__main__":``."""
     images_from: Path | None = None
-    """Folder to find the images in by their ids, when they were moved since they were labeled.
-    Videos are found in it by their names."""
+    """Folder that holds the images by their ids, if they moved after labeling. Videos are found in
+    it by their names."""
     frame_stride: int = 1
-    """Takes every so many of the labeled frames of a video: neighbors look much alike."""
+    """Export every n-th labeled frame of a video: neighboring frames are much alike."""
     frame_format: Literal["jpg", "png"] = "jpg"
-    """How frames of videos are written, where the readers of a format take both: videos have been
-    through a lossy codec before, so PNG is many times the bytes for little."""
+    """File type of video frames, where the readers of a format accept both. Videos are already
+    compressed with loss, so PNG takes many times the bytes for little gain."""
     frame_quality: int = 95
-    """Of frames written as JPEG, 1 to 100. 95 is where the loss can no longer be seen."""
+    """JPEG quality of video frames, 1 to 100. The loss is invisible from 95."""
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -76,8 +76,10 @@ class ExportOptions:
             raise ExportError(
                 f"segmentation '{self.segmentation}': must be one of {', '.join(_SEGMENTATIONS)}"
             )
-        if self.split_by not in _SPLITTERS:
-            raise ExportError(f"split_by '{self.split_by}': must be one of {', '.join(_SPLITTERS)}")
+        if self.split_by not in _SPLIT_KEYS:
+            raise ExportError(
+                f"split_by '{self.split_by}': must be one of {', '.join(_SPLIT_KEYS)}"
+            )
         if self.frame_format not in _FRAME_FORMATS:
             raise ExportError(
                 f"frame_format '{self.frame_format}': must be one of {', '.join(_FRAME_FORMATS)}"
@@ -92,8 +94,8 @@ class ExportOptions:
             if value is not None and not 0 <= value <= 1:
                 raise ExportError(f"{name} {value}: must lie between 0 and 1")
 
-    def takes(self, label: Label) -> bool:
-        """Whether an object reaches both thresholds."""
+    def accepts(self, label: Label) -> bool:
+        """Return whether an object reaches both thresholds; a missing score does."""
         return _reaches(label.confidence, self.min_confidence) and _reaches(
             label.mask_quality, self.min_mask_quality
         )
@@ -105,9 +107,10 @@ def _reaches(score: float | None, threshold: float | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SkippedImages:
-    """Pictures that are not in the export, for one reason."""
+    """Images that are missing from an export, for one reason."""
 
     reason: str
+    """Predicate that completes "so many images …", such as ``are gone``."""
     count: int
     example: str
     """Id of the first of them."""
@@ -115,55 +118,61 @@ class SkippedImages:
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What an export holds, and what it could not hold."""
+    """Counts of a finished export."""
 
     format: str
     folder: Path
     images: Mapping[str, int]
-    """Pictures per split."""
+    """Number of images per split."""
     objects: Mapping[str, int]
-    """Objects per class, in the order of the classes, those without any included."""
+    """Number of objects per class, in the order of the classes, including classes without any."""
     skipped: tuple[SkippedImages, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a user should know about this export, one sentence each."""
+    """Remarks for the user, one each."""
 
 
 class ExportCounter:
-    """Counts that an export keeps while it goes."""
+    """Counters of a running export."""
 
     def __init__(self, classes: list[str], splits: Mapping[str, float]) -> None:
         self.images = dict.fromkeys(splits, 0)
         self.objects = dict.fromkeys(classes, 0)
-        self._remarks: dict[str, int] = {}
+        self._notes: dict[str, int] = {}
         self._skipped: dict[str, SkippedImages] = {}
 
-    def add(self, label: Label, *, instead_of_mask: str = "written as their box") -> None:
-        """Count an object that is in the export; say what became of it if it has no mask."""
+    def add(self, label: Label, *, without_mask: str = "written as their box") -> None:
+        """Count an exported object; if it has no mask, note how it was exported instead."""
         self.objects[label.class_name] += 1
-        self.note(f"objects without a mask, {instead_of_mask}", label.mask is None)
+        self.note(f"objects without a mask, {without_mask}", label.mask is None)
 
     def note(self, text: str, count: int = 1) -> None:
-        """Count something that a user should know of, named by what stands before the number."""
+        """Add to the count of a remark for the user, shown as ``<text>: <count>``."""
         if count:
-            self._remarks[text] = self._remarks.get(text, 0) + count
+            self._notes[text] = self._notes.get(text, 0) + count
 
     def skip(self, item_id: str, reason: str) -> None:
-        """Note that an image is left out."""
+        """Count an image that is left out."""
         earlier = self._skipped.get(reason, SkippedImages(reason, 0, item_id))
         self._skipped[reason] = SkippedImages(reason, earlier.count + 1, earlier.example)
 
     def summary(self, format_name: str, folder: Path, notes: Sequence[str] = ()) -> ExportSummary:
-        """The counts as a value.
+        """Return the counts as a value.
+
+        Args:
+            format_name: name of the format.
+            folder: folder of the export.
+            notes: further remarks, shown first.
 
         Raises:
-            ExportError: not one image was exported.
+            ExportError: no image was exported.
         """
+        skipped = tuple(self._skipped.values())
         if not any(self.images.values()):
-            skipped = [f"{s.count} {s.reason} (such as '{s.example}')" for s in self.skipped]
+            reasons = [f"{s.count} {s.reason} (such as '{s.example}')" for s in skipped]
             raise ExportError(
                 f"export to '{folder}': no images to export; "
                 + (
-                    "; ".join(skipped)
+                    "; ".join(reasons)
                     or "not one is labeled; label a folder first, or see what failed"
                 )
             )
@@ -172,11 +181,6 @@ class ExportCounter:
             folder=folder,
             images=dict(self.images),
             objects=dict(self.objects),
-            skipped=self.skipped,
-            notes=(*notes, *(f"{text}: {count}" for text, count in self._remarks.items())),
+            skipped=skipped,
+            notes=(*notes, *(f"{text}: {count}" for text, count in self._notes.items())),
         )
-
-    @property
-    def skipped(self) -> tuple[SkippedImages, ...]:
-        """Pictures left out so far, by reason."""
-        return tuple(self._skipped.values())

@@ -1,9 +1,9 @@
-"""Pictures and objects as flat records, for formats that scripts read.
+"""Images and objects as flat records, for formats that scripts read.
 
-A record holds what the store says, in the words of the store. ``image`` is the path below the
-dataset's folder. Boxes are xyxy in pixels, half-open, around the mask where there is one; ``area``
-counts the mask's pixels. Masks are COCO's compressed RLE. What is not known is ``None``. Records of
-a run of videos also say which frame of which video an image is (``video``, ``frame``, ``time`` in
+A record holds the values of the store under the names of the store. ``image`` is the path relative
+to the dataset's folder. Boxes are xyxy in pixels, half-open, of the mask where there is one;
+``area`` is the number of the mask's pixels. Masks are COCO's compressed RLE. Unknown values are
+``None``. Records of a run with videos also hold the frame (``video``, ``frame``, ``time`` in
 seconds), and how a label came to its frame (``track_origin``).
 """
 
@@ -22,19 +22,20 @@ __all__ = ["frame_fields", "image_records"]
 
 
 def frame_fields(image: DatasetImage) -> dict[str, Any]:
-    """Which frame of which video an image is; all ``None`` for an image of its own."""
+    """Return video, frame index and time of an image; all ``None`` for a still image."""
     return {"video": image.video, "frame": image.frame_index, "time": image.time}
 
 
 def image_records(
     data: DatasetBuilder,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """The images of a dataset are put into ``images/``, and their objects counted.
+    """Write the images of a dataset to ``images/``, and count their objects.
 
     Yields:
-        The record of each image, and those of its objects.
+        The record of each image, and the records of its objects.
     """
-    for image, shapes in convert_masks(data.images(rules=ImageFileRules()), mask_stats):
+    images = data.write_images(rules=ImageFileRules())
+    for image, stats_of_masks in convert_masks(images, mask_stats):
         height, width = image.labels.size_hw
         record = {
             "image": f"images/{image.split}/{image.name}",
@@ -45,22 +46,22 @@ def image_records(
         if data.has_frames:
             record |= frame_fields(image)
         objects = []
-        for label, measure in zip(image.labels.objects, shapes, strict=True):
+        for label, stats in zip(image.labels.objects, stats_of_masks, strict=True):
             data.counter.add(label)
-            of_object = _object_record(label, measure)
+            fields = _object_record(label, stats)
             if data.has_frames:
-                of_object["track_origin"] = label.track_origin
-            objects.append(of_object)
+                fields["track_origin"] = label.track_origin
+            objects.append(fields)
         yield record, objects
 
 
-def _object_record(label: Label, measure: MaskStats | None) -> dict[str, Any]:
-    """The record of an object, without its image."""
+def _object_record(label: Label, stats: MaskStats | None) -> dict[str, Any]:
+    """Return the record of an object, without the fields of its image."""
     return {
         "class": label.class_name,
         "caption": label.caption,
-        "box": list(label.box_xyxy if measure is None else measure.box_xyxy),
-        "area": None if measure is None else measure.area,
+        "box": list(label.box_xyxy if stats is None else stats.box_xyxy),
+        "area": None if stats is None else stats.area,
         "confidence": label.confidence,
         "mask_quality": label.mask_quality,
         "track_id": label.track_id,

@@ -1,10 +1,9 @@
-"""Which image goes into which split: a matter of its content alone.
+"""Assignment of images to splits, by the content of each image alone.
 
-The seeded hash of an image's bytes is a point between 0 and 1, and the shares of the splits cut
-that line. So adding images moves none of the others, renaming one moves nothing, and the same
-image under two names can never be trained on and tested with. Frames of one video share the
-hash of their group, and stay together. Where whole folders are drawn, the folder's name takes the
-place of the content.
+A seeded hash of an image's bytes is a point between 0 and 1, and the cumulative shares of the
+splits partition that interval. So adding images moves none of the others, renaming moves nothing,
+and two copies of an image never end up in different splits. Frames of a video use the hash of
+their group, and stay together. With ``split_by="folder"``, the folder's name replaces the content.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from grounded_sam2.store import Item
 __all__ = ["assign_split", "check_split", "parse_split"]
 
 _NAMES = ("train", "val", "test")
-_SLACK = 1e-6  # 0.7 + 0.2 + 0.1 is not 1 in binary
+_TOLERANCE = 1e-6  # 0.7 + 0.2 + 0.1 is not 1 in binary
 
 
 def parse_split(text: str) -> dict[str, float]:
-    """Read ``0.8/0.1/0.1`` as the shares of train, val and test; one or two numbers will do.
+    """Parse ``0.8/0.1/0.1`` as the shares of train, val and test; one or two numbers are enough.
 
     Raises:
         ExportError: not one to three numbers, a negative one, or a sum that is not 1.
@@ -44,7 +43,7 @@ def parse_split(text: str) -> dict[str, float]:
 
 
 def check_split(split: Mapping[str, float]) -> None:
-    """Raise `ExportError` unless the names can be folders and the shares sum to 1."""
+    """Raise `ExportError` unless the names are valid folder names and the shares sum to 1."""
     shown = "/".join(f"{share:g}" for share in split.values())
     for name, share in split.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -53,21 +52,21 @@ def check_split(split: Mapping[str, float]) -> None:
             )
         if not 0 <= share <= 1:
             raise ExportError(f"split '{shown}': share {share:g} of {name} must lie from 0 to 1")
-    if abs(sum(split.values()) - 1) > _SLACK:
+    if abs(sum(split.values()) - 1) > _TOLERANCE:
         raise ExportError(f"split '{shown}': sums to {sum(split.values()):g}; must sum to 1")
 
 
 def assign_split(
     item: Item, split: Mapping[str, float], seed: int, *, by_folder: bool = False
 ) -> str:
-    """The split of an image.
+    """Return the split of an image.
 
     Args:
-        item: the image; its group decides if it has one, else its content.
+        item: the image. Its group is hashed if it has one, else its content.
         split: shares, which sum to 1.
-        seed: another seed, another draw.
-        by_folder: let the folder that holds the image decide instead. If it or one above it is
-            called like a split, that is the split; the topmost counts.
+        seed: seed of the hash.
+        by_folder: hash the folder of the image instead. A folder that is named like a split
+            assigns that split, the topmost first.
     """
     if by_folder:
         folders = PurePosixPath(item.item_id).parent
@@ -91,4 +90,4 @@ def assign_split(
             end += share
         if point < end:
             break
-    return chosen  # the last one with a share also takes what rounding left
+    return chosen  # rounding may leave a gap below 1, which goes to the last split with a share

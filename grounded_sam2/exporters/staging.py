@@ -1,9 +1,9 @@
-"""An export appears when it is whole, and replaces only what an earlier export has written.
+"""Atomic replacement of an export: it appears when it is complete.
 
-It is built in a hidden folder inside its own, so that moving it into place is a matter of names.
-A file that tells how it was made marks a folder as an export: only then are its entries replaced,
-and nothing else in the folder is ever touched. One that fails leaves no folder behind that was not
-there before.
+An export is built in a hidden folder inside its own folder, so that putting it in place only takes
+renames. The marker file ``export.json``, which describes how the export was made, identifies a
+folder as an export. Only the entries of an earlier export of the same format are replaced; other
+files in the folder are never touched. A failed export leaves behind no folder that it made.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ except ImportError:  # Windows
 __all__ = ["EXPORT_MARKER", "staged_export"]
 
 EXPORT_MARKER = "export.json"
-_STAGING = ".export.partial"
+"""Name of the file that marks a folder as an export."""
+_STAGING_FOLDER = ".export.partial"
 
 
 @contextmanager
 def staged_export(
     folder: Path, entries: Sequence[str], description: Mapping[str, Any]
 ) -> Iterator[Path]:
-    """Give a folder to build an export in, and put it in place when that ends well.
+    """Yield a staging folder, and move its entries into place if the context exits normally.
 
     Args:
-        folder: where the export shall be; made as needed.
+        folder: folder of the export; created if missing.
         entries: names of the files and folders that the export consists of.
-        description: what to write into the marker; its ``format`` is the export's.
+        description: content of the marker file; ``format`` is the name of the format.
 
     Raises:
-        ExportError: one of the entries is there and is not of an earlier export of this format,
-            or the disk fails. What was there is then as it was.
+        ExportError: an entry exists that is not from an earlier export of this format, another
+            export holds the folder, or the disk fails. The earlier export is then unchanged.
     """
-    staging = folder / _STAGING
+    staging = folder / _STAGING_FOLDER
     try:
-        with _made(folder), _locked(folder):
-            _refuse_foreign(folder, entries, description["format"])
+        with _created(folder), _locked(folder):
+            _check_replaceable(folder, entries, description["format"])
             shutil.rmtree(staging, ignore_errors=True)  # of an export that was killed
             new, old = staging / "new", staging / "old"
             new.mkdir(parents=True)
             old.mkdir()
             try:
                 yield new
-                # First the marker: if this is cut short, the next export may put it right.
+                # The marker goes first: if this is interrupted, the next export may repair it.
                 (new / EXPORT_MARKER).write_text(
                     json.dumps(description, indent=2) + "\n", encoding="utf-8"
                 )
@@ -72,34 +73,34 @@ def staged_export(
 
 
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make a folder, and remove it and those made above it if what follows fails."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+def _created(folder: Path) -> Iterator[None]:
+    """Create a folder and its parents; remove those that were created if the context fails."""
+    created = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        for each in made:
-            with suppress(OSError):  # there is something in it by now
+        for each in created:
+            with suppress(OSError):  # no longer empty
                 each.rmdir()
         raise
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the right to export into a folder.
+    """Hold an exclusive lock on a folder.
 
-    The lock is the system's own, on the folder itself: it leaves nothing behind, and goes with the
-    process, however that ends. Where folders cannot be locked (Windows, some network file systems),
-    nothing is.
+    It is an advisory lock of the operating system on the folder itself: it leaves no file behind
+    and ends with the process, even if that is killed. Where folders cannot be locked (Windows, some
+    network file systems), there is no lock.
     """
     if fcntl is None:
         yield
         return
-    held = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ExportError(
                 f"export to '{folder}': another export is being written there; wait until it ends, "
@@ -109,10 +110,11 @@ def _locked(folder: Path) -> Iterator[None]:
             pass
         yield
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
-def _refuse_foreign(folder: Path, entries: Sequence[str], format_name: str) -> None:
+def _check_replaceable(folder: Path, entries: Sequence[str], format_name: str) -> None:
+    """Raise `ExportError` if an entry exists that is not from an export of this format."""
     present = [name for name in (EXPORT_MARKER, *entries) if (folder / name).exists()]
     if not present:
         return
@@ -124,8 +126,8 @@ def _refuse_foreign(folder: Path, entries: Sequence[str], format_name: str) -> N
         found = "damaged"
     if found == format_name:
         return
-    what = "is not from an export" if found is None else f"is from a {found} export"
+    origin = "is not from an export" if found is None else f"is from a {found} export"
     raise ExportError(
-        f"export to '{folder}': '{present[0]}' is there and {what}, so it is not replaced; choose "
-        "another folder"
+        f"export to '{folder}': '{present[0]}' is there and {origin}, so it is not replaced; "
+        "choose another folder"
     )

@@ -1,8 +1,8 @@
-"""Labels at other thresholds than those that they were made with.
+"""Labels of a run at thresholds other than its own.
 
-Above the thresholds of the run, labels are left out: whoever asks filters by `ExportOptions.takes`.
-Below them, the store still has what the models said, and it is decided anew: candidates that were
-too unsure become labels, as if the run had been made so, and no model is asked.
+Above the run's thresholds, `ExportOptions.accepts` filters the labels. Below them, the stored
+candidates are postprocessed again with the lower thresholds, as if the run had been made with them.
+No model is needed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["labels_at_thresholds", "lowest_stored_confidence"]
 def labels_at_thresholds(
     store: LabelStore, options: ExportOptions
 ) -> Iterator[tuple[Item, Labels]]:
-    """The labels of a run, and more of them where a threshold is asked that is lower than its own.
+    """Yield the labels of a run, with more objects where a requested threshold is below its own.
 
     Raises:
-        ExportError: the run was made by another version, whose settings cannot be read.
+        ExportError: the settings of the run cannot be read by this version.
     """
     run = store.run(options.run_id)
-    lower = _lower_thresholds(run, options)
-    if not lower:
+    lowered = _lowered_thresholds(run, options)
+    if not lowered:
         yield from store.labels(run.id)
         return
     try:
-        config = load_config(run.settings).with_options(lower)
+        config = load_config(run.settings).with_options(lowered)
     except ConfigError as error:
         raise ExportError(
             f"run {run.id}: its settings cannot be read any more ({error}); export without "
@@ -43,32 +43,32 @@ def labels_at_thresholds(
         ) from error
     ontology = None if run.ontology is None else CaptionOntology(dict(run.ontology))
     for item, labels in store.labels(run.id):
-        found = store.predictions(run.id, item.item_id)
-        if found is not None:
-            decided = postprocess(found[1].candidates, labels.size_hw, ontology, config).labels
+        stored = store.predictions(run.id, item.item_id)
+        if stored is not None:
+            detected = postprocess(stored[1].candidates, labels.size_hw, ontology, config).labels
             drawn = tuple(label for label in labels.objects if label.origin == "human")
-            labels = replace(labels, objects=decided.objects + drawn)
+            labels = replace(labels, objects=detected.objects + drawn)
         yield item, labels
 
 
 def lowest_stored_confidence(run: Run) -> float:
-    """Below this confidence, the store has forgotten what the models said."""
-    said: Mapping[str, float] = run.config.inference.get("detector", {})
-    return said.get("candidate_confidence", _own(run, "detector", "min_confidence"))
+    """Return the confidence below which the store holds no candidates of a run."""
+    detector: Mapping[str, float] = run.config.inference.get("detector", {})
+    return detector.get("candidate_confidence", _threshold(run, "detector", "min_confidence"))
 
 
-def _lower_thresholds(run: Run, options: ExportOptions) -> dict[str, object]:
-    asked = {
+def _lowered_thresholds(run: Run, options: ExportOptions) -> dict[str, object]:
+    requested = {
         ("detector", "min_confidence"): options.min_confidence,
         ("segmenter", "min_mask_quality"): options.min_mask_quality,
     }
     return {
         f"{section}.{key}": value
-        for (section, key), value in asked.items()
-        if value is not None and value < _own(run, section, key)
+        for (section, key), value in requested.items()
+        if value is not None and value < _threshold(run, section, key)
     }
 
 
-def _own(run: Run, section: str, key: str) -> float:
-    """A threshold that the run was made with; 0 where it had none, as an import."""
+def _threshold(run: Run, section: str, key: str) -> float:
+    """Return a threshold of a run; 0 for a run without thresholds, such as an import."""
     return float(run.config.postprocess.get(section, {}).get(key, 0.0))

@@ -1,7 +1,7 @@
-"""The videos of a run, for formats that are made of videos: what each is called, and its tracks.
+"""The videos of a run, for video formats: folder names, splits and tracks.
 
-A folder of such a dataset holds the frames of one video, and readers know a video by the name of
-its folder: sub-folders become underscores, and names that would be one are told apart.
+A folder of such a dataset holds the frames of one video, and readers identify a video by the name
+of its folder: sub-folders become underscores, and colliding names get a number.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from grounded_sam2.store import Item, StoredTrack, VideoRecord, frame_id
 __all__ = ["VideoSequence", "longest_tracks", "video_sequences"]
 
 _UNSAFE = re.compile(r"[^\w.-]+|^\.+")
-"""What lists of names, separated by spaces or commas, cannot hold; and what hides a folder."""
+"""Separators of name lists, such as spaces and commas; and leading dots, which hide a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoSequence:
-    """A video of a dataset that is being built."""
+    """A video of a dataset under construction."""
 
     data: DatasetBuilder
     video: VideoRecord
     name: str
-    """Of its folder, unlike all others."""
+    """Name of its folder, unique in the dataset."""
     split: str
 
     @property
     def fps(self) -> float | None:
         """Frames per second in the dataset."""
-        steps = self.video.stride * self.data.options.frame_stride
-        return None if self.video.fps is None else self.video.fps / steps
+        stride = self.video.stride * self.data.options.frame_stride
+        return None if self.video.fps is None else self.video.fps / stride
 
     def tracks(self) -> list[StoredTrack]:
-        """The tracks of the video."""
+        """Return the tracks of the video."""
         return self.data.store.tracks(self.data.run_id, self.video.name)
 
-    def place(
+    def write_frames(
         self, target: Callable[[int, int, str], Path], rules: ImageFileRules
     ) -> Iterator[DatasetImage]:
-        """Put the frames in place and give their labels. See `write_frames`."""
+        """Write the frames, and yield them with their labels. See `images.write_frames`."""
         data = self.data
         return write_frames(
             data.store, self.video.name, target, data.options, data.counter, rules=rules
@@ -57,7 +57,7 @@ class VideoSequence:
 
 
 def video_sequences(data: DatasetBuilder) -> Iterator[VideoSequence]:
-    """The videos that have labeled frames, by name.
+    """Yield the videos that have labeled frames, ordered by name.
 
     Raises:
         ExportError: the run has no videos.
@@ -67,7 +67,7 @@ def video_sequences(data: DatasetBuilder) -> Iterator[VideoSequence]:
     if not videos:
         raise ExportError(
             f"export to '{data.folder}': run {data.run_id} holds no videos; choose a format of "
-            "pictures, such as coco, or track objects through a video first"
+            "images, such as coco, or track objects through a video first"
         )
     data.counter.note(
         "videos that are not labeled to their end", sum(not video.finished for video in videos)
@@ -84,9 +84,9 @@ def video_sequences(data: DatasetBuilder) -> Iterator[VideoSequence]:
         yield VideoSequence(data, video.record, _folder_name(name, taken), split)
 
 
-def longest_tracks(tracks: Sequence[StoredTrack], most: int) -> list[StoredTrack]:
-    """As many tracks as there is room for, those that are labeled in the most frames, by ids."""
-    chosen = sorted(tracks, key=lambda track: (-track.frames, track.track_id))[:most]
+def longest_tracks(tracks: Sequence[StoredTrack], number: int) -> list[StoredTrack]:
+    """Return up to so many tracks, those that are labeled in the most frames, ordered by id."""
+    chosen = sorted(tracks, key=lambda track: (-track.frames, track.track_id))[:number]
     return sorted(chosen, key=lambda track: track.track_id)
 
 

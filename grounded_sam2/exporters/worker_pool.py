@@ -1,8 +1,8 @@
-"""What is made of masks, made by several processes.
+"""Conversion of masks by several processes, with results in order.
 
-This one is always among them: it looks at the first masks, since others take about a second to
-start and pay for large exports only, and later at those that the others have no time for. What
-comes out is the same, and in the same order, however many there are.
+The calling process always takes part: it converts the first masks alone, because other processes
+take about a second to start and only pay off for large exports, and later those groups that the
+others have no capacity for. The results and their order do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -21,68 +21,76 @@ from typing import TypeVar
 from grounded_sam2.errors import ExportError
 from grounded_sam2.geometry.rle import Rle
 
-__all__ = ["default_workers", "exit_with_parent", "map_in_order"]
+__all__ = ["default_workers", "exit_with_parent", "map_in_order", "spawn_workers"]
 
-_Shape = TypeVar("_Shape")
+_Converted = TypeVar("_Converted")
 
-_FIRST_MASKS = 5000
-"""To be looked at before other processes are started."""
-_GROUPS_EACH = 3
-"""That a process has before it, so that it need not wait for the next."""
-_GROUPS_AHEAD = 8
-"""Of each process, that may be done while one before them is not."""
-_MOST_WORKERS = 4
-"""More would wait for the process that writes what they make."""
+_MAX_WORKERS = 4
+"""The process that writes the results cannot keep up with more."""
 
 
 def default_workers() -> int:
-    """As many processes as this machine has cores for, and are of use."""
-    return min(os.cpu_count() or 1, _MOST_WORKERS)
+    """Return the number of cores, up to the number of processes that are of use."""
+    return min(os.cpu_count() or 1, _MAX_WORKERS)
+
+
+def spawn_workers(number: int) -> Executor:
+    """Return an executor of so many processes, which exit with this one."""
+    # A forked process would inherit the locks of library threads without the threads.
+    return ProcessPoolExecutor(number, get_context("spawn"), initializer=exit_with_parent)
 
 
 def map_in_order(
     groups: Iterable[Sequence[Rle]],
-    shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
+    convert: Callable[[Sequence[Rle]], Sequence[_Converted]],
     workers: int,
-) -> Generator[Sequence[_Shape], None, None]:
-    """What is made of each group of masks, in the order of the groups.
+    *,
+    masks_before_start: int = 5000,
+    groups_queued: int = 3,
+    groups_ahead: int = 8,
+    make_executor: Callable[[int], Executor] = spawn_workers,
+) -> Generator[Sequence[_Converted], None, None]:
+    """Convert groups of masks with several processes, and yield the results in order.
 
     Args:
-        groups: taken a few ahead of what comes out.
-        shapes_of: what the processes call; importable by them.
-        workers: number of processes, this one included.
+        groups: consumed up to ``groups_ahead * workers`` groups ahead of the results.
+        convert: called in the processes, so it must be importable by them.
+        workers: number of processes, including this one.
+        masks_before_start: number of masks to convert before other processes are started.
+        groups_queued: number of groups to queue per process, so that none has to wait.
+        groups_ahead: number of groups per process that may be finished before their turn.
+        make_executor: starts the other processes, given their number.
 
     Raises:
-        ExportError: a process was ended from outside.
+        ExportError: a process was killed.
     """
     remaining = iter(groups)
-    done = 0
-    while workers == 1 or done < _FIRST_MASKS:
+    converted = 0
+    while workers == 1 or converted < masks_before_start:
         group = next(remaining, None)
         if group is None:
             return
-        yield shapes_of(group)
-        done += len(group)
+        yield convert(group)
+        converted += len(group)
 
-    # A forked process would hold half of what libraries' threads hold; a fresh one is safe.
-    executor = ProcessPoolExecutor(workers - 1, get_context("spawn"), initializer=exit_with_parent)
-    ahead: deque[Future[Sequence[_Shape]]] = deque()
+    executor = make_executor(workers - 1)
+    results: deque[Future[Sequence[_Converted]]] = deque()
     try:
-        with _stopping_left_to_us():  # the processes are started here, and inherit it
-            starting = [executor.submit(_nothing) for _ in range(workers - 1)]
+        with _sigint_blocked():  # the processes start here, and inherit the signal mask
+            starting = [executor.submit(_do_nothing) for _ in range(workers - 1)]
         for group in remaining:
-            waiting = sum(not each.done() for each in ahead)
-            if _started(starting) and waiting < _GROUPS_EACH * (workers - 1):
+            queued = sum(not each.done() for each in results)
+            if all(each.done() for each in starting) and queued < groups_queued * (workers - 1):
                 plain = [(mask.size_hw, mask.counts) for mask in group]
-                ahead.append(executor.submit(_shapes, shapes_of, plain))
+                results.append(executor.submit(_convert_plain, convert, plain))
             else:
-                ours: Future[Sequence[_Shape]] = Future()
-                ours.set_result(shapes_of(group))
-                ahead.append(ours)
-            while ahead and (ahead[0].done() or len(ahead) > _GROUPS_AHEAD * workers):
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+                own: Future[Sequence[_Converted]] = Future()
+                own.set_result(convert(group))
+                results.append(own)
+            while results and (results[0].done() or len(results) > groups_ahead * workers):
+                yield results.popleft().result()
+        while results:
+            yield results.popleft().result()
     except BrokenProcessPool as error:
         raise ExportError(
             "a process that worked out masks was ended from outside, perhaps for lack of memory; "
@@ -93,35 +101,34 @@ def map_in_order(
 
 
 def exit_with_parent() -> None:
-    """Let this process end when the one that started it is gone, killed perhaps."""
+    """Make this worker process exit when its parent is gone, even if that was killed."""
     parent = parent_process()
-    assert parent is not None, "this is a process that was started for work"
+    assert parent is not None, "this is a worker process"
 
     def wait() -> None:
         parent.join()
-        os._exit(1)  # there is nobody left to tell, and nothing of ours to be put away
+        os._exit(1)  # no one is left to report to, and nothing is left to clean up
 
-    Thread(target=wait, name="end with parent", daemon=True).start()
-
-
-def _nothing() -> None:
-    """What a process can do as soon as it has started."""
+    Thread(target=wait, name="exit with parent", daemon=True).start()
 
 
-def _started(starting: Iterable[Future[None]]) -> bool:
-    return all(each.done() for each in starting)
+def _do_nothing() -> None:
+    """A job that is done as soon as its process has started."""
 
 
-def _shapes(
-    shapes_of: Callable[[Sequence[Rle]], Sequence[_Shape]],
+def _convert_plain(
+    convert: Callable[[Sequence[Rle]], Sequence[_Converted]],
     plain: Sequence[tuple[tuple[int, int], bytes]],
-) -> Sequence[_Shape]:
-    return shapes_of([Rle(*each) for each in plain])
+) -> Sequence[_Converted]:
+    return convert([Rle(*each) for each in plain])
 
 
 @contextmanager
-def _stopping_left_to_us() -> Iterator[None]:
-    """Ctrl-C reaches all processes of a terminal; those that are started in here do not hear it."""
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT, so that processes started in the context ignore a terminal's Ctrl-C.
+
+    The terminal sends it to all processes; the parent stops the others in order.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

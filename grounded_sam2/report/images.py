@@ -108,7 +108,7 @@ class ImageReader:
         """Its own file; ``None`` for a frame that has none."""
         if item.frame_index is None:
             return find_source_image(item, self._images_from)
-        return self._frames.file_of(item)
+        return self._frames.frame_file(item)
 
 
 @lru_cache(maxsize=64)  # images of a folder have few sizes, and configurations check themselves

@@ -269,7 +269,9 @@ def test_endings_that_readers_do_not_know_change():
 
 
 def test_where_only_one_ending_is_known_all_get_it():
-    rules = ImageFileRules(suffixes=frozenset({".jpg"}), substitute=".jpg", lower_case_suffix=True)
+    rules = ImageFileRules(
+        suffixes=frozenset({".jpg"}), fallback_suffix=".jpg", lower_case_suffix=True
+    )
     assert [rules.suffix(s) for s in (".jpg", ".JPG", ".jpeg", ".png", "")] == [
         *((".jpg", False), (".jpg", False), (".jpg", False), (".jpg", True), (".jpg", True)),
     ]

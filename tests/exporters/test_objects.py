@@ -10,7 +10,7 @@ from grounded_sam2.exporters.objects import (
     clipped_box,
     covered_pixels,
     front_to_back,
-    paint,
+    rasterize_objects,
     row_major_counts,
 )
 from grounded_sam2.geometry.rle import encode
@@ -52,21 +52,21 @@ def test_the_surest_is_on_top_and_what_has_no_confidence_above_all(labeled):
 def test_overlaps_show_the_surest(labeled):
     below = labeled.label(np.ones((60, 80), bool), confidence=0.3)
     above = labeled.label(labeled.ring(), confidence=0.8)
-    painted = paint([above, below], [7, 9], (60, 80), void=VOID)
+    painted = rasterize_objects([above, below], [7, 9], (60, 80), void=VOID)
     assert np.array_equal(painted, np.where(labeled.ring(), 7, 9))
 
 
 def test_boxes_without_a_mask_are_void_below_every_mask(labeled):
     box = labeled.label(None, box_xyxy=(10, 10, 20.5, 20), confidence=1.0)
     mask = labeled.label(labeled.pixel(12, 12), confidence=0.1)
-    painted = paint([mask, box], [3, 4], (60, 80), void=VOID)
+    painted = rasterize_objects([mask, box], [3, 4], (60, 80), void=VOID)
     assert painted[12, 12] == 3
     assert (painted == VOID).sum() == 11 * 10 - 1
     assert (painted == 0).sum() == 60 * 80 - 11 * 10
 
 
 def test_nothing_is_painted_as_zeros():
-    assert not paint([], [], (2, 3), void=VOID).any()
+    assert not rasterize_objects([], [], (2, 3), void=VOID).any()
 
 
 @pytest.mark.parametrize("name", ["disc", "ring", "two_parts"])

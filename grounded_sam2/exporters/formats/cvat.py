@@ -1,14 +1,15 @@
-"""CVAT for images 1.1: annotations to upload into a task, for people to correct.
+"""CVAT for images 1.1: annotations to upload to a task, for people to correct.
 
-    images/<split>/sub/a.jpg       make a task of each split from the files in here
+    images/<split>/sub/a.jpg       create a task for each split from these files
     annotations/<split>.xml        then upload this as "CVAT 1.1"
     labels.json                    for the task's raw label editor, before the upload
 
-CVAT finds images by their names, and drops labels and attributes that the task does not have.
-Masks are ``mask`` elements: runs row by row within the bounding box, background first, so that
-holes and parts stay. With polygons, the parts of an object form a group, and holes hang on bridges
-of no width. An object without a mask is a ``box``. ``z_order`` puts the object of higher confidence
-on top. Confidence, mask quality and caption are attributes, to sort and filter by.
+CVAT matches images by name, and drops labels and attributes that the task does not have. Masks are
+``mask`` elements: row-major run lengths within the bounding box, background first, which represent
+holes and parts exactly. With polygons, the parts of an object form a group, and bridges of zero
+width connect holes to outlines. An object without a mask is a ``box``. ``z_order`` puts the object
+with the higher confidence on top. Confidence, mask quality and caption are attributes, to sort and
+filter by.
 
 Format: https://docs.cvat.ai/docs/other/xml_format/
 """
@@ -37,7 +38,7 @@ from grounded_sam2.store import LabelStore
 
 __all__ = ["export_cvat"]
 
-_RULES = ImageFileRules(unique_stems=True, forbidden=NOT_XML)  # matched without their endings
+_RULES = ImageFileRules(unique_stems=True, forbidden=NOT_XML)  # CVAT matches images by stem
 _ATTRIBUTES = ("confidence", "mask_quality", "caption")
 
 
@@ -51,81 +52,103 @@ def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions
         entries=("images", "annotations", "labels.json"),
         depends_on=("segmentation", "min_polygon_iou"),
     ) as data:
-        (data.new / "annotations").mkdir()
-        (data.new / "labels.json").write_text(
-            json.dumps(_raw_labels(data.classes), indent=2) + "\n", encoding="ascii"
+        annotations = data.staging / "annotations"
+        annotations.mkdir()
+        (data.staging / "labels.json").write_text(
+            json.dumps(_task_labels(data.classes), indent=2) + "\n", encoding="ascii"
         )
         with ExitStack() as stack:
-            files = {}
-            for split in options.split:
-                path = data.new / "annotations" / f"{split}.xml"
-                files[split] = stack.enter_context(_AnnotationFile(path, split, data.classes))
-            shapes_of = partial(
-                _mask_runs if options.segmentation == "rle" else _polygons,
+            files = {
+                split: stack.enter_context(
+                    _CvatXmlWriter(annotations / f"{split}.xml", split, data.classes)
+                )
+                for split in options.split
+            }
+            convert = partial(
+                _mask_elements if options.segmentation == "rle" else _polygon_elements,
                 min_iou=options.min_polygon_iou,
             )
-            images = data.images(rules=_RULES)
-            for image, shapes in convert_masks(images, shapes_of, workers=options.workers):
-                files[image.split].write(image, shapes, data.counter)
+            images = data.write_images(rules=_RULES)
+            for image, masks in convert_masks(images, convert, workers=options.workers):
+                files[image.split].write(image, masks, data.counter)
         return data.summary()
 
 
 _Element: TypeAlias = tuple[str, str]
-"""Name and geometry of an element."""
+"""Name of an XML element, and its attributes that hold the geometry."""
 
 
-class _AnnotationFile:
-    """The annotations of one task, written image by image. A context."""
+class _CvatXmlWriter:
+    """Writer of the annotations of one task, image by image. A context manager."""
 
     def __init__(self, path: Path, name: str, classes: Sequence[str]) -> None:
         self._path = path
         self._name = name
         self._classes = classes
-        self._images = count()
-        self._groups = count(1)
+        self._image_ids = count()
+        self._group_ids = count(1)
 
-    def __enter__(self) -> _AnnotationFile:
+    def __enter__(self) -> _CvatXmlWriter:
         self._file: IO[str] = self._path.open("w", encoding="utf-8", newline="\n")
-        self._file.writelines(_head(self._name, self._classes))
+        self._file.writelines(_header(self._name, self._classes))
         return self
 
     def write(
-        self, image: DatasetImage, shapes: Sequence[list[_Element] | None], counter: ExportCounter
+        self, image: DatasetImage, masks: Sequence[list[_Element] | None], counter: ExportCounter
     ) -> None:
-        """Add an image and its objects, the masks of which are these elements."""
-        height, width = image.labels.size_hw
-        self._file.write(
-            f'  <image id="{next(self._images)}" name="{xml_text(str(image.name))}" '
-            f'width="{width}" height="{height}">\n'
+        """Add an image and its objects; `masks` holds the elements of each object's mask."""
+        self._file.writelines(
+            _image_xml(image, masks, next(self._image_ids), self._group_ids, counter)
         )
-        objects = image.labels.objects
-        z_orders = {index: z for z, index in enumerate(reversed(front_to_back(objects)))}
-        for index, (label, of_mask) in enumerate(zip(objects, shapes, strict=True)):
-            elements = _box(label, (height, width)) if of_mask is None else of_mask
-            if not elements:
-                counter.note("objects without extent, left out")
-                continue
-            common = (
-                f'label="{xml_text(label.class_name)}" source="auto" occluded="0" '
-                f'z_order="{z_orders[index]}"'
-            )
-            if len(elements) > 1:
-                common += f' group_id="{next(self._groups)}"'
-            attributes = "".join(_attributes(label))
-            for element, geometry in elements:
-                self._file.write(
-                    f"    <{element} {common} {geometry}>\n{attributes}    </{element}>\n"
-                )
-            counter.add(label)
-        self._file.write("  </image>\n")
 
     def __exit__(self, *error: object) -> None:
         with self._file:
             self._file.write("</annotations>\n")
 
 
-def _box(label: Label, size_hw: tuple[int, int]) -> list[_Element]:
-    """An object without a mask; nothing if it has no extent."""
+def _image_xml(
+    image: DatasetImage,
+    masks: Sequence[list[_Element] | None],
+    image_id: int,
+    group_ids: Iterator[int],
+    counter: ExportCounter,
+) -> Iterator[str]:
+    """Yield the XML of an image; count its objects.
+
+    Args:
+        image: the image.
+        masks: elements of each object's mask; ``None`` without a mask.
+        image_id: its id.
+        group_ids: an object of several elements takes the next.
+        counter: counts the objects.
+    """
+    height, width = image.labels.size_hw
+    yield (
+        f'  <image id="{image_id}" name="{xml_text(str(image.name))}" '
+        f'width="{width}" height="{height}">\n'
+    )
+    objects = image.labels.objects
+    z_orders = {index: z for z, index in enumerate(reversed(front_to_back(objects)))}
+    for index, (label, mask) in enumerate(zip(objects, masks, strict=True)):
+        elements = _box_elements(label, (height, width)) if mask is None else mask
+        if not elements:
+            counter.note("objects without extent, left out")
+            continue
+        common = (
+            f'label="{xml_text(label.class_name)}" source="auto" occluded="0" '
+            f'z_order="{z_orders[index]}"'
+        )
+        if len(elements) > 1:
+            common += f' group_id="{next(group_ids)}"'
+        attributes = "".join(_attributes(label))
+        for element, geometry in elements:
+            yield f"    <{element} {common} {geometry}>\n{attributes}    </{element}>\n"
+        counter.add(label)
+    yield "  </image>\n"
+
+
+def _box_elements(label: Label, size_hw: tuple[int, int]) -> list[_Element]:
+    """Return the element of an object without a mask; none if it has no extent."""
     box = clipped_box(label, size_hw, None)
     if box is None:
         return []
@@ -133,20 +156,20 @@ def _box(label: Label, size_hw: tuple[int, int]) -> list[_Element]:
     return [("box", " ".join(f'{name}="{value:.2f}"' for name, value in corners))]
 
 
-def _mask_runs(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
-    """Masks as they are, one element each; none for an empty one."""
+def _mask_elements(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
+    """Return one exact element per mask; none for an empty one."""
     elements: list[list[_Element]] = []
-    all_runs = row_major_counts(masks, within_box=True)
-    for runs, measure in zip(all_runs, mask_stats(masks), strict=True):
-        left, top, right, bottom = (int(value) for value in measure.box_xyxy)
-        place = f'left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
-        rle = ", ".join(map(str, runs.tolist()))
-        elements.append([("mask", f'rle="{rle}" {place}')] if measure.area else [])
+    all_counts = row_major_counts(masks, within_box=True)
+    for counts, stats in zip(all_counts, mask_stats(masks), strict=True):
+        left, top, right, bottom = (int(value) for value in stats.box_xyxy)
+        box = f'left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
+        rle = ", ".join(map(str, counts.tolist()))
+        elements.append([("mask", f'rle="{rle}" {box}')] if stats.area else [])
     return elements
 
 
-def _polygons(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
-    """Masks as polygons, an element for each part."""
+def _polygon_elements(masks: Sequence[Rle], *, min_iou: float) -> list[list[_Element]]:
+    """Return the elements of each mask, one per part."""
     return [
         [
             ("polygon", 'points="{}"'.format(";".join(f"{x:.2f},{y:.2f}" for x, y in _pairs(part))))
@@ -167,8 +190,8 @@ def _attributes(label: Label) -> Iterator[str]:
             yield f'      <attribute name="{name}">{xml_text(str(value))}</attribute>\n'
 
 
-def _head(name: str, classes: Sequence[str]) -> Iterator[str]:
-    """Begin of a document, with the labels that Datumaro and others look for there."""
+def _header(name: str, classes: Sequence[str]) -> Iterator[str]:
+    """Yield the start of a document, with the labels that Datumaro and others look up there."""
     yield '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
     yield f"  <meta>\n    <task>\n      <name>{xml_text(name)}</name>\n"
     yield "      <mode>annotation</mode>\n      <labels>\n"
@@ -185,7 +208,7 @@ def _head(name: str, classes: Sequence[str]) -> Iterator[str]:
     yield "      </labels>\n    </task>\n  </meta>\n"
 
 
-def _raw_labels(classes: Sequence[str]) -> list[dict[str, object]]:
+def _task_labels(classes: Sequence[str]) -> list[dict[str, object]]:
     attributes = [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""JSON lines, for scripts: an image with its objects per line.
+"""JSON lines, for scripts: one line per image with its objects.
 
     images/<split>/sub/a.jpg
     labels.jsonl                   {"image":…,"split":…,"width":…,"height":…,"objects":[{…},…]}
@@ -23,7 +23,7 @@ def export_jsonl(store: LabelStore, folder: str | Path, *, options: ExportOption
     """Write JSON lines. See `grounded_sam2.exporters.Exporter`."""
     entries = ("images", "labels.jsonl")
     with build_dataset("jsonl", store, folder, options, entries=entries) as data:
-        with (data.new / "labels.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        with (data.staging / "labels.jsonl").open("w", encoding="utf-8", newline="\n") as file:
             for record, objects in image_records(data):
                 record["objects"] = objects
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")

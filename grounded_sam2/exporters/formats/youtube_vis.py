@@ -1,16 +1,15 @@
 """YouTube-VIS: video instance segmentation, a JSON file of tracks per split.
 
-    JPEGImages/<split>/<video>/000123.jpg     the number is the frame's in the video
+    JPEGImages/<split>/<video>/000123.jpg     the number is the index of the frame in the video
     annotations/instances_<split>.json
 
 A video lists its frames; an annotation is a track, with a segmentation, a box (xywh) and an area
-for each frame of its video, null where it is not to be seen. Ids begin at 1, and ``iscrowd`` is
-always 0. Segmentations are run lengths as lists of numbers, as in the dataset that the format is
-named after: not all readers take compressed ones there. An object without a mask is its box. Each
-annotation also has its ``track_id`` and, where its labels have any, ``score``: the mean of their
-confidence.
+for each frame of its video, null where it is not visible. Ids begin at 1, and ``iscrowd`` is always
+0. Segmentations are uncompressed run lengths, as in the dataset that the format is named after: not
+all readers accept compressed ones there. An object without a mask is its box. Each annotation also
+has its ``track_id`` and, where its labels have any, ``score``: their mean confidence.
 
-What is in memory are a few labels, and some numbers per frame of one video.
+Memory holds a few labels, and some numbers per frame of one video.
 
 Format: https://youtube-vos.org/dataset/vis/
 """
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.exporters.coco_json import AnnotationFile, to_json
+from grounded_sam2.exporters.coco_json import CocoJsonWriter, to_json
 from grounded_sam2.exporters.dataset_builder import build_dataset
 from grounded_sam2.exporters.file_names import ImageFileRules
 from grounded_sam2.exporters.image_types import OPENCV_TYPES
@@ -39,14 +38,14 @@ from grounded_sam2.geometry.rle import Rle, decode_run_lengths, rectangle
 from grounded_sam2.results import Label
 from grounded_sam2.store import LabelStore
 
-__all__ = ["export_youtube_vis"]
+__all__ = ["export_youtube_vis", "write_track", "write_video"]
 
 _RULES = ImageFileRules(
-    suffixes=frozenset({".jpg", ".jpeg", ".png"}), contents=OPENCV_TYPES, substitute=".jpg"
+    suffixes=frozenset({".jpg", ".jpeg", ".png"}), types=OPENCV_TYPES, fallback_suffix=".jpg"
 )
 
 _CHUNK = 32
-"""Masks to measure at once: enough to share the calls, few enough if they are noise."""
+"""Masks to decode at once: enough to share the calls, few enough for memory if they are noise."""
 
 
 def export_youtube_vis(
@@ -54,34 +53,36 @@ def export_youtube_vis(
 ) -> ExportSummary:
     """Write a YouTube-VIS dataset. See `grounded_sam2.exporters.Exporter`.
 
-    There is a file of annotations for each split, also for one that came out empty.
+    Each split has a file of annotations, even an empty one.
 
     Raises:
         ExportError: also if the run has no videos.
     """
     entries = ("JPEGImages", "annotations")
     with build_dataset("youtube-vis", store, folder, options, entries=entries) as data:
-        (data.new / "annotations").mkdir()
+        annotations = data.staging / "annotations"
+        annotations.mkdir()
         ids = {name: i for i, name in enumerate(data.classes, start=1)}
         with ExitStack() as stack:
             files = {
                 split: stack.enter_context(
-                    _VisFile(data.new / "annotations" / f"instances_{split}.json", "videos", ids)
+                    CocoJsonWriter(annotations / f"instances_{split}.json", "videos", ids)
                 )
                 for split in options.split
             }
             for sequence in video_sequences(data):
-                _write_video(sequence, files[sequence.split])
+                _write_sequence(sequence, files[sequence.split])
         return data.summary()
 
 
-def _write_video(sequence: VideoSequence, file: _VisFile) -> None:
+def _write_sequence(sequence: VideoSequence, file: CocoJsonWriter) -> None:
+    """Write the frames and the tracks of a video."""
     data = sequence.data
-    folder = data.new / "JPEGImages" / sequence.split / sequence.name
+    folder = data.staging / "JPEGImages" / sequence.split / sequence.name
     indices: list[int] = []
 
-    def names() -> Iterator[str]:
-        for image in sequence.place(
+    def write_frames() -> Iterator[str]:
+        for image in sequence.write_frames(
             lambda _, index, suffix: folder / f"{index:06}{suffix}", _RULES
         ):
             assert image.frame_index is not None, "it is a frame"
@@ -93,120 +94,133 @@ def _write_video(sequence: VideoSequence, file: _VisFile) -> None:
                     data.counter.add(label)
             yield f"{sequence.name}/{image.name}"
 
-    file.add_video(names(), sequence.video.size_hw)
+    write_video(file, write_frames(), sequence.video.size_hw)
     classes = {track.track_id: track.class_name for track in sequence.tracks()}
     labels = data.store.labels_by_track(data.run_id, sequence.video.name)
     frames = np.array(indices, np.int64)
-    for track_id, of_track in groupby(labels, key=lambda each: each[1].track_id):
+    for track_id, track_labels in groupby(labels, key=lambda each: each[1].track_id):
         assert track_id is not None, "labels of tracks only"
-        taken = ((index, label) for index, label in of_track if data.options.takes(label))
-        file.add_track(
-            _on_frames(taken, frames),
-            len(frames),
-            sequence.video.size_hw,
-            track_id,
-            classes[track_id],
+        accepted = ((index, label) for index, label in track_labels if data.options.accepts(label))
+        write_track(
+            file,
+            _at_exported_frames(accepted, frames),
+            length=len(frames),
+            size_hw=sequence.video.size_hw,
+            track_id=track_id,
+            class_name=classes[track_id],
         )
 
 
-def _on_frames(
+def _at_exported_frames(
     labels: Iterable[tuple[int, Label]], frames: NDArray[np.int64]
 ) -> Iterator[tuple[int, Label]]:
-    """Those labels whose frame is in the dataset, by its place there, each place once."""
+    """Yield the first label of each exported frame, with the frame's position in the dataset.
+
+    Args:
+        labels: index of the frame in the video, ascending, and label.
+        frames: indices of the exported frames, ascending.
+    """
     last = -1
     for index, label in labels:
-        place = int(np.searchsorted(frames, index))
-        if place > last and place < len(frames) and frames[place] == index:
-            yield place, label
-            last = place
+        position = int(np.searchsorted(frames, index))
+        if position > last and position < len(frames) and frames[position] == index:
+            yield position, label
+            last = position
 
 
-class _VisFile(AnnotationFile):
-    """The annotations of one split."""
+def write_video(file: CocoJsonWriter, file_names: Iterable[str], size_hw: tuple[int, int]) -> None:
+    """Write the entry of a video, whose tracks follow; a video without frames is left out.
 
-    def add_video(self, names: Iterable[str], size_hw: tuple[int, int]) -> None:
-        """The tracks that follow are of this video; one without frames is left out."""
-        length = 0
-        for length, name in enumerate(names, start=1):
-            if length == 1:
-                number = self._begin_entry()
-                self._file.write('{"file_names":[')
-            self._file.write("," * (length > 1) + json.dumps(name))
-        if length:
-            height, width = size_hw
-            rest = {"id": number, "width": width, "height": height, "length": length}
-            self._file.write(f"],{to_json(rest)[1:]}")
-
-    def add_track(
-        self,
-        labels: Iterator[tuple[int, Label]],
-        length: int,
-        size_hw: tuple[int, int],
-        track_id: int,
-        class_name: str,
-    ) -> None:
-        """One track of the video added last; left out if nothing of it is to be seen.
-
-        Args:
-            labels: by place among the frames, rising.
-            length: number of frames.
-            size_hw: height and width of the video.
-            track_id: as the store has it.
-            class_name: its class.
-        """
-        boxes: list[Any] = [None] * length
-        areas: list[Any] = [None] * length
-        confidences: list[float] = []
-        ends = -1
-        for place, label, (runs, measure) in _seen(labels, size_hw):
-            if ends < 0:
-                self._begin_track(length, size_hw, track_id, class_name)
-            self._waiting.write("null," * (place - ends - 1))
-            separator = "," * (place < length - 1)
-            self._waiting.write(to_json({"counts": runs, "size": size_hw}) + separator)
-            ends = place
-            x_min, y_min, x_max, y_max = measure.box_xyxy
-            boxes[place] = [x_min, y_min, x_max - x_min, y_max - y_min]
-            areas[place] = measure.area
-            if label.confidence is not None:
-                confidences.append(label.confidence)
-        if ends < 0:
-            return
-        self._waiting.write(",".join(["null"] * (length - ends - 1)))
-        rest: dict[str, Any] = {"bboxes": boxes, "areas": areas}
-        if confidences:
-            rest["score"] = round(sum(confidences) / len(confidences), 4)
-        self._waiting.write(f"],{to_json(rest)[1:]}")
-
-    def _begin_track(
-        self, length: int, size_hw: tuple[int, int], track_id: int, class_name: str
-    ) -> None:
-        begin = {
-            **self._begin_annotation(class_name),
-            "iscrowd": 0,
-            "height": size_hw[0],
-            "width": size_hw[1],
-            "length": length,
-            "track_id": track_id,
-        }
-        self._waiting.write(f'{to_json(begin)[:-1]},"segmentations":[')
+    Args:
+        file: the file.
+        file_names: file name of each frame; written as they come.
+        size_hw: height and width of the video.
+    """
+    length = 0
+    for length, name in enumerate(file_names, start=1):
+        if length == 1:
+            video_id = file.begin_entry()
+            file.write_entry('{"file_names":[')
+        file.write_entry("," * (length > 1) + json.dumps(name))
+    if length:
+        height, width = size_hw
+        rest = {"id": video_id, "width": width, "height": height, "length": length}
+        file.write_entry(f"],{to_json(rest)[1:]}")
 
 
-def _seen(
+def write_track(
+    file: CocoJsonWriter,
+    labels: Iterator[tuple[int, Label]],
+    *,
+    length: int,
+    size_hw: tuple[int, int],
+    track_id: int,
+    class_name: str,
+) -> None:
+    """Write a track of the last video; a track without a visible pixel is left out.
+
+    Args:
+        file: the file.
+        labels: position among the frames of the dataset, ascending, and label.
+        length: number of frames.
+        size_hw: height and width of the video.
+        track_id: id in the store.
+        class_name: its class.
+    """
+    boxes: list[Any] = [None] * length
+    areas: list[Any] = [None] * length
+    confidences: list[float] = []
+    last = -1
+    for position, label, (run_lengths, stats) in _visible_labels(labels, size_hw):
+        if last < 0:
+            _begin_track(file, length, size_hw, track_id, class_name)
+        file.write_annotation("null," * (position - last - 1))
+        segmentation = to_json({"counts": run_lengths, "size": size_hw})
+        file.write_annotation(segmentation + "," * (position < length - 1))
+        last = position
+        x_min, y_min, x_max, y_max = stats.box_xyxy
+        boxes[position] = [x_min, y_min, x_max - x_min, y_max - y_min]
+        areas[position] = stats.area
+        if label.confidence is not None:
+            confidences.append(label.confidence)
+    if last < 0:
+        return
+    file.write_annotation(",".join(["null"] * (length - last - 1)))
+    rest: dict[str, Any] = {"bboxes": boxes, "areas": areas}
+    if confidences:
+        rest["score"] = round(sum(confidences) / len(confidences), 4)
+    file.write_annotation(f"],{to_json(rest)[1:]}")
+
+
+def _begin_track(
+    file: CocoJsonWriter, length: int, size_hw: tuple[int, int], track_id: int, class_name: str
+) -> None:
+    first_fields = {
+        **file.begin_annotation(class_name),
+        "iscrowd": 0,
+        "height": size_hw[0],
+        "width": size_hw[1],
+        "length": length,
+        "track_id": track_id,
+    }
+    file.write_annotation(f'{to_json(first_fields)[:-1]},"segmentations":[')
+
+
+def _visible_labels(
     labels: Iterator[tuple[int, Label]], size_hw: tuple[int, int]
 ) -> Iterator[tuple[int, Label, tuple[list[int], MaskStats]]]:
-    """Labels that have pixels, with the runs of their masks, and the masks' mask_stats."""
+    """Yield the labels that have pixels, with run lengths and stats of their masks."""
     while chunk := list(islice(labels, _CHUNK)):
-        masks = [_mask_of(label, size_hw) for _, label in chunk]
-        runs, spans = decode_run_lengths(masks)
-        for (place, label), of_mask, measure in zip(
-            chunk, spans.split(runs), mask_stats(masks), strict=True
+        masks = [_mask_or_box(label, size_hw) for _, label in chunk]
+        run_lengths, offsets = decode_run_lengths(masks)
+        for (position, label), counts, stats in zip(
+            chunk, offsets.split(run_lengths), mask_stats(masks), strict=True
         ):
-            if measure.area:
-                yield place, label, (of_mask.tolist(), measure)
+            if stats.area:
+                yield position, label, (counts.tolist(), stats)
 
 
-def _mask_of(label: Label, size_hw: tuple[int, int]) -> Rle:
+def _mask_or_box(label: Label, size_hw: tuple[int, int]) -> Rle:
     if label.mask is not None:
         return label.mask
     box = clipped_box(label, size_hw, None)

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.exporters.formats import davis
+from grounded_sam2.exporters.formats.davis import export_davis
 
 
 def run(tracked, **options):
@@ -87,11 +87,11 @@ def test_overlaps_boxes_and_objects_without_a_track(tracked):
     }
 
 
-def test_tracks_beyond_the_room_are_those_seen_least(tracked, monkeypatch):
-    monkeypatch.setattr(davis, "_MOST", 2)
+def test_of_too_many_tracks_the_shortest_are_left_out(tracked):
     square = tracked.square
     labeled = {0: [square(1, 0), square(5, 15), square(7, 30)], 1: [square(5, 15), square(7, 30)]}
     tracked.add(tracked.movie("clip.mp4", 2), labeled)
-    summary = run(tracked)
+    folder = tracked.folder / "davis"
+    summary = export_davis(tracked.store, folder, options=ExportOptions(), max_tracks=2)
     assert set(np.unique(pixels_of(tracked, 0))) == {0, 1, 2}
-    assert "tracks beyond 254 of a video, left out: 1" in summary.notes
+    assert "tracks beyond 2 of a video, left out: 1" in summary.notes

@@ -14,7 +14,6 @@ from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.exporters.formats import parquet
 from grounded_sam2.sources.image import load_image
 
 SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
@@ -107,28 +106,6 @@ def test_names_that_differ_by_case_are_told_apart(labeled):
     assert [row["file_name"] for row in rows(labeled)] == ["A.png", "a_png.png"]
 
 
-def test_many_images_go_into_several_groups_and_shards(labeled, monkeypatch):
-    size = labeled.add("0.png", seed=0).stat().st_size
-    for i in range(1, 7):
-        labeled.add(f"{i}.png", seed=i)
-    monkeypatch.setattr(parquet, "_GROUP_ROWS", 2)
-    monkeypatch.setattr(parquet, "_SHARD_BYTES", 3 * size)
-    run(labeled)
-    assert shards(labeled) == [f"train-0000{i}-of-00002.parquet" for i in range(2)]
-    first = pq.ParquetFile(labeled.folder / "hf" / "data" / "train-00000-of-00002.parquet")
-    assert [first.metadata.row_group(i).num_rows for i in range(2)] == [2, 2]
-    assert [row["file_name"] for row in rows(labeled)] == [f"{i}.png" for i in range(7)]
-
-
-def test_large_images_make_small_groups(labeled, monkeypatch):
-    for i in range(3):
-        labeled.add(f"{i}.png", seed=i)
-    monkeypatch.setattr(parquet, "_GROUP_BYTES", 1)
-    run(labeled)
-    file = pq.ParquetFile(labeled.folder / "hf" / "data" / "train-00000-of-00001.parquet")
-    assert file.num_row_groups == 3
-
-
 def test_the_card_names_the_shards_of_each_split_that_is_there(rich):
     summary = run(rich, split=SPLIT, seed=1)
     text = (rich.folder / "hf" / "README.md").read_text(encoding="utf-8")
@@ -145,13 +122,6 @@ def test_the_card_names_the_shards_of_each_split_that_is_there(rich):
 def test_splits_that_would_be_called_the_same_are_an_error(rich):
     with pytest.raises(ExportError, match="'a-b' and 'a_b': both would be called 'a_b'"):
         run(rich, split={"a-b": 0.5, "a_b": 0.5})
-
-
-def test_without_pyarrow_the_error_says_what_to_install(rich, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ExportError, match="pip install pyarrow"):
-        run(rich)
-    assert not list((rich.folder / "hf").glob("*"))
 
 
 def test_the_features_stand_in_the_schema(rich):

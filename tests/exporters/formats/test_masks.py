@@ -11,7 +11,7 @@ import pytest
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.exporters.formats import masks
+from grounded_sam2.store import LabelStore, RunConfig
 
 IGNORE, IGNORE_16 = 255, 65535
 
@@ -121,8 +121,12 @@ def test_many_classes_take_16_bits(labeled):
     assert semantic.ravel()[:252].tolist() == list(range(4, 256))
 
 
-def test_more_than_16_bits_hold_is_an_error(labeled, monkeypatch):
-    monkeypatch.setattr(masks, "_IGNORE_16", 3)
-    labeled.add("a.png")
-    with pytest.raises(ExportError, match="3 classes are more than 16-bit masks hold; choose coco"):
-        run(labeled)
+@pytest.mark.slow
+def test_more_classes_than_16_bits_hold_are_an_error(tmp_path):
+    ontology = tuple((f"c{i}", f"c{i}") for i in range(65535))
+    with LabelStore.create(tmp_path / "many") as store:
+        store.begin_run(RunConfig(models={"d": "d"}, inference={}), ontology=ontology)
+        with pytest.raises(
+            ExportError, match="65535 classes are more than 16-bit masks hold; choose coco"
+        ):
+            export("masks", store, tmp_path / "masks", ExportOptions())

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.exporters.formats import mots
+from grounded_sam2.exporters.formats.mots import export_mots
 from grounded_sam2.store import LabelStore, RunConfig
 
 
@@ -144,12 +144,13 @@ def test_too_many_classes(tmp_path, tracked):
             export("mots", store, tmp_path / "mots", ExportOptions())
 
 
-def test_tracks_beyond_the_room_are_those_seen_least(tracked, monkeypatch):
-    monkeypatch.setattr(mots, "_PER_CLASS", 3)
+def test_of_too_many_tracks_the_shortest_are_left_out(tracked):
     square = tracked.square
     labeled = {0: [square(1, 0), square(5, 15), square(7, 30)], 1: [square(5, 15), square(7, 30)]}
     tracked.add(tracked.movie("clip.mp4", 2), labeled)
-    summary = run(tracked)
+    folder = tracked.folder / "mots"
+    summary = export_mots(tracked.store, folder, options=ExportOptions(), max_tracks=2)
     named = json.loads((tracked.folder / "mots/objects.json").read_text())["videos"]["clip"]
     assert [each["track"] for each in named["objects"].values()] == [5, 7]
     assert summary.objects["ball"] == 4
+    assert "tracks beyond 2 of a class in a video, left out: 1" in summary.notes

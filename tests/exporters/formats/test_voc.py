@@ -13,7 +13,7 @@ from torchvision.datasets import VOCDetection, VOCSegmentation
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
-from grounded_sam2.exporters.palette import voc_palette
+from grounded_sam2.exporters.mask_png import voc_palette
 
 VOID = 255
 

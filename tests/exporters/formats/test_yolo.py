@@ -13,6 +13,8 @@ import yaml
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import ExportOptions, export
+from grounded_sam2.exporters.formats.yolo import format_rows
+from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.results import Label, Labels
 from grounded_sam2.store import ItemOutcome, LabelStore
 
@@ -243,3 +245,27 @@ def test_supervision_reads_classes_counts_and_masks(labeled):
         for mask, expected in zip(read[name].mask if objects else (), objects, strict=True):
             # supervision rounds to whole pixels, which makes things half a pixel larger
             assert iou(mask.astype(bool), expected.mask.decode()) > 0.95
+
+
+# Numbers of rows
+
+
+def test_numbers_have_six_decimals():
+    numbers = np.array([0, 1, 0.5, 1e-6, 0.999999, 0.1234564, 0.1234566, 4e-7, 0.99999951])
+    (text,) = format_rows(numbers, RaggedOffsets([9]))
+    assert text == " ".join(f"{number:.6f}" for number in numbers)
+
+
+def test_random_numbers_are_formatted_as_python_does():
+    numbers = np.random.default_rng(0).random(2000)
+    (text,) = format_rows(numbers, RaggedOffsets([2000]))
+    assert text == " ".join(f"{number:.6f}" for number in numbers)
+
+
+def test_each_row_has_its_own_text_and_an_empty_row_none():
+    assert format_rows(np.array([0.25, 1, 0]), RaggedOffsets([2, 0, 1])) == [
+        "0.250000 1.000000",
+        "",
+        "0.000000",
+    ]
+    assert format_rows(np.zeros(0), RaggedOffsets([])) == []

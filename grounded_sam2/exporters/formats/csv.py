@@ -1,11 +1,12 @@
 """CSV, for scripts and spreadsheets: a table of images and a table of objects.
 
     images/<split>/sub/a.jpg
-    images.csv                     an image per row, background included
-    objects.csv                    an object per row; ``image`` is its image
+    images.csv                     one row per image, background included
+    objects.csv                    one row per object; ``image`` is its image
 
-The columns are the keys of `grounded_sam2.exporters.records`, the box in four of them. pycocotools
-decodes a mask from ``rle``, ``height`` and ``width``. UTF-8; what is not known is an empty cell.
+The columns are the keys of `grounded_sam2.exporters.records`, with the box in four columns.
+pycocotools decodes a mask from ``rle``, ``height`` and ``width``. UTF-8; an unknown value is an
+empty cell.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ __all__ = ["export_csv"]
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 _IMAGE = ("image", "split", "width", "height")
 _FRAME = ("video", "frame", "time")
-_TRACK = ("track_origin",)
 _OBJECT = (
     *("class", "caption", *_BOX, "area", "confidence", "mask_quality", "track_id", "origin"),
     "rle",
 )
+_TRACK = ("track_origin",)
 
 
 def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
@@ -37,22 +38,24 @@ def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions)
     entries = ("images", "images.csv", "objects.csv")
     with build_dataset("csv", store, folder, options, entries=entries) as data:
         with (
-            (data.new / "images.csv").open("w", encoding="utf-8", newline="") as images_file,
-            (data.new / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,
+            (data.staging / "images.csv").open("w", encoding="utf-8", newline="") as images_file,
+            (data.staging / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,
         ):
-            of_image = (*_IMAGE, *(_FRAME if data.has_frames else ()))
-            of_object = (*_OBJECT, *(_TRACK if data.has_frames else ()))
-            images = csv.DictWriter(images_file, (*of_image, "objects"), lineterminator="\n")
-            objects = csv.DictWriter(objects_file, (*of_image, *of_object), lineterminator="\n")
+            image_columns = (*_IMAGE, *(_FRAME if data.has_frames else ()))
+            object_columns = (*_OBJECT, *(_TRACK if data.has_frames else ()))
+            images = csv.DictWriter(images_file, (*image_columns, "objects"), lineterminator="\n")
+            objects = csv.DictWriter(
+                objects_file, (*image_columns, *object_columns), lineterminator="\n"
+            )
             images.writeheader()
             objects.writeheader()
-            for image, found in image_records(data):
-                images.writerow({**image, "objects": len(found)})
-                objects.writerows({**image, **_row(each)} for each in found)
+            for image, records in image_records(data):
+                images.writerow({**image, "objects": len(records)})
+                objects.writerows({**image, **_object_row(record)} for record in records)
         return data.summary()
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+def _object_row(record: Mapping[str, Any]) -> dict[str, Any]:
     row = dict(record)
     segmentation = row.pop("segmentation")
     box = dict(zip(_BOX, row.pop("box"), strict=True))
