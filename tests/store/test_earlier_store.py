@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from grounded_sam2.config import load_config
-from grounded_sam2.engine.image_run import label_source
-from grounded_sam2.engine.run_config import run_config_of, tracking_run_config_of
-from grounded_sam2.engine.video_run import track_videos
+from grounded_sam2.engine.image_run import label_images
+from grounded_sam2.engine.run_config import image_run_config, video_run_config
+from grounded_sam2.engine.video_run import label_videos
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.geometry.rle import areas
 from grounded_sam2.ontology import CaptionOntology
@@ -203,12 +203,12 @@ def test_the_same_command_continues_its_run_of_images(folder):
         run = store.run(IMAGES)
         config, ontology = load_config(run.settings), CaptionOntology(SHAPES)
         models = run.config.models
-        run_config = run_config_of(config, ontology, models=models, source="../images")
+        run_config = image_run_config(config, ontology, models=models, source="../images")
         assert run_config.key == IMAGES_KEY
         assert store.run_of(run_config) == run
         source = FolderSource(folder / "images")
         options = (store, NO_MODEL, NO_MODEL, ontology, config)
-        summary = label_source(source, *options, models=models)
+        summary = label_images(source, *options, models=models)
     assert (summary.run_id, summary.labeled, summary.failed, summary.skipped) == (IMAGES, 0, 0, 4)
     assert rows_of(folder) == before
 
@@ -219,14 +219,12 @@ def test_the_same_command_continues_its_run_of_videos(folder):
         run = store.run(CLIP)
         config, ontology = load_config(run.settings), CaptionOntology(SHAPES)
         frames = {"stride": 1, "start": None, "end": None, "fps": 25.0}
-        run_config = tracking_run_config_of(
-            config, ontology, models=run.config.models, frames=frames
-        )
+        run_config = video_run_config(config, ontology, models=run.config.models, frames=frames)
         assert run_config.key == CLIP_KEY
         assert store.run_of(run_config) == run
         videos = find_videos(folder / "walk.mp4")
         options = (store, NO_MODEL, NO_MODEL, ontology, config)
-        summary = track_videos(videos, *options, run_config=run_config)
+        summary = label_videos(videos, *options, run_config=run_config)
     [walk] = summary.videos
     assert (summary.run_id, walk.frames, walk.frames_now, walk.error) == (CLIP, 10, 0, None)
     assert rows_of(folder) == before
