@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from grounded_sam2.errors import CheckpointError, SourceError, StoreError
 from grounded_sam2.sources.video import VideoSource, open_video
 from grounded_sam2.sources.video.frame_folder import FrameFolder
 from grounded_sam2.store import LabelStore, RunConfig
+from grounded_sam2.store.connection import StoreConnection
 from grounded_sam2.testing import FakeDetector, FakeTracker
 from grounded_sam2.tracking import ClipState
 
@@ -95,22 +96,28 @@ def labels(store: LabelStore) -> list:
 def test_a_video_is_finished_or_can_be_continued_after_every_transaction(tmp_path, frames_folder):
     unsafe: list[Sequence] = []
 
-    class Watched(LabelStore):
+    class Watched(StoreConnection):
+        commits = 0
+
         @contextmanager
-        def _transaction(self):
-            with super()._transaction():
-                yield
+        def transaction(self):
+            with super().transaction() as sql:
+                yield sql
+            self.commits += 1
+            store = LabelStore(self)
             unsafe.extend(
                 video
-                for video in self.videos()
+                for video in store.videos()
                 if video.frames
                 and not video.finished
-                and self.tracker_state(self.run().id, video.record.name) is None
+                and store.tracker_state(store.run().id, video.record.name) is None
             )
 
-    with Watched.create(tmp_path / "out") as store:
+    with closing(Watched.create(tmp_path / "out" / LabelStore.FILE_NAME)) as connection:
+        store = LabelStore(connection)
         track(store, given(frames_folder), commit_seconds=0)
         assert store.videos()[0].finished
+        assert connection.commits > 3
     assert unsafe == []
 
 
