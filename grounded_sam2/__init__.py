@@ -6,7 +6,8 @@
     model.predict("scene.png")
     model.label("images/", output_folder="labeled")
 
-Importing the package loads neither torch nor transformers: names are found when they are used.
+Every public name is imported from here. Importing the package loads neither torch nor transformers:
+each name is resolved when it is first used.
 """
 
 from __future__ import annotations
@@ -16,41 +17,167 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from grounded_sam2.config import Config, load_config
-    from grounded_sam2.errors import GroundedSAM2Error
+    from grounded_sam2.engine.summaries import ImageRunSummary, RunInterrupted, VideoRunSummary
+    from grounded_sam2.errors import (
+        CheckpointError,
+        ConfigError,
+        DatasetError,
+        ExportError,
+        GeometryError,
+        GroundedSAM2Error,
+        ImageError,
+        OntologyError,
+        OutOfMemoryError,
+        PromptError,
+        SourceError,
+        StoreError,
+        VideoError,
+    )
+    from grounded_sam2.evaluation import RunComparison, compare_runs, merge_runs
+    from grounded_sam2.exporters import ExportOptions, ExportSummary, export
+    from grounded_sam2.importers import ImportSummary, import_labels
+    from grounded_sam2.models.protocols import Detector, Segmenter, Tracker, TrackPrompt
     from grounded_sam2.ontology import CaptionOntology
-    from grounded_sam2.pipeline import GroundedSAM2
-    from grounded_sam2.results import Label, Labels
+    from grounded_sam2.pipeline import GroundedSAM2, LabelResult, VideoDetections
+    from grounded_sam2.report import ReportOptions, ReportSummary, write_report
+    from grounded_sam2.results import (
+        Candidate,
+        DetectedBoxes,
+        Label,
+        Labels,
+        RawPredictions,
+        SegmentedMasks,
+        TrackedFrame,
+        to_supervision,
+    )
     from grounded_sam2.store import LabelStore
 
     __version__: str
 
 __all__ = [
+    "Candidate",
     "CaptionOntology",
+    "CheckpointError",
     "Config",
+    "ConfigError",
+    "DatasetError",
+    "DetectedBoxes",
+    "Detector",
+    "ExportError",
+    "ExportOptions",
+    "ExportSummary",
+    "GeometryError",
     "GroundedSAM2",
     "GroundedSAM2Error",
+    "ImageError",
+    "ImageRunSummary",
+    "ImportSummary",
     "Label",
+    "LabelResult",
     "LabelStore",
     "Labels",
+    "OntologyError",
+    "OutOfMemoryError",
+    "PromptError",
+    "RawPredictions",
+    "ReportOptions",
+    "ReportSummary",
+    "RunComparison",
+    "RunInterrupted",
+    "SegmentedMasks",
+    "Segmenter",
+    "SourceError",
+    "StoreError",
+    "TrackPrompt",
+    "TrackedFrame",
+    "Tracker",
+    "VideoDetections",
+    "VideoError",
+    "VideoRunSummary",
     "__version__",
+    "compare_runs",
+    "export",
+    "import_labels",
     "load_config",
+    "merge_runs",
+    "to_supervision",
+    "write_report",
 ]
 
-_HOMES = {
-    "CaptionOntology": "grounded_sam2.ontology",
-    "Config": "grounded_sam2.config",
-    "GroundedSAM2": "grounded_sam2.pipeline",
-    "GroundedSAM2Error": "grounded_sam2.errors",
-    "Label": "grounded_sam2.results",
-    "LabelStore": "grounded_sam2.store",
-    "Labels": "grounded_sam2.results",
-    "load_config": "grounded_sam2.config",
+_NAMES_OF_MODULES = {
+    "pipeline": (
+        "GroundedSAM2",
+        "LabelResult",
+        "VideoDetections",
+    ),
+    "ontology": ("CaptionOntology",),
+    "config": (
+        "Config",
+        "load_config",
+    ),
+    "results": (
+        "Candidate",
+        "DetectedBoxes",
+        "Label",
+        "Labels",
+        "RawPredictions",
+        "SegmentedMasks",
+        "TrackedFrame",
+        "to_supervision",
+    ),
+    "store": ("LabelStore",),
+    "exporters": (
+        "ExportOptions",
+        "ExportSummary",
+        "export",
+    ),
+    "importers": (
+        "ImportSummary",
+        "import_labels",
+    ),
+    "report": (
+        "ReportOptions",
+        "ReportSummary",
+        "write_report",
+    ),
+    "evaluation": (
+        "RunComparison",
+        "compare_runs",
+        "merge_runs",
+    ),
+    "engine.summaries": (
+        "ImageRunSummary",
+        "RunInterrupted",
+        "VideoRunSummary",
+    ),
+    "models.protocols": (
+        "Detector",
+        "Segmenter",
+        "TrackPrompt",
+        "Tracker",
+    ),
+    "errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DatasetError",
+        "ExportError",
+        "GeometryError",
+        "GroundedSAM2Error",
+        "ImageError",
+        "OntologyError",
+        "OutOfMemoryError",
+        "PromptError",
+        "SourceError",
+        "StoreError",
+        "VideoError",
+    ),
 }
+_MODULE_OF = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"grounded_sam2.{_MODULE_OF[name]}"), name)
     if name == "__version__":
         return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,22 +1,22 @@
-"""What to ask for, and what to call it: ordered captions, each mapped to a class.
+"""Caption ontology: ordered captions, each mapped to a class.
 
-Captions are what the detector is asked; classes are what the dataset says. Several captions may
-lead to one class (``car`` and ``automobile`` are both ``car``). Both orders are kept: captions are
-asked in theirs, and a class's id is its place in the order of first mention.
+Captions are the detector's input; classes are the dataset's categories. Several captions may lead
+to one class (``car`` and ``automobile`` are both ``car``). Both orders are kept: captions are
+requested in theirs, and a class id is the position of its first mention.
 
 In YAML, people write classes first:
 
     ball: [red circle, orange circle]
     box: [blue square]
 
-A mapping holds each class once, so that it cannot say that the captions of two classes alternate.
+A mapping holds each class once, so that the captions of two classes cannot alternate in it.
 The list form can, by naming a class again; `CaptionOntology.to_yaml` uses it when it must:
 
     - ball: [red circle]
     - box: [blue square]
     - ball: [orange circle]
 
-Text is compared as people see it: Unicode is brought to its composed form (NFC), outer white space
+Text is compared as people read it: Unicode is brought to its composed form (NFC), outer white space
 is removed and inner white space becomes one blank, in what is given and in what is looked up.
 Case is kept, since names differ by it.
 """
@@ -41,10 +41,10 @@ class CaptionOntology:
     """Ordered captions, each mapped to a class. Immutable and hashable.
 
     Two ontologies are equal when they hold the same pairs in the same order: class ids depend on
-    it. A caption given twice for the same class is asked once.
+    it. A caption given twice for the same class is requested once.
 
     Args:
-        captions: caption → class, in the order to ask.
+        captions: caption → class, in the order to request them.
 
     Raises:
         OntologyError: no captions; a caption or class that is empty or not text; a caption that is
@@ -90,7 +90,7 @@ class CaptionOntology:
         Path(path).write_text(text, encoding="utf-8")
 
     def prompts(self) -> list[str]:
-        """All captions, in the order to ask."""
+        """All captions, in the order to request them."""
         return list(self._captions)
 
     def classes(self) -> list[str]:
@@ -111,7 +111,7 @@ class CaptionOntology:
             ) from None
 
     def class_to_captions(self, class_name: str) -> list[str]:
-        """The captions of a class, in the order to ask.
+        """The captions of a class, in the order to request them.
 
         Raises:
             OntologyError: the ontology has no such class.
@@ -120,7 +120,7 @@ class CaptionOntology:
         return [caption for caption, theirs in self._captions.items() if theirs == name]
 
     def class_id(self, class_name: str) -> int:
-        """The place of a class in `classes`, from 0.
+        """The position of a class in `classes`, from 0.
 
         Raises:
             OntologyError: the ontology has no such class.
@@ -133,11 +133,12 @@ class CaptionOntology:
             ) from None
 
     def to_dict(self) -> dict[str, str]:
-        """Caption → class, in the order to ask: what the constructor takes, fit for JSON."""
+        """Caption → class, in the order to request them: what the constructor takes, fit for
+        JSON."""
         return dict(self._captions)
 
-    # The names that autodistill's CaptionOntology has for the two look-ups, so that code can switch
-    # as it is. `prompts` and `classes` are called the same; ours names each class once.
+    # The names of autodistill's CaptionOntology for the two look-ups, so that its users can switch.
+    # `prompts` and `classes` are called the same; ours names each class once.
     promptToClass = caption_to_class  # noqa: N815
 
     def classToPrompt(self, cls: str) -> str:  # noqa: N802

@@ -1,8 +1,8 @@
-"""The few frozen values that flow between rooms.
+"""Result types: the few frozen values that pass between the rooms of the package.
 
 One convention everywhere: images are upright RGB ``uint8`` arrays ``(h, w, 3)``; boxes are
 ``xyxy`` in pixels, float and half-open (a box around the whole image is ``(0, 0, w, h)``);
-masks travel as run lengths (`grounded_sam2.geometry.rle.Rle`).
+masks are run-length encoded (`grounded_sam2.geometry.rle.Rle`).
 """
 
 from __future__ import annotations
@@ -44,15 +44,14 @@ Image: TypeAlias = NDArray[np.uint8]
 Origin: TypeAlias = Literal["model", "human"]
 
 TrackOrigin: TypeAlias = Literal["detected", "forwards", "backwards"]
-"""How a label of a video came to its frame: the detector found it there, or the tracker carried it
-there from an earlier or a later one."""
+"""Where a label of a frame comes from: detected on it, or propagated by the tracker from an earlier
+(``forwards``) or a later (``backwards``) frame."""
 
 CandidateStatus: TypeAlias = Literal[
     "label", "not_wanted", "low_confidence", "low_quality", "cleaned_up"
 ]
-"""What became of a `Candidate`: a label, or why it is none. ``not_wanted``: the ontology no longer
-holds its caption. ``cleaned_up``: its mask was empty but for specks, or a better candidate is the
-same thing."""
+"""Whether a `Candidate` is a label, or why not. ``not_wanted``: the ontology no longer holds its
+caption. ``cleaned_up``: its mask was empty but for specks, or it duplicates a better candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +105,12 @@ class BrokenFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedBoxes:
-    """What a detector found in one image, in the order it said so."""
+    """Detections of one image, in the order of the detector."""
 
     boxes_xyxy: NDArray[np.float32]
     """``(n, 4)``, pixels."""
     captions: tuple[str, ...]
-    """The caption that found each box; for tasks without captions, the model's own words."""
+    """Caption of each box; for tasks without captions, the model's own words."""
     confidence: NDArray[np.float32] | None
     """``(n,)`` in [0, 1]; ``None`` where the model gives none."""
 
@@ -121,13 +120,13 @@ class DetectedBoxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentedMasks:
-    """What a segmenter made of the prompts of one image, in the order of the prompts."""
+    """Masks of one image, in the order of the prompts."""
 
     masks: tuple[Rle, ...]
     quality: NDArray[np.float32]
-    """``(n,)`` predicted IoU of each mask with the thing it was asked for."""
+    """``(n,)`` predicted IoU of each mask with the prompted object."""
     complement: NDArray[np.bool_]
-    """``(n,)`` true where the mask is, after any repair, the inverse of what was asked for."""
+    """``(n,)`` true where the mask covers, after any repair, the complement of the object."""
     low_res_logits: NDArray[np.float32] | None = None
     """``(n, s, s)`` in the model's own space, to be given back as mask prompts; ``None`` unless
     asked for."""
@@ -138,9 +137,9 @@ class SegmentedMasks:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One thing that the models said of an image, before anything was decided about it.
+    """One detection with its mask, before post-processing.
 
-    Numbers are rounded to what they mean: boxes to hundredths of a pixel, confidence and mask
+    Numbers are rounded to their precision: boxes to hundredths of a pixel, confidence and mask
     quality to four decimals.
     """
 
@@ -148,7 +147,7 @@ class Candidate:
     box_xyxy: tuple[float, float, float, float]
     """The detector's, clipped to the image."""
     mask: Rle | None
-    """The segmenter's; ``None`` where it answered with the complement of what it was asked for."""
+    """The segmenter's; ``None`` where it returned the complement of the object."""
     confidence: float | None
     mask_quality: float | None
 
@@ -177,15 +176,15 @@ class Label:
     track_id: int | None = None
     origin: Origin = "model"
     detected_box_xyxy: tuple[float, float, float, float] | None = None
-    """The detector's box, where `box_xyxy` was made tight around the mask since; ``None`` where no
-    detector was asked."""
+    """The detector's box, before `box_xyxy` was made tight around the mask; ``None`` without a
+    detector."""
     track_origin: TrackOrigin | None = None
-    """How it came to this frame of a video; ``None`` for images."""
+    """Where it comes from, for a frame of a video; ``None`` for images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """All labeled objects of one image; no objects means that it is background."""
+    """All labeled objects of one image; an image without objects is background."""
 
     size_hw: tuple[int, int]
     objects: tuple[Label, ...] = ()
@@ -196,7 +195,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class TrackedFrame:
-    """The labels of one frame of a video. Those of one thing share a ``track_id`` in all frames."""
+    """The labels of one frame of a video. An object has one ``track_id`` in all frames."""
 
     index: int
     """As of `VideoFrame`."""

@@ -1,8 +1,8 @@
-"""Models that need no weights, for testing code that labels.
+"""Fake models without weights, for testing code that labels.
 
-The fakes see images of things in plain colors: whatever has not the color of the upper left
-pixel is a thing, and a caption means the things of the color that it names. `FakeTracker` knows a
-thing again by its color and, among those of its color, by its place.
+The fakes detect objects in plain colors: whatever differs from the color of the upper left pixel is
+an object, and a caption stands for the objects of the color that it names. `FakeTracker` identifies
+an object by its color and, among those of one color, by its position.
 
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 5:25] = COLORS["red"]
@@ -46,10 +46,10 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
     "yellow": (255, 255, 0),
     "white": (255, 255, 255),
 }
-"""Colours that `FakeDetector` knows, RGB."""
+"""Colors that `FakeDetector` knows, RGB."""
 
 _BACKGROUND, _NO_COLOR = -1, -2
-"""What stands in place of a color where there is no thing, and for an object that is none."""
+"""Color numbers of the background and of an object without a color."""
 
 
 class FakeDetector:

@@ -1,8 +1,8 @@
-"""Everything that can be set, as frozen dataclasses read from YAML.
+"""The configuration: frozen, validated dataclasses, one per section.
 
-A configuration is made of sections. A file names only what it changes; every other value is the
-default written here, beside its reason. A key that does not exist is an error which names the
-nearest one, so that a typo never runs with the default instead.
+A YAML file names only what it changes; every other value is the default written here, with its
+reason. An unknown key is an error that names the nearest one, so that a typo never runs with the
+default instead.
 
     config = load_config("demo")
     config = load_config("my.yaml").with_options({"detector.min_confidence": 0.5})
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from grounded_sam2.config.renames import RENAMED_KEYS
-from grounded_sam2.config.validation import CheckedSection, CountInt, Fraction, PositiveInt, Range
+from grounded_sam2.config.validation import CountInt, Fraction, PositiveInt, Range, ValidatedSection
 from grounded_sam2.config.yaml_files import find_yaml, read_yaml
 from grounded_sam2.errors import ConfigError
 
@@ -37,7 +37,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class DetectorConfig(CheckedSection):
+class DetectorConfig(ValidatedSection):
     """Florence-2: captions in, boxes and confidence out."""
 
     section: ClassVar[str] = "detector"
@@ -52,8 +52,8 @@ class DetectorConfig(CheckedSection):
         "dense_region_caption",
         "caption_then_grounding",
     ] = "open_vocabulary_detection"
-    """Asking caption by caption tells apart what is absent; grounding forces each phrase on
-    something. The last three need no ontology."""
+    """Detection caption by caption can report absence; grounding forces each phrase onto some
+    region. The last three need no ontology."""
     num_beams: PositiveInt = 1
     """Greedy: three beams cost three times the decoding for slightly steadier boxes."""
     max_new_tokens: PositiveInt = 256
@@ -62,14 +62,14 @@ class DetectorConfig(CheckedSection):
     """Caption rows decoded together, from however many images. Decoding is bound by reading the
     weights, so wide batches are nearly free until memory ends."""
     min_confidence: Fraction = 0.3
-    """Detections below are no labels. Answers to captions of absent things score below it."""
+    """Detections below are not labels. Boxes for captions of absent objects score below it."""
     candidate_confidence: Fraction = 0.1
-    """Detections below are forgotten; between it and `min_confidence` they are kept in the label
-    store, marked, so that a lower threshold needs no model. Each costs a mask."""
+    """Detections below are dropped; between it and `min_confidence` they are kept in the label
+    store as candidates, so that a lower threshold needs no model. Each costs a mask."""
 
 
 @dataclass(frozen=True)
-class SegmenterConfig(CheckedSection):
+class SegmenterConfig(ValidatedSection):
     """SAM 2: boxes in, masks and mask quality out.
 
     Short names of checkpoints: ``tiny``, ``small``, ``base-plus``, ``large`` are
@@ -83,40 +83,40 @@ class SegmenterConfig(CheckedSection):
     """Short name, hub id, local folder, or ``demo``. A box leaves little ambiguity, so that tiny
     loses little to large and costs a sixth."""
     multimask: bool = False
-    """Choose among three masks per prompt. For single points; a box says which whole is meant."""
+    """Choose among three masks per prompt. For single points; a box is unambiguous."""
     mask_threshold: float = 0.0
     """Logit above which a pixel belongs to the mask. SAM 2 was trained for 0."""
     prompts_per_batch: PositiveInt = 64
     """Prompts decoded together. Bounds the memory of full-resolution masks, whatever the number
     of objects."""
     complement: Literal["repair", "flag"] = "repair"
-    """What to do with a mask that lies mostly outside its box: ask again, or keep and mark it."""
+    """What to do with a mask that lies mostly outside its box: predict it again, or flag it."""
     min_mask_quality: Fraction = 0.0
-    """Masks with a lower predicted IoU are dropped. Off: a low score is for a person to judge."""
+    """Masks with a lower predicted IoU are dropped. Off: a low score is for a person to review."""
 
 
 @dataclass(frozen=True)
-class TrackerConfig(CheckedSection):
-    """SAM 2 in videos: how its memory works. The checkpoint is the segmenter's."""
+class TrackerConfig(ValidatedSection):
+    """SAM 2 in videos: its memory. The checkpoint is the segmenter's."""
 
     section: ClassVar[str] = "tracker"
 
     compat: Literal["sam2", "transformers"] = "sam2"
     """Where the two differ. ``sam2``: a corrected frame is remembered as a prompted one, and the
-    masks of objects that were not prompted are remembered as chances whatever others are, so that
-    an object's track does not depend on its company. ``transformers``: neither."""
+    masks of objects that were not prompted are remembered as probabilities whatever the others
+    are, so that a track does not depend on the other objects. ``transformers``: neither."""
     max_prompted_frames: Annotated[int, Range(2)] = 6
     """Prompted frames that an object remembers: the first, and the last of the others. SAM 2 keeps
     all, which would grow with the video; it was trained with up to 4."""
     correction_window: CountInt = 0
-    """Of the frames that are remembered, so many of the last may still be corrected. Each costs a
-    map per object, 0.5 MiB at full size. What is tracked from text is corrected before that."""
+    """How many of the last remembered frames may still be corrected. Each costs a feature map per
+    object, 0.5 MiB at full size. Tracking from text corrects frames before that."""
     objects_per_batch: PositiveInt = 64
     """Objects that go through a GPU together. Bounds its memory, whatever their number."""
 
 
 @dataclass(frozen=True)
-class RuntimeConfig(CheckedSection):
+class RuntimeConfig(ValidatedSection):
     """Where and how the models run. Changes speed; of the results, at most the last digits."""
 
     section: ClassVar[str] = "runtime"
@@ -128,12 +128,12 @@ class RuntimeConfig(CheckedSection):
     batch_size: PositiveInt | Literal["auto"] = "auto"
     """Pictures per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
     nothing from more; on a GPU what its memory holds, 64 at most. A run that is continued keeps its
-    size. Where memory is not enough after all, images are asked in halves."""
+    size. If the device runs out of memory all the same, batches are halved."""
     prefetch: CountInt = 2
     """Batches decoded ahead: one hides the disk, the second evens out large images."""
     decoded_megabytes: PositiveInt = 2048
     """MiB of decoded images in memory at a time: 60 photographs of 12 million pixels. Batches of
-    larger images are asked in parts. One image may be larger than all of it."""
+    larger images are processed in parts. A single image may exceed it."""
     loader_threads: PositiveInt = 2
     """Threads that decode images. Decoders release the GIL, so that two keep a GPU fed."""
     local_files_only: bool = False
@@ -141,10 +141,10 @@ class RuntimeConfig(CheckedSection):
 
 
 @dataclass(frozen=True)
-class TilingConfig(CheckedSection):
-    """Pictures in which small things would vanish are looked at piece by piece.
+class TilingConfig(ValidatedSection):
+    """Large images are processed in tiles, so that small objects are not lost.
 
-    The models see an image squeezed into a square of their input, 768 or 1024 pixels a side, so
+    The models resize an image to a square of 768 or 1024 pixels a side, so
     that what they lose is set by the longer side.
     """
 
@@ -154,20 +154,20 @@ class TilingConfig(CheckedSection):
     """``auto``: images with a side above ``above_side``; ``always``: all that are larger than a
     tile."""
     above_side: PositiveInt = 6144
-    """Longer side in pixels. Photographs of 24 million pixels are 6000 wide and show things at the
-    size that people look at; what is larger is mostly a scan, a map or an aerial image."""
+    """Longer side in pixels. Photographs of 24 million pixels are 6000 wide and show objects at
+    viewing size; larger images are mostly scans, maps or aerial images."""
     tile_size: Annotated[int, Range(64)] = 1024
     """Side of a tile in pixels: SAM 2 sees it as it is, Florence-2 at three quarters."""
     overlap: Annotated[float, Range(0, 0.5)] = 0.25
-    """Share of a tile that the next one shows again. What is smaller is whole in one of the two;
-    what is larger is seen whole in tiles of four times the size, or in the whole image."""
+    """Fraction of a tile that the next one repeats. Smaller objects are whole in one of the two;
+    larger ones are whole in tiles of four times the size, or in the whole image."""
     tiles_per_batch: PositiveInt = 8
     """Tiles given to a model together. Bounds the memory, whatever the size of the image."""
 
 
 @dataclass(frozen=True)
-class CleanupConfig(CheckedSection):
-    """What happens to masks between the segmenter and the store."""
+class CleanupConfig(ValidatedSection):
+    """Post-processing of masks between the segmenter and the store."""
 
     section: ClassVar[str] = "cleanup"
 
@@ -176,16 +176,16 @@ class CleanupConfig(CheckedSection):
     max_hole_area: CountInt = 16
     """Holes of at most so many pixels are pin-holes, and filled. 0 keeps all."""
     largest_part_only: bool = False
-    """Keep one part per mask. Off: things are cut in two by what stands in front of them."""
+    """Keep one part per mask. Off: objects are cut in two by what occludes them."""
     boxes_from_masks: bool = True
     """Boxes become tight around the masks: a detector's box lives on a grid of 1000 bins."""
     nms: Literal["none", "class_specific", "class_agnostic"] = "class_specific"
     """Which objects may suppress each other, by IoU of their masks."""
     nms_iou: Fraction = 0.7
-    """Masks that agree more than this are one thing. High: neighbors in a crowd overlap less."""
+    """Masks with a higher IoU are duplicates. High: neighbors in a crowd overlap less."""
     merge_iou: Fraction = 0.5
     """The same between different captions of one class. Lower: ``car`` and ``vehicle`` are
-    expected to find the same thing."""
+    expected to find the same objects."""
     across_classes: bool = False
     """Also between captions of different classes: the more confident one wins. Off: a helmet and
     its wearer may both be wanted."""
@@ -194,63 +194,62 @@ class CleanupConfig(CheckedSection):
 
 
 @dataclass(frozen=True)
-class TrackingConfig(CheckedSection):
-    """How the detector's boxes become tracks in a video. Frames are counted as they are processed:
+class TrackingConfig(ValidatedSection):
+    """Association of detections with tracks in a video. Frames are counted as they are processed:
     with a stride of 3, ten frames are thirty of the video."""
 
     section: ClassVar[str] = "tracking"
 
     detect_every: PositiveInt = 10
-    """Frames from one look of the detector to the next. New things wait a third of a second, and
-    are then followed back to where they entered; the detector costs as much as many tracks."""
+    """Frames between two detections. New objects wait a third of a second and are then propagated
+    backwards to where they entered; the detector costs as much as many tracks."""
     cut_difference: Fraction = 0.3
-    """The detector also looks where colors differ from the frame before by more than this share of
-    the image: a scene cut. A false alarm costs one look; 1 turns it off."""
+    """The detector also runs where colors differ from the frame before in more than this fraction
+    of the image: a shot boundary. A false alarm costs one detection; 1 turns it off."""
     match_iou: Fraction = 0.5
-    """Masks of a detection and of a track that agree so far are the same thing. Two things of a
-    class do not share half of their pixels."""
+    """IoU from which a detection and a track are the same object. Two objects of a class do not
+    share half of their pixels."""
     drift_iou: Fraction = 0.2
-    """A detection and a track of one class that agree less than `match_iou` but so far are the same
-    thing as well, and the track has drifted. Masks of neighbors overlap less."""
+    """A detection and a track of one class with an IoU between this and `match_iou` are the same
+    object, and the track has drifted. Masks of neighbors overlap less."""
     correct_iou: Fraction = 0.75
-    """A track that agrees with a sure detection less than this is asked again with its box, and
-    corrected if that agrees better: its mask has begun to spill over a neighbor, or to fray. Masks
-    of one thing, from a box and from memory, agree more."""
+    """A track with a lower IoU with a confident detection is prompted with its box, and corrected
+    if that fits better: its mask has begun to leak onto a neighbor, or to fray. Masks of one
+    object, from a box and from memory, agree more."""
     exclusive: Literal["none", "class", "all"] = "class"
-    """Which tracks share no pixel: what two masks claim is the surer one's, to be shown and to be
-    remembered. A mask that spills over a neighbor would otherwise follow both from then on.
-    ``class``: two things of a class, which are opaque; a helmet and its wearer may share theirs."""
+    """Which tracks share no pixel: pixels of two masks go to the more confident one, in the labels
+    and in memory. A mask that leaks onto a neighbor would otherwise follow both from then on.
+    ``class``: two objects of a class, which are opaque; a helmet and its wearer may overlap."""
     high_confidence: Fraction = 0.5
-    """From here on a detection is believed alone: it starts a track that needs no second one, and
-    corrects a track that has drifted or whose mask is doubtful."""
+    """From here on a single detection suffices: it starts a confirmed track, and corrects one that
+    has drifted or whose mask is uncertain."""
     low_quality: Fraction = 0.5
-    """A mask whose predicted IoU is below is doubtful: the tracker itself does not expect half of
-    it to be right."""
+    """A mask with a lower predicted IoU is uncertain: the tracker itself does not expect half of it
+    to be right."""
     max_misses: PositiveInt = 3
-    """Looks of the detector in a row that do not find a track whose mask is doubtful, and end it.
-    A single miss is common; a track that the tracker is sure of is never ended so."""
+    """Consecutive detections that miss a track whose mask is uncertain, and end it. A single miss
+    is common; a track that the tracker is certain of is never ended so."""
     min_hits: PositiveInt = 2
-    """Detections that a track needs unless one is sure; without them it was a mistake, and its
-    labels are taken back. A mistake in a video is carried from frame to frame. Each one above 1
-    lets frames wait for another `detect_every`; 1 turns it off."""
+    """Detections that confirm a track unless one is confident; without them it is a false positive
+    and its labels are removed. In a video, a false positive would be propagated from frame to
+    frame. Each one above 1 delays frames by another `detect_every`; 1 turns it off."""
     max_gone: PositiveInt = 60
-    """Frames without a trace after which a track ends and its memory is freed: two seconds. Until
-    then it comes back under its own id."""
+    """Frames of absence after which a track ends and its memory is freed: two seconds. Until then
+    it is re-identified under its own id."""
     reid_by: Literal["memory", "place"] = "place"
-    """What brings a track back. ``memory``: only the tracker, when it knows the thing again.
+    """What re-identifies a lost track. ``memory``: only the tracker, when it recognizes the object.
     ``place``: also a detection of its class near the place where it was lost."""
     reid_distance: Annotated[float, Range(0)] = 2.0
-    """How near, in sizes of the thing. Farther away it may as well be another of its kind."""
+    """How near, in object sizes. Farther away it may as well be another object of its class."""
     min_similarity: Fraction = 0.5
-    """How much a mask, or a detection near where a thing was lost, must have the colors of a track
-    to be the same thing (Bhattacharyya coefficient of histograms). The colors of one thing agree
-    to 0.8 and more from one second to the next, in half the light as well, those of things of
-    different colors to 0.1; 0 turns it off, for things that change their color."""
+    """Similarity of colors (Bhattacharyya coefficient of histograms) that a mask, or a detection
+    near where a track was lost, needs to belong to the track. It is 0.8 and more for one object
+    from one second to the next, in half the light as well, and 0.1 for objects of different colors;
+    0 turns it off, for objects that change their color."""
     fill_backwards: CountInt | Literal["auto"] = "auto"
-    """Frames through which a new thing is followed back to where it entered, and one that is in
-    doubt to where its track was right. ``auto``: all since the detector last looked. What the
-    tracker has seen of so many frames is kept, and they wait; 0 turns it off, as for a camera that
-    is watched live."""
+    """Frames through which a new object is propagated backwards to where it entered, and an
+    uncertain one to where its track was right. ``auto``: all since the last detection. Features of
+    so many frames are kept, and their labels wait; 0 turns it off, as for a live camera."""
 
     @property
     def fill_frames(self) -> int:
@@ -259,8 +258,8 @@ class TrackingConfig(CheckedSection):
 
 
 @dataclass(frozen=True)
-class ImageConfig(CheckedSection):
-    """Limits of the image loader, against files that would take the machine down."""
+class ImageConfig(ValidatedSection):
+    """Limits of the image loader, against files that would exhaust the machine."""
 
     section: ClassVar[str] = "images"
 
@@ -306,7 +305,7 @@ class Config:
         return _from_mapping(values)
 
 
-_SECTIONS: dict[str, type[CheckedSection]] = {
+_SECTIONS: dict[str, type[ValidatedSection]] = {
     cls.section: cls
     for cls in (
         DetectorConfig,
@@ -322,7 +321,7 @@ _SECTIONS: dict[str, type[CheckedSection]] = {
 
 
 def load_config(source: str | Path | Config | Mapping[str, object] | None = None) -> Config:
-    """The configuration that a user means.
+    """Load a configuration.
 
     Args:
         source: a shipped name (``default``, ``demo``, ``fast``, ``accurate``), the path of a YAML

@@ -1,12 +1,11 @@
-"""The YAML files that ship with the package, and how any YAML file is read here: strictly.
+"""Shipped YAML files, and a strict YAML reader.
 
-`configs/` and `ontologies/` stand at the top of the repository, where people look for them, and
-are installed inside the package, where a wheel needs them. `shipped_folder` hides the difference.
+`configs/` and `ontologies/` are at the top of the repository, where people look for them, and are
+installed inside the package, where a wheel needs them. `shipped_folder` finds either.
 
-Plain YAML loaders keep the last of two equal keys and say nothing, which in an ontology silently
-loses a class. Here a repeated key is an error with both line numbers. Only safe YAML is read: no
-tag can build a Python object.
-"""
+Plain YAML loaders silently keep the last of two equal keys, which in an ontology loses a class.
+Here a repeated key is an error with both line numbers. Only safe YAML is read: no tag can build a
+Python object."""
 
 from __future__ import annotations
 
@@ -19,28 +18,38 @@ import yaml
 
 from grounded_sam2.errors import ConfigError, GroundedSAM2Error, OntologyError
 
-__all__ = ["Kind", "find_yaml", "read_yaml", "shipped_folder", "shipped_names"]
+__all__ = ["ShippedKind", "find_yaml", "read_yaml", "shipped_folder", "shipped_names"]
 
-Kind: TypeAlias = Literal["config", "ontology"]
+ShippedKind: TypeAlias = Literal["config", "ontology"]
 
-_FOLDERS: dict[Kind, str] = {"config": "configs", "ontology": "ontologies"}
-_ERRORS: dict[Kind, type[GroundedSAM2Error]] = {"config": ConfigError, "ontology": OntologyError}
+_FOLDERS: dict[ShippedKind, str] = {"config": "configs", "ontology": "ontologies"}
+_ERRORS: dict[ShippedKind, type[GroundedSAM2Error]] = {
+    "config": ConfigError,
+    "ontology": OntologyError,
+}
 
 
-def shipped_folder(kind: Kind) -> Path:
-    """Folder of the shipped files: inside the installed package, else at the repository's top."""
-    package = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped_folder(kind: ShippedKind, package: Path = _PACKAGE) -> Path:
+    """Folder of the shipped files: inside the installed package, else at the repository's top.
+
+    Args:
+        kind: what the files hold.
+        package: folder of the package.
+    """
     installed = package / _FOLDERS[kind]
     return installed if installed.is_dir() else package.parent / _FOLDERS[kind]
 
 
-def shipped_names(kind: Kind) -> tuple[str, ...]:
+def shipped_names(kind: ShippedKind, package: Path = _PACKAGE) -> tuple[str, ...]:
     """Names (file stems) of the shipped files, sorted."""
-    return tuple(sorted(path.stem for path in shipped_folder(kind).glob("*.yaml")))
+    return tuple(sorted(path.stem for path in shipped_folder(kind, package).glob("*.yaml")))
 
 
-def find_yaml(name_or_path: str | Path, *, kind: Kind) -> Path:
-    """The file that a user means by a shipped name (``demo``) or a path (``my/demo.yaml``).
+def find_yaml(name_or_path: str | Path, *, kind: ShippedKind) -> Path:
+    """Resolve a shipped name (``demo``) or a path (``my/demo.yaml``) to a file.
 
     Text without a folder or suffix that is a shipped name is that name, whatever lies in the
     working directory: ``demo`` stays the shipped file after a folder ``demo/`` was written.
@@ -63,7 +72,7 @@ def find_yaml(name_or_path: str | Path, *, kind: Kind) -> Path:
     )
 
 
-def read_yaml(path: Path, *, kind: Kind) -> Any:
+def read_yaml(path: Path, *, kind: ShippedKind) -> Any:
     """Read one YAML document (UTF-8) made of plain values only; ``None`` for an empty file.
 
     Raises:

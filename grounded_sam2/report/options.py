@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from grounded_sam2.config.validation import CheckedSection, CountInt, Fraction, PositiveInt, Range
+from grounded_sam2.config.validation import CountInt, Fraction, PositiveInt, Range, ValidatedSection
 from grounded_sam2.errors import ConfigError
 from grounded_sam2.exporters.splits import check_split
 
@@ -17,7 +17,7 @@ __all__ = ["ReportOptions", "Thresholds"]
 
 
 @dataclass(frozen=True)
-class Thresholds(CheckedSection):
+class Thresholds(ValidatedSection):
     """From where on there is a issue. Loose rather than tight: the worst come first anyway.
 
     Raises:
@@ -76,7 +76,7 @@ class Thresholds(CheckedSection):
 
 
 @dataclass(frozen=True)
-class ReportOptions(CheckedSection):
+class ReportOptions(ValidatedSection):
     """How to report.
 
     Raises:

@@ -6,33 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from grounded_sam2.config import yaml_files
 from grounded_sam2.config.yaml_files import find_yaml, shipped_folder, shipped_names
 from grounded_sam2.errors import ConfigError
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package folder with nothing in it, in place of ours."""
+def package(tmp_path: Path) -> Path:
+    """An empty package folder."""
     folder = tmp_path / "site" / "grounded_sam2"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(yaml_files, "__file__", str(folder / "config" / "yaml_files.py"))
     return folder
 
 
 def test_a_checkout_has_them_beside_the_package(package: Path) -> None:
     (package.parent / "configs").mkdir()
     (package.parent / "configs" / "mine.yaml").touch()
-    assert shipped_folder("config") == package.parent / "configs"
-    assert shipped_names("config") == ("mine",)
-    assert find_yaml("mine", kind="config") == package.parent / "configs" / "mine.yaml"
+    assert shipped_folder("config", package) == package.parent / "configs"
+    assert shipped_names("config", package) == ("mine",)
 
 
 def test_an_installed_package_has_them_inside_and_looks_no_further(package: Path) -> None:
     (package.parent / "configs").mkdir()  # a stranger's
     (package / "configs").mkdir()
     (package / "configs" / "ours.yaml").touch()
-    assert shipped_names("config") == ("ours",)
+    assert shipped_names("config", package) == ("ours",)
 
 
 def test_a_path_is_never_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
