@@ -9,7 +9,7 @@ with build_dataset("jsonl", store, folder, options, entries=("images", "labels.j
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,8 @@ class DatasetBuilder:
     store: LabelStore
     options: ExportOptions
     counter: ExportCounter
+    resources: ExitStack
+    """What is closed at the end of the export, even if it fails."""
 
     def write_images(
         self,
@@ -55,7 +57,7 @@ class DatasetBuilder:
         split_folders: bool = True,
     ) -> Iterator[DatasetImage]:
         """Write the images to the folder `images`. See `images.write_images`."""
-        return write_images(
+        written = write_images(
             self.store,
             self.staging / images,
             self.options,
@@ -64,10 +66,12 @@ class DatasetBuilder:
             min_side=min_side,
             split_folders=split_folders,
         )
+        return self.resources.enter_context(closing(written))
 
     def read_images(self, *, rules: ImageFileRules) -> Iterator[tuple[DatasetImage, bytes]]:
         """Yield the images with the bytes of their files. See `images.read_images`."""
-        return read_images(self.store, self.options, self.counter, rules=rules)
+        images = read_images(self.store, self.options, self.counter, rules=rules)
+        return self.resources.enter_context(closing(images))
 
     def summary(self, notes: Sequence[str] = ()) -> ExportSummary:
         """Return the counts so far.
@@ -123,7 +127,7 @@ def build_dataset(
             "min_mask_quality": options.min_mask_quality,
             **{name: getattr(options, name) for name in depends_on},
         }
-        with staged_export(folder, entries, description) as staging:
+        with staged_export(folder, entries, description) as staging, ExitStack() as resources:
             yield DatasetBuilder(
                 format=format_name,
                 folder=folder,
@@ -135,4 +139,5 @@ def build_dataset(
                 store=store,
                 options=options,
                 counter=ExportCounter(classes, options.split),
+                resources=resources,
             )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -50,7 +50,7 @@ def write_images(
     rules: ImageFileRules,
     min_side: int = 1,
     split_folders: bool = True,
-) -> Iterator[DatasetImage]:
+) -> Generator[DatasetImage, None, None]:
     """Write the labeled images of a run to ``images/<split>/``, in the order of their ids.
 
     Images that are missing, that have changed since they were labeled, or that have a side shorter
@@ -94,7 +94,7 @@ def write_frames(
     counter: ExportCounter,
     *,
     rules: ImageFileRules,
-) -> Iterator[DatasetImage]:
+) -> Generator[DatasetImage, None, None]:
     """Write the labeled frames of one video, for video formats.
 
     Args:
@@ -125,7 +125,7 @@ def write_frames(
 
 def read_images(
     store: LabelStore, options: ExportOptions, counter: ExportCounter, *, rules: ImageFileRules
-) -> Iterator[tuple[DatasetImage, bytes]]:
+) -> Generator[tuple[DatasetImage, bytes], None, None]:
     """Read the labeled images of a run, for formats that embed images in their own files.
 
     Yields:
@@ -190,7 +190,7 @@ def _process(
     min_side: int,
     name: Callable[[Item, str, str], PurePosixPath],
     use: Callable[[DatasetImage, SourceImage], _T],
-) -> Iterator[tuple[DatasetImage, _T]]:
+) -> Generator[tuple[DatasetImage, _T], None, None]:
     """Yield the images of an export, and the result of `use` for the source of each."""
     for item, labels in every_nth_frame(labeled, options.frame_stride):
         source = None

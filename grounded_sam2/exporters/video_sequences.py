@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -48,7 +48,7 @@ class VideoSequence:
 
     def write_frames(
         self, target: Callable[[int, int, str], Path], rules: ImageFileRules
-    ) -> Iterator[DatasetImage]:
+    ) -> Generator[DatasetImage, None, None]:
         """Write the frames, and yield them with their labels. See `images.write_frames`."""
         data = self.data
         return write_frames(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,11 @@ def _write_frames(sequence: VideoSequence, tracks: list[StoredTrack]) -> int:
     frames = sequence.write_frames(
         lambda position, _, suffix: images / f"{position:05}{suffix}", _RULES
     )
-    for image in frames:
-        mask = _object_mask(image, numbers, data.counter)
-        write_mask_png(mask, masks / image.name.with_suffix(".png"), palette=palette)
-        written += 1
+    with closing(frames):
+        for image in frames:
+            mask = _object_mask(image, numbers, data.counter)
+            write_mask_png(mask, masks / image.name.with_suffix(".png"), palette=palette)
+            written += 1
     return written
 
 

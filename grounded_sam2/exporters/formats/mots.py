@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -143,10 +143,13 @@ def _write_video(sequence: VideoSequence, object_ids: Mapping[int, int]) -> int:
     (root / "gt").mkdir(parents=True)
     (root / "instances").mkdir()
     number, suffix = 0, ""
-    with (root / "gt" / "gt.txt").open("w", encoding="ascii", newline="\n") as file:
-        frames = sequence.write_frames(
-            lambda position, _, suffix: root / "img1" / f"{position + 1:06}{suffix}", _RULES
-        )
+    frames = sequence.write_frames(
+        lambda position, _, suffix: root / "img1" / f"{position + 1:06}{suffix}", _RULES
+    )
+    with (
+        closing(frames),
+        (root / "gt" / "gt.txt").open("w", encoding="ascii", newline="\n") as file,
+    ):
         for number, image in enumerate(frames, start=1):
             size_hw = image.labels.size_hw
             objects = [label for label in image.labels.objects if label.track_id in object_ids]

@@ -17,8 +17,8 @@ Format: https://youtube-vos.org/dataset/vis/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def _write_sequence(sequence: VideoSequence, file: CocoJsonWriter) -> None:
     folder = data.staging / "JPEGImages" / sequence.split / sequence.name
     indices: list[int] = []
 
-    def write_frames() -> Iterator[str]:
+    def write_frames() -> Generator[str, None, None]:
         for image in sequence.write_frames(
             lambda _, index, suffix: folder / f"{index:06}{suffix}", _RULES
         ):
@@ -94,7 +94,8 @@ def _write_sequence(sequence: VideoSequence, file: CocoJsonWriter) -> None:
                     data.counter.add(label)
             yield f"{sequence.name}/{image.name}"
 
-    write_video(file, write_frames(), sequence.video.size_hw)
+    with closing(write_frames()) as file_names:
+        write_video(file, file_names, sequence.video.size_hw)
     classes = {track.track_id: track.class_name for track in sequence.tracks()}
     labels = data.store.labels_by_track(data.run_id, sequence.video.name)
     frames = np.array(indices, np.int64)
