@@ -1,6 +1,6 @@
-"""Two runs of one store, side by side: what they agree on, and both in one.
+"""Comparison and merging of two runs of one label store.
 
-A run may be a model's, with other words or weights, or an import of labels that people have made.
+A run may be that of a model, with other captions or weights, or an import of human labels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far two runs agree."""
+"""Comparison of two runs: matched, missed and extra objects of each class."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ __all__ = ["ClassComparison", "RunComparison", "compare_runs"]
 
 @dataclass(frozen=True, slots=True)
 class ClassComparison:
-    """How far two runs agree on objects of one class."""
+    """Agreement of two runs on the objects of one class."""
 
     class_name: str
     matched: int
-    """Objects that both have."""
+    """Objects in both runs."""
     missed: int
-    """Objects that only the first has."""
+    """Objects in the first run only."""
     extra: int
-    """Objects that only the second has."""
+    """Objects in the second run only."""
     mean_iou: float | None
-    """Of the matched; ``None`` if there are none."""
+    """Of the matched objects; ``None`` if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """How far two runs agree. Objects are compared in the images that both have."""
+    """Agreement of two runs. Objects are compared in the images that are in both."""
 
     first: int
     second: int
     """Ids of the runs."""
     images: int
-    """Pictures that both have."""
+    """Images in both runs."""
     images_only_first: int
     images_only_second: int
     classes: tuple[ClassComparison, ...]
-    """In the order of the first run's classes; then those that only the second has."""
+    """In the order of the first run's classes, followed by classes of the second run only."""
     total: ClassComparison
-    """Of all classes."""
+    """All classes together."""
 
 
 def compare_runs(
@@ -48,45 +48,45 @@ def compare_runs(
 ) -> RunComparison:
     """Compare two runs, image by image.
 
-    Images are the same if the content of their files is, whatever their names. Objects are the
-    same if they are of one class and overlap; see `grounded_sam2.evaluation.matching.match_labels`.
+    Images are matched by the content of their files, whatever their names. Objects are matched
+    within a class by overlap; see `grounded_sam2.evaluation.matching.match_labels`.
 
     Args:
-        store: holds both.
-        first: id of the run that is taken for the truth: what the second lacks is missed.
+        store: the store of both runs.
+        first: id of the reference run: objects that the second run lacks are missed.
         second: id of the other run.
-        min_iou: objects that overlap less are two.
+        min_iou: minimum IoU of matched objects.
 
     Raises:
-        StoreError: there is no such run, both are one, or `min_iou` is not within 0 and 1.
+        StoreError: there is no such run, both are the same, or `min_iou` is not within 0 and 1.
     """
     with store.snapshot():
         check_run_pair(store, first, second, min_iou)
-        pairs = ImageMatching(store, first, second)
+        matching = ImageMatching(store, first, second)
         names = dict.fromkeys([*store.classes(first), *store.classes(second)])
         tallies = {name: _Tally() for name in names}
         only_first = 0
         for item, labels in store.labels(first):
-            partner = pairs.match_of(item.item_id)
-            if partner is None:
+            match = matching.match_of(item.item_id)
+            if match is None:
                 only_first += 1
                 continue
-            others = store.labels_of(second, partner)
-            assert others is not None, "pairs are made of what is labeled"
+            others = store.labels_of(second, match)
+            assert others is not None, "only labeled images are matched"
             for label in labels.objects:
                 tallies[label.class_name].first += 1
             for label in others.objects:
                 tallies[label.class_name].second += 1
-            for pair in match_labels(labels.objects, others.objects, min_iou):
-                tally = tallies[labels.objects[pair.first].class_name]
+            for found in match_labels(labels.objects, others.objects, min_iou):
+                tally = tallies[labels.objects[found.first].class_name]
                 tally.matched += 1
-                tally.iou_sum += pair.iou
+                tally.iou_sum += found.iou
         return RunComparison(
             first=first,
             second=second,
-            images=len(pairs),
+            images=len(matching),
             images_only_first=only_first,
-            images_only_second=len(pairs.unmatched_in_second()),
+            images_only_second=len(matching.unmatched_in_second()),
             classes=tuple(tally.result(name) for name, tally in tallies.items()),
             total=_total(tallies.values()).result("all classes"),
         )
@@ -94,7 +94,7 @@ def compare_runs(
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts of one class while the images go by."""
+    """Running counts of one class."""
 
     first: int = 0
     second: int = 0

@@ -1,4 +1,4 @@
-"""What belongs together in two runs: images of one content, objects of one class in one place."""
+"""Matching of two runs: images by content, objects by class and overlap."""
 
 from __future__ import annotations
 
@@ -15,77 +15,77 @@ __all__ = ["ImageMatching", "LabelMatch", "check_run_pair", "match_labels"]
 
 
 class LabelMatch(NamedTuple):
-    """Two labels that mean one thing."""
+    """Two labels of the same object."""
 
     first: int
     second: int
-    """Index into the labels of each run."""
+    """Indices into the labels of the image in each run."""
     iou: float
 
 
 class ImageMatching:
-    """Which image of one run is which of another, by the content of their files.
+    """One-to-one matching of the images of two runs, by the content of their files.
 
-    Their names may differ: a dataset calls its images as it likes. Images that never were files
-    are known by their ids. One line per image of the second run is in memory.
+    The names may differ, because datasets rename images. Images that were never files are matched
+    by their ids. Memory: the content key and id of each image of the second run.
     """
 
     def __init__(self, store: LabelStore, first: int, second: int) -> None:
-        self._ids: dict[str, list[str]] = {}
+        self._unmatched: dict[str, list[str]] = {}
         for item in store.done_items(second):
-            self._ids.setdefault(item.content_key, []).append(item.item_id)
-        self._matches: dict[str, str] = {}
+            self._unmatched.setdefault(item.content_key, []).append(item.item_id)
+        self._match_of: dict[str, str] = {}
         for item in store.done_items(first):
-            same = self._ids.get(item.content_key)
-            if same:  # the same image may be there under several names
-                other = item.item_id if item.item_id in same else same[0]
-                same.remove(other)
-                self._matches[item.item_id] = other
+            candidates = self._unmatched.get(item.content_key)
+            if candidates:  # one image may be listed under several names; equal names match first
+                match = item.item_id if item.item_id in candidates else candidates[0]
+                candidates.remove(match)
+                self._match_of[item.item_id] = match
 
     def __len__(self) -> int:
-        return len(self._matches)
+        return len(self._match_of)
 
     def match_of(self, item_id: str) -> str | None:
-        """The id in the second run of an image of the first; ``None`` if it is not there."""
-        return self._matches.get(item_id)
+        """Return the id in the second run of an image of the first; ``None`` if it is missing."""
+        return self._match_of.get(item_id)
 
     def unmatched_in_second(self) -> set[str]:
-        """Ids of the images that the first run has not."""
-        return {item_id for same in self._ids.values() for item_id in same}
+        """Return the ids of the images that are only in the second run."""
+        return {item_id for ids in self._unmatched.values() for item_id in ids}
 
 
 def match_labels(
     first: Sequence[Label], second: Sequence[Label], min_iou: float
 ) -> list[LabelMatch]:
-    """Pair objects of one image, each at most once, so that the sum of IoUs is the highest.
+    """Match the objects of one image one-to-one, maximizing the sum of IoUs.
 
-    Only objects of one class are paired. The IoU is that of masks, and of boxes where one of the
-    two has no mask.
+    Only objects of one class are matched. The IoU is that of the masks, or of the boxes if one of
+    the two has no mask.
 
     Args:
-        first: of one run.
-        second: of the other.
-        min_iou: pairs with less are none.
+        first: labels of one run.
+        second: labels of the other.
+        min_iou: minimum IoU of matched objects; objects that do not overlap never match.
 
     Returns:
-        In the order of the first.
+        The matches in the order of `first`.
     """
-    pairs = []
+    matches = []
     for name in dict.fromkeys(label.class_name for label in first):
         rows = [index for index, label in enumerate(first) if label.class_name == name]
         columns = [index for index, label in enumerate(second) if label.class_name == name]
         both = [*(first[index] for index in rows), *(second[index] for index in columns)]
         overlap = mixed_iou([each.box_xyxy for each in both], [each.mask for each in both])
         overlap = overlap[: len(rows), len(rows) :]
-        pairs += [
+        matches += [
             LabelMatch(rows[row], columns[column], float(overlap[row, column]))
             for row, column in match_optimal(overlap, min_iou).tolist()
         ]
-    return sorted(pairs)
+    return sorted(matches)
 
 
 def check_run_pair(store: LabelStore, first: int, second: int, min_iou: float) -> None:
-    """Raise `StoreError` unless both runs are there and differ, and `min_iou` is a share."""
+    """Raise `StoreError` unless both runs exist and differ, and `min_iou` is within 0 and 1."""
     for run_id in (first, second):
         store.run(run_id)
     if first == second:

@@ -1,9 +1,9 @@
-"""Both of two runs in one, each thing once.
+"""Merging of two runs into a third, with each object once.
 
-The merged run stands beside the two it is made of, under a recipe that names them: merging the same
-runs again brings it to what they say now. What only one run has, image or object, is taken over
-as it is. Of two labels that mean one thing, the one that a person made is taken; of two by people,
-or two by models, that of the first run.
+The merged run is added next to the two runs; its run configuration names them, so that merging the
+same runs again updates it to their current labels. Images and objects of one run only are copied
+unchanged. Of two matching labels the human one is kept; if both or neither are human, that of the
+first run.
 """
 
 from __future__ import annotations
@@ -33,100 +33,100 @@ _BATCH = 64
 def merge_runs(
     folder: str | Path, first: int, second: int, *, min_iou: float = 0.5
 ) -> StoreSummary:
-    """Write a run that holds what either of two runs holds. It becomes the current run.
+    """Write the union of two runs as a run, which becomes the current run.
 
-    Images are the same if the content of their files is, whatever their names; the first run's
-    name is taken. Objects are the same if they are of one class and overlap; see
+    Images are matched by the content of their files, whatever their names; the first run's name is
+    used. Objects are matched within a class by overlap; see
     `grounded_sam2.evaluation.matching.match_labels`.
 
     Args:
-        folder: of the label store.
+        folder: folder of the label store.
         first: id of a run.
         second: id of another run.
-        min_iou: objects that overlap less are two.
+        min_iou: minimum IoU of matched objects.
 
     Returns:
         Counts of the merged run.
 
     Raises:
-        StoreError: there is no such run, both are one, one holds videos, `min_iou` is not within 0
-            and 1, or another process is writing.
+        StoreError: there is no such run, both are the same, one contains videos, `min_iou` is not
+            within 0 and 1, or another process is writing.
     """
-    # What is read while the merged run is written is one state of the store.
+    # The snapshot keeps the labels that are read constant while the merged run is written.
     with LabelStore.open(folder) as before, LabelStore.create(folder) as store, before.snapshot():
         check_run_pair(before, first, second, min_iou)
         for run_id in (first, second):
             if before.videos(run_id):
                 raise StoreError(
-                    f"run {run_id} holds videos: the tracks of two runs cannot be merged; compare "
-                    "the runs, or export each"
+                    f"run {run_id} contains videos: the tracks of two runs cannot be merged; "
+                    "compare the runs, or export each"
                 )
-        pairs = ImageMatching(before, first, second)
+        matching = ImageMatching(before, first, second)
         runs = [before.run(run_id) for run_id in (first, second)]
         run = store.begin_run(
             RunConfig(
                 models={"merge of runs": f"{first}, {second}"},
                 inference={"runs": [each.config.key for each in runs], "min_iou": min_iou},
             ),
-            ontology=_ontology(runs[0].ontology or (), runs[1].ontology or ()),
+            ontology=_merge_ontologies(runs[0].ontology or (), runs[1].ontology or ()),
             versions={"grounded-sam2": version("grounded-sam2")},
             new_run=True,
         )
-        new_ids = _new_ids(before, first, second, pairs)
+        new_ids = _new_ids(before, first, second, matching)
         ids = [item.item_id for item in before.done_items(first)]
         store.register_items(
             run.id, ((each, None) for each in [*ids, *new_ids.values()]), prune=True
         )
-        results = _results(before, first, second, pairs, new_ids, min_iou)
-        while batch := list(islice(results, _BATCH)):
+        outcomes = _merge_images(before, first, second, matching, new_ids, min_iou)
+        while batch := list(islice(outcomes, _BATCH)):
             store.write_batch(run.id, batch)
         return store.summary(run.id)
 
 
 def merge_labels(
-    first: Sequence[Label], second: Sequence[Label], pairs: Sequence[LabelMatch]
+    first: Sequence[Label], second: Sequence[Label], matches: Sequence[LabelMatch]
 ) -> tuple[Label, ...]:
-    """The labels of one image: those of the first, then those that only the second has."""
+    """Merge the labels of one image: those of the first run, then the unmatched of the second."""
     merged = list(first)
-    for pair in pairs:
-        if second[pair.second].origin == "human" and first[pair.first].origin != "human":
-            merged[pair.first] = second[pair.second]
-    paired = {pair.second for pair in pairs}
-    return (*merged, *(label for index, label in enumerate(second) if index not in paired))
+    for match in matches:
+        if second[match.second].origin == "human" and first[match.first].origin != "human":
+            merged[match.first] = second[match.second]
+    matched = {match.second for match in matches}
+    return (*merged, *(label for index, label in enumerate(second) if index not in matched))
 
 
-def _results(
+def _merge_images(
     store: LabelStore,
     first: int,
     second: int,
-    pairs: ImageMatching,
+    matching: ImageMatching,
     new_ids: dict[str, str],
     min_iou: float,
 ) -> Iterator[ItemOutcome]:
     for item, labels in store.labels(first):
-        partner = pairs.match_of(item.item_id)
-        others = None if partner is None else store.labels_of(second, partner)
+        match = matching.match_of(item.item_id)
+        others = None if match is None else store.labels_of(second, match)
         if others is not None:
-            same = match_labels(labels.objects, others.objects, min_iou)
-            labels = Labels(labels.size_hw, merge_labels(labels.objects, others.objects, same))
+            matches = match_labels(labels.objects, others.objects, min_iou)
+            labels = Labels(labels.size_hw, merge_labels(labels.objects, others.objects, matches))
         yield ItemOutcome(item, labels)
     for item, labels in store.labels(second):
         if item.item_id in new_ids:
             yield ItemOutcome(replace(item, item_id=new_ids[item.item_id]), labels)
 
 
-def _new_ids(store: LabelStore, first: int, second: int, pairs: ImageMatching) -> dict[str, str]:
-    """Ids in the merged run of the images that only the second has, by their ids there."""
+def _new_ids(store: LabelStore, first: int, second: int, matching: ImageMatching) -> dict[str, str]:
+    """Ids in the merged run of the images of the second run only, by their ids there."""
     taken = UniqueIds()
     for item in store.done_items(first):
         taken.claim(item.item_id, otherwise="")
     return {
         item_id: taken.claim(item_id, otherwise=f"run-{second}")
-        for item_id in sorted(pairs.unmatched_in_second())
+        for item_id in sorted(matching.unmatched_in_second())
     }
 
 
-def _ontology(first: OntologyPairs, second: OntologyPairs) -> OntologyPairs:
-    """Captions and classes of both; where they differ on a caption, as in the first."""
+def _merge_ontologies(first: OntologyPairs, second: OntologyPairs) -> OntologyPairs:
+    """Captions and classes of both runs; the first wins where they differ on a caption."""
     known = dict(first)
     return (*first, *((caption, name) for caption, name in second if caption not in known))

@@ -1,4 +1,4 @@
-"""Two runs in one: what only one has, and what both have once."""
+"""Merging of two runs: the union of images and objects, matches once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from grounded_sam2.store import LabelStore, VideoRecord
 
 
 def merge(runs: Any, first: int, second: int, **options: Any) -> dict[str, list[Label]]:
-    """The merged run's objects by image."""
+    """Merge two runs; return the objects of the merged run by image."""
     runs.store.close()
     merge_runs(runs.folder, first, second, **options)
     runs.store = LabelStore.open(runs.folder)
     return runs.objects()
 
 
-def test_images_of_either(runs: Any) -> None:
+def test_images_of_either_run_are_kept(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)], "b.jpg": []})
     second = runs.add({"c.jpg": [runs.box(15)], "d.jpg": []})
     assert merge(runs, first, second) == {
@@ -31,13 +31,13 @@ def test_images_of_either(runs: Any) -> None:
     }
 
 
-def test_an_image_of_both_has_the_name_that_the_first_gives_it(runs: Any) -> None:
+def test_an_image_of_both_runs_has_its_name_in_the_first(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)]}, content={"a.jpg": "x"})
     second = runs.add({"train/7.jpg": [runs.box(15)]}, content={"train/7.jpg": "x"})
     assert merge(runs, first, second) == {"a.jpg": [runs.box(0), runs.box(15)]}
 
 
-def test_different_images_of_one_name_are_told_apart(runs: Any) -> None:
+def test_different_images_of_one_name_get_distinct_ids(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)]}, content={"a.jpg": "x"})
     second = runs.add({"a.jpg": [runs.box(15)]}, content={"a.jpg": "y"})
     merged = merge(runs, first, second)
@@ -45,7 +45,7 @@ def test_different_images_of_one_name_are_told_apart(runs: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first_by", "second_by", "taken"),
+    ("first_by", "second_by", "kept"),
     [
         ("model", "model", "first"),
         ("human", "human", "first"),
@@ -53,15 +53,15 @@ def test_different_images_of_one_name_are_told_apart(runs: Any) -> None:
         ("model", "human", "second"),
     ],
 )
-def test_of_two_labels_of_one_thing_the_humans_is_taken(
-    runs: Any, first_by: str, second_by: str, taken: str
+def test_of_two_matching_labels_the_human_one_is_kept(
+    runs: Any, first_by: str, second_by: str, kept: str
 ) -> None:
     one, other = runs.box(0, origin=first_by), runs.box(1, origin=second_by)
     first, second = runs.add({"a.jpg": [one]}), runs.add({"a.jpg": [other]})
-    assert merge(runs, first, second) == {"a.jpg": [one if taken == "first" else other]}
+    assert merge(runs, first, second) == {"a.jpg": [one if kept == "first" else other]}
 
 
-def test_objects_of_different_classes_or_places_are_all_kept_in_order(runs: Any) -> None:
+def test_unmatched_objects_are_all_kept_in_order(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(15), runs.box(0)]})
     second = runs.add({"a.jpg": [runs.box(0, "dog"), runs.box(7), runs.box(15, origin="human")]})
     assert merge(runs, first, second)["a.jpg"] == [
@@ -72,19 +72,19 @@ def test_objects_of_different_classes_or_places_are_all_kept_in_order(runs: Any)
     ]
 
 
-def test_min_iou(runs: Any) -> None:
+def test_the_minimum_iou_decides_what_matches(runs: Any) -> None:
     first, second = runs.add({"a.jpg": [runs.box(0)]}), runs.add({"a.jpg": [runs.box(4)]})
     assert merge(runs, first, second, min_iou=0.4) == {"a.jpg": [runs.box(0)]}
 
 
-def test_classes_are_those_of_the_first_and_then_those_of_the_second(runs: Any) -> None:
+def test_classes_of_the_first_run_come_before_those_of_the_second(runs: Any) -> None:
     first = runs.add({"a.jpg": []}, classes=("dog", "cat"))
     second = runs.add({"a.jpg": []}, classes=("owl", "cat"))
     merge(runs, first, second)
     assert runs.store.classes() == ["dog", "cat", "owl"]
 
 
-def test_the_same_again_is_the_same_run_as_the_two_are_now(runs: Any) -> None:
+def test_a_repeated_merge_updates_the_same_run(runs: Any) -> None:
     first = runs.add({"a.jpg": [runs.box(0)]})
     second = runs.add({"b.jpg": [], "c.jpg": []})
     merge(runs, first, second)
@@ -98,7 +98,7 @@ def test_the_same_again_is_the_same_run_as_the_two_are_now(runs: Any) -> None:
     assert len(runs.store.runs()) == 3
 
 
-def test_the_runs_it_is_made_of_stay_as_they_are(runs: Any) -> None:
+def test_the_merged_runs_are_unchanged(runs: Any) -> None:
     first, second = runs.add({"a.jpg": [runs.box(0)]}), runs.add({"a.jpg": [runs.masked(0)]})
     before = runs.objects(first), runs.objects(second)
     merge(runs, first, second)
@@ -113,7 +113,7 @@ def test_a_merged_run_can_be_merged_again(runs: Any) -> None:
     assert merged == {"a.jpg": [runs.box(0), runs.box(10), runs.box(20)]}
 
 
-def test_what_cannot_be_merged(runs: Any, tmp_path: Any) -> None:
+def test_a_missing_run_equal_runs_and_a_missing_store_are_refused(runs: Any, tmp_path: Any) -> None:
     first = runs.add({"a.jpg": []})
     runs.store.close()
     with pytest.raises(StoreError, match="has no run 7"):
@@ -125,9 +125,9 @@ def test_what_cannot_be_merged(runs: Any, tmp_path: Any) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-def test_videos_are_not_merged(runs: Any) -> None:
+def test_runs_with_videos_are_refused(runs: Any) -> None:
     first, second = runs.add({"a.jpg": []}), runs.add({})
     runs.store.begin_video(second, VideoRecord("clip", None, size_hw=(20, 30)))
     runs.store.close()
-    with pytest.raises(StoreError, match=rf"run {second} holds videos.*compare"):
+    with pytest.raises(StoreError, match=rf"run {second} contains videos.*compare"):
         merge_runs(runs.folder, first, second)
