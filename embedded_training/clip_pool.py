@@ -1,7 +1,7 @@
-"""A pool of painted clips on disk, so that training to track spends its time on learning.
+"""A training pool of clips on disk, rendered once and memory-mapped.
 
-What is hard to follow is rare: some of the clips are crowded with things of one or two colors,
-which hide each other and must be told apart where they meet.
+Hard cases are rare in random clips. Half of the training clips are therefore crowded with objects
+of one or two colors, which occlude each other and must be kept apart where they meet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from grounded_sam2.demo.scenes import SHAPES
 __all__ = ["ClipPool", "build_clip_pool", "training_clip"]
 
 CROWDED_EVERY = 2
-"""One clip of so many is crowded."""
+"""One of this many clips is crowded."""
 CROWD = 6, 8
 """Fewest and most objects of a crowded clip."""
 _SIDE = 256
@@ -32,7 +32,7 @@ _FILES = ("pictures", "instances")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipPool:
-    """Memory-mapped clips of equal length, all stretched to squares."""
+    """Memory-mapped clips of equal length, all resized to squares."""
 
     images: NDArray[np.uint8]
     """``(n, t, 256, 256, 3)`` RGB."""
@@ -49,16 +49,16 @@ class ClipPool:
 
     @classmethod
     def open(cls, folder: Path) -> ClipPool:
-        """Map a pool made by `build_clip_pool`; nothing is read until it is used."""
+        """Memory-map a pool that `build_clip_pool` wrote."""
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES))
 
 
 def build_clip_pool(
     folder: Path, count: int, frames: int, processes: int = 2, *, skip: int = 0
 ) -> None:
-    """Paint ``count`` clips into ``folder`` as ``.npy`` files (about 260 kB a frame).
+    """Render ``count`` clips into ``folder`` as ``.npy`` files (about 260 kB a frame).
 
-    The first ``skip`` of all training clips are left out: another pool holds them.
+    The first ``skip`` training clips are left out, for example because another pool has them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shape = count, frames, _SIDE, _SIDE
@@ -77,7 +77,7 @@ def build_clip_pool(
 
 
 def training_clip(seed: int, frames: int) -> Clip:
-    """The clip of a seed, as a pool holds it."""
+    """The training clip of a seed; every second seed gives a crowded one."""
     if seed % CROWDED_EVERY:
         return make_clip(seed, frames)
     rng = np.random.default_rng([seed, 0xC40D])
@@ -89,12 +89,12 @@ def _row(frames: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images = np.empty((frames, _SIDE, _SIDE, 3), np.uint8)
     instances = np.empty((frames, _SIDE, _SIDE), np.uint8)
     for frame in training_clip(seed, frames):
-        numbers = np.zeros(frame.image.shape[:2], np.uint8)
+        ids = np.zeros(frame.image.shape[:2], np.uint8)
         for number, mask in frame.masks.items():
-            numbers[mask] = number
+            ids[mask] = number
         size = (_SIDE, _SIDE)
         images[frame.index] = cv2.resize(frame.image, size, interpolation=cv2.INTER_LINEAR)
-        instances[frame.index] = cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST)
+        instances[frame.index] = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
     return images, instances
 
 
@@ -103,7 +103,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--skip", type=int, default=0, help="clips that another pool holds")
+    parser.add_argument("--skip", type=int, default=0, help="first training clips to leave out")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     build_clip_pool(

@@ -1,8 +1,8 @@
 """The embedded detector: a small `Florence2ForConditionalGeneration` and its processor.
 
 The same classes as the public checkpoints, with a tokenizer of some 1 400 tokens: bytes, the
-words of `embedded_training.text_targets` and Florence-2's thousand location tokens. Nothing here
-is special to inference; the saved folder loads like any other checkpoint.
+words of `embedded_training.text_targets` and Florence-2's thousand location tokens. The saved
+folder loads like any other checkpoint.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def build_processor() -> Florence2Processor:
 def build_model(processor: Florence2Processor) -> Florence2ForConditionalGeneration:
     """Make the untrained model.
 
-    Location embeddings start as waves over the bins instead of noise: neighboring bins look
-    alike from the first step on, and since the output layer is tied to them, the model's first
-    guess of a place is already a smooth bump over bins rather than one bin out of a thousand.
+    Location embeddings are initialized with Fourier features of the bins instead of noise:
+    neighboring bins are similar from the first step on, and since the output layer is tied to them,
+    the model's first predicted distributions are smooth over the bins.
     """
     tokenizer = processor.tokenizer
     text = BartConfig(
@@ -125,11 +125,11 @@ def build_model(processor: Florence2Processor) -> Florence2ForConditionalGenerat
     model.generation_config.forced_bos_token_id = tokenizer.bos_token_id  # as BART's
     first = tokenizer.convert_tokens_to_ids("<loc_0>")
     with torch.no_grad():
-        model.get_input_embeddings().weight[first : first + NUM_BINS] = _waves(_WIDTH)
+        model.get_input_embeddings().weight[first : first + NUM_BINS] = _fourier_features(_WIDTH)
     return model
 
 
-def _waves(width: int) -> torch.Tensor:
+def _fourier_features(width: int) -> torch.Tensor:
     """Unit-norm Fourier features of the bins' positions, ``(1000, width)``."""
     position = torch.arange(NUM_BINS) / NUM_BINS
     frequencies = torch.logspace(-1, 6, width // 2, base=2.0)

@@ -1,7 +1,7 @@
-"""A pool of rendered scenes on disk, so that training spends its time on learning.
+"""A training pool of scenes on disk, rendered once and memory-mapped.
 
-Rendering costs about as much as a training step of the small models; the pool is rendered once,
-memory-mapped, shared by both training scripts, and multiplied by eight by flips and turns.
+Rendering a scene costs about as much as a training step of the small models. Detector and segmenter
+are trained on the same pool; the eight symmetries of the square multiply it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["MAX_OBJECTS", "ScenePool", "build_scene_pool"]
 
 MAX_OBJECTS = 6
 TRAINING_SEED = 1_000_003_000
-"""First seed of the training scenes: far from those of the demo, the tests and the evaluation."""
+"""Seed of the first training scene, far from those of the demo, the tests and the evaluation."""
 _FILES = ("large", "small", "instances", "boxes", "names")
 _SMALL, _LARGE = 128, 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScenePool:
-    """Memory-mapped scenes, all stretched to squares."""
+    """Memory-mapped scenes, all resized to squares."""
 
     large: NDArray[np.uint8]
     """``(n, 256, 256, 3)`` RGB."""
@@ -47,7 +47,7 @@ class ScenePool:
 
     @classmethod
     def open(cls, folder: Path) -> ScenePool:
-        """Map a pool made by `build_scene_pool`; nothing is read until it is used."""
+        """Memory-map a pool that `build_scene_pool` wrote."""
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES))
 
 
@@ -81,10 +81,10 @@ def _row(seed: int) -> dict[str, NDArray[np.generic]]:
     boxes = np.zeros((MAX_OBJECTS, 4), np.float32)
     names = np.full((MAX_OBJECTS, 2), -1, np.int8)
     instances = np.zeros((height, width), np.uint8)
-    for index, thing in enumerate(scene.objects):
-        boxes[index] = np.divide(thing.box_xyxy, (width, height, width, height))
-        names[index] = list(COLORS).index(thing.color), SHAPES.index(thing.shape)
-        instances[thing.mask] = index + 1
+    for index, each in enumerate(scene.objects):
+        boxes[index] = np.divide(each.box_xyxy, (width, height, width, height))
+        names[index] = list(COLORS).index(each.color), SHAPES.index(each.shape)
+        instances[each.mask] = index + 1
     image = PILImage.fromarray(scene.image)
     return {
         "large": np.asarray(image.resize((_LARGE, _LARGE), PILImage.Resampling.BILINEAR)),

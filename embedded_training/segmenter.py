@@ -1,7 +1,7 @@
 """The embedded segmenter: a small `Sam2VideoModel` and its processor.
 
-The same classes as the public checkpoints at a sixteenth of their resolution. Its image part
-makes masks from prompts; the memory modules are there for tracking and sized to match.
+The same classes as the public checkpoints, for images of a sixteenth of their pixels. The memory
+modules for tracking are sized to match.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["IMAGE_SIZE", "build_model", "build_processor", "with_image_size"]
 IMAGE_SIZE = 256
 _WIDTH = 128
 _WAVE_SCALE = 0.4
-"""Places are told by random waves of about this many periods per half image. Fewer than in the
-public checkpoints (1): on a coarse grid, "to the right of" is then nearly linear, and learnt soon.
-"""
+"""Frequency scale of the random Fourier features that encode positions, in periods per half image.
+Lower than in the public checkpoints (1): on a coarse grid, "to the right of" is then nearly linear,
+and quickly learned."""
 
 
 def build_processor() -> Sam2Processor:
@@ -82,18 +82,18 @@ def build_model(image_size: int = IMAGE_SIZE) -> Sam2VideoModel:
             mask_downsampler_embed_dim=_WIDTH,
             memory_fuser_embed_dim=_WIDTH,
             memory_fuser_intermediate_dim=256,
-            memory_fuser_layer_scale_init_value=0.1,  # 1e-6 would take a long training to wake up
+            memory_fuser_layer_scale_init_value=0.1,  # from 1e-6, training would take long
         )
     )
-    # Prompts and pixels must speak of places in the same (random, never trained) waves. Public
-    # checkpoints hold them twice, equal; fresh models draw them twice, different.
+    # Prompts and pixels share one random, untrained positional encoding. Public checkpoints store
+    # it twice, equal; a new model draws it twice, different.
     waves = model.shared_image_embedding.positional_embedding.mul_(_WAVE_SCALE)
     model.prompt_encoder.shared_embedding.positional_embedding.copy_(waves)
     return model
 
 
 def with_image_size(model: Sam2VideoModel, size: int) -> Sam2VideoModel:
-    """The same weights for images of another size."""
+    """A model for images of another size, with the weights of ``model``."""
     other = build_model(size)
     weights = other.state_dict()
     weights |= {k: v for k, v in model.state_dict().items() if v.shape == weights[k].shape}

@@ -1,4 +1,4 @@
-"""Questions and answers for training: the answers must be right."""
+"""Prompts and target texts: the targets name exactly the objects that the prompts ask for."""
 
 from __future__ import annotations
 
@@ -6,74 +6,73 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from embedded_training.detector import build_processor
 from embedded_training.text_targets import (
-    Thing,
-    ask_about_everything,
-    ask_for_caption,
+    LabeledObject,
     boxes_to_bins,
+    detection_target,
+    whole_image_target,
 )
 from grounded_sam2.demo.scenes import COLORS, SHAPES
 
-THINGS = (
-    Thing("red", "circle", (10, 20, 110, 120)),
-    Thing("blue", "circle", (300, 20, 400, 120)),
-    Thing("red", "star", (500, 20, 600, 120)),
+OBJECTS = (
+    LabeledObject("red", "circle", (10, 20, 110, 120)),
+    LabeledObject("blue", "circle", (300, 20, 400, 120)),
+    LabeledObject("red", "star", (500, 20, 600, 120)),
 )
 
 
-def boxes_said(answer: str) -> list[tuple[int, ...]]:
-    bins = [int(b) for b in re.findall(r"<loc_(\d+)>", answer)]
+def boxes_in(output: str) -> list[tuple[int, ...]]:
+    bins = [int(b) for b in re.findall(r"<loc_(\d+)>", output)]
     assert len(bins) % 4 == 0
     return [tuple(bins[i : i + 4]) for i in range(0, len(bins), 4)]
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_caption_is_answered_with_exactly_what_it_names(seed):
-    question = ask_for_caption(np.random.default_rng(seed), THINGS)
-    phrase = re.fullmatch(r"Locate (.*) in the image\.", question.prompt)[1]
+def test_a_detection_target_lists_exactly_the_objects_of_its_caption(seed):
+    target = detection_target(np.random.default_rng(seed), OBJECTS)
+    phrase = re.fullmatch(r"Locate (.*) in the image\.", target.prompt)[1]
     words = set(phrase.split())
     colors, shapes = words & set(COLORS), words & set(SHAPES)
     expected = [
-        thing.bins
-        for thing in THINGS
-        if colors <= {thing.color} and shapes <= {thing.shape} and (colors or shapes)
+        each.bins
+        for each in OBJECTS
+        if colors <= {each.color} and shapes <= {each.shape} and (colors or shapes)
     ]
-    assert boxes_said(question.answer) == expected
-    assert question.answer.count(phrase) == len(expected)
+    assert boxes_in(target.output) == expected
+    assert target.output.count(phrase) == len(expected)
 
 
-def test_nearly_half_of_the_captions_name_nothing():
+def test_nearly_half_of_the_captions_name_absent_objects():
     rng = np.random.default_rng(0)
-    empty = sum(not ask_for_caption(rng, THINGS).answer for _ in range(500))
+    empty = sum(not detection_target(rng, OBJECTS).output for _ in range(500))
     assert 0.3 < empty / 500 < 0.5
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_questions_about_everything_only_say_what_is_there(seed):
-    question = ask_about_everything(np.random.default_rng(seed), THINGS)
-    assert set(boxes_said(question.answer)) <= {thing.bins for thing in THINGS}
-    names = {thing.color for thing in THINGS} | {thing.shape for thing in THINGS}
-    said = set(re.sub(r"<loc_\d+>", " ", question.answer).split())
-    assert said - {"a", "an", "and"} <= names
+def test_a_whole_image_target_names_only_present_objects(seed):
+    target = whole_image_target(np.random.default_rng(seed), OBJECTS)
+    assert set(boxes_in(target.output)) <= {each.bins for each in OBJECTS}
+    names = {each.color for each in OBJECTS} | {each.shape for each in OBJECTS}
+    words = set(re.sub(r"<loc_\d+>", " ", target.output).split())
+    assert words - {"a", "an", "and"} <= names
 
 
-def test_every_kind_of_question_is_asked():
+def test_every_whole_image_task_is_drawn():
     rng = np.random.default_rng(0)
-    starts = {ask_about_everything(rng, THINGS).prompt[:22] for _ in range(200)}
-    assert len(starts) >= 5
+    prompts = {whole_image_target(rng, OBJECTS).prompt[:22] for _ in range(200)}
+    assert len(prompts) >= 5
 
 
-def test_bins_are_those_of_the_processor():
+def test_bins_equal_those_of_the_processor():
     boxes = np.random.default_rng(0).random((50, 4)).astype(np.float32)
-    import torch
-
     theirs = build_processor().post_processor.quantize(torch.from_numpy(boxes) * 512, (512, 512))
     np.testing.assert_array_equal(boxes_to_bins(boxes), theirs.numpy())
 
 
-def test_words_of_the_questions_are_single_tokens():
+def test_the_words_of_captions_are_single_tokens():
     tokenizer = build_processor().tokenizer
     for color in COLORS:
         for shape in SHAPES:
