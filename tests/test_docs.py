@@ -158,3 +158,23 @@ def test_the_check_of_a_commit_is_a_script_that_bash_accepts() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     subprocess.run(["bash", "-n", script], check=True)
+
+
+PATH = re.compile(r"`((?:[a-z0-9_]+/)*[a-z0-9_]+(?:\.py|/))`")
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_path_of_the_map_exists(page: str) -> None:
+    paths = PATH.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert len(paths) > 10
+    package = ROOT / "grounded_sam2"
+    roots = (ROOT, package, package / "exporters", package / "exporters" / "formats")
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+
+
+def test_the_map_names_every_room() -> None:
+    package = ROOT / "grounded_sam2"
+    rooms = {path.name + "/" for path in package.iterdir() if (path / "__init__.py").is_file()}
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in rooms | modules if f"\n| `{name}` |" not in text] == []
