@@ -1,12 +1,12 @@
-"""From what the models said to what a dataset should hold: one object for one thing.
+"""Clean-up of the objects of an image: tidy masks, no duplicates, tight boxes.
 
-In this order: specks and pin-holes of each mask; masks left empty; objects that are one thing,
-found twice; overlaps; boxes. The options and the reasons for their defaults are in
-`grounded_sam2.config.CleanupConfig`.
+In this order: remove small components and fill small holes of each mask; drop empty masks; suppress
+duplicates; remove overlaps; fit boxes to masks. The options and the reasons for their defaults are
+in `grounded_sam2.config.CleanupConfig`.
 
-Which of two objects wins: the higher confidence of the detector. Objects without one come after
-those with one, ordered by their mask quality and last those without either. Where that leaves a
-tie, the earlier object wins. What stays, stays in its order.
+Of two objects, the one with the higher confidence of the detector wins. Objects without a
+confidence rank after those with one, by their mask quality, and last those without either. Of
+equals, the earlier object wins. Objects that stay keep their order.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["Cleaned", "clean_up"]
 
 
 Objects: TypeAlias = dict[int, Label]
-"""Objects by their place among those that were given, rising."""
+"""Objects by their index in the input, rising."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What clean-up left of the objects of one image."""
+    """Objects of one image after clean-up."""
 
     labels: Labels
     kept: tuple[int, ...]
-    """Which of the objects that were given each of these is; rising."""
+    """Index of each object in the input; rising."""
 
 
 def clean_up(labels: Labels, config: CleanupConfig) -> Cleaned:
@@ -47,20 +47,20 @@ def clean_up(labels: Labels, config: CleanupConfig) -> Cleaned:
     Masks are decoded one at a time and only within their bounding boxes.
 
     Args:
-        labels: as the models found them; objects without a mask are compared by their boxes.
-        config: what to do.
+        labels: as predicted; objects without a mask are compared by their boxes.
+        config: what to clean.
 
     Returns:
-        Fewer or as many objects, in the same order; none for no objects.
+        The objects that stay, in the same order; none for no objects.
 
     Raises:
-        GeometryError: a mask is damaged or not of the size of the image.
+        GeometryError: a mask cannot be decoded, or has not the size of the image.
     """
-    objects = dict(enumerate(_with_tidy_mask(x, labels.size_hw, config) for x in labels.objects))
-    objects = _without_empty(objects)
-    objects = _one_per_thing(objects, config)
+    objects = dict(enumerate(_tidy_mask(x, labels.size_hw, config) for x in labels.objects))
+    objects = _drop_empty(objects)
+    objects = _suppress_duplicates(objects, config)
     if config.non_overlapping:
-        objects = _without_empty(_without_overlaps(objects, config))
+        objects = _drop_empty(_remove_overlaps(objects, config))
     if config.boxes_from_masks:
         objects = {
             index: x if x.mask is None else replace(x, box_xyxy=x.mask.bbox_xyxy)
@@ -69,7 +69,7 @@ def clean_up(labels: Labels, config: CleanupConfig) -> Cleaned:
     return Cleaned(replace(labels, objects=tuple(objects.values())), tuple(objects))
 
 
-def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfig) -> Label:
+def _tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfig) -> Label:
     if label.mask is None:
         return label
     if label.mask.size_hw != size_hw:
@@ -85,22 +85,22 @@ def _with_tidy_mask(label: Label, size_hw: tuple[int, int], config: CleanupConfi
     return replace(label, mask=rle.encode_crop(crop, origin_xy, size_hw))
 
 
-def _without_empty(objects: Objects) -> Objects:
+def _drop_empty(objects: Objects) -> Objects:
     return {i: label for i, label in objects.items() if label.mask is None or label.mask.area}
 
 
-def _one_per_thing(objects: Objects, config: CleanupConfig) -> Objects:
+def _suppress_duplicates(objects: Objects, config: CleanupConfig) -> Objects:
     indices, labels = list(objects), list(objects.values())
-    rank = np.argsort(_by_importance(labels))  # the inverse of the permutation
+    rank = np.argsort(_by_rank(labels))  # the inverse of the permutation
     overlap = mixed_iou([label.box_xyxy for label in labels], [label.mask for label in labels])
-    kept = nms(overlap, -rank, _limits(labels, config))
-    return {indices[place]: labels[place] for place in sorted(kept)}
+    kept = nms(overlap, -rank, _iou_limits(labels, config))
+    return {indices[i]: labels[i] for i in sorted(kept)}
 
 
-def _by_importance(objects: Sequence[Label]) -> list[int]:
-    """Indices of the objects, the one that wins against all others first."""
+def _by_rank(objects: Sequence[Label]) -> list[int]:
+    """Indices of the objects, the one that wins over all others first."""
 
-    def importance(index: int) -> tuple[int, float]:
+    def rank(index: int) -> tuple[int, float]:
         label = objects[index]
         if label.confidence is not None:
             return 2, label.confidence
@@ -108,35 +108,35 @@ def _by_importance(objects: Sequence[Label]) -> list[int]:
             return 1, label.mask_quality
         return 0, 0.0
 
-    return sorted(range(len(objects)), key=importance, reverse=True)
+    return sorted(range(len(objects)), key=rank, reverse=True)
 
 
-def _limits(objects: Sequence[Label], config: CleanupConfig) -> NDArray[np.float64]:
-    """``(n, n)`` IoU from which on two objects are one thing; infinite where they never are."""
+def _iou_limits(objects: Sequence[Label], config: CleanupConfig) -> NDArray[np.float64]:
+    """IoU from which on two objects are duplicates, infinite where they never are: ``(n, n)``."""
     classes = np.array([label.class_name for label in objects], np.object_)
     captions = np.array([label.caption for label in objects], np.object_)
     one_class = classes[:, None] == classes[None]
-    synonyms = one_class & (captions[:, None] != captions[None])
+    same_class_captions = one_class & (captions[:, None] != captions[None])
     limits = np.full(one_class.shape, np.inf)
     if config.nms == "class_specific":
         limits[one_class] = config.nms_iou
     elif config.nms == "class_agnostic":
         limits[:] = config.nms_iou
-    merged = synonyms | ~one_class if config.across_classes else synonyms
+    merged = same_class_captions | ~one_class if config.across_classes else same_class_captions
     limits[merged] = np.minimum(limits[merged], config.merge_iou)
     return limits
 
 
-def _without_overlaps(objects: Objects, config: CleanupConfig) -> Objects:
+def _remove_overlaps(objects: Objects, config: CleanupConfig) -> Objects:
     result = dict(objects)
     indices, labels = list(objects), list(objects.values())
-    order = [place for place in _by_importance(labels) if labels[place].mask is not None]
-    before = [mask for place in order if (mask := labels[place].mask) is not None]
-    for place, old, new in zip(order, before, masks.remove_overlaps(before), strict=True):
+    order = [i for i in _by_rank(labels) if labels[i].mask is not None]
+    before = [mask for i in order if (mask := labels[i].mask) is not None]
+    for i, old, new in zip(order, before, masks.remove_overlaps(before), strict=True):
         if new != old:
-            # What others leave of a mask may be slivers. Its new holes belong to them: no filling.
+            # The rest of a mask may be slivers. Its new holes belong to other objects: no filling.
             crop, origin_xy = new.decode_crop()
             crop = masks.remove_small_components(crop, config.min_part_area)
             mask = rle.encode_crop(crop, origin_xy, old.size_hw)
-            result[indices[place]] = replace(labels[place], mask=mask)
+            result[indices[i]] = replace(labels[i], mask=mask)
     return result

@@ -1,6 +1,6 @@
-"""From what the models said to what a dataset should hold.
+"""Postprocessing: from the candidates of an image to its labels.
 
-    candidates ─ wanted? ─ sure enough? ─ mask good enough? ─ whole? ─ clean-up ─► labels
+    candidates ─ captions ─ confidence ─ mask quality ─ fragments ─ clean-up ─► labels
 
 A pure function of candidates, ontology and configuration: the label store keeps the candidates, so
 that another threshold, a renamed class or a dropped caption needs no model.
@@ -24,7 +24,7 @@ __all__ = ["Postprocessed", "postprocess"]
 
 @dataclass(frozen=True, slots=True)
 class Postprocessed:
-    """The labels of one image, and why some candidates are none."""
+    """Labels of one image, and the status of each candidate."""
 
     labels: Labels
     statuses: tuple[CandidateStatus, ...]
@@ -42,37 +42,37 @@ def postprocess(
     """Choose the labels of one image among the candidates.
 
     Args:
-        candidates: what the models said, in any order.
+        candidates: predictions of the models, in any order.
         size_hw: height and width of the image.
-        ontology: captions that are wanted, and their classes; ``None`` wants all, by the model's
-            own words.
+        ontology: captions to keep, and their classes; ``None`` keeps all, with the model's own
+            words as classes.
         config: thresholds and clean-up.
 
     Returns:
-        Labels by falling confidence (those without any last), then by class, caption, box and
-        mask; none for no candidates.
+        Labels by falling confidence (those without one last), then by class, caption, box and mask;
+        none for no candidates.
     """
     classes = None if ontology is None else ontology.to_dict()
     statuses = [_status(candidate, classes, config) for candidate in candidates]
-    places = [place for place, status in enumerate(statuses) if status == "label"]
-    if classes is not None:  # ties do not depend on which captions were asked first
+    indices = [index for index, status in enumerate(statuses) if status == "label"]
+    if classes is not None:  # ties must not depend on the order in which captions were requested
         order = {caption: number for number, caption in enumerate(classes)}
-        places.sort(key=lambda place: order[candidates[place].caption])
-    found = [_label(candidates[place], classes) for place in places]
-    whole = np.flatnonzero(~are_fragments(found, size_hw, config.tiling)).tolist()
-    places = [places[i] for i in whole]
-    cleaned = clean_up(Labels(size_hw, tuple(found[i] for i in whole)), config.cleanup)
-    kept = [places[index] for index in cleaned.kept]
-    labels = sorted(
-        zip(cleaned.labels.objects, kept, strict=True), key=lambda each: _order(each[0])
+        indices.sort(key=lambda index: order[candidates[index].caption])
+    labels = [_label(candidates[index], classes) for index in indices]
+    whole = np.flatnonzero(~are_fragments(labels, size_hw, config.tiling)).tolist()
+    indices = [indices[i] for i in whole]
+    cleaned = clean_up(Labels(size_hw, tuple(labels[i] for i in whole)), config.cleanup)
+    kept = [indices[i] for i in cleaned.kept]
+    ordered = sorted(
+        zip(cleaned.labels.objects, kept, strict=True), key=lambda each: _sort_key(each[0])
     )
     return Postprocessed(
-        Labels(size_hw, tuple(label for label, _ in labels)),
+        Labels(size_hw, tuple(label for label, _ in ordered)),
         tuple(
-            "cleaned_up" if status == "label" and place not in kept else status
-            for place, status in enumerate(statuses)
+            "cleaned_up" if status == "label" and index not in kept else status
+            for index, status in enumerate(statuses)
         ),
-        tuple(place for _, place in labels),
+        tuple(index for _, index in ordered),
     )
 
 
@@ -101,7 +101,7 @@ def _label(candidate: Candidate, classes: dict[str, str] | None) -> Label:
     )
 
 
-def _order(label: Label) -> tuple[object, ...]:
+def _sort_key(label: Label) -> tuple[object, ...]:
     return (
         label.confidence is None,
         -(label.confidence or 0.0),

@@ -1,4 +1,4 @@
-"""Labeling: which boxes become objects, what they are called, and in which order they come."""
+"""Detection and segmentation: which boxes become objects, with which class and values."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def draw_image(*things: tuple[str, int, int, int, int], size_hw=(40, 60)) -> np.
 
 
 class ScriptedDetector:
-    """Says what it was told to, and keeps what it was asked."""
+    """Returns scripted boxes, and records the captions that it is given."""
 
     def __init__(self, boxes, captions=None, confidence=None):
         self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
         self.captions = tuple(captions or ["red thing"] * len(self.boxes))
         self.confidence = confidence if confidence is None else np.array(confidence, np.float32)
-        self.asked = []
+        self.captions_given = []
 
     def detect(self, images, captions):
-        self.asked.append([list(c) for c in captions])
+        self.captions_given.append([list(c) for c in captions])
         return [DetectedBoxes(self.boxes, self.captions, self.confidence) for _ in images]
 
 
 class BoxSegmenter:
-    """Fills each box; quality and complement as told."""
+    """Fills each box, with one quality and complement for all."""
 
     def __init__(self, quality=0.8, complement=False):
         self.quality, self.complement = quality, complement
@@ -51,20 +51,20 @@ class BoxSegmenter:
 
     def segment_boxes(self, images, boxes_xyxy):
         self.calls.append([len(boxes) for boxes in boxes_xyxy])
-        answers = []
+        segmented = []
         for image, boxes in zip(images, boxes_xyxy, strict=True):
             masks = np.zeros((len(boxes), *image.shape[:2]), bool)
             for i, (left, top, right, bottom) in enumerate(boxes.round().astype(int)):
                 masks[i, top:bottom, left:right] = True
             n = len(boxes)
-            answers.append(
+            segmented.append(
                 SegmentedMasks(
                     tuple(encode(masks)),
                     np.full(n, self.quality, np.float32),
                     np.full(n, self.complement),
                 )
             )
-        return answers
+        return segmented
 
 
 def test_fakes_satisfy_the_protocols():
@@ -72,11 +72,11 @@ def test_fakes_satisfy_the_protocols():
     assert isinstance(FakeSegmenter(), Segmenter)
 
 
-def test_no_images():
+def test_no_images_have_no_labels():
     assert predict_labels([], FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG) == []
 
 
-def test_captions_become_classes_and_stay_with_the_object():
+def test_labels_carry_the_class_and_the_caption():
     image = draw_image(("red", 2, 2, 12, 12), ("yellow", 20, 5, 40, 15), ("blue", 45, 20, 55, 30))
     [labels] = predict_labels([image], FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG)
     assert labels.size_hw == (40, 60)
@@ -91,7 +91,7 @@ def test_captions_become_classes_and_stay_with_the_object():
     }
 
 
-def test_each_model_is_asked_once_for_all_images_of_any_size():
+def test_each_model_runs_once_for_all_images_of_any_size():
     detector = FakeDetector()
     segmenter = BoxSegmenter()
     images = [
@@ -105,20 +105,20 @@ def test_each_model_is_asked_once_for_all_images_of_any_size():
     assert segmenter.calls == [[2, 1]]
 
 
-def test_all_captions_are_asked_of_each_image():
+def test_all_captions_are_detected_in_each_image():
     detector = ScriptedDetector([])
     predict_labels([draw_image(), draw_image()], detector, BoxSegmenter(), ONTOLOGY, CONFIG)
-    assert detector.asked == [[ONTOLOGY.prompts(), ONTOLOGY.prompts()]]
+    assert detector.captions_given == [[ONTOLOGY.prompts(), ONTOLOGY.prompts()]]
 
 
-def test_without_boxes_the_segmenter_is_not_asked():
+def test_without_boxes_the_segmenter_does_not_run():
     segmenter = BoxSegmenter()
     [labels] = predict_labels([draw_image()], FakeDetector(), segmenter, ONTOLOGY, CONFIG)
     assert labels.objects == ()
     assert segmenter.calls == []
 
 
-def test_without_an_ontology_things_are_called_what_the_model_calls_them():
+def test_without_an_ontology_classes_are_the_models_own_names():
     config = CONFIG.with_options({"detector.task": "object_detection"})
     image = draw_image(("blue", 2, 2, 12, 12), ("red", 20, 5, 40, 15))
     [labels] = predict_labels([image], FakeDetector(), FakeSegmenter(), None, config)
@@ -128,7 +128,7 @@ def test_without_an_ontology_things_are_called_what_the_model_calls_them():
     ]
 
 
-def test_a_task_with_captions_needs_an_ontology_and_one_without_refuses_it():
+def test_a_task_with_captions_needs_an_ontology_and_one_without_must_have_none():
     with pytest.raises(ConfigError, match="give an ontology"):
         predict_labels([draw_image()], FakeDetector(), FakeSegmenter(), None, CONFIG)
     config = CONFIG.with_options({"detector.task": "dense_region_caption"})
@@ -136,7 +136,7 @@ def test_a_task_with_captions_needs_an_ontology_and_one_without_refuses_it():
         predict_labels([draw_image()], FakeDetector(), FakeSegmenter(), ONTOLOGY, config)
 
 
-def test_a_caption_that_was_not_asked_is_an_error_and_no_class():
+def test_a_caption_that_was_not_requested_is_an_error():
     detector = ScriptedDetector([[1, 1, 9, 9]], captions=["green thing"])
     with pytest.raises(OntologyError, match="green thing"):
         predict_labels([draw_image()], detector, BoxSegmenter(), ONTOLOGY, CONFIG)
@@ -154,7 +154,7 @@ def test_the_confidence_threshold_is_inclusive_and_absent_confidence_passes():
     assert [o.confidence for o in labels.objects] == [None] * 3
 
 
-def test_noise_in_the_last_digits_changes_nothing():
+def test_numerical_noise_does_not_change_the_labels():
     boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
     one = ScriptedDetector(boxes, confidence=[0.30000001, 0.7])
     other = ScriptedDetector(boxes + 1e-4, confidence=[0.29999998, 0.70000005])
@@ -183,7 +183,7 @@ def test_boxes_without_extent_in_the_image_are_dropped(box):
     assert segmenter.calls == [[1]]
 
 
-def test_boxes_end_at_the_border():
+def test_boxes_are_clipped_to_the_image():
     detector = ScriptedDetector([[-5, 30, 70, 50]])
     [labels] = predict_labels([draw_image()], detector, BoxSegmenter(), ONTOLOGY, AS_THEY_ARE)
     assert labels.objects[0].box_xyxy == (0, 30, 60, 40)
@@ -201,9 +201,9 @@ def test_a_complement_leaves_the_box_without_a_mask():
     detector = ScriptedDetector([[1, 1, 9, 9]], confidence=[0.75])
     segmenter = BoxSegmenter(complement=True)
     [labels] = predict_labels([draw_image()], detector, segmenter, ONTOLOGY, CONFIG)
-    [thing] = labels.objects
-    assert (thing.box_xyxy, thing.confidence) == ((1, 1, 9, 9), 0.75)
-    assert thing.mask is thing.mask_quality is None
+    [label] = labels.objects
+    assert (label.box_xyxy, label.confidence) == ((1, 1, 9, 9), 0.75)
+    assert label.mask is label.mask_quality is None
 
 
 def test_objects_are_cleaned_up():

@@ -1,11 +1,14 @@
-"""Large images, looked at piece by piece, so that small things do not vanish.
+"""Tiled inference: large images are processed in tiles, so that small objects are found.
 
-The models see any image squeezed into a square of their input. What is large (see
-`grounded_sam2.config.TilingConfig`) is therefore shown to them in windows as well: `views` cuts
-them. `detector` asks any detector about all of them, and `merging` makes one box of what several
-show; `segmenter` asks any segmenter about windows around the boxes (`crops`) and about the whole
-image, and keeps the better mask (`choice`); `parts` says which objects are pieces of others after
-all. Other images go to the models as they are.
+The models resize every image to the square of their input. Large images (see
+`grounded_sam2.config.TilingConfig`) are therefore processed in windows as well; others go to the
+models unchanged.
+
+- `TiledDetector` detects in overlapping tiles of several scales (`tiles`), and merges the boxes
+  that several tiles return for one object (`box_merging`).
+- `TiledSegmenter` segments each box in the whole image and in a window around it, and keeps the
+  better mask.
+- `are_fragments` recognizes objects that are a cut-off part of another one, once masks are known.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""One box for one thing, of what several windows of an image show.
+"""Merging of the boxes found in overlapping tiles: one box per object.
 
-Neighboring windows show the same strip twice, and larger ones show again what smaller ones do. A
-box that does not reach the edge of its window is a *whole*, one that does is a *part*:
+Neighboring tiles show the same strip twice, and larger tiles show again what smaller ones do. A box
+that reaches an inner edge of its tile is *cut*, any other is *whole*:
 
-1. Wholes of different windows that overlap by half are one thing. The box is that of the most
-   confident. Within a window all boxes are different things: so the detector said.
-2. A part belongs to the whole of which it is what its window can show, or in which it lies.
-3. Of what is left, parts that agree where both their windows look, or of which one lies in the
-   other, are one thing, and its box goes around them.
-4. A part that is still alone, and that another window shows whole and large enough, is nothing:
-   the detector has seen it there with more around it, and did not take it for what it seemed to
-   be. The corner of a roof makes a good triangle as long as the roof is not seen.
+1. Whole boxes of different tiles that overlap by half are one object. Its box is that of the most
+   confident. Within a tile all boxes are different objects, as the detector returned them.
+2. A cut box belongs to the whole box whose visible part in its tile it is, or in which it lies.
+3. Of the remaining cut boxes, those that agree in the overlap of their tiles, or of which one lies
+   inside the other, are one object, and its box encloses them.
+4. A cut box that is still alone, and that lies whole and large enough in another tile, is dropped:
+   with more context, the detector did not find it. The corner of a roof makes a good triangle as
+   long as the roof is not visible.
 
-The confidence of a thing is the highest that the detector gave to one of its boxes.
+The confidence of an object is the highest of its boxes.
 """
 
 from __future__ import annotations
@@ -27,158 +27,159 @@ from scipy.sparse.csgraph import connected_components
 
 from grounded_sam2.geometry.boxes import box_containment, box_iou
 from grounded_sam2.geometry.matching import match_greedy
-from grounded_sam2.inference.tiling.tiles import STEP, cut_by_views, shows
+from grounded_sam2.inference.tiling.tiles import LEVEL_RATIO, are_cut, are_inside
 
-__all__ = ["Sightings", "merge"]
+__all__ = ["TileBoxes", "merge_boxes"]
 
 _SAME_IOU = 0.5
-"""Boxes that overlap more are one thing. Wide: the windows show it at different scales."""
-_PART_INSIDE = 0.8
-"""A part lies in another box with this share. Not all: the box of a part is often too long."""
+"""IoU from which on boxes are one object. Low, because tiles show it at different scales."""
+_MIN_CONTAINMENT = 0.8
+"""Share of a cut box inside another box, from which on it belongs to that. Not all: a cut box is
+often too long."""
 
 Boxes = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sightings:
-    """Boxes found in windows of an image."""
+class TileBoxes:
+    """Boxes of one caption found in the tiles of an image."""
 
     boxes_xyxy: Boxes
     """``(n, 4)``, in the image."""
     confidence: NDArray[np.float32]
-    """``(n,)``; all alike where the detector gives none."""
-    views: NDArray[np.intp]
-    """``(n,)``: the window of each, as its index in `windows_xyxy`."""
-    windows_xyxy: Boxes
-    """``(v, 4)``: all windows that were looked through."""
+    """``(n,)``; 0 where the detector gives none."""
+    tile_index: NDArray[np.intp]
+    """``(n,)``: index of each box's tile in `tiles_xyxy`."""
+    tiles_xyxy: Boxes
+    """``(t, 4)``: all tiles, including those without a box."""
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
 
     @property
-    def own_windows_xyxy(self) -> Boxes:
-        """The window of each box: ``(n, 4)``."""
-        return self.windows_xyxy[self.views]
+    def own_tiles_xyxy(self) -> Boxes:
+        """The tile of each box: ``(n, 4)``."""
+        return self.tiles_xyxy[self.tile_index]
 
-    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> Sightings:
-        """Some of them."""
+    def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> TileBoxes:
+        """Return the boxes of a mask or of indices."""
         return replace(
             self,
             boxes_xyxy=self.boxes_xyxy[index],
             confidence=self.confidence[index],
-            views=self.views[index],
+            tile_index=self.tile_index[index],
         )
 
-    def by_view(self) -> Iterator[NDArray[np.intp]]:
-        """Indices of the boxes of each window that has any, window by window."""
-        order = np.argsort(self.views, kind="stable")
+    def by_tile(self) -> Iterator[NDArray[np.intp]]:
+        """Yield the indices of the boxes of each tile that has any, tile by tile."""
+        order = np.argsort(self.tile_index, kind="stable")
         if len(order):
-            yield from np.split(order, np.flatnonzero(np.diff(self.views[order])) + 1)
+            yield from np.split(order, np.flatnonzero(np.diff(self.tile_index[order])) + 1)
 
 
-def merge(seen: Sightings, size_hw: tuple[int, int]) -> tuple[Boxes, NDArray[np.float32]]:
-    """Boxes of one caption, each thing once.
+def merge_boxes(found: TileBoxes, size_hw: tuple[int, int]) -> tuple[Boxes, NDArray[np.float32]]:
+    """Merge the boxes of one caption, one box per object.
 
     Args:
-        seen: what all windows show; may be nothing.
+        found: boxes of all tiles; may be none.
         size_hw: height and width of the image.
 
     Returns:
-        ``(m, 4)`` boxes and ``(m,)`` confidence: first the wholes, then what has only parts, each
-        in the order of the windows.
+        ``(m, 4)`` boxes and ``(m,)`` confidence: first the whole boxes, then the merged cut ones,
+        each in the order of the tiles.
     """
-    is_part = cut_by_views(seen.boxes_xyxy, seen.own_windows_xyxy, size_hw)
-    wholes, confidence = _distinct(seen.take(~is_part))
-    parts = seen.take(is_part)
-    owner = _owners(parts, wholes)
-    np.maximum.at(confidence, owner[owner >= 0], parts.confidence[owner >= 0])
-    joined, joined_confidence = _joined(parts.take(owner < 0), size_hw)
-    return np.concatenate((wholes, joined)), np.concatenate((confidence, joined_confidence))
+    is_cut = are_cut(found.boxes_xyxy, found.own_tiles_xyxy, size_hw)
+    whole, confidence = _merge_whole(found.select(~is_cut))
+    cut = found.select(is_cut)
+    owner = _owners(cut, whole)
+    np.maximum.at(confidence, owner[owner >= 0], cut.confidence[owner >= 0])
+    joined, joined_confidence = _join_cut(cut.select(owner < 0), size_hw)
+    return np.concatenate((whole, joined)), np.concatenate((confidence, joined_confidence))
 
 
-def _distinct(wholes: Sightings) -> tuple[Boxes, NDArray[np.float32]]:
-    """Whole things, each once: ``(m, 4)`` and ``(m,)``."""
+def _merge_whole(found: TileBoxes) -> tuple[Boxes, NDArray[np.float32]]:
+    """Whole boxes, one per object: ``(m, 4)`` and ``(m,)``."""
     boxes, confidence = np.zeros((0, 4)), np.zeros(0, np.float32)
-    for index in wholes.by_view():
-        here, sure = wholes.boxes_xyxy[index], wholes.confidence[index]
-        pairs = match_greedy(box_iou(here, boxes), _SAME_IOU)
+    for index in found.by_tile():
+        tile_boxes, tile_confidence = found.boxes_xyxy[index], found.confidence[index]
+        pairs = match_greedy(box_iou(tile_boxes, boxes), _SAME_IOU)
         again, known = pairs[:, 0], pairs[:, 1]
-        better = sure[again] > confidence[known]
-        boxes[known[better]] = here[again[better]]
-        confidence[known[better]] = sure[again[better]]
+        better = tile_confidence[again] > confidence[known]
+        boxes[known[better]] = tile_boxes[again[better]]
+        confidence[known[better]] = tile_confidence[again[better]]
         new = np.setdiff1d(np.arange(len(index)), again)
-        boxes = np.concatenate((boxes, here[new]))
-        confidence = np.concatenate((confidence, sure[new]))
+        boxes = np.concatenate((boxes, tile_boxes[new]))
+        confidence = np.concatenate((confidence, tile_confidence[new]))
     return boxes, confidence
 
 
-def _owners(parts: Sightings, wholes: Boxes) -> NDArray[np.intp]:
-    """The whole that each part belongs to, -1 where there is none: ``(n,)``."""
-    owners = np.full(len(parts), -1, np.intp)
-    if not len(wholes):
+def _owners(cut: TileBoxes, whole: Boxes) -> NDArray[np.intp]:
+    """Index of the whole box that each cut box belongs to, -1 for none: ``(n,)``."""
+    owners = np.full(len(cut), -1, np.intp)
+    if not len(whole):
         return owners
-    for index in parts.by_view():
-        here = parts.boxes_xyxy[index]
-        agreement = box_iou(here, _clipped(wholes, parts.own_windows_xyxy[index[0]]))
-        inside = box_containment(here, wholes)
-        belongs = (agreement >= _SAME_IOU) | (inside >= _PART_INSIDE)
-        # Of several, the one whose visible piece is most like it.
-        best = np.where(belongs, agreement, -1).argmax(axis=1)
+    for index in cut.by_tile():
+        tile_boxes = cut.boxes_xyxy[index]
+        iou = box_iou(tile_boxes, _clipped(whole, cut.own_tiles_xyxy[index[0]]))
+        containment = box_containment(tile_boxes, whole)
+        belongs = (iou >= _SAME_IOU) | (containment >= _MIN_CONTAINMENT)
+        # Of several, the one whose visible part is most like it.
+        best = np.where(belongs, iou, -1).argmax(axis=1)
         owners[index] = np.where(belongs.any(axis=1), best, -1)
     return owners
 
 
-def _joined(parts: Sightings, size_hw: tuple[int, int]) -> tuple[Boxes, NDArray[np.float32]]:
-    """Things of which only parts were seen: ``(m, 4)`` and ``(m,)``."""
+def _join_cut(cut: TileBoxes, size_hw: tuple[int, int]) -> tuple[Boxes, NDArray[np.float32]]:
+    """Boxes of the objects that are whole in no tile: ``(m, 4)`` and ``(m,)``."""
     pairs = [
         (first, second)
-        for first in range(len(parts))
-        for second in np.flatnonzero(_continued(parts, first)).tolist()
+        for first in range(len(cut))
+        for second in np.flatnonzero(_continues(cut, first)).tolist()
     ]
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
-    links = coo_array((np.ones(len(pairs)), (first, second)), shape=(len(parts), len(parts)))
-    count, thing = connected_components(links, directed=False)
+    links = coo_array((np.ones(len(pairs)), (first, second)), shape=(len(cut), len(cut)))
+    count, component = connected_components(links, directed=False)
     low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
     confidence = np.zeros(count, np.float32)
-    np.minimum.at(low, thing, parts.boxes_xyxy[:, :2])
-    np.maximum.at(high, thing, parts.boxes_xyxy[:, 2:])
-    np.maximum.at(confidence, thing, parts.confidence)
-    alone = np.bincount(thing, minlength=count)[thing] == 1
+    np.minimum.at(low, component, cut.boxes_xyxy[:, :2])
+    np.maximum.at(high, component, cut.boxes_xyxy[:, 2:])
+    np.maximum.at(confidence, component, cut.confidence)
+    alone = np.bincount(component, minlength=count)[component] == 1
     refuted = [
-        index for index in np.flatnonzero(alone).tolist() if _shown_whole(parts, index, size_hw)
+        index
+        for index in np.flatnonzero(alone).tolist()
+        if _is_whole_elsewhere(cut, index, size_hw)
     ]
-    kept = np.setdiff1d(np.arange(count), thing[refuted])
+    kept = np.setdiff1d(np.arange(count), component[refuted])
     return np.concatenate((low, high), axis=1)[kept], confidence[kept]
 
 
-def _continued(parts: Sightings, index: int) -> NDArray[np.bool_]:
-    """Which other windows' parts are of the same thing as one part: ``(n,)``."""
-    box, window = parts.boxes_xyxy[index], parts.own_windows_xyxy[index]
-    theirs = _clipped(parts.boxes_xyxy, window)
-    ours = _clipped(box[None], parts.own_windows_xyxy)
-    agreement = _iou_of_pairs(theirs, ours)
-    inside = box_containment(parts.boxes_xyxy, box[None])[:, 0]
-    same = (agreement >= _SAME_IOU) | (inside >= _PART_INSIDE)
-    return same & (parts.views != parts.views[index])
+def _continues(cut: TileBoxes, index: int) -> NDArray[np.bool_]:
+    """Which cut boxes of other tiles are of the same object as one of them: ``(n,)``."""
+    box, tile = cut.boxes_xyxy[index], cut.own_tiles_xyxy[index]
+    iou = _paired_iou(_clipped(cut.boxes_xyxy, tile), _clipped(box[None], cut.own_tiles_xyxy))
+    containment = box_containment(cut.boxes_xyxy, box[None])[:, 0]
+    same = (iou >= _SAME_IOU) | (containment >= _MIN_CONTAINMENT)
+    return same & (cut.tile_index != cut.tile_index[index])
 
 
-def _shown_whole(parts: Sightings, index: int, size_hw: tuple[int, int]) -> bool:
-    """Whether another window shows a part whole, and not much smaller."""
-    box, every = parts.boxes_xyxy[index], parts.windows_xyxy
-    sides = (every[:, 2:] - every[:, :2]).max(axis=1)
-    answers = (sides <= STEP * sides[parts.views[index]]) & shows(every, box)
-    return bool((answers & ~cut_by_views(box[None], every, size_hw)).any())
+def _is_whole_elsewhere(cut: TileBoxes, index: int, size_hw: tuple[int, int]) -> bool:
+    """Whether a cut box lies whole in another tile that does not show it much smaller."""
+    box, tiles = cut.boxes_xyxy[index], cut.tiles_xyxy
+    sides = (tiles[:, 2:] - tiles[:, :2]).max(axis=1)
+    visible = (sides <= LEVEL_RATIO * sides[cut.tile_index[index]]) & are_inside(tiles, box)
+    return bool((visible & ~are_cut(box[None], tiles, size_hw)).any())
 
 
-def _clipped(boxes_xyxy: Boxes, windows_xyxy: Boxes) -> Boxes:
-    """What can be seen of boxes through a window, or each through its own."""
-    low, high = windows_xyxy[..., [0, 1, 0, 1]], windows_xyxy[..., [2, 3, 2, 3]]
+def _clipped(boxes_xyxy: Boxes, tiles_xyxy: Boxes) -> Boxes:
+    """Boxes clipped to a tile, or each to its own."""
+    low, high = tiles_xyxy[..., [0, 1, 0, 1]], tiles_xyxy[..., [2, 3, 2, 3]]
     clipped: Boxes = np.clip(boxes_xyxy, low, high)
     return clipped
 
 
-def _iou_of_pairs(a: Boxes, b: Boxes) -> NDArray[np.float64]:
-    """IoU of each box with the one beside it: ``(n,)``."""
+def _paired_iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
+    """IoU of each box with the one in the same row: ``(n,)``."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     shared = np.maximum(sides, 0).prod(axis=1)
     union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - shared

@@ -1,4 +1,4 @@
-"""A detector that looks at large images through windows."""
+"""Detection in tiles: any detector, for images of any size."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grounded_sam2.config import TilingConfig
-from grounded_sam2.inference.tiling.box_merging import Sightings, merge
-from grounded_sam2.inference.tiling.tiles import View, in_batches, is_large, views_of, windows
+from grounded_sam2.inference.tiling.box_merging import TileBoxes, merge_boxes
+from grounded_sam2.inference.tiling.tiles import (
+    Tile,
+    is_large,
+    make_tiles,
+    tile_batches,
+    tile_boxes,
+)
 from grounded_sam2.models.protocols import Detector
 from grounded_sam2.results import DetectedBoxes, Image
 
@@ -19,7 +25,7 @@ __all__ = ["TiledDetector"]
 
 @dataclass(frozen=True, slots=True)
 class TiledDetector:
-    """Any detector, for images of any size; itself a `Detector`.
+    """A detector that detects in the tiles of large images; itself a `Detector`.
 
     Example:
         >>> detector = TiledDetector(Florence2Detector.from_pretrained("demo"))
@@ -35,58 +41,58 @@ class TiledDetector:
     ) -> list[DetectedBoxes]:
         """See `grounded_sam2.models.protocols.Detector`.
 
-        Images that are not large go to the detector as they are, in one call. Of large ones, all
-        captions are asked of all windows, some windows at a time, and what several windows show is
-        one box: see `grounded_sam2.inference.tiling.box_merging`. Where the detector gives no confidence, nor
-        does this.
+        Images that are not large go to the detector unchanged, in one call. In large ones, all
+        captions are detected in all tiles, batch by batch, and the boxes of several tiles are
+        merged: see `box_merging`. The result has no confidence if the detector gives none.
         """
         large = [i for i, image in enumerate(images) if is_large(image.shape, self.options)]
-        if not large or len(images) != len(captions):  # the detector says what is wrong
+        if not large or len(images) != len(captions):  # the detector raises for unequal lengths
             return self.detector.detect(images, captions)
-        answers = {i: self._look_around(images[i], captions[i]) for i in large}
-        if others := [i for i in range(len(images)) if i not in answers]:
+        detected = {i: self._detect_in_tiles(images[i], captions[i]) for i in large}
+        if others := [i for i in range(len(images)) if i not in detected]:
             found = self.detector.detect([images[i] for i in others], [captions[i] for i in others])
-            answers.update(zip(others, found, strict=True))
-        return [answers[i] for i in range(len(images))]
+            detected.update(zip(others, found, strict=True))
+        return [detected[i] for i in range(len(images))]
 
-    def _look_around(self, image: Image, captions: Sequence[str]) -> DetectedBoxes:
+    def _detect_in_tiles(self, image: Image, captions: Sequence[str]) -> DetectedBoxes:
         size_hw = (image.shape[0], image.shape[1])
-        views = views_of(size_hw, self.options)
-        answers: list[DetectedBoxes] = []
-        for some in in_batches(views, count=self.options.tiles_per_batch):
-            shown = [view.shown(image) for view in some]
-            answers += self.detector.detect(shown, [captions] * len(some))
-        seen, names = _together(views, answers)
-        things = {  # in the order that they were asked, or first named
-            name: merge(seen.take(names == name), size_hw)
+        tiles = make_tiles(size_hw, self.options)
+        detected: list[DetectedBoxes] = []
+        for batch in tile_batches(tiles, max_tiles=self.options.tiles_per_batch):
+            crops = [tile.resized_crop(image) for tile in batch]
+            detected += self.detector.detect(crops, [captions] * len(batch))
+        found, names = _concatenate(tiles, detected)
+        merged = {  # in the order in which they were requested, or first returned
+            name: merge_boxes(found.select(names == name), size_hw)
             for name in dict.fromkeys([*captions, *names])
         }
-        boxes = [np.zeros((0, 4)), *(boxes for boxes, _ in things.values())]
-        confidence = [np.zeros(0, np.float32), *(confidence for _, confidence in things.values())]
-        has_confidence = all(answer.confidence is not None for answer in answers if len(answer))
+        boxes = [np.zeros((0, 4)), *(boxes for boxes, _ in merged.values())]
+        confidence = [np.zeros(0, np.float32), *(confidence for _, confidence in merged.values())]
+        has_confidence = all(each.confidence is not None for each in detected if len(each))
         return DetectedBoxes(
             boxes_xyxy=np.concatenate(boxes).astype(np.float32),
-            captions=tuple(name for name, (found, _) in things.items() for _ in found),
+            captions=tuple(name for name, (boxes, _) in merged.items() for _ in boxes),
             confidence=np.concatenate(confidence) if has_confidence else None,
         )
 
 
-def _together(
-    views: Sequence[View], answers: Sequence[DetectedBoxes]
-) -> tuple[Sightings, NDArray[np.object_]]:
-    """What all windows show, and the caption of each box."""
+def _concatenate(
+    tiles: Sequence[Tile], detected: Sequence[DetectedBoxes]
+) -> tuple[TileBoxes, NDArray[np.object_]]:
+    """Boxes of all tiles, in the image, and the caption of each."""
     boxes, confidence = [], []
     names: list[str] = []
-    for view, answer in zip(views, answers, strict=True):
-        boxes.append(view.to_image(answer.boxes_xyxy))
-        missing = np.zeros(len(answer), np.float32)
-        confidence.append(missing if answer.confidence is None else answer.confidence)
-        names += answer.captions
-    number = np.repeat(np.arange(len(views)), [len(answer) for answer in answers])
-    seen = Sightings(
-        boxes_xyxy=np.concatenate(boxes),
-        confidence=np.concatenate(confidence),
-        views=number,
-        windows_xyxy=windows(views),
+    for tile, found in zip(tiles, detected, strict=True):
+        boxes.append(tile.boxes_to_image(found.boxes_xyxy))
+        missing = np.zeros(len(found), np.float32)
+        confidence.append(missing if found.confidence is None else found.confidence)
+        names += found.captions
+    return (
+        TileBoxes(
+            boxes_xyxy=np.concatenate(boxes),
+            confidence=np.concatenate(confidence),
+            tile_index=np.repeat(np.arange(len(tiles)), [len(found) for found in detected]),
+            tiles_xyxy=tile_boxes(tiles),
+        ),
+        np.array(names, np.object_),
     )
-    return seen, np.array(names, np.object_)

@@ -1,4 +1,4 @@
-"""Any detector on large images: what is asked, what comes back, what stays as it is."""
+"""Detection in the tiles of large images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RED, BLUE = "red thing", "blue thing"
 
 
 class NearSighted:
-    """Sees what is in plain colors, unless it is too small at the size that it is shown."""
+    """Finds plainly colored objects, unless they are too small in the image that it is given."""
 
     def __init__(self, *, smallest: int = 8, confidence: float | None = 0.9) -> None:
         self.inner = FakeDetector(confidence=confidence)
@@ -31,11 +31,11 @@ class NearSighted:
     ) -> list[DetectedBoxes]:
         self.calls.append([image.shape for image in images])
         return [
-            self._large_ones(found)
+            self._without_small(found)
             for found in self.inner.detect([_plain(image) for image in images], captions)
         ]
 
-    def _large_ones(self, found: DetectedBoxes) -> DetectedBoxes:
+    def _without_small(self, found: DetectedBoxes) -> DetectedBoxes:
         sides = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
         seen = (sides >= self.smallest).all(axis=1)
         return DetectedBoxes(
@@ -46,7 +46,7 @@ class NearSighted:
 
 
 def _plain(image: Image) -> Image:
-    """Without the blends that making an image smaller leaves along its edges."""
+    """The image without the blended colors that resizing leaves along edges."""
     return np.where(image > 127, 255, 0).astype(np.uint8)
 
 
@@ -59,11 +59,11 @@ def draw_image(
     return image
 
 
-def test_satisfies_the_protocol() -> None:
+def test_it_satisfies_the_protocol() -> None:
     assert isinstance(TiledDetector(FakeDetector(), OPTIONS), Detector)
 
 
-def test_small_things_are_found_by_tiles_and_missed_without() -> None:
+def test_small_objects_are_found_in_tiles_and_missed_without() -> None:
     things = [(20, 30, 40, 45), (430, 500, 445, 520), (190, 700, 210, 720), (880, 880, 900, 900)]
     image = draw_image((900, 900), *(("red", thing) for thing in things))
     (without,) = NearSighted().detect([image[::5, ::5]], [[RED]])
@@ -81,19 +81,19 @@ def test_small_things_are_found_by_tiles_and_missed_without() -> None:
         "as large as the overlap": (150, 10, 200, 60),
         "larger than the overlap": (120, 20, 260, 90),
         "larger than a tile": (100, 100, 700, 500),
-        "nearly everything": (5, 5, 895, 895),
+        "nearly the whole image": (5, 5, 895, 895),
         "a thin line through all tiles": (0, 400, 900, 410),
     }.values(),
     ids=str,
 )
-def test_a_thing_is_one_wherever_the_tiles_cut_it(thing: tuple[int, int, int, int]) -> None:
+def test_an_object_is_one_box_wherever_the_tiles_cut_it(thing: tuple[int, int, int, int]) -> None:
     image = draw_image((900, 900), ("red", thing))
     (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
     assert len(found) == 1
     np.testing.assert_allclose(found.boxes_xyxy[0], thing, atol=5)  # a pixel of the whole image
 
 
-def test_captions_come_in_the_order_in_which_they_were_asked() -> None:
+def test_captions_come_in_the_order_in_which_they_were_requested() -> None:
     image = draw_image((600, 600), ("red", (10, 10, 40, 40)), ("blue", (300, 10, 340, 40)))
     detector = TiledDetector(FakeDetector(), OPTIONS)
     assert detector.detect([image], [[BLUE, RED]])[0].captions == (BLUE, RED)
@@ -101,7 +101,7 @@ def test_captions_come_in_the_order_in_which_they_were_asked() -> None:
     assert sorted(detector.detect([image], [[]])[0].captions) == ["blue", "red"]
 
 
-def test_nothing_found() -> None:
+def test_an_image_without_objects_has_no_boxes() -> None:
     (found,) = TiledDetector(FakeDetector(), OPTIONS).detect([draw_image((600, 600))], [[RED]])
     assert found.boxes_xyxy.shape == (0, 4)
     assert found.confidence is not None
@@ -115,31 +115,31 @@ def test_a_detector_without_confidence_gets_none() -> None:
     assert found.confidence is None
 
 
-def test_images_that_are_not_large_go_as_they_are_in_one_call() -> None:
+def test_images_that_are_not_large_go_to_the_detector_unchanged_in_one_call() -> None:
     images = [draw_image((500, 500)), draw_image((30, 40))]
 
-    class Asked:
+    class RecordingDetector:
         def detect(
             self, given: Sequence[Image], captions: Sequence[Sequence[str]]
         ) -> list[DetectedBoxes]:
             assert given is images
-            assert captions is asked
-            return answer
+            assert captions is requested
+            return detected
 
-    asked = [[RED], [BLUE]]
-    answer: list[DetectedBoxes] = []
-    assert TiledDetector(Asked(), OPTIONS).detect(images, asked) is answer
+    requested = [[RED], [BLUE]]
+    detected: list[DetectedBoxes] = []
+    assert TiledDetector(RecordingDetector(), OPTIONS).detect(images, requested) is detected
 
 
 def test_large_and_other_images_together_keep_their_order() -> None:
     small, large = (draw_image((hw, hw), ("red", (1, 2, 21, 22))) for hw in (100, 600))
     inner = NearSighted()
     found = TiledDetector(inner, OPTIONS).detect([small, large, small], [[RED], [RED], []])
-    assert [answer.captions for answer in found] == [(RED,), (RED,), ("red",)]
+    assert [boxes.captions for boxes in found] == [(RED,), (RED,), ("red",)]
     assert sum(call == [(100, 100, 3)] * 2 for call in inner.calls) == 1
 
 
-def test_tiles_are_asked_some_at_a_time_and_none_is_larger_than_a_tile() -> None:
+def test_tiles_are_detected_in_batches_and_none_exceeds_the_tile_size() -> None:
     inner = NearSighted()
     TiledDetector(inner, OPTIONS).detect([draw_image((900, 3000))], [[RED]])
     assert max(len(call) for call in inner.calls) == 4
@@ -156,6 +156,6 @@ def test_the_number_of_tiles_in_a_batch_changes_nothing(size: int) -> None:
     np.testing.assert_array_equal(found.boxes_xyxy, same.boxes_xyxy)
 
 
-def test_another_number_of_captions_than_images_is_for_the_detector_to_refuse() -> None:
+def test_a_wrong_number_of_captions_is_an_error_of_the_detector() -> None:
     with pytest.raises(ValueError, match="zip"):
         TiledDetector(FakeDetector(), OPTIONS).detect([draw_image((600, 600))], [])

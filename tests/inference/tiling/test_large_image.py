@@ -42,6 +42,7 @@ def found(image: Any, truth: Any, mode: str) -> Any:
     return iou.max(axis=1, initial=0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo_weights")
 def test_small_shapes_are_found_with_tiles_and_missed_without(drawn: tuple[Any, Any]) -> None:
     image, truth = drawn
@@ -52,9 +53,10 @@ def test_small_shapes_are_found_with_tiles_and_missed_without(drawn: tuple[Any, 
     assert (without[2:] > 0.5).sum() <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo_weights")
-def test_80_million_pixels_are_labeled_in_less_than_2_gib() -> None:
-    # Tiles of 1024, so that it takes seconds; what needs the memory is the image.
+def test_an_image_of_80_million_pixels_is_labeled_in_less_than_2_gib() -> None:
+    # Tiles of 1024, so that it takes seconds: the memory is that of the image.
     command = [sys.executable, str(BENCHMARK), "--json", "--only-tiled"]
     command += ["--shapes", "12", "--radius", "130", "220", "--set", "tiling.tile_size=1024"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
