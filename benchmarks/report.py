@@ -1,9 +1,9 @@
-"""The report of many images with planted defects: what is found, time, memory, size of the page.
+"""The report of many images with planted defects: defects found, time, memory, size of the page.
 
-Scenes whose masks are known get labels as a good model would give them. Then some are spoiled: low
-confidence, low quality, a thing labeled twice, a box that is too small, background taken for a
-thing, an image saved again smaller, brighter and more compressed. The report is the command in a
-fresh process; its peak is what the kernel counted as resident, the libraries included.
+Scenes with known masks get labels like those of a good model. Then some are made defective: low
+confidence, low quality, an object labeled twice, a box that is too small, background labeled as an
+object, an image saved again smaller, brighter and more compressed. The report runs as the command
+in a fresh process; its peak is the maximum resident memory, including the libraries.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ sys.exit(code)
 """
 _BATCH = 64
 _SIZE_HW = (240, 320)
-_SPOILED = 0.006
-"""Share of labels, or of images, that get each of the defects."""
+_DEFECT_RATE = 0.006
+"""Fraction of labels, or of images, with each of the defects."""
 
 Planted = dict[str, set[tuple[str, int | None]]]
 
 
-def spoiled(
+def defective_labels(
     name: str, scene: Scene, rng: np.random.Generator, planted: Planted
 ) -> tuple[Label, ...]:
-    """Labels of a scene, some with a defect, which is noted."""
+    """Labels of a scene, some with a defect, which is added to `planted`."""
     labels: list[Label] = []
 
     def plant(kind: str, label: Label) -> None:
         planted.setdefault(kind, set()).add((name, len(labels)))
         labels.append(label)
 
-    for thing in scene.objects:
+    for shape in scene.objects:
         confidence = float(np.clip(rng.beta(14, 2), 0.52, 1))
         quality = float(np.clip(rng.beta(30, 3), 0.82, 1))
-        left, top, right, bottom = thing.box_xyxy
+        left, top, right, bottom = shape.box_xyxy
         label = Label(
-            class_name=thing.shape,
-            caption=thing.name,
-            box_xyxy=thing.box_xyxy,
-            mask=encode(thing.mask)[0],
+            class_name=shape.shape,
+            caption=shape.name,
+            box_xyxy=shape.box_xyxy,
+            mask=encode(shape.mask)[0],
             confidence=confidence,
             mask_quality=quality,
-            detected_box_xyxy=thing.box_xyxy,
+            detected_box_xyxy=shape.box_xyxy,
         )
-        draw = rng.random() / _SPOILED
+        draw = rng.random() / _DEFECT_RATE
         if draw < 1:
             plant("low_confidence", replace(label, confidence=rng.uniform(0.3, 0.49)))
         elif draw < 2:
@@ -74,19 +74,19 @@ def spoiled(
             plant("outside_box", replace(label, detected_box_xyxy=box))
         elif draw < 4:
             labels.append(label)
-            other = SHAPES[(SHAPES.index(thing.shape) + 1) % len(SHAPES)]
+            other = SHAPES[(SHAPES.index(shape.shape) + 1) % len(SHAPES)]
             plant("overlap", replace(label, class_name=other, confidence=confidence - 0.01))
         else:
             labels.append(label)
-    if rng.random() < _SPOILED:
-        everything = np.logical_or.reduce([thing.mask for thing in scene.objects])
+    if rng.random() < _DEFECT_RATE:
+        everything = np.logical_or.reduce([shape.mask for shape in scene.objects])
         mask = encode(~everything)[0]
         plant("along_border", Label("ring", "red ring", mask.bbox_xyxy, mask, 0.6, 0.85))
     return tuple(labels)
 
 
 def fill(folder: Path, count: int) -> Planted:
-    """Write images and their store; what was planted, by kind."""
+    """Write images and their label store; return the planted defects by kind."""
     rng = np.random.default_rng(0)
     planted: Planted = {}
     results: list[ItemOutcome] = []
@@ -105,12 +105,12 @@ def fill(folder: Path, count: int) -> Planted:
             scene = make_scene(number, _SIZE_HW)
             name = f"scenes/{number:05d}.jpg"
             image = PIL.Image.fromarray(scene.image)
-            add(name, image, spoiled(name, scene, rng, planted), 88)
-            if rng.random() < _SPOILED:
+            add(name, image, defective_labels(name, scene, rng, planted), 88)
+            if rng.random() < _DEFECT_RATE:
                 again = f"scenes/{number:05d}-again.jpg"
                 smaller = image.resize((256, 192)).point(lambda value: min(255, value * 1.08))
                 add(again, smaller, (), 70)
-                # Of two that look alike, the report names the later one.
+                # Of two near-duplicates, the report names the later one.
                 planted.setdefault("near_duplicate", set()).add((max(name, again), None))
             if len(results) >= _BATCH:
                 store.write_batch(run.id, results)
@@ -121,15 +121,15 @@ def fill(folder: Path, count: int) -> Planted:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, nargs="+", default=[1, 1000, 10_000])
+    parser.add_argument("--images", type=int, nargs="+", default=[1, 1000, 10_000])
     arguments = parser.parse_args()
-    print("pictures | page MB | peak MB | CPU s | defects found | labels told besides")
+    print("images | page MB | peak MB | CPU s | defects found | other labels")
     for count in arguments.images:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             planted = fill(folder, count)
-            page, rows = folder / "report.html", folder / "doubts.json"
-            command = ["report", folder / "labeled", "--out", page, "--json", rows]
+            page, issues = folder / "report.html", folder / "issues.json"
+            command = ["report", folder / "labeled", "--out", page, "--json", issues]
             ran = subprocess.run(
                 [sys.executable, "-c", REPORT, *map(str, command)],
                 check=True,
@@ -138,15 +138,15 @@ def main() -> None:
             )
             _, peak, seconds = ran.stderr.splitlines()[-1].split()
             found: Planted = {}
-            for row in json.loads(rows.read_text(encoding="utf-8"))["doubts"]:
+            for row in json.loads(issues.read_text(encoding="utf-8"))["doubts"]:
                 found.setdefault(row["kind"], set()).add((row["item"], row["object"]))
             hits = sum(len(places & found.get(kind, set())) for kind, places in planted.items())
             expected = set().union(*planted.values())
-            besides = set().union(*found.values()) - expected
+            others = set().union(*found.values()) - expected
             print(
                 f"{count} | {page.stat().st_size / 1e6:.1f} | {int(peak) / 1024:.0f} | "
                 f"{float(seconds):.1f} | {hits} of {sum(map(len, planted.values()))} | "
-                f"{len(besides)}",
+                f"{len(others)}",
                 flush=True,
             )
 

@@ -1,12 +1,12 @@
-"""A page that shows what was labeled, and which labels are worth a look first.
+"""Report of a run: one HTML page with statistics, images, and the labels to review first.
 
     from grounded_sam2.report import write_report
 
     summary = write_report("labeled")  # labeled/report.html
 
-A report is a pure function of the label store and the images; it needs no model. It goes through
-the store twice: once to measure everything (`scan`), and, when it is clear what is flagged
-(`issues`) and what to show (`selection`), once more for the images that are shown (`views`).
+A report is a pure function of the label store and the images; no model is needed. The store is read
+twice: once to measure all labels (`scan`), and, after the issues have been found (`rules`) and the
+images selected (`selection`), once more to load the images that are shown (`views`).
 """
 
 from grounded_sam2.report.issues import ISSUE_KINDS, IssueKind

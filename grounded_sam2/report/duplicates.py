@@ -1,9 +1,9 @@
-"""Groups of images that look alike.
+"""Near-duplicate detection: groups of images that look alike.
 
-Each group has a leader, the first of it in the order of the store, and all others are near to that
-leader. So a long film taken apart into images does not become one group by drifting: when its
-images are no longer like the leader, the next group begins. Frames that are known to be of one
-video are not to be given at all but for one of them: they look alike by nature.
+The first image of each group in the order of the store is its leader, and all others are close to
+the leader. A long sequence of frames therefore does not become one group by drift: when images are
+no longer close to the leader, a new group begins. Of a video, only one frame should be passed in:
+its frames look alike by nature.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ __all__ = ["Duplicates", "ImageSignature", "find_duplicates", "image_signature"]
 _GREY_SIDE = 24
 _COLOR_SIDE = 8
 _LEAST_CONTRAST = 4.0
-"""Standard deviation, of 255, that an image is taken to have at least: what an image of one
-color has is noise, and must not be blown up."""
+"""Lower bound of an image's standard deviation, of 255: the contrast of an image of one color is
+noise, which must not be amplified."""
 _ROUNDS = 8
-"""How often images that turned out not to be like their leader are looked at again. Each round
-finds the leaders among them; more than two or three are never needed but for made-up images."""
+"""Maximum number of rounds. Each round finds the leaders among the images that did not match their
+leader; more than two or three are needed for artificial images only."""
 
 Duplicates = NDArray[np.void]
-"""``(k,)``, a structured array: `image`, its `leader` (numbers of images), and the `bits` that
-their hashes differ in; 0 bits do not mean the same file."""
+"""``(k,)``, a structured array: `image` and its `leader` (image numbers), and the number of `bits`
+in which their hashes differ; 0 bits do not mean identical files."""
 
 _ROW = np.dtype([("image", np.int32), ("leader", np.int32), ("bits", np.int32)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSignature:
-    """What is kept of an image, to tell which others look like it: 200 bytes."""
+    """Signature of an image for comparing it with others: 200 bytes."""
 
     hash: np.uint64
     colors: NDArray[np.uint8]
-    """``(8, 8, 3)``, the image shrunk to that."""
+    """``(8, 8, 3)``: the image, shrunk."""
 
 
 def image_signature(image: Image) -> ImageSignature:
-    """The signature of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels before."""
-    grey = cv2.cvtColor(_means(image, _GREY_SIDE), cv2.COLOR_RGB2GRAY)
+    """Return the signature of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels."""
+    grey = cv2.cvtColor(_area_averages(image, _GREY_SIDE), cv2.COLOR_RGB2GRAY)
     return ImageSignature(
-        perceptual_hashes(np.asarray(grey, np.uint8)[None])[0], _means(image, _COLOR_SIDE)
+        perceptual_hashes(np.asarray(grey, np.uint8)[None])[0], _area_averages(image, _COLOR_SIDE)
     )
 
 
@@ -63,26 +63,26 @@ def find_duplicates(
     """Find images that look like an earlier one.
 
     Args:
-        signatures: of the images.
-        images: their numbers, rising.
-        max_bits: how many bits of the hashes may differ.
-        max_difference: mean difference of the colors, in units of the images' own contrast.
+        signatures: signatures of the images.
+        images: their numbers, ascending.
+        max_bits: maximum number of differing bits of the hashes.
+        max_difference: maximum mean difference of the colors, in units of the images' contrast.
 
     Returns:
         A row for each image that has an earlier one like it, in order; ``(0,)`` for none.
     """
-    hashes = np.array([one.hash for one in signatures], np.uint64)
-    colors = np.array([one.colors for one in signatures], np.float32)
+    hashes = np.array([each.hash for each in signatures], np.uint64)
+    colors = np.array([each.colors for each in signatures], np.float32)
     colors = _standardized(colors.reshape(-1, _COLOR_SIDE, _COLOR_SIDE, 3))
     leader_of = np.arange(len(hashes))
-    open_ones = np.arange(len(hashes))
+    unmatched = np.arange(len(hashes))
     for _ in range(_ROUNDS):
-        leaders = open_ones[_leaders(hashes[open_ones], max_bits)]
-        difference = np.abs(colors[open_ones] - colors[leaders]).mean(axis=(1, 2, 3))
-        alike = difference <= max_difference
-        leader_of[open_ones[alike]] = leaders[alike]
-        open_ones = open_ones[~alike]
-        if not open_ones.size:
+        leaders = unmatched[_leaders(hashes[unmatched], max_bits)]
+        difference = np.abs(colors[unmatched] - colors[leaders]).mean(axis=(1, 2, 3))
+        matched = difference <= max_difference
+        leader_of[unmatched[matched]] = leaders[matched]
+        unmatched = unmatched[~matched]
+        if not unmatched.size:
             break
     found = np.flatnonzero(leader_of != np.arange(len(hashes)))
     numbers = np.array(images, np.int32)
@@ -93,9 +93,9 @@ def find_duplicates(
 
 
 def _leaders(hashes: NDArray[np.uint64], max_bits: int) -> NDArray[np.intp]:
-    """For each hash the first one near it that has no earlier one near itself: ``(n,)`` indices."""
-    unique, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # of first appearance
+    """Leader of each hash: the first close one that has no earlier close one; ``(n,)`` indices."""
+    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # by first occurrence
     unique, first = unique[order], first[order]
     leader = np.arange(len(unique))
     pairs = near_pairs(unique, max_bits)
@@ -103,21 +103,21 @@ def _leaders(hashes: NDArray[np.uint64], max_bits: int) -> NDArray[np.intp]:
         if leader[later] == later and leader[earlier] == earlier:
             leader[later] = earlier
     rank = np.argsort(order)  # the inverse of the permutation
-    result: NDArray[np.intp] = first[leader[rank[which.reshape(-1)]]]
+    result: NDArray[np.intp] = first[leader[rank[inverse.reshape(-1)]]]
     return result
 
 
 def _standardized(colors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colours without the image's mean, in units of its contrast: an exposure changes nothing."""
+    """Colors minus the image's mean, in units of its contrast: independent of the exposure."""
     colors = colors - colors.mean(axis=(1, 2), keepdims=True)
     contrast = np.maximum(colors.std(axis=(1, 2, 3), keepdims=True), _LEAST_CONTRAST)
     standardized: NDArray[np.float32] = colors / contrast
     return standardized
 
 
-def _means(image: Image, side: int) -> NDArray[np.uint8]:
-    """An image shrunk to a square of means: ``(side, side, 3)``."""
-    # INTER_AREA takes means only when it shrinks: first make what is too small large enough.
+def _area_averages(image: Image, side: int) -> NDArray[np.uint8]:
+    """The image shrunk to a square by averaging: ``(side, side, 3)``."""
+    # INTER_AREA averages only when it shrinks, so smaller images are enlarged first.
     height, width = (-(-side // length) for length in image.shape[:2])
     large = image.repeat(height, axis=0).repeat(width, axis=1)
     return np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

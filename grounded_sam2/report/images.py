@@ -1,9 +1,9 @@
-"""Pictures as the report shows them: small, upright, and small in bytes.
+"""Reading and encoding of the images of a report: upright, small in pixels and in bytes.
 
-JPEGs are decoded at a half, a quarter or an eighth of their size where that is enough: decoding is
-most of what it takes to read a folder. Frames of a video come in its order, from one pass that ends
-with the last that is shown. Whatever is wrong with an image is a reason to show, never the end of
-a report.
+JPEGs are decoded at a half, a quarter or an eighth of their size if that is enough, because
+decoding dominates the time of reading a folder. Frames of a video are read in order, in one pass
+that ends with the last frame shown. An image that cannot be read yields a reason to show; it never
+aborts the report.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _QUALITIES = (72, 50, 35)
-"""WebP qualities to try, until the bytes are few enough; then the image is made smaller."""
+"""WebP qualities to try in order; if none is small enough, the image is shrunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why an image cannot be shown, as what follows its number."""
+    """Reason why an image cannot be read, in words that follow a count of images."""
 
     reason: str
 
 
 class ImageReader:
-    """Loads labeled images, no larger than needed where their format allows that. Close it.
+    """Loads labeled images, no larger than needed if their format allows it. Must be closed.
 
-    Images may be read in many threads at once; frames of videos in one, and in order.
+    Images may be read in several threads at the same time; frames of videos in one, and in order.
 
     Args:
-        videos: of the run.
-        images_from: folder to find images in by their ids, and videos by their names, if they
+        videos: the videos of the run.
+        images_from: folder that contains images by their ids, and videos by their names, if they
             were moved.
-        only: indices of the frames that will be read, by the name of the video; ``None`` if that is
-            not known.
+        only: indices of the frames that will be read, by the name of the video; ``None`` if not
+            known.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class ImageReader:
 
         Args:
             item: the image, or frame of a video.
-            longer_side: pixels that the longer side should have at least, if the image has as
-                many.
+            longer_side: minimum pixels of the longer side, if the image has as many.
 
         Returns:
-            Upright RGB, ``(h, w, 3)`` ``uint8``, of the image's shape; or why there is none.
+            Upright RGB, ``(h, w, 3)`` ``uint8``, with the image's aspect ratio; or the reason why
+            it cannot be read.
         """
         assert item.size_hw is not None, "a labeled item has a size"
         height, width = item.size_hw
@@ -86,14 +86,14 @@ class ImageReader:
             file = self._file_of(item)
             if file is None:
                 return shrink(self._frames.image(item), longer_side)
-            return load_image(file, config=_at_most(height * width), longer_side=longer_side)
+            return load_image(file, config=_config_for(height * width), longer_side=longer_side)
         except SkipImage as error:
             return Unreadable(str(error))
         except ImageError:
             return Unreadable("cannot be decoded any more")
 
     def missing(self, item: Item) -> Unreadable | None:
-        """Why an image will not be read, as far as that can be told without decoding it."""
+        """Return why an image cannot be read, as far as known without decoding it."""
         try:
             self._file_of(item)
         except SkipImage as error:
@@ -101,23 +101,23 @@ class ImageReader:
         return None
 
     def close(self) -> None:
-        """Let go of the video that was read last."""
+        """Close the last video."""
         self._frames.close()
 
     def _file_of(self, item: Item) -> Path | None:
-        """Its own file; ``None`` for a frame that has none."""
+        """The file of an image; ``None`` for a frame inside a video file."""
         if item.frame_index is None:
             return find_source_image(item, self._images_from)
         return self._frames.frame_file(item)
 
 
-@lru_cache(maxsize=64)  # images of a folder have few sizes, and configurations check themselves
-def _at_most(pixels: int) -> ImageConfig:
+@lru_cache(maxsize=64)  # a folder has few image sizes, and creating a configuration checks it
+def _config_for(pixels: int) -> ImageConfig:
     return ImageConfig(max_pixels=pixels)
 
 
 def shrink(image: Image, longer_side: int) -> Image:
-    """An image of at most this many pixels on its longer side; itself if it is small enough."""
+    """Return an image with at most this many pixels on its longer side; itself if small enough."""
     height, width = image.shape[:2]
     scale = longer_side / max(height, width)
     if scale >= 1:
@@ -127,52 +127,55 @@ def shrink(image: Image, longer_side: int) -> Image:
 
 
 def data_url(image: Image, max_bytes: int) -> str:
-    """An image as text that a page can hold: WebP of at most so many bytes, in base 64.
+    """Return an image as a data URL: WebP of at most `max_bytes` before base 64.
 
-    Compression becomes stronger as needed, then the image smaller; at least 2 kB are needed.
+    The quality is reduced as needed, then the size; `max_bytes` must be at least 2 kB.
     """
     while True:
         for quality in _QUALITIES:
-            written = io.BytesIO()
-            PIL.Image.fromarray(image).save(written, "WEBP", quality=quality, method=3)
-            if written.tell() <= max_bytes:
-                return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
+            encoded = io.BytesIO()
+            PIL.Image.fromarray(image).save(encoded, "WEBP", quality=quality, method=3)
+            if encoded.tell() <= max_bytes:
+                return f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}"
         image = shrink(image, max(image.shape[:2]) * 3 // 4)
 
 
 def prefetch_map(
-    work: Callable[[_In], _Out],
-    given: Iterable[_In],
+    function: Callable[[_In], _Out],
+    items: Iterable[_In],
     threads: int,
     *,
-    in_turn: Callable[[_In], bool] = lambda piece: False,
+    sequential: Callable[[_In], bool] = lambda item: False,
 ) -> Iterator[tuple[_In, _Out]]:
-    """Do work in threads, some of it ahead of its use, and give the results in order.
+    """Map a function over items in threads, ahead of their use, and yield the results in order.
 
-    At most four pieces a thread are in memory.
+    At most four items per thread are in memory.
 
     Args:
-        work: what to do with a piece.
-        given: the pieces.
-        threads: how many.
-        in_turn: which pieces the caller's own thread works on, one after the other: frames come
-            from their video in order.
+        function: called with each item.
+        items: the items.
+        threads: number of threads.
+        sequential: selects the items to process in the caller's thread one after the other, such as
+            the frames of a video, which must be read in order.
+
+    Yields:
+        Each item with its result.
     """
-    waiting: deque[tuple[_In, Future[_Out]]] = deque()
+    pending: deque[tuple[_In, Future[_Out]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="report")
     try:
-        for piece in given:
-            if in_turn(piece):
+        for item in items:
+            if sequential(item):
                 future: Future[_Out] = Future()
-                future.set_result(work(piece))
+                future.set_result(function(item))
             else:
-                future = pool.submit(work, piece)
-            waiting.append((piece, future))
-            if len(waiting) >= 4 * threads:
-                done, future = waiting.popleft()
+                future = pool.submit(function, item)
+            pending.append((item, future))
+            if len(pending) >= 4 * threads:
+                done, future = pending.popleft()
                 yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
+        while pending:
+            done, future = pending.popleft()
             yield done, future.result()
     finally:
         pool.shutdown(cancel_futures=True)

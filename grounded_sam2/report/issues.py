@@ -1,9 +1,9 @@
-"""What is flagged about labels and images, and how much.
+"""Issues of labels and images: kinds, scores, and the array of all issues of a run.
 
-An issue is one reason to look at one label or image. Its score is ``weight · (1 + t) / 2``: the
-weight of its kind (`ISSUE_KINDS`), and t from 0 at the threshold to 1 at the worst value. A
-label with several issues has the score ``1 - Π (1 - score)``, as if they were independent: more
-reasons, more worth a look. Whether a label is wrong, only looking can tell.
+An issue is one reason to review one label or image. Its score is ``weight · (1 + t) / 2``: the
+weight of its kind (`ISSUE_KINDS`), and t from 0 at the threshold to 1 at the worst value. A label
+with several issues has the score ``1 - Π (1 - score)``, as if they were independent. Whether a
+label is wrong has to be decided by looking at the image.
 """
 
 from __future__ import annotations
@@ -28,45 +28,51 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class IssueKind:
-    """A kind of issue."""
+    """A kind of label issue."""
 
     title: str
-    """As a heading."""
+    """Heading on the page, and beginning of its description."""
     weight: float
-    """From 0 to 1: how likely a label is wrong for it, as a rule of thumb, at its worst."""
+    """From 0 to 1: rough probability that a label with the worst value is wrong."""
     look_for: str
-    """What to look for in the image."""
+    """What to check in the image."""
 
 
 ISSUE_KINDS: Mapping[str, IssueKind] = {
-    "overlap": IssueKind("overlaps another object", 0.9, "one thing labeled twice"),
-    "inside": IssueKind("inside another of its class", 0.7, "a part labeled beside its whole"),
-    "outside_box": IssueKind("mask leaves its box", 0.8, "a mask that flows into the surroundings"),
-    "low_confidence": IssueKind("low confidence", 0.7, "something else than the caption says"),
-    "low_quality": IssueKind("low mask quality", 0.7, "a ragged, incomplete or spilling outline"),
-    "disagreement": IssueKind(
-        "confidence and quality disagree", 0.5, "the right thing badly outlined, or the reverse"
+    "overlap": IssueKind("overlaps another object", 0.9, "one object labeled twice"),
+    "inside": IssueKind(
+        "inside another of its class", 0.7, "a part labeled in addition to its whole"
     ),
-    "along_border": IssueKind("runs along the image's edge", 0.6, "background taken for a thing"),
-    "size_outlier": IssueKind("unusual size", 0.5, "a part, a group, or another kind of thing"),
-    "along_box": IssueKind("cut off at its box", 0.3, "a box that is too small for its thing"),
+    "outside_box": IssueKind("mask leaves its box", 0.8, "a mask that extends into the background"),
+    "low_confidence": IssueKind("low confidence", 0.7, "an object that does not match its caption"),
+    "low_quality": IssueKind("low mask quality", 0.7, "a ragged, incomplete or too large mask"),
+    "disagreement": IssueKind(
+        "confidence and quality disagree", 0.5, "the right object with a poor mask, or the reverse"
+    ),
+    "along_border": IssueKind(
+        "runs along the image's edge", 0.6, "background labeled as an object"
+    ),
+    "size_outlier": IssueKind(
+        "unusual size", 0.5, "a part, a group, or an object of another class"
+    ),
+    "along_box": IssueKind("cut off at its box", 0.3, "a box that is too small for its object"),
     "near_duplicate": IssueKind("looks like an earlier image", 0.8, "the same image twice"),
 }
-"""Every kind by its name, those of most weight among labels first."""
+"""All kinds by name, those of labels before those of whole images."""
 
 KIND_NAMES = tuple(ISSUE_KINDS)
-"""The name of each kind, by its number in `Issues`."""
+"""Name of each kind, by its number in `Issues`."""
 KIND_IDS: Mapping[str, int] = {name: number for number, name in enumerate(ISSUE_KINDS)}
-"""And the number, by its name."""
+"""Number of each kind, by its name."""
 
 ISSUE_DTYPE = np.dtype(
     [
-        ("kind", np.int8),  # number of the kind
+        ("kind", np.int8),  # number of the kind, index into KIND_NAMES
         ("image", np.int32),
-        ("position", np.int32),  # of the object; -1: the image as a whole
-        ("other", np.int32),  # position of the other object, or number of the other image; or -1
-        ("value", np.float64),  # what was compared
-        ("threshold", np.float64),  # with what
+        ("position", np.int32),  # index of the object in the image; -1 for the whole image
+        ("other", np.int32),  # index of the other object, or number of the other image; or -1
+        ("value", np.float64),  # measured value
+        ("threshold", np.float64),  # that it was compared with
         ("score", np.float64),
     ]
 )
@@ -77,33 +83,33 @@ Issues = NDArray[np.void]
 def score(
     kind: str, values: NDArray[np.float64], threshold: float, worst: float
 ) -> NDArray[np.float64]:
-    """Scores of issues of one kind.
+    """Return the scores of issues of one kind.
 
     Args:
         kind: name of the kind.
         values: ``(n,)``, from `threshold` to `worst` or beyond.
-        threshold: where a issue begins, with half the weight of its kind.
-        worst: where it has all the weight; above the threshold or below it.
+        threshold: value with half the weight of the kind.
+        worst: value with the full weight; above or below the threshold.
 
     Returns:
         ``(n,)``.
     """
-    way = worst - threshold
-    beyond = np.clip((values - threshold) / way, 0, 1) if way else np.ones(len(values))
-    scores: NDArray[np.float64] = ISSUE_KINDS[kind].weight * (1 + beyond) / 2
+    span = worst - threshold
+    excess = np.clip((values - threshold) / span, 0, 1) if span else np.ones(len(values))
+    scores: NDArray[np.float64] = ISSUE_KINDS[kind].weight * (1 + excess) / 2
     return scores
 
 
 def label_scores(issues: Issues) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The issues of each label taken together; those of whole images are left out.
+    """Combine the issues of each label into one score; issues of whole images are ignored.
 
     Returns:
-        ``(k, 2)`` image and position, and ``(k,)`` scores, the highest first.
+        ``(k, 2)`` image and position, and ``(k,)`` scores in descending order.
     """
     of_labels = issues[issues["position"] >= 0]
     keys = np.stack((of_labels["image"], of_labels["position"]), axis=1).astype(np.int64)
-    labels, which = np.unique(keys, axis=0, return_inverse=True)
+    labels, inverse = np.unique(keys, axis=0, return_inverse=True)
     remaining = np.ones(len(labels))
-    np.multiply.at(remaining, which.reshape(-1), 1 - of_labels["score"])
+    np.multiply.at(remaining, inverse.reshape(-1), 1 - of_labels["score"])
     order = np.argsort(remaining, kind="stable")
     return labels[order], 1 - remaining[order]

@@ -1,7 +1,7 @@
-"""What is measured of every object: a row of numbers each, nothing judged yet.
+"""Measurements of every object, one row of a structured array each; rules are applied later.
 
-The rows of a whole store fit into memory (90 bytes an object), so that what is unusual for a class
-can be told from all of it. A number that is not known is NaN: no confidence, no mask, no box of
+The rows of a whole store fit into memory (90 bytes per object), so that unusual values are found
+with respect to all objects of a class. An unknown number is NaN: no confidence, no mask, no box of
 the detector.
 """
 
@@ -20,41 +20,44 @@ __all__ = ["OBJECT_DTYPE", "ObjectMeasures", "measure_objects"]
 
 OBJECT_DTYPE = np.dtype(
     [
-        ("image", np.int32),  # number of the image, in the order of the store
-        ("position", np.int32),  # place in the list of the image's objects
+        ("image", np.int32),  # image number, in the order of the store
+        ("position", np.int32),  # index in the objects of the image
         ("class_id", np.int32),
-        ("track_id", np.int32),  # within its video; -1 for an object of no track
+        ("track_id", np.int32),  # within its video; -1 for an object without a track
         ("has_mask", np.bool_),
         ("by_person", np.bool_),
         ("confidence", np.float64),
         ("quality", np.float64),
-        ("share", np.float64),  # of the image's area
-        ("overlap_iou", np.float64),  # with the other object that it overlaps most
-        ("overlap_with", np.int32),  # position of that object; -1 if it overlaps none
-        ("overlap_inside", np.float64),  # share of the smaller of two of one class in the larger
-        ("inside_with", np.int32),
-        ("outside_box", np.float64),  # share of the mask outside the detector's box
-        ("along_box", np.float64),  # share of a side of that box that the mask reaches, the most
-        ("along_border", np.float64),  # share of the image's outline that the mask covers
+        ("area_fraction", np.float64),  # area as a fraction of the image's
+        ("overlap_iou", np.float64),  # with the object that it overlaps most
+        ("overlap_with", np.int32),  # index of that object; -1 for none
+        (
+            "overlap_inside",
+            np.float64,
+        ),  # of two of one class, fraction of the smaller inside the larger
+        ("inside_with", np.int32),  # index of the other one; -1 for none
+        ("outside_box", np.float64),  # fraction of the mask outside the detector's box
+        ("along_box", np.float64),  # largest fraction of a side of that box that the mask reaches
+        ("along_border", np.float64),  # fraction of the image border that the mask covers
     ]
 )
 ObjectMeasures = NDArray[np.void]
 """Rows of `OBJECT_DTYPE`: ``(n,)``, a structured array."""
 
-_REACH = 1
-"""Pixels from a side of a box within which a mask reaches it: boxes are not exact."""
+_TOLERANCE = 1
+"""Tolerance in pixels for a mask that reaches a side of a box: boxes are not exact."""
 
 
 def measure_objects(labels: Labels, image: int, class_ids: Mapping[str, int]) -> ObjectMeasures:
     """Measure the objects of one image.
 
     Args:
-        labels: of the image.
-        image: number to note in each row.
-        class_ids: number of each class.
+        labels: labels of the image.
+        image: number of the image.
+        class_ids: number of each class name.
 
     Returns:
-        ``(n,)`` of `OBJECT_DTYPE`, in the order of the objects; ``(0,)`` for background.
+        ``(n,)`` of `OBJECT_DTYPE` in the order of the objects; ``(0,)`` for background.
     """
     objects = labels.objects
     rows = np.zeros(len(objects), OBJECT_DTYPE)
@@ -67,27 +70,27 @@ def measure_objects(labels: Labels, image: int, class_ids: Mapping[str, int]) ->
     rows["track_id"] = [-1 if label.track_id is None else label.track_id for label in objects]
     rows["has_mask"] = [label.mask is not None for label in objects]
     rows["by_person"] = [label.origin == "human" for label in objects]
-    rows["confidence"] = [_known(label.confidence) for label in objects]
-    rows["quality"] = [_known(label.mask_quality) for label in objects]
-    boxed = boxes.areas(boxes.clip([label.box_xyxy for label in objects], labels.size_hw))
+    rows["confidence"] = [_or_nan(label.confidence) for label in objects]
+    rows["quality"] = [_or_nan(label.mask_quality) for label in objects]
+    box_areas = boxes.areas(boxes.clip([label.box_xyxy for label in objects], labels.size_hw))
     areas = np.empty(len(objects))
     for number, (row, label) in enumerate(zip(rows, objects, strict=True)):
         if label.mask is None:
-            areas[number] = boxed[number]
+            areas[number] = box_areas[number]
             row["outside_box"] = row["along_box"] = row["along_border"] = np.nan
         else:
             crop, origin_xy = label.mask.decode_crop()
             areas[number] = np.count_nonzero(crop)
             row["along_border"] = _along_border(crop, origin_xy, labels.size_hw)
-            row["outside_box"], row["along_box"] = _against_box(
+            row["outside_box"], row["along_box"] = _compare_with_box(
                 crop, origin_xy, label.detected_box_xyxy, labels.size_hw
             )
-    rows["share"] = areas / (height * width)
+    rows["area_fraction"] = areas / (height * width)
     _measure_overlaps(rows, objects, areas)
     return rows
 
 
-def _known(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
@@ -96,26 +99,26 @@ def _measure_overlaps(
 ) -> None:
     iou = mixed_iou([label.box_xyxy for label in objects], [label.mask for label in objects])
     np.fill_diagonal(iou, 0)
-    # |a ∩ b| follows from the IoU: it is (|a| + |b|) · IoU / (1 + IoU).
+    # |a ∩ b| = (|a| + |b|) · IoU / (1 + IoU)
     intersection = (areas[:, None] + areas[None]) * iou / (1 + iou)
     smaller = np.minimum(areas[:, None], areas[None])
     inside = intersection / np.where(smaller > 0, smaller, 1)
-    # Parts of things of another class are no mistake: a wheel lies within a car.
+    # An object inside one of another class is not an issue: a wheel lies within a car.
     inside[rows["class_id"][:, None] != rows["class_id"][None]] = 0
-    every = np.arange(len(objects))
+    index = np.arange(len(objects))
     for name, other, values in (
         ("overlap_iou", "overlap_with", iou),
         ("overlap_inside", "inside_with", np.minimum(inside, 1)),
     ):
-        most = values.argmax(axis=1)
-        rows[name] = values[every, most]
-        rows[other] = np.where(values[every, most] > 0, most, -1)
+        best = values.argmax(axis=1)
+        rows[name] = values[index, best]
+        rows[other] = np.where(values[index, best] > 0, best, -1)
 
 
 def _along_border(
     crop: NDArray[np.bool_], origin_xy: tuple[int, int], size_hw: tuple[int, int]
 ) -> float:
-    """Share of the outermost pixels of an image that belong to the mask; 0 for an empty mask."""
+    """Fraction of the outermost pixels of an image inside the mask; 0 for an empty mask."""
     if not crop.size:
         return 0.0
     (left, top), (height, width) = origin_xy, size_hw
@@ -130,13 +133,13 @@ def _along_border(
     return covered / (2 * (height + width))
 
 
-def _against_box(
+def _compare_with_box(
     crop: NDArray[np.bool_],
     origin_xy: tuple[int, int],
     detected_xyxy: tuple[float, float, float, float] | None,
     size_hw: tuple[int, int],
 ) -> tuple[float, float]:
-    """``outside_box`` and ``along_box`` of a mask; NaN where there is no box to compare with."""
+    """``outside_box`` and ``along_box`` of a mask; NaN without a detector box or mask pixels."""
     if detected_xyxy is None or not crop.size:
         return np.nan, np.nan
     box = boxes.clip([detected_xyxy], size_hw)[0]
@@ -153,15 +156,15 @@ def _along_box(
     box_xyxy: NDArray[np.float64],
     size_hw: tuple[int, int],
 ) -> float:
-    """The most that the mask reaches of one side of a box, as a share of that side.
+    """Largest fraction of a side of the box that the mask reaches.
 
-    Sides on the image's border do not count: nobody knows how things go on there.
+    Sides on the image border are ignored: the object may continue outside the image.
     """
     height, width = size_hw
     x_min, y_min, x_max, y_max = np.rint(local_xyxy).astype(int)
     if x_max <= x_min or y_max <= y_min:
         return np.nan
-    most = 0.0
+    largest = 0.0
     for pixels, side, (begin, end), at_border in (
         (crop.T, x_min, (y_min, y_max), box_xyxy[0] < 1),
         (crop.T, x_max - 1, (y_min, y_max), box_xyxy[2] > width - 1),
@@ -171,7 +174,7 @@ def _along_box(
         if at_border:
             continue
         near = pixels[
-            max(side - _REACH, 0) : max(side + _REACH + 1, 0), max(begin, 0) : max(end, 0)
+            max(side - _TOLERANCE, 0) : max(side + _TOLERANCE + 1, 0), max(begin, 0) : max(end, 0)
         ]
-        most = max(most, float(np.count_nonzero(near.any(axis=0))) / (end - begin))
-    return most
+        largest = max(largest, float(np.count_nonzero(near.any(axis=0))) / (end - begin))
+    return largest

@@ -1,4 +1,4 @@
-"""What can be said about a report, and from where on a label is worth a look."""
+"""Options of a report, and the thresholds of label issues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ReportOptions", "Thresholds"]
 
 @dataclass(frozen=True)
 class Thresholds(ValidatedSection):
-    """From where on there is a issue. Loose rather than tight: the worst come first anyway.
+    """Thresholds of label issues. They are loose, because issues are sorted by score anyway.
 
     Raises:
         ConfigError: a value out of range; names it.
@@ -27,43 +27,43 @@ class Thresholds(ValidatedSection):
     section: ClassVar[str] = "report"
 
     low_confidence: Fraction = 0.5
-    """Below, the detector itself gives its answer less than an even chance."""
+    """Below, the detector rates the object as more likely wrong than right."""
     low_quality: Fraction = 0.8
     """Predicted IoU below which SAM 2's own automatic mask generator drops masks."""
     disagreement: Fraction = 0.4
-    """Difference of confidence and mask quality, either way: a thing that is surely there and badly
-    outlined, or something outlined well that is perhaps not the thing."""
+    """Difference of confidence and mask quality in either direction: a certain object with a poor
+    mask, or a good mask of something that may not be the object."""
     overlap_iou: Fraction = 0.5
-    """IoU with another object, whatever its class: most of two objects is the same pixels."""
+    """IoU with another object, whatever its class: two objects with mostly the same pixels."""
     overlap_inside: Fraction = 0.85
-    """Share of an object that lies in a larger one of its class: a part beside its whole. Things
-    that stand in front of each other hide each other, and share few pixels."""
+    """Fraction of an object inside a larger one of its class: a part labeled in addition to its
+    whole. Objects in front of each other occlude each other, and share few pixels."""
     outside_box: Fraction = 0.1
-    """Share of the mask outside the detector's box, which is where the segmenter was asked to look.
-    The pixels that both are uncertain about make less, but for the smallest objects."""
+    """Fraction of the mask outside the detector's box, which was the prompt of the segmenter.
+    Uncertain boundary pixels are fewer than this, except for the smallest objects."""
     along_box: Fraction = 0.8
-    """Share of a side of the detector's box that the mask runs along, as if cut off there. Only
-    where at most 1 in 100 of its class do: doors and screens do so by nature."""
+    """Fraction of a side of the detector's box that the mask runs along, as if cut off there. Only
+    if at most 1 in 100 objects of the class do: doors and screens do so by nature."""
     along_border: Fraction = 0.25
-    """Share of the image's outline that the mask covers: a whole side of a square image. Things
-    that the frame cuts off cover less; what covers more is often the background."""
+    """Fraction of the image border that the mask covers: a whole side of a square image. Objects
+    that the border cuts off cover less; masks that cover more are often the background."""
     size_outlier: Annotated[float, Range(0.001)] = 3.5
     """Robust z-score of the size within the class, on a logarithmic scale: the value that Iglewicz
     and Hoaglin recommend (How to Detect and Handle Outliers, 1993)."""
     enough: PositiveInt = 20
-    """Objects of a class below which nothing is called unusual for it."""
+    """Minimum number of objects of a class for calling a value unusual within it."""
     duplicate_bits: Annotated[int, Range(0, 16)] = 6
-    """Bits of 63 in which the cosine hashes of images that look alike may differ. Of the demo's
-    scenes, compression, half the size, noise or another exposure change at most 6 in 98 of 100
-    images, a crop of 2 % in 91."""
+    """Maximum number of differing bits, of 63, of the cosine hashes of near-duplicates. In the
+    demo's scenes, compression, half the size, noise or another exposure change at most 6 bits in 98
+    of 100 images, a crop of 2 % in 91."""
     duplicate_difference: Annotated[float, Range(0)] = 0.25
-    """Mean difference of the colors of such images, shrunk to 8×8, as a share of their contrast.
-    The changes above make 0.17 or less, the crop 0.23, and of 76 000 pairs of different scenes the
-    closest has 0.37."""
+    """Maximum mean difference of the colors of near-duplicates, shrunk to 8×8, as a fraction of
+    their contrast. The changes above cause at most 0.17, the crop 0.23, and the closest of 76 000
+    pairs of different scenes has 0.37."""
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Thresholds:
-        """Thresholds with some values replaced.
+        """Return the default thresholds with some values replaced.
 
         Raises:
             ConfigError: an unknown name, with the nearest one, or a value out of range.
@@ -77,7 +77,7 @@ class Thresholds(ValidatedSection):
 
 @dataclass(frozen=True)
 class ReportOptions(ValidatedSection):
-    """How to report.
+    """Options of a report.
 
     Raises:
         ConfigError: a value out of range; names it.
@@ -87,26 +87,26 @@ class ReportOptions(ValidatedSection):
     section: ClassVar[str] = "report"
 
     images: CountInt = 200
-    """Pictures that the page shows: first those with the labels most worth a look, then those that
-    look alike, then a sample. At most 60 kB of the page each, so 12 MB with the default."""
+    """Number of images on the page: first those of the labels to review, then near-duplicates, then
+    a sample. Each takes at most 60 kB of the page, so the default 12 MB."""
     labels: CountInt = 150
-    """Labels worth a look that the page shows; all are counted, and all are in the JSON."""
+    """Number of labels to review on the page; all issues are counted, and all are in the JSON."""
     seed: CountInt = 0
-    """Draws the splits, as at export, and the sample of images."""
+    """Seed of the splits, as in exports, and of the sample of images."""
     split_by: Literal["content", "folder"] = "content"
-    """As at export."""
+    """As in exports."""
     threads: PositiveInt = 4
-    """Threads that read images. Changes no byte of the report."""
+    """Threads that read images. The report does not depend on their number."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     split: Mapping[str, float] = field(default_factory=lambda: {"train": 1.0})
-    """Names of the splits and their shares, as at export."""
+    """Fraction of each split by name, as in exports."""
     images_from: Path | None = None
-    """Folder to find the images in by their ids, when they were moved since they were labeled."""
+    """Folder that contains the images by their ids, if they were moved since they were labeled."""
 
     @classmethod
     @cache
     def hints(cls) -> dict[str, Any]:
-        """Annotations of the plain values; the others check themselves."""
+        """Annotations of the plain values; the other fields are checked elsewhere."""
         others = ("thresholds", "split", "images_from")
         return {name: hint for name, hint in super().hints().items() if name not in others}
 

@@ -1,8 +1,8 @@
-"""The page itself: one HTML file that needs nothing else, filled by Jinja from `template/`.
+"""Rendering of the page: one self-contained HTML file, by Jinja from `template/`.
 
-It carries its own rules for what a browser may do with it: a Content-Security-Policy that allows
-this style, this script and embedded images, and no network. So a file name that holds markup is
-text twice over: the template escapes it, and the policy would not run it.
+Its Content-Security-Policy allows this style, this script and embedded images, and no network. A
+file name that contains markup is therefore harmless twice: the template escapes it, and the policy
+would not run it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import jinja2
 from markupsafe import Markup
 
 from grounded_sam2 import __version__
-from grounded_sam2.report.messages import percent
+from grounded_sam2.report.messages import format_percent
 from grounded_sam2.report.svg_paths import UNITS
 from grounded_sam2.report.views import ImageView
 
 __all__ = ["render_image_card", "write_page"]
 
 _PALETTE = 12
-"""Colours of the style sheet, which classes take in turn."""
-_PIECE = 1 << 16
-"""Characters of cards that are read at once."""
+"""Number of class colors in the style sheet, used cyclically."""
+_CHUNK_SIZE = 1 << 16
+"""Characters of the image cards to read at a time."""
 
 
 def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> None:
-    """Write the page, piece by piece.
+    """Write the page incrementally.
 
     Args:
-        file: to write to.
-        contents: what the template is told; see `grounded_sam2.report.page_contents`.
-        cards: what `render_image_card` gave for the images shown, one after another.
+        file: the file to write.
+        contents: variables of the template; see `grounded_sam2.report.page_contents`.
+        cards: file with the concatenated results of `render_image_card` for the images shown.
     """
     style, script = _asset("report.css"), _asset("report.js")
     page = _templates().get_template("report.html")
@@ -48,20 +48,20 @@ def write_page(file: IO[str], contents: Mapping[str, Any], cards: IO[str]) -> No
             style_hash=_source_hash(style),
             script_hash=_source_hash(script),
             version=__version__,
-            cards=_pieces(cards),
+            cards=_read_chunks(cards),
         )
     )
 
 
 def render_image_card(view: ImageView) -> str:
-    """The HTML of one embedded image."""
+    """Return the HTML of one embedded image."""
     objects = [
         [
             found.class_id,
             found.label.caption,
             found.label.confidence,
             found.label.mask_quality,
-            float(f"{found.share:.3g}"),
+            float(f"{found.area_fraction:.3g}"),
             found.label.origin == "human",
             found.label.mask is not None,
             found.detected_path,
@@ -84,10 +84,10 @@ def render_image_card(view: ImageView) -> str:
     return card.render(view=view, flagged=flagged, data=data)
 
 
-def _pieces(file: IO[str]) -> Iterator[Markup]:
+def _read_chunks(file: IO[str]) -> Iterator[Markup]:
     file.seek(0)
-    while piece := file.read(_PIECE):
-        yield Markup(piece)
+    while chunk := file.read(_CHUNK_SIZE):
+        yield Markup(chunk)
 
 
 @lru_cache(maxsize=1)
@@ -101,7 +101,7 @@ def _templates() -> jinja2.Environment:
     )
     filters: Mapping[str, Any] = {
         "number": lambda value: f"{value:,}",
-        "percent": percent,
+        "percent": format_percent,
         "score": lambda value: "–" if value is None else f"{value:.2f}",
     }
     environment.filters.update(filters)
@@ -114,5 +114,5 @@ def _asset(name: str) -> str:
 
 
 def _source_hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline style or script."""
+    """The source expression of an inline style or script in a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

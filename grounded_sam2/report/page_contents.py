@@ -1,4 +1,4 @@
-"""What the page says, as the values that its template is filled with."""
+"""Contents of the page: the variables of its template."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grounded_sam2.report.crops import LabelView
 from grounded_sam2.report.issues import ISSUE_KINDS, IssueKind, Issues, label_scores
-from grounded_sam2.report.messages import reason, rule
+from grounded_sam2.report.messages import describe_issue, describe_rule
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.scan import Scan
 from grounded_sam2.report.selection import Selection
@@ -20,27 +19,28 @@ from grounded_sam2.report.statistics import (
     class_rows,
     flagged_objects,
     histograms,
+    video_rows,
 )
-from grounded_sam2.report.videos import video_rows
+from grounded_sam2.report.views import LabelView
 from grounded_sam2.store import Run
 
 __all__ = ["RunOverview", "page_contents"]
 
-_LISTED_VIDEOS = 200
-"""Videos that the page lists."""
+_MAX_VIDEOS = 200
+"""Maximum number of videos that the page lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOverview:
-    """What the page says of the run as a whole."""
+    """The run as a whole."""
 
     name: str
-    """Of the labels: the store's folder."""
+    """Name of the folder of the label store."""
     run: Run
     run_count: int
     pending: int
     failures: tuple[tuple[str, str], ...]
-    """Names of images and videos, and reasons; the first ones."""
+    """Names of failed images and videos with the reasons; the first ones."""
     failed_count: int
 
 
@@ -50,36 +50,36 @@ def page_contents(
     issues: Issues,
     selection: Selection,
     labels: Sequence[LabelView],
-    limits: Thresholds,
+    thresholds: Thresholds,
 ) -> dict[str, Any]:
-    """Everything but the images.
+    """Return all variables of the template except the image cards.
 
     Args:
         overview: the run.
-        scan: its numbers.
-        issues: all of them, the worst first.
-        selection: what is shown.
-        labels: the labels shown, in their order.
-        limits: the thresholds, to be told.
+        scan: its measurements.
+        issues: all issues, the worst first.
+        selection: the labels and images on the page.
+        labels: the labels on the page, in order.
+        thresholds: the thresholds, for display.
     """
     return {
         "overview": overview,
         "scan": scan,
         **_counts(scan, issues),
-        "kinds": _kinds(issues, labels, limits),
+        "kinds": _kinds(issues, labels, thresholds),
         "titles": {name: kind.title for name, kind in ISSUE_KINDS.items()},
-        "thresholds": asdict(limits),
+        "thresholds": asdict(thresholds),
         "labels": labels,
         "label_classes": sorted({view.class_id for view in labels}),
         "rows": class_rows(scan, issues),
-        "videos": video_rows(scan, issues)[:_LISTED_VIDEOS],
+        "videos": video_rows(scan, issues)[:_MAX_VIDEOS],
         "shown_images": len(selection.images),
         "groups": [_group(group, scan) for group in selection.groups],
         "group_count": len(np.unique(scan.duplicates["leader"])),
         "data": {
             "classes": scan.classes,
             "splits": scan.splits,
-            "charts": {chart.name: _chart(chart) for chart in histograms(scan, limits)},
+            "charts": {chart.name: _chart(chart) for chart in histograms(scan, thresholds)},
         },
     }
 
@@ -93,22 +93,22 @@ class _KindRow:
     shown: int
 
 
-def _kinds(issues: Issues, labels: Sequence[LabelView], limits: Thresholds) -> list[_KindRow]:
+def _kinds(issues: Issues, labels: Sequence[LabelView], thresholds: Thresholds) -> list[_KindRow]:
     counts = np.bincount(issues["kind"], minlength=len(ISSUE_KINDS)).tolist()
     return [
         _KindRow(
             name=name,
             kind=kind,
-            rule=rule(name, limits),
+            rule=describe_rule(name, thresholds),
             count=count,
-            shown=sum(any(name == of for of, _ in view.reasons) for view in labels),
+            shown=sum(any(name == kind for kind, _ in view.reasons) for view in labels),
         )
         for (name, kind), count in zip(ISSUE_KINDS.items(), counts, strict=True)
     ]
 
 
 def _counts(scan: Scan, issues: Issues) -> dict[str, Any]:
-    """Numbers that stand by themselves."""
+    """Single numbers and lists of numbers per split."""
     objects, splits = scan.objects, len(scan.splits)
     background = scan.object_counts == 0
     of_class = np.bincount(objects["class_id"], minlength=len(scan.classes))
@@ -137,39 +137,39 @@ def _counts(scan: Scan, issues: Issues) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
-    """One of the images that look alike."""
+class _GroupMember:
+    """One image of a group of near-duplicates."""
 
     image: int
     item_id: str
     note: str
     leak: bool
-    """Whether the one that it looks like is in another split."""
+    """Whether the image that it duplicates is in another split."""
 
 
-def _group(group: Issues, scan: Scan) -> list[_Member]:
-    """Pictures that look alike, the one that the others look like first."""
+def _group(group: Issues, scan: Scan) -> list[_GroupMember]:
+    """The images of a group of near-duplicates, the leader first."""
     leader = int(group["other"][0])
     split = scan.splits[scan.split_ids[leader]]
     note = f"in {split}" if len(scan.splits) > 1 else "the first"
-    members = [_Member(leader, scan.item_ids[leader], note, leak=False)]
+    members = [_GroupMember(leader, scan.item_ids[leader], note, leak=False)]
     for issue in group:
         number = int(issue["image"])
         leak = bool(scan.split_ids[number] != scan.split_ids[leader])
-        note = reason(issue, scan, brief=True)
-        members.append(_Member(number, scan.item_ids[number], note, leak))
+        note = describe_issue(issue, scan, brief=True)
+        members.append(_GroupMember(number, scan.item_ids[number], note, leak))
     return members
 
 
 def _chart(chart: Histogram) -> dict[str, Any]:
-    """A histogram as the script draws it."""
+    """A histogram in the form that the script draws."""
     edges, counts = chart.edges, chart.counts
-    ticks = [(share, f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)]
+    ticks = [(fraction, f"{fraction:g}") for fraction in (0, 0.25, 0.5, 0.75, 1)]
     if decade := chart.bins_per_decade:
         used = np.flatnonzero(np.sum(counts, axis=0)) if counts else np.zeros(0, np.intp)
         begin = int(used[0]) // decade * decade if used.size else 0
         edges, counts = edges[begin:], tuple(row[begin:] for row in counts)
-        # A phone has room for five numbers: each decade or every other, up to the whole image.
+        # A phone has room for five labels: each decade or every other one, up to the whole image.
         step = decade if len(edges) <= 4 * decade + 1 else 2 * decade
         ticks = [(edge, f"{100 * edge:g} %") for edge in edges[::-step]]
     return {

@@ -1,4 +1,4 @@
-"""When there is a issue: one rule per kind, over the numbers of all objects at once."""
+"""Rules that find issues: one per kind, vectorized over the measurements of all objects."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from grounded_sam2.report.options import Thresholds
 __all__ = ["find_issues"]
 
 _RARE = 0.01
-"""Share of a class up to which something is called rare in it. Of round or slanting things, some
-lie straight by chance."""
+"""Fraction of a class up to which a property is rare in it. Some round or slanted objects have
+straight sides by chance."""
 _WORST_SIZE = 10.0
-"""Robust z-score from which on a size is as unusual as can be."""
-_LEAST_FACTOR = 2.0
-"""Sizes that differ less from the median of their class are never outliers, however alike the
-others are."""
-_SAME_SPLIT = 0.5
-"""Factor of the score of images that look alike, where it does not mix training and test."""
-_TINY = 1e-9
-"""A threshold of 0 means any at all, not none."""
+"""Robust z-score of a size with the full weight."""
+_MIN_FACTOR = 2.0
+"""Minimum factor between an outlier and the median size of its class, however similar the other
+sizes are."""
+_SAME_SPLIT_FACTOR = 0.5
+"""Factor of the score of near-duplicates within one split, which do not mix training and test."""
+_EPSILON = 1e-9
+"""Smallest value that exceeds a threshold of 0: a value of 0 is not an issue."""
 
 
 def find_issues(
     objects: ObjectMeasures,
     duplicates: Duplicates,
     split_ids: NDArray[np.int32],
-    limits: Thresholds,
+    thresholds: Thresholds,
 ) -> Issues:
-    """Find everything flagged.
+    """Find all issues of a run.
 
     Args:
-        objects: all objects of a run, in order.
-        duplicates: images that look like others.
+        objects: measurements of all objects of the run, in order.
+        duplicates: near-duplicates of earlier images.
         split_ids: ``(images,)`` number of the split of each image.
-        limits: from where on there is a issue.
+        thresholds: thresholds of the rules.
 
     Returns:
-        ``(n,)``, those of the highest score first; of equal ones, the earlier object.
+        ``(n,)`` in descending order of the scores; of equal ones, the earlier object first.
     """
     found = [
-        _overlaps(objects, limits),
-        _insides(objects, limits),
-        _below(objects, "low_confidence", "confidence", limits.low_confidence),
-        _below(objects, "low_quality", "quality", limits.low_quality),
-        _disagreements(objects, limits.disagreement),
-        _above(objects, "outside_box", limits.outside_box),
-        _along_box(objects, limits),
-        _above(objects, "along_border", limits.along_border),
-        _size_outliers(objects, limits),
-        _alike(duplicates, split_ids, limits),
+        _overlaps(objects, thresholds),
+        _insides(objects, thresholds),
+        _below(objects, "low_confidence", "confidence", thresholds.low_confidence),
+        _below(objects, "low_quality", "quality", thresholds.low_quality),
+        _disagreements(objects, thresholds.disagreement),
+        _above(objects, "outside_box", thresholds.outside_box),
+        _along_box(objects, thresholds),
+        _above(objects, "along_border", thresholds.along_border),
+        _size_outliers(objects, thresholds),
+        _near_duplicates(duplicates, split_ids, thresholds),
     ]
     issues = np.concatenate(found)
     order = np.lexsort((issues["kind"], issues["position"], issues["image"], -issues["score"]))
@@ -71,11 +71,11 @@ def _rows(
     worst: float,
     other: NDArray[np.int32] | None = None,
 ) -> Issues:
-    """Issues of one kind about the objects where there is one; `value` is one number for each."""
-    chosen, values = objects[where], value[where].astype(np.float64)
-    rows = np.zeros(len(chosen), ISSUE_DTYPE)
+    """Issues of one kind, of the objects selected by `where`; `value` is given for all objects."""
+    selected, values = objects[where], value[where].astype(np.float64)
+    rows = np.zeros(len(selected), ISSUE_DTYPE)
     rows["kind"] = KIND_IDS[kind]
-    rows["image"], rows["position"] = chosen["image"], chosen["position"]
+    rows["image"], rows["position"] = selected["image"], selected["position"]
     rows["other"] = -1 if other is None else other[where]
     rows["value"], rows["threshold"] = values, threshold
     rows["score"] = score(kind, np.abs(values), threshold, worst)
@@ -89,46 +89,55 @@ def _below(objects: ObjectMeasures, kind: str, column: str, threshold: float) ->
 
 def _above(objects: ObjectMeasures, kind: str, threshold: float) -> Issues:
     value = objects[kind]
-    return _rows(objects, kind, value >= max(threshold, _TINY), value, threshold, worst=1)
+    return _rows(objects, kind, value >= max(threshold, _EPSILON), value, threshold, worst=1)
 
 
 def _disagreements(objects: ObjectMeasures, threshold: float) -> Issues:
     value = objects["confidence"] - objects["quality"]
     return _rows(
-        objects, "disagreement", np.abs(value) >= max(threshold, _TINY), value, threshold, worst=1
+        objects,
+        "disagreement",
+        np.abs(value) >= max(threshold, _EPSILON),
+        value,
+        threshold,
+        worst=1,
     )
 
 
-def _overlaps(objects: ObjectMeasures, limits: Thresholds) -> Issues:
+def _overlaps(objects: ObjectMeasures, thresholds: Thresholds) -> Issues:
     value = objects["overlap_iou"]
-    where = _is_overlap(objects, limits) & ~_outranks(objects, _other(objects, "overlap_with"))
-    return _rows(objects, "overlap", where, value, limits.overlap_iou, 1, objects["overlap_with"])
+    where = _is_overlap(objects, thresholds) & ~_outranks(objects, _other(objects, "overlap_with"))
+    return _rows(
+        objects, "overlap", where, value, thresholds.overlap_iou, 1, objects["overlap_with"]
+    )
 
 
-def _insides(objects: ObjectMeasures, limits: Thresholds) -> Issues:
+def _insides(objects: ObjectMeasures, thresholds: Thresholds) -> Issues:
     value, other = objects["overlap_inside"], _other(objects, "inside_with")
-    smaller = objects["share"] < objects["share"][other]
-    counted = _is_overlap(objects, limits) & (objects["inside_with"] == objects["overlap_with"])
-    where = (value >= max(limits.overlap_inside, _TINY)) & smaller & ~counted
-    return _rows(objects, "inside", where, value, limits.overlap_inside, 1, objects["inside_with"])
+    smaller = objects["area_fraction"] < objects["area_fraction"][other]
+    counted = _is_overlap(objects, thresholds) & (objects["inside_with"] == objects["overlap_with"])
+    where = (value >= max(thresholds.overlap_inside, _EPSILON)) & smaller & ~counted
+    return _rows(
+        objects, "inside", where, value, thresholds.overlap_inside, 1, objects["inside_with"]
+    )
 
 
-def _is_overlap(objects: ObjectMeasures, limits: Thresholds) -> NDArray[np.bool_]:
-    overlaps: NDArray[np.bool_] = objects["overlap_iou"] >= max(limits.overlap_iou, _TINY)
+def _is_overlap(objects: ObjectMeasures, thresholds: Thresholds) -> NDArray[np.bool_]:
+    overlaps: NDArray[np.bool_] = objects["overlap_iou"] >= max(thresholds.overlap_iou, _EPSILON)
     return overlaps
 
 
 def _other(objects: ObjectMeasures, column: str) -> NDArray[np.intp]:
-    """Index of the other object of each: rows of one image stand together, in order."""
-    here = np.arange(len(objects))
-    return np.where(objects[column] >= 0, here - objects["position"] + objects[column], here)
+    """Index of the other object of each object; rows of one image are adjacent, in order."""
+    index = np.arange(len(objects))
+    return np.where(objects[column] >= 0, index - objects["position"] + objects[column], index)
 
 
 def _outranks(objects: ObjectMeasures, other: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether an object is the better half of a pair, so that the issue is about the other one.
+    """Whether an object is the more reliable one of a pair, so that the issue concerns the other.
 
-    The better half has the higher confidence, of equal ones the higher quality, or comes first.
-    What people have drawn is better than what a model says.
+    Human labels are more reliable than those of models; then the order is by confidence, quality
+    and position.
     """
     rank = np.lexsort(
         (
@@ -144,57 +153,59 @@ def _outranks(objects: ObjectMeasures, other: NDArray[np.intp]) -> NDArray[np.bo
     return mutual & (place < place[other])
 
 
-def _along_box(objects: ObjectMeasures, limits: Thresholds) -> Issues:
+def _along_box(objects: ObjectMeasures, thresholds: Thresholds) -> Issues:
     value = objects["along_box"]
-    touching = value >= max(limits.along_box, _TINY)
+    touching = value >= max(thresholds.along_box, _EPSILON)
 
     def is_rare(of_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
         known = of_class & ~np.isnan(value)
-        rare = known.sum() >= limits.enough and touching[known].mean() <= _RARE
+        rare = known.sum() >= thresholds.enough and touching[known].mean() <= _RARE
         return touching & of_class if rare else np.zeros(len(objects), np.bool_)
 
     return _rows(
-        objects, "along_box", _per_class(objects, is_rare), value, limits.along_box, worst=1
+        objects, "along_box", _per_class(objects, is_rare), value, thresholds.along_box, worst=1
     )
 
 
-def _size_outliers(objects: ObjectMeasures, limits: Thresholds) -> Issues:
-    size = np.log(np.maximum(objects["share"], _TINY))
+def _size_outliers(objects: ObjectMeasures, thresholds: Thresholds) -> Issues:
+    size = np.log(np.maximum(objects["area_fraction"], _EPSILON))
     z_score = np.zeros(len(objects))
 
     def is_outlier(of_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        if of_class.sum() < limits.enough:
+        if of_class.sum() < thresholds.enough:
             return np.zeros(len(objects), np.bool_)
         deviation = size - np.median(size[of_class])
-        # 0.6745 makes the median absolute deviation of normal numbers their standard deviation.
-        spread = max(float(np.median(np.abs(deviation[of_class]))) / 0.6745, _TINY)
+        # 0.6745 scales the median absolute deviation to the standard deviation of normal values.
+        spread = max(float(np.median(np.abs(deviation[of_class]))) / 0.6745, _EPSILON)
         z_score[of_class] = (deviation / spread)[of_class]
-        far = np.abs(deviation) >= np.log(_LEAST_FACTOR)
-        return of_class & far & (np.abs(z_score) >= limits.size_outlier)
+        far = np.abs(deviation) >= np.log(_MIN_FACTOR)
+        return of_class & far & (np.abs(z_score) >= thresholds.size_outlier)
 
     where = _per_class(objects, is_outlier)
-    worst = max(_WORST_SIZE, limits.size_outlier)
-    return _rows(objects, "size_outlier", where, z_score, limits.size_outlier, worst)
+    worst = max(_WORST_SIZE, thresholds.size_outlier)
+    return _rows(objects, "size_outlier", where, z_score, thresholds.size_outlier, worst)
 
 
 def _per_class(
     objects: ObjectMeasures, rule: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 ) -> NDArray[np.bool_]:
-    """Where a rule that looks at one class at a time holds: ``(n,)``."""
+    """Apply a rule to one class at a time; return where it holds: ``(n,)``."""
     where = np.zeros(len(objects), np.bool_)
     for class_id in np.unique(objects["class_id"]):
         where |= rule(objects["class_id"] == class_id)
     return where
 
 
-def _alike(duplicates: Duplicates, split_ids: NDArray[np.int32], limits: Thresholds) -> Issues:
+def _near_duplicates(
+    duplicates: Duplicates, split_ids: NDArray[np.int32], thresholds: Thresholds
+) -> Issues:
     rows = np.zeros(len(duplicates), ISSUE_DTYPE)
     rows["kind"] = KIND_IDS["near_duplicate"]
     rows["image"], rows["position"] = duplicates["image"], -1
     rows["other"] = duplicates["leader"]
-    rows["value"], rows["threshold"] = duplicates["bits"], limits.duplicate_bits
-    # Fewer bits are worse, and 0 is the worst.
-    alike = score("near_duplicate", rows["value"], limits.duplicate_bits, worst=0)
+    rows["value"], rows["threshold"] = duplicates["bits"], thresholds.duplicate_bits
+    # Fewer bits are worse; 0 is the worst.
+    scores = score("near_duplicate", rows["value"], thresholds.duplicate_bits, worst=0)
     same = split_ids[duplicates["image"]] == split_ids[duplicates["leader"]]
-    rows["score"] = np.where(same, _SAME_SPLIT, 1) * alike
+    rows["score"] = np.where(same, _SAME_SPLIT_FACTOR, 1) * scores
     return rows

@@ -1,10 +1,10 @@
-"""The first look at a run: every label measured, every image shrunk to an image_signature.
+"""Scan of a run: measures every label, and reduces every image to a signature.
 
-What is kept of an image are some hundred bytes, its name and its objects' numbers, so that tens
-of thousands fit into memory with room to spare; masks and pixels are let go at once.
+A few hundred bytes per image are kept, its name and the measurements of its objects, so that tens
+of thousands fit into memory easily; masks and pixels are released immediately.
 
-A video is not decoded for that. Its frames look alike by nature, so one of them stands for it: the
-first with objects, since many videos begin with the same black.
+Of a video only one frame is decoded, because its frames look alike by nature: the first with
+objects, since many videos begin with the same black frames.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from grounded_sam2.store import Item, LabelStore, StoredVideo
 __all__ = ["Scan", "scan_run"]
 
 _SIDE = 72
-"""Pixels that an image is decoded to at least, before it becomes an signature of 24 a side."""
+"""Minimum pixels of the longer side of a decoded image, for a signature of 24 × 24."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """All images and objects of a run as numbers. An image's number is its place in here.
+    """Measurements of all images and objects of a run.
 
-    Frames of videos are images too.
+    The number of an image is its index in the arrays. Frames of videos are images too.
     """
 
     classes: tuple[str, ...]
@@ -50,35 +50,34 @@ class Scan:
     item_ids: tuple[str, ...]
     videos: tuple[StoredVideo, ...]
     video_ids: NDArray[np.int32]
-    """``(images,)`` number of the video; -1 for an image of its own."""
+    """``(images,)`` number of the video; -1 for a still image."""
     frame_indices: NDArray[np.int64]
-    """``(images,)`` as of `grounded_sam2.results.VideoFrame`; -1 for an image of its own."""
+    """``(images,)`` as in `grounded_sam2.results.VideoFrame`; -1 for a still image."""
     times: NDArray[np.float64]
-    """``(images,)`` seconds from the first frame of the video; NaN for an image of its own."""
+    """``(images,)`` seconds since the first frame of the video; NaN for a still image."""
     split_ids: NDArray[np.int32]
     """``(images,)`` number of the split."""
     object_counts: NDArray[np.int64]
-    """``(images,)``; 0 is background."""
+    """``(images,)`` number of objects; 0 for background."""
     first_objects: NDArray[np.int64]
-    """``(images,)`` place of the first object of an image in `objects`, where the others follow.
-    """
+    """``(images,)`` index of the first object of an image in `objects`; the others follow it."""
     content_ids: NDArray[np.uint64]
-    """``(images,)`` equal where the files are equal, byte by byte; 0 where that is not known."""
+    """``(images,)`` equal for identical files; 0 where the content is not known."""
     sample_keys: NDArray[np.uint64]
-    """``(images,)`` what the sample is drawn by: a seeded hash of the file's content."""
+    """``(images,)`` sort key of the sample: a seeded hash of the file's content."""
     objects: ObjectMeasures
     """``(objects,)`` in the order of the images."""
     duplicates: Duplicates
     unreadable: Counter[str]
-    """Pictures that cannot be shown, by reason."""
+    """Number of images that cannot be read, by reason."""
 
     def object_row(self, image: int, position: int) -> np.void:
-        """The row of `OBJECT_DTYPE` of one object."""
+        """Return the measurements of one object, a row of `OBJECT_DTYPE`."""
         row: np.void = self.objects[self.first_objects[image] + position]
         return row
 
     def frames_of(self, images: Iterable[int]) -> dict[str, set[int]]:
-        """Indices of those of some images that are frames, by the name of their video."""
+        """Return the frame indices of the images that are frames, by the name of their video."""
         indices: dict[str, set[int]] = {}
         for number in images:
             if (video := self.video_ids[number]) >= 0:
@@ -87,8 +86,8 @@ class Scan:
         return indices
 
     def tracks(self) -> NDArray[np.int64]:
-        """``(objects,)`` a number for each track of the run, those of one video together: that of
-        the video in the upper 32 bits. -1 for an object of no track."""
+        """Return a track number for each object, ``(objects,)``, unique within the run: the video
+        number in the upper 32 bits. -1 for an object without a track."""
         videos = self.video_ids[self.objects["image"]].astype(np.int64)
         track_ids = self.objects["track_id"].astype(np.int64)
         return np.where((videos >= 0) & (track_ids >= 0), videos << 32 | track_ids, -1)
@@ -100,19 +99,21 @@ def scan_run(
     options: ReportOptions,
     advance: Callable[[], None] = lambda: None,
 ) -> Scan:
-    """Go through all labeled images of a run once.
+    """Scan all labeled images of a run once.
 
     Args:
-        store: the labels.
+        store: the label store.
         run_id: the run.
-        options: splits, thresholds, where the images are.
-        advance: called when an image is done.
+        options: splits, thresholds, and where the images are.
+        advance: called after each image.
     """
     classes = store.classes(run_id)
     class_ids = {name: number for number, name in enumerate(classes)}
     splits = tuple(options.split)
     videos = tuple(store.videos(run_id))
-    numbers: dict[str | None, int] = {v.record.name: number for number, v in enumerate(videos)}
+    video_numbers: dict[str | None, int] = {
+        v.record.name: number for number, v in enumerate(videos)
+    }
     item_ids: list[str] = []
     video_ids = array("i")
     frame_indices = array("q")
@@ -120,47 +121,47 @@ def scan_run(
     split_ids = array("i")
     content_ids = array("Q")
     sample_keys = array("Q")
-    measures = bytearray()  # grows in place: rows joined at the end would be there twice
+    measures = bytearray()  # grows in place; concatenating at the end would need twice the memory
     signatures: list[ImageSignature] = []
-    seen: list[int] = []
+    signature_images: list[int] = []
     unreadable: Counter[str] = Counter()
 
     reader = ImageReader(videos, options.images_from)
-    stood_for: set[str | None] = set()
+    represented: set[str | None] = set()
 
-    def look(given: tuple[Item, Labels]) -> ImageSignature | Unreadable | None:
-        item, labels = given
+    def read_signature(entry: tuple[Item, Labels]) -> ImageSignature | Unreadable | None:
+        item, labels = entry
         if item.frame_index is not None:
-            if item.group in stood_for or not labels.objects:
+            if item.group in represented or not labels.objects:
                 return reader.missing(item)
-            stood_for.add(item.group)
+            represented.add(item.group)
         image = reader.read(item, _SIDE)
         return image if isinstance(image, Unreadable) else image_signature(image)
 
     with closing(reader):
-        for (item, labels), seen_as in prefetch_map(
-            look,
+        for (item, labels), signature in prefetch_map(
+            read_signature,
             store.labels(run_id),
             options.threads,
-            in_turn=lambda given: given[0].frame_index is not None,
+            sequential=lambda entry: entry[0].frame_index is not None,
         ):
             number = len(item_ids)
             item_ids.append(item.item_id)
-            video_ids.append(-1 if item.frame_index is None else numbers[item.group])
+            video_ids.append(-1 if item.frame_index is None else video_numbers[item.group])
             frame_indices.append(-1 if item.frame_index is None else item.frame_index)
             times.append(np.nan if item.time is None else item.time)
             split = assign_split(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
             split_ids.append(splits.index(split))
-            content_ids.append(0 if item.content_hash is None else _number(item.content_key))
-            sample_keys.append(_number(f"{options.seed} sample {item.content_key}"))
+            content_ids.append(0 if item.content_hash is None else _hash64(item.content_key))
+            sample_keys.append(_hash64(f"{options.seed} sample {item.content_key}"))
             measures += measure_objects(labels, number, class_ids).tobytes()
-            if isinstance(seen_as, Unreadable):
-                unreadable[seen_as.reason] += 1
-            elif seen_as is not None:
-                signatures.append(seen_as)
-                seen.append(number)
+            if isinstance(signature, Unreadable):
+                unreadable[signature.reason] += 1
+            elif signature is not None:
+                signatures.append(signature)
+                signature_images.append(number)
             advance()
     objects = np.frombuffer(measures, OBJECT_DTYPE)
     object_counts = np.bincount(objects["image"], minlength=len(item_ids))
@@ -180,7 +181,7 @@ def scan_run(
         objects=objects,
         duplicates=find_duplicates(
             signatures,
-            seen,
+            signature_images,
             max_bits=options.thresholds.duplicate_bits,
             max_difference=options.thresholds.duplicate_difference,
         ),
@@ -188,6 +189,6 @@ def scan_run(
     )
 
 
-def _number(text: str) -> int:
-    """64 bits that are the same for the same text only."""
+def _hash64(text: str) -> int:
+    """First 64 bits of the SHA-256 of a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -1,9 +1,10 @@
-"""Which labels and images a page shows, of all that there are.
+"""Selection of the labels and images that the page shows.
 
-All numbers of a report are of all images; only what is looked at has to be chosen. The worst of
-each kind of issue come first, so that no kind crowds out another, then the worst of all. What is
-flagged in one frame of a video mostly is in the next ones too: of a track, only the worst label of
-each kind is shown, and of the frames of one second, one before there is a second one.
+The numbers of a report are of all images; only the labels and images to show are selected. The
+worst labels of each kind of issue come first, so that no kind displaces another, then the worst of
+all. Issues in one frame of a video mostly occur in the next frames too: of a track, only the worst
+label of each kind is selected, and the sample takes one frame of each second before it takes
+another.
 """
 
 from __future__ import annotations
@@ -24,89 +25,94 @@ __all__ = ["SelectedLabel", "Selection", "select"]
 
 _T = TypeVar("_T")
 
-_EACH_KIND = 12
-"""Labels of each kind of issue that are shown whatever their score: a row or two of the page."""
-_GROUPS = 24
-"""Groups of images that look alike, at most."""
-_GROUP_SIZE = 6
-"""Pictures of one such group, at most."""
+_LABELS_PER_KIND = 12
+"""Labels of each kind of issue that are selected whatever their score: a row or two of the page."""
+_MAX_GROUPS = 24
+"""Maximum number of groups of near-duplicates."""
+_MAX_GROUP_SIZE = 6
+"""Maximum number of images of a group."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectedLabel:
-    """A label that is worth a look."""
+    """A label to review."""
 
     image: int
     position: int
     score: float
     issues: Issues
-    """All about this label, the one of the highest score first."""
+    """All issues of the label, in descending order of their scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a page shows."""
+    """The labels and images that the page shows."""
 
     labels: tuple[SelectedLabel, ...]
-    """Those most worth a look first."""
+    """In descending order of their scores."""
     groups: tuple[Issues, ...]
-    """Pictures that look alike, by their leader; those of the highest score first."""
+    """Near-duplicates by their leader, in descending order of their scores."""
     images: frozenset[int]
-    """Numbers of the images that are embedded."""
+    """Numbers of the embedded images."""
 
 
 def select(scan: Scan, issues: Issues, options: ReportOptions) -> Selection:
-    """Choose what to show.
+    """Select the labels and images to show.
 
     Args:
-        scan: the run.
-        issues: as `find_issues` gives them, the worst first.
-        options: how much to show.
+        scan: the scanned run.
+        issues: the issues from `find_issues`, the worst first.
+        options: how many labels and images to show.
     """
-    labels = _labels(issues, scan, options.labels)
-    groups = _groups(issues)
+    labels = _select_labels(issues, scan, options.labels)
+    groups = _select_groups(issues)
     wanted = chain(
         (label.image for label in labels),
-        chain.from_iterable((int(g["other"][0]), *g["image"].tolist()) for g in groups),
+        chain.from_iterable((int(group["other"][0]), *group["image"].tolist()) for group in groups),
         _sample(scan),
     )
     return Selection(labels, groups, _first(wanted, options.images))
 
 
-def _labels(issues: Issues, scan: Scan, most: int) -> tuple[SelectedLabel, ...]:
+def _select_labels(issues: Issues, scan: Scan, limit: int) -> tuple[SelectedLabel, ...]:
     keys, scores = label_scores(issues)
-    score_of = {(p, o): s for (p, o), s in zip(keys.tolist(), scores.tolist(), strict=True)}
+    score_of = {
+        (image, position): score
+        for (image, position), score in zip(keys.tolist(), scores.tolist(), strict=True)
+    }
     of_labels = issues[issues["position"] >= 0]
-    leading = of_labels[_leading(of_labels, scan)]
+    candidates = of_labels[_worst_of_track(of_labels, scan)]
     worst_of_each = [
-        leading[leading["kind"] == kind][["image", "position"]][:_EACH_KIND].tolist()
-        for kind in np.unique(leading["kind"])
+        candidates[candidates["kind"] == kind][["image", "position"]][:_LABELS_PER_KIND].tolist()
+        for kind in np.unique(candidates["kind"])
     ]
-    in_turn = (key for keys in zip_longest(*worst_of_each) for key in keys if key is not None)
-    may_be_shown = set(leading[["image", "position"]].tolist())
-    chosen = _first(chain(in_turn, (key for key in score_of if key in may_be_shown)), most)
-    rows: dict[tuple[int, int], list[int]] = {key: [] for key in chosen}
+    interleaved = (key for keys in zip_longest(*worst_of_each) for key in keys if key is not None)
+    allowed = set(candidates[["image", "position"]].tolist())
+    selected = _first(chain(interleaved, (key for key in score_of if key in allowed)), limit)
+    rows: dict[tuple[int, int], list[int]] = {key: [] for key in selected}
     for row, key in enumerate(of_labels[["image", "position"]].tolist()):
         if key in rows:
             rows[key].append(row)
-    order = sorted(chosen, key=lambda key: (-score_of[key], key))
+    order = sorted(selected, key=lambda key: (-score_of[key], key))
     return tuple(
         SelectedLabel(key[0], key[1], score_of[key], of_labels[rows[key]]) for key in order
     )
 
 
-def _leading(of_labels: Issues, scan: Scan) -> NDArray[np.bool_]:
-    """``(n,)`` whether a issue is the worst of its kind about its track; or about no track."""
+def _worst_of_track(of_labels: Issues, scan: Scan) -> NDArray[np.bool_]:
+    """``(n,)`` whether an issue is the worst of its kind and track, or its label has no track."""
     tracks = scan.tracks()[scan.first_objects[of_labels["image"]] + of_labels["position"]]
-    leading: NDArray[np.bool_] = tracks < 0
+    worst: NDArray[np.bool_] = tracks < 0
     kinds_of_tracks = np.stack((tracks, of_labels["kind"].astype(np.int64)), axis=1)
-    _, first = np.unique(kinds_of_tracks, axis=0, return_index=True)  # the worst come first
-    leading[first] = True
-    return leading
+    _, first = np.unique(
+        kinds_of_tracks, axis=0, return_index=True
+    )  # issues are sorted, the worst first
+    worst[first] = True
+    return worst
 
 
 def _sample(scan: Scan) -> list[int]:
-    """All images in the order that they are drawn in: first one of each second of a video."""
+    """All images in sampling order: first one frame of each second of a video."""
     seconds = np.floor(np.nan_to_num(scan.times)).astype(np.int64)
     order = np.lexsort((scan.sample_keys, seconds, scan.video_ids))
     place = np.arange(len(order))
@@ -119,19 +125,20 @@ def _sample(scan: Scan) -> list[int]:
     return drawn
 
 
-def _groups(issues: Issues) -> tuple[Issues, ...]:
-    alike = issues[issues["position"] < 0]
-    leaders = dict.fromkeys(alike["other"].tolist())  # in the order of their worst pair
+def _select_groups(issues: Issues) -> tuple[Issues, ...]:
+    duplicates = issues[issues["position"] < 0]
+    leaders = dict.fromkeys(duplicates["other"].tolist())  # ordered by their worst pair
     return tuple(
-        alike[alike["other"] == leader][: _GROUP_SIZE - 1] for leader in list(leaders)[:_GROUPS]
+        duplicates[duplicates["other"] == leader][: _MAX_GROUP_SIZE - 1]
+        for leader in list(leaders)[:_MAX_GROUPS]
     )
 
 
-def _first(values: Iterable[_T], most: int) -> frozenset[_T]:
-    """The first so many different values."""
-    chosen: dict[_T, None] = {}
+def _first(values: Iterable[_T], limit: int) -> frozenset[_T]:
+    """The first distinct values, at most `limit`."""
+    distinct: dict[_T, None] = {}
     for value in values:
-        if len(chosen) >= most:
+        if len(distinct) >= limit:
             break
-        chosen[value] = None
-    return frozenset(chosen)
+        distinct[value] = None
+    return frozenset(distinct)

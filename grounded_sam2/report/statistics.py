@@ -1,4 +1,4 @@
-"""Counts per class and split, and histograms, from the numbers of a scan."""
+"""Statistics of a run: counts per class, split and video, and histograms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from grounded_sam2.report.issues import Issues
 from grounded_sam2.report.options import Thresholds
 from grounded_sam2.report.scan import Scan
 
-__all__ = ["ClassRow", "Histogram", "class_rows", "flagged_objects", "histograms"]
+__all__ = [
+    "ClassRow",
+    "Histogram",
+    "VideoRow",
+    "class_rows",
+    "flagged_objects",
+    "histograms",
+    "video_rows",
+]
 
 _SMALLEST_DECADE = -6
 """Sizes begin at a millionth of an image: a pixel of a megapixel."""
@@ -22,7 +30,7 @@ _SCORE_BINS = 20
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What there is of one class."""
+    """Counts and medians of one class."""
 
     name: str
     class_id: int
@@ -31,12 +39,12 @@ class ClassRow:
     images: int
     images_per_split: tuple[int, ...]
     tracks: int
-    """Tracks that it is the class of, in any frame."""
+    """Tracks that have this class in any frame."""
     boxes_only: int
     """Objects without a mask."""
     by_people: int
-    median_share: float | None
-    """Of the image's area; ``None`` where there are no objects."""
+    median_area_fraction: float | None
+    """Median area as a fraction of the image's; ``None`` without objects."""
     median_confidence: float | None
     median_quality: float | None
     flagged: int
@@ -44,26 +52,49 @@ class ClassRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoRow:
+    """Counts of one video."""
+
+    name: str
+    state: str
+    """``finished``, ``unfinished`` or ``failed``."""
+    frames: int
+    """Labeled frames."""
+    background: int
+    """Labeled frames without objects."""
+    broken: int
+    """Frames that could not be decoded."""
+    objects: int
+    tracks: int
+    median_track: int | None
+    """Median number of frames of a track; ``None`` without tracks."""
+    flagged: int
+    """Objects with at least one issue."""
+    flagged_tracks: int
+    """Tracks with such an object."""
+
+
+@dataclass(frozen=True, slots=True)
 class Histogram:
-    """How a number is distributed, class by class."""
+    """Distribution of a number, by class."""
 
     name: str
     edges: tuple[float, ...]
-    """One more than there are bins. The last bin holds its upper edge."""
+    """Bin edges, one more than bins. The last bin includes its upper edge."""
     counts: tuple[tuple[int, ...], ...]
     """Per class, per bin."""
     unknown: tuple[int, ...]
-    """Per class: objects of which the number is not known."""
+    """Per class: objects whose number is not known."""
     bins_per_decade: int = 0
-    """Of a logarithmic histogram; 0 if it is not."""
+    """Of a logarithmic histogram; 0 for a linear one."""
     limit: float | None = None
-    """Threshold below which there is a issue."""
+    """Threshold below which a value is an issue."""
     below: tuple[int, ...] = ()
     """Per class: objects below it."""
 
 
 def class_rows(scan: Scan, issues: Issues) -> list[ClassRow]:
-    """A row for each class, in the order of the classes, those without objects included."""
+    """Return a row for each class, in the order of the classes, also for those without objects."""
     objects = scan.objects
     splits = scan.split_ids[objects["image"]]
     flagged, tracks = flagged_objects(scan, issues), scan.tracks()
@@ -82,7 +113,7 @@ def class_rows(scan: Scan, issues: Issues) -> list[ClassRow]:
                 tracks=len(np.unique(tracks[here & (tracks >= 0)])),
                 boxes_only=int((here & ~objects["has_mask"]).sum()),
                 by_people=int((here & objects["by_person"]).sum()),
-                median_share=_median(objects["share"][here]),
+                median_area_fraction=_median(objects["area_fraction"][here]),
                 median_confidence=_median(objects["confidence"][here]),
                 median_quality=_median(objects["quality"][here]),
                 flagged=int((here & flagged).sum()),
@@ -91,22 +122,61 @@ def class_rows(scan: Scan, issues: Issues) -> list[ClassRow]:
     return rows
 
 
+def video_rows(scan: Scan, issues: Issues) -> list[VideoRow]:
+    """Return a row for each video, by name, also for those without labeled frames."""
+    count = len(scan.videos)
+    video_of_object = scan.video_ids[scan.objects["image"]]
+    flagged, tracks = flagged_objects(scan, issues), scan.tracks()
+    track_ids, track_lengths = np.unique(tracks[tracks >= 0], return_counts=True)
+    video_of_track = track_ids >> 32
+
+    def per_video(videos: NDArray[np.integer]) -> list[int]:
+        counts: list[int] = np.bincount(videos[videos >= 0], minlength=count).tolist()
+        return counts
+
+    background = per_video(scan.video_ids[scan.object_counts == 0])
+    objects, flagged_counts = per_video(video_of_object), per_video(video_of_object[flagged])
+    flagged_tracks = per_video(np.unique(tracks[flagged & (tracks >= 0)]) >> 32)
+    rows = []
+    for number, video in enumerate(scan.videos):
+        lengths = track_lengths[video_of_track == number]
+        incomplete = "failed" if video.error is not None else "unfinished"
+        rows.append(
+            VideoRow(
+                name=video.record.name,
+                state="finished" if video.finished else incomplete,
+                frames=video.frames,
+                background=background[number],
+                broken=video.broken_frames,
+                objects=objects[number],
+                tracks=len(lengths),
+                median_track=int(np.median(lengths)) if lengths.size else None,
+                flagged=flagged_counts[number],
+                flagged_tracks=flagged_tracks[number],
+            )
+        )
+    return rows
+
+
 def flagged_objects(scan: Scan, issues: Issues) -> NDArray[np.bool_]:
-    """``(objects,)`` whether there is a issue about an object."""
+    """Return which objects have an issue: ``(objects,)``."""
     flagged = np.zeros(len(scan.objects), np.bool_)
     of_labels = issues[issues["position"] >= 0]
     flagged[scan.first_objects[of_labels["image"]] + of_labels["position"]] = True
     return flagged
 
 
-def histograms(scan: Scan, limits: Thresholds) -> list[Histogram]:
-    """Of size (share of the image, logarithmic), confidence and mask quality."""
+def histograms(scan: Scan, thresholds: Thresholds) -> list[Histogram]:
+    """Return histograms of size (area fraction, logarithmic), confidence and mask quality."""
     objects, classes = scan.objects, len(scan.classes)
     decades = np.linspace(_SMALLEST_DECADE, 0, -_SMALLEST_DECADE * _BINS_PER_DECADE + 1)
-    shares = np.where(objects["share"] > 0, objects["share"], np.nan)
-    size = _histogram("size", 10**decades, shares, objects["class_id"], classes)
+    areas = np.where(objects["area_fraction"] > 0, objects["area_fraction"], np.nan)
+    size = _histogram("size", 10**decades, areas, objects["class_id"], classes)
     scores = []
-    for name, limit in (("confidence", limits.low_confidence), ("quality", limits.low_quality)):
+    for name, limit in (
+        ("confidence", thresholds.low_confidence),
+        ("quality", thresholds.low_quality),
+    ):
         edges = np.linspace(0, 1, _SCORE_BINS + 1)
         chart = _histogram(name, edges, objects[name], objects["class_id"], classes)
         below = np.bincount(objects["class_id"][objects[name] < limit], minlength=classes)

@@ -1,6 +1,6 @@
-"""Objects as paths of SVG, with no more points than can be seen.
+"""SVG paths of masks and boxes, simplified to the resolution at which they are shown.
 
-Coordinates are whole tenths of a pixel of the image as shown, and relative to the point before,
+Coordinates are integer tenths of a pixel of the image as shown, relative to the previous point,
 which makes them short.
 """
 
@@ -16,26 +16,25 @@ from grounded_sam2.results import Label
 __all__ = ["UNITS", "box_path", "label_center", "mask_path"]
 
 UNITS = 10
-"""Units of a path in one pixel of the image as shown."""
+"""Path units per pixel of the image as shown."""
 _TOLERANCE = 1.0
-"""Pixels, of the image as shown or of the mask, whichever are larger: smooths the steps of both.
-"""
-_ROUGHEST = 0.03
-"""The same as a share of the mask's size, so that small discs, shown large, stay round."""
-_SPECK = 2.0
-"""Square pixels as shown below which parts and holes are left out, unless there is nothing else."""
+"""Pixels of the image as shown or of the mask, whichever are larger: smooths the steps of both."""
+_MAX_RELATIVE_TOLERANCE = 0.03
+"""Upper bound as a fraction of the mask's size, so that small discs, shown large, stay round."""
+_MIN_AREA = 2.0
+"""Parts and holes smaller than this, in square pixels as shown, are left out unless all are."""
 
 
 def mask_path(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0)) -> str:
-    """The outline of an object, holes and parts included, for ``fill-rule: evenodd``.
+    """Return the outline of an object with its holes and parts, for ``fill-rule: evenodd``.
 
     Args:
-        label: its mask, or its box if it has none.
+        label: the object; its mask is drawn, or its box if it has none.
         scale: pixels as shown per pixel of the image.
-        origin_xy: point of the image that is shown at 0, 0.
+        origin_xy: point of the image that is shown at (0, 0).
 
     Returns:
-        The ``d`` of a ``path``; empty for an empty mask.
+        The ``d`` attribute of a ``path``; empty for an empty mask.
     """
     if label.mask is None:
         return box_path(label.box_xyxy, scale, origin_xy)
@@ -43,13 +42,13 @@ def mask_path(label: Label, scale: float, origin_xy: tuple[float, float] = (0, 0
         ring for part in exact_polygons(label.mask) for ring in (part.exterior, *part.holes)
     ]
     areas = [cv2.contourArea(ring.astype(np.float32)) * scale**2 for ring in outlines]
-    least = min(_SPECK, max(areas, default=0))
+    min_area = min(_MIN_AREA, max(areas, default=0))
     size = np.sqrt(label.mask.area)
-    tolerance = min(_TOLERANCE / min(scale, 1), _ROUGHEST * size)
+    tolerance = min(_TOLERANCE / min(scale, 1), _MAX_RELATIVE_TOLERANCE * size)
     return "".join(
         _path((simplify_ring(ring, tolerance) - origin_xy) * scale)
         for ring, area in zip(outlines, areas, strict=True)
-        if area >= least
+        if area >= min_area
     )
 
 
@@ -58,7 +57,7 @@ def box_path(
     scale: float,
     origin_xy: tuple[float, float] = (0, 0),
 ) -> str:
-    """A box as a path; arguments as for `mask_path`. Empty for no box."""
+    """Return a box as a path; arguments as in `mask_path`. Empty for ``None``."""
     if box_xyxy is None:
         return ""
     x_min, y_min, x_max, y_max = box_xyxy
@@ -67,11 +66,11 @@ def box_path(
 
 
 def label_center(label: Label, scale: float) -> tuple[int, int]:
-    """The middle of an object, x and y in the units of a path.
+    """Return the center of the bounding box of an object, x and y in path units.
 
     Args:
-        label: its mask counts, or its box if it has none.
-        scale: as for `mask_path`.
+        label: the object; the box of its mask is used, or its own if it has none.
+        scale: as in `mask_path`.
     """
     x_min, y_min, x_max, y_max = label.box_xyxy if label.mask is None else label.mask.bbox_xyxy
     return round((x_min + x_max) / 2 * scale * UNITS), round((y_min + y_max) / 2 * scale * UNITS)

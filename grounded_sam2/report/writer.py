@@ -1,4 +1,4 @@
-"""Making a report: two looks at the store, one page, and if asked for the issues as JSON."""
+"""Writing of a report: the page, and optionally all issues as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from grounded_sam2.errors import ExportError, printable
-from grounded_sam2.report.crops import LabelView
 from grounded_sam2.report.issues import ISSUE_KINDS, Issues, label_scores
 from grounded_sam2.report.messages import issue_record
 from grounded_sam2.report.options import ReportOptions
@@ -23,32 +22,32 @@ from grounded_sam2.report.page_contents import RunOverview, page_contents
 from grounded_sam2.report.rules import find_issues
 from grounded_sam2.report.scan import Scan, scan_run
 from grounded_sam2.report.selection import select
-from grounded_sam2.report.views import load_views
+from grounded_sam2.report.views import LabelView, load_views
 from grounded_sam2.store import LabelStore
 
 __all__ = ["Progress", "ReportSummary", "write_report"]
 
 PAGE = "report.html"
-"""Name of the page in the store's folder, if no other is given."""
-_LISTED_FAILURES = 200
-"""Of what failed, as much as the page lists; the JSON lists all."""
+"""Default name of the page in the folder of the store."""
+_MAX_FAILURES = 200
+"""Maximum number of failures that the page lists; the JSON lists all."""
 
 
 class Progress(Protocol):
-    """Told how a report comes along, as a labeling run tells it."""
+    """Receives the progress of a report, like that of a labeling run."""
 
     def start(self, total: int) -> None:
-        """The report begins; so many images will be looked at, those shown a second time."""
+        """Called once, with the number of images to read; those that are shown are read twice."""
         ...
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """So many more are done."""
+        """Called with the numbers of images done since the last call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """What a report says, in numbers, and where it is."""
+    """Counts of a report, and its files."""
 
     page: Path
     json: Path | None
@@ -57,13 +56,13 @@ class ReportSummary:
     """Labeled images."""
     objects: int
     shown_images: int
-    """Pictures that the page holds."""
+    """Number of images on the page."""
     unreadable: int
-    """Pictures that could not be shown: gone, changed or broken since."""
+    """Images that could not be read: missing, changed or broken since they were labeled."""
     flagged: int
     """Labels with at least one issue."""
     issues: dict[str, int]
-    """Issues of each kind; see `grounded_sam2.report.issues.ISSUE_KINDS`."""
+    """Number of issues of each kind; see `grounded_sam2.report.issues.ISSUE_KINDS`."""
     page_bytes: int
 
 
@@ -76,18 +75,18 @@ def write_report(
     json_out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ReportSummary:
-    """Write one page of HTML that shows what was labeled, and what is worth a look.
+    """Write an HTML page with the statistics of a run and the labels to review first.
 
     The page needs no network and no other file. The same store and images give the same bytes.
 
     Args:
         store_folder: output folder of a labeling run.
-        out: where the page goes; ``report.html`` in the store's folder if ``None``. What is there
-            is replaced once the new page is whole.
-        run_id: which run; the current one if ``None``.
-        options: how much to show, what is flagged, where the images are now.
-        json_out: write all issues here as well, a row each, for scripts.
-        progress: told how it comes along.
+        out: path of the page; ``report.html`` in the store's folder if ``None``. An existing file
+            is replaced once the new page is complete.
+        run_id: the run; the current one if ``None``.
+        options: how much to show, the thresholds of issues, where the images are.
+        json_out: path for all issues as JSON, a line each; not written if ``None``.
+        progress: receives the progress.
 
     Raises:
         StoreError: there is no store, or no such run.
@@ -115,29 +114,29 @@ def write_report(
             run_count=len(store.runs()),
             pending=counts.pending,
             failures=tuple(
-                (name, why)
-                for _, name, why in islice(_failures(store, run.id, scan), _LISTED_FAILURES)
+                (name, reason)
+                for _, name, reason in islice(_failures(store, run.id, scan), _MAX_FAILURES)
             ),
             failed_count=counts.failed + sum(video.error is not None for video in scan.videos),
         )
         with (
-            _replaced(page) as file,
+            _open_replacing(page) as file,
             TemporaryFile("w+", encoding="utf-8", dir=page.parent) as cards,
         ):
             labels: dict[tuple[int, int], LabelView] = {}
-            for look in load_views(store, run.id, scan, issues, selection, options):
-                if look.image is not None:
-                    cards.write(render_image_card(look.image))
+            for shown in load_views(store, run.id, scan, issues, selection, options):
+                if shown.image is not None:
+                    cards.write(render_image_card(shown.image))
                     advance()
-                for view in look.labels:
-                    labels[view.shown.image, view.shown.position] = view
-            in_order = [labels[shown.image, shown.position] for shown in selection.labels]
+                for view in shown.labels:
+                    labels[view.selected.image, view.selected.position] = view
+            in_order = [labels[label.image, label.position] for label in selection.labels]
             contents = page_contents(
                 overview, scan, issues, selection, in_order, options.thresholds
             )
             write_page(file, contents, cards)
         if json_file is not None:
-            with _replaced(json_file) as file:
+            with _open_replacing(json_file) as file:
                 file.writelines(_json(store, run.id, scan, issues, options))
     kinds = np.bincount(issues["kind"], minlength=len(ISSUE_KINDS)).tolist()
     return ReportSummary(
@@ -155,9 +154,9 @@ def write_report(
 
 
 def _failures(store: LabelStore, run_id: int, scan: Scan) -> Iterator[tuple[str, str, str]]:
-    """What failed: ``item`` or ``video``, its name, and why."""
-    for item, why in store.failures(run_id):
-        yield "item", item.item_id, why
+    """Failed images and videos: ``item`` or ``video``, the name, and the reason."""
+    for item, reason in store.failures(run_id):
+        yield "item", item.item_id, reason
     for video in scan.videos:
         if video.error is not None:
             yield "video", video.record.name, video.error
@@ -166,7 +165,7 @@ def _failures(store: LabelStore, run_id: int, scan: Scan) -> Iterator[tuple[str,
 def _json(
     store: LabelStore, run_id: int, scan: Scan, issues: Issues, options: ReportOptions
 ) -> Iterator[str]:
-    """The issues as a JSON document, a line each, and what failed."""
+    """The JSON document of all issues and failures, a line each."""
 
     def line(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
@@ -179,14 +178,14 @@ def _json(
     for number, issue in enumerate(issues):
         yield f"{',' if number else ''}\n{line(issue_record(issue, scan))}"
     yield '\n],\n"failed": ['
-    for number, (kind, name, why) in enumerate(_failures(store, run_id, scan)):
-        yield f"{',' if number else ''}\n{line({kind: name, 'reason': why})}"
+    for number, (kind, name, reason) in enumerate(_failures(store, run_id, scan)):
+        yield f"{',' if number else ''}\n{line({kind: name, 'reason': reason})}"
     yield "\n]\n}\n"
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes its place when it is whole."""
+def _open_replacing(path: Path) -> Iterator[IO[str]]:
+    """Open a text file that replaces `path` once it has been written completely."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Labels that nothing is wrong with, to plant something wrong among."""
+"""Labels without issues, to which tests add labels with issues; and a parser of pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clean(labeled) -> Callable[..., Label]:
 
 @pytest.fixture
 def crowd(labeled, clean) -> list[Labels]:
-    """Thirty images of one disc each, of slightly different sizes, each with its tight box."""
+    """Thirty images of one disc each, of slightly different sizes, with tight detector boxes."""
     images = []
     for index in range(30):
         found = clean(labeled.disc(radius=14 + index % 5))
@@ -50,10 +50,10 @@ def measured(images: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -
 def issues_of() -> Callable[..., list[tuple[str, int, int]]]:
     """IssueKind, image and position of everything that is flagged about labels."""
 
-    def find(images: list[Labels], **limits: Any) -> list[tuple[str, int, int]]:
+    def find(images: list[Labels], **thresholds: Any) -> list[tuple[str, int, int]]:
         none = find_duplicates([], [], max_bits=0, max_difference=0)
         splits = np.zeros(len(images), np.int32)
-        issues = find_issues(measured(images), none, splits, Thresholds(**limits))
+        issues = find_issues(measured(images), none, splits, Thresholds(**thresholds))
         return [(KIND_NAMES[kind], p, o) for kind, p, o in issues[["kind", "image", "position"]]]
 
     return find

@@ -1,4 +1,4 @@
-"""The page as Chromium runs it, from a file, with its own Content-Security-Policy in force."""
+"""The page in Chromium, opened as a file, with its Content-Security-Policy enforced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def after_scripts(page: Path, profile: Path) -> str:
-    """The document as it is when the page's scripts have run."""
+    """The document after the page's scripts have run."""
     ran = subprocess.run(
         [
             str(CHROMIUM),
@@ -60,6 +60,6 @@ def test_scripts_and_style_run(labeled, clean, tmp_path) -> None:
     assert alike[0].count("data:image/webp;base64,") == 2  # taken from the grid
 
 
-def test_a_page_without_anything(labeled, tmp_path) -> None:
+def test_a_page_of_an_empty_store(labeled, tmp_path) -> None:
     page = write_report(labeled.folder, tmp_path / "out.html").page
     assert after_scripts(page, tmp_path / "profile").count(">No objects.</p>") == 3

@@ -1,4 +1,4 @@
-"""The numbers that are taken of objects, on masks whose numbers can be counted."""
+"""Measurements of objects, on masks whose pixels can be counted."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def rows_of(*objects: Label):
     return measure_objects(Labels(SIZE_HW, objects), 7, {"a": 0, "b": 1})
 
 
-def test_no_objects() -> None:
+def test_no_objects_give_no_rows() -> None:
     assert rows_of().shape == (0,)
     assert rows_of().dtype == OBJECT_DTYPE
 
 
-def test_what_is_said_of_an_object_is_kept() -> None:
+def test_the_attributes_of_a_label_are_copied() -> None:
     rows = rows_of(rectangle(0, 0, 3, 2, class_name="b"), box(0, 0, 30, 10, origin="human"))
     assert rows["image"].tolist() == [7, 7]
     assert rows["position"].tolist() == [0, 1]
@@ -46,25 +46,25 @@ def test_what_is_said_of_an_object_is_kept() -> None:
     assert np.isnan(rows["quality"][1])
 
 
-def test_the_size_is_that_of_the_mask_or_of_the_box_within_the_image() -> None:
-    assert rows_of(rectangle(5, 5, 8, 7))["share"][0] == 6 / 600
-    assert rows_of(box(-100, 0, 15, 20))["share"][0] == 0.5
+def test_the_area_is_that_of_the_mask_or_of_the_box_within_the_image() -> None:
+    assert rows_of(rectangle(5, 5, 8, 7))["area_fraction"][0] == 6 / 600
+    assert rows_of(box(-100, 0, 15, 20))["area_fraction"][0] == 0.5
 
 
-def test_an_empty_mask_has_no_size_and_touches_nothing() -> None:
+def test_an_empty_mask_has_no_area_and_reaches_nothing() -> None:
     (row,) = rows_of(rectangle(0, 0, 0, 0, detected_box_xyxy=(0, 0, 5, 5)))
-    assert row["share"] == 0
+    assert row["area_fraction"] == 0
     assert row["along_border"] == 0
     assert np.isnan(row["outside_box"])
 
 
 class TestOverlap:
-    def test_the_partner_is_the_one_that_overlaps_most(self) -> None:
+    def test_the_other_object_is_the_one_with_the_largest_overlap(self) -> None:
         rows = rows_of(rectangle(0, 0, 10, 10), rectangle(9, 0, 19, 10), rectangle(10, 0, 20, 10))
         assert rows["overlap_with"].tolist() == [1, 2, 1]
         assert rows["overlap_iou"] == pytest.approx([10 / 190, 90 / 110, 90 / 110])
 
-    def test_one_that_overlaps_none_has_no_partner(self) -> None:
+    def test_an_object_without_overlap_has_no_other_object(self) -> None:
         rows = rows_of(rectangle(0, 0, 5, 5), rectangle(10, 0, 20, 10))
         assert rows["overlap_with"].tolist() == [-1, -1]
         assert rows["inside_with"].tolist() == [-1, -1]
@@ -75,12 +75,12 @@ class TestOverlap:
         assert rows["overlap_inside"] == pytest.approx([1, 1])
         assert rows["overlap_iou"] == pytest.approx([16 / 400] * 2)
 
-    def test_but_not_in_a_thing_of_another_class(self) -> None:
+    def test_an_object_of_another_class_is_not_a_part(self) -> None:
         rows = rows_of(rectangle(0, 0, 20, 20), rectangle(2, 2, 6, 6, class_name="b"))
         assert rows["overlap_inside"].tolist() == [0, 0]
         assert rows["overlap_with"].tolist() == [1, 0]
 
-    def test_boxes_overlap_as_well(self) -> None:
+    def test_an_object_without_a_mask_overlaps_by_its_box(self) -> None:
         rows = rows_of(box(0, 0, 10, 10), rectangle(0, 0, 10, 5))
         assert rows["overlap_iou"] == pytest.approx([0.5, 0.5])
 
@@ -97,11 +97,11 @@ class TestDetectedBox:
         ],
         ids=["tight", "half", "within a pixel", "elsewhere", "beyond the image"],
     )
-    def test_the_share_of_the_mask_outside(self, detected, outside) -> None:
+    def test_the_fraction_of_the_mask_outside_the_box(self, detected, outside) -> None:
         (row,) = rows_of(rectangle(4, 4, 14, 14, detected_box_xyxy=detected))
         assert row["outside_box"] == outside
 
-    def test_a_rectangle_runs_along_all_sides_and_a_disc_along_none(self, labeled) -> None:
+    def test_a_rectangle_reaches_whole_sides_of_its_box_and_a_disc_does_not(self, labeled) -> None:
         (row,) = rows_of(rectangle(4, 4, 14, 14, detected_box_xyxy=(4, 4, 14, 14)))
         assert row["along_box"] == 1
         mask = encode(labeled.disc())[0]
@@ -109,11 +109,11 @@ class TestDetectedBox:
         (row,) = measure_objects(Labels((60, 80), (disc,)), 0, {"a": 0})
         assert 0.1 < row["along_box"] < 0.6
 
-    def test_sides_on_the_border_of_the_image_do_not_count(self) -> None:
+    def test_sides_on_the_image_border_are_ignored(self) -> None:
         whole = rectangle(0, 0, 30, 20, detected_box_xyxy=(0, 0, 30, 20))
         assert rows_of(whole)["along_box"][0] == 0
 
-    def test_no_box_no_number(self) -> None:
+    def test_without_a_detector_box_or_a_mask_the_measurement_is_nan(self) -> None:
         (row,) = rows_of(rectangle(4, 4, 14, 14))
         assert np.isnan(row["outside_box"])
         assert np.isnan(row["along_box"])
@@ -122,7 +122,7 @@ class TestDetectedBox:
 
 
 @pytest.mark.parametrize(
-    ("edges", "share"),
+    ("edges", "fraction"),
     [
         ((5, 5, 10, 10), 0),
         ((0, 0, 30, 20), 1),
@@ -131,5 +131,5 @@ class TestDetectedBox:
     ],
     ids=["inside", "all of it", "left side", "corner"],
 )
-def test_the_share_of_the_border(edges, share) -> None:
-    assert rows_of(rectangle(*edges))["along_border"][0] == pytest.approx(share)
+def test_the_fraction_of_the_image_border_inside_the_mask(edges, fraction) -> None:
+    assert rows_of(rectangle(*edges))["along_border"][0] == pytest.approx(fraction)

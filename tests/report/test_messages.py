@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Formats of times."""
 
 from __future__ import annotations
 
@@ -20,5 +20,7 @@ from grounded_sam2.report.messages import format_time
         (np.nan, ""),
     ],
 )
-def test_times_in_a_video(seconds: float, text: str) -> None:
+def test_a_time_in_a_video_is_written_in_hours_minutes_and_tenths(
+    seconds: float, text: str
+) -> None:
     assert format_time(seconds) == text

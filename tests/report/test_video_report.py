@@ -1,4 +1,4 @@
-"""Reports of videos: frames as images, tracks, and no more decoded than is shown."""
+"""Reports of videos: frames as images, tracks, and no frames decoded needlessly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grounded_sam2.report import ReportOptions, write_report
 from grounded_sam2.report.rules import find_issues
 from grounded_sam2.report.scan import scan_run
 from grounded_sam2.report.selection import select
-from grounded_sam2.report.videos import video_rows
+from grounded_sam2.report.statistics import video_rows
 from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import VideoRecord
@@ -41,7 +41,7 @@ def clips(tracked):
 
 @pytest.fixture
 def frames_made(monkeypatch) -> Counter[tuple[str, int]]:
-    """How often an image was made of each frame, by video and index, from now on."""
+    """Counts how often each frame is converted to an image, by video and index."""
     made, whole = Counter(), VideoSource.frames
 
     def counted(self, start_index=0, **options):
@@ -60,7 +60,7 @@ def cards(page: Path) -> dict[str, str]:
 
 
 def grey_number(card: str) -> int:
-    """The number that the image of a frame tells."""
+    """The frame number that the gray value of a frame encodes."""
     data = base64.b64decode(re.search(r"data:image/webp;base64,([^\"]+)", card)[1])
     with PIL.Image.open(io.BytesIO(data)) as image:
         return round((float(np.asarray(image.convert("L")).mean()) - 20) / 15)
@@ -71,12 +71,12 @@ def scan_of(tracked, **options):
 
 
 def issues_of(scan):
-    limits = ReportOptions().thresholds
-    return find_issues(scan.objects, scan.duplicates, scan.split_ids, limits)
+    thresholds = ReportOptions().thresholds
+    return find_issues(scan.objects, scan.duplicates, scan.split_ids, thresholds)
 
 
 class TestFrames:
-    def test_each_is_shown_as_it_was_labeled(self, clips) -> None:
+    def test_every_labeled_frame_is_shown(self, clips) -> None:
         summary = write_report(clips.folder)
         assert summary.unreadable == 0
         shown = {name: grey_number(card) for name, card in cards(summary.page).items()}
@@ -85,7 +85,7 @@ class TestFrames:
             **{f"sub/a/{number:06}": number for number in (0, 1, 2, 5, 6, 11)},
         }
 
-    def test_each_comes_with_its_time_and_its_tracks(self, clips) -> None:
+    def test_a_frame_is_shown_with_its_time_and_tracks(self, clips) -> None:
         card = cards(write_report(clips.folder).page)["sub/a/000011"]
         assert "<small>0:00.4 · 2&nbsp;objects</small>" in card
         assert re.findall(r"<text .*?>(\d+)</text>", card) == ["1", "2"]
@@ -93,21 +93,23 @@ class TestFrames:
         assert facts["time"] == "0:00.4"
         assert [found[-2:] for found in facts["objects"]] == [[1, "detected"], [2, "detected"]]
 
-    def test_no_image_is_made_of_what_is_not_shown(self, tracked, frames_made) -> None:
+    def test_frames_that_are_not_shown_are_not_converted(self, tracked, frames_made) -> None:
         sure, unsure = ({"confidence": value, "mask_quality": 0.9} for value in (0.9, 0.1))
         path = tracked.movie("a.mp4", 12)
         found = {n: [tracked.square(1, 3, **(unsure if n == 8 else sure))] for n in range(12)}
         tracked.add(path, found)
         page = write_report(tracked.folder, options=ReportOptions(labels=1, images=1)).page
         assert list(cards(page)) == ["a/000008"]
-        ahead_of_the_first = {0, 1, 2, 3}  # at most: as many as are decoded before they are needed
-        assert {index for _, index in frames_made} - ahead_of_the_first == {8}
+        prefetched = {0, 1, 2, 3}  # at most: frames decoded before they are needed
+        assert {index for _, index in frames_made} - prefetched == {8}
 
     def test_frames_that_are_files_are_read_as_files(self, clips, frames_made) -> None:
         write_report(clips.folder)
         assert {name for name, _ in frames_made} == {"sub/a"}
 
-    def test_they_are_read_in_one_pass_besides_the_first(self, clips, monkeypatch) -> None:
+    def test_shown_frames_are_read_in_one_pass_after_the_first_frame(
+        self, clips, monkeypatch
+    ) -> None:
         begun, whole = [], VideoSource.frames
 
         def noted(self, start_index=0, **options):
@@ -118,14 +120,14 @@ class TestFrames:
         write_report(clips.folder, options=ReportOptions(threads=3))
         assert begun == [("sub/a", 1, None), ("sub/a", 0, {0, 1, 2, 5, 6, 11})]
 
-    def test_threads_change_no_byte(self, clips, tmp_path) -> None:
+    def test_the_page_does_not_depend_on_threads(self, clips, tmp_path) -> None:
         pages = [
             write_report(clips.folder, tmp_path / f"{n}.html", options=ReportOptions(threads=n))
             for n in (1, 3)
         ]
         assert pages[0].page.read_bytes() == pages[1].page.read_bytes()
 
-    def test_videos_that_were_moved(self, clips, tmp_path, page) -> None:
+    def test_moved_videos_are_read_from_images_from(self, clips, tmp_path, page) -> None:
         clips.clips.rename(tmp_path / "elsewhere")
         summary = write_report(clips.folder)
         assert summary.unreadable == 9
@@ -133,7 +135,7 @@ class TestFrames:
         options = ReportOptions(images_from=tmp_path / "elsewhere")
         assert write_report(clips.folder, options=options).unreadable == 0
 
-    def test_videos_that_were_never_files(self, tracked, page) -> None:
+    def test_frames_of_videos_that_were_never_files_are_shown_as_masks(self, tracked, page) -> None:
         tracked.store.begin_video(tracked.run.id, VideoRecord("camera", None, tracked.size_hw))
         tracked.store.write_frames(
             tracked.run.id,
@@ -145,12 +147,12 @@ class TestFrames:
         assert cards(summary.page)["camera/000000"].count("<path") == 1
 
 
-class TestLookAlikes:
-    def test_frames_of_one_video_are_none(self, tracked) -> None:
+class TestNearDuplicates:
+    def test_frames_of_one_video_are_not_compared(self, tracked) -> None:
         tracked.add(tracked.movie("a.mp4", 8), {n: [tracked.square(1, n)] for n in range(8)})
         assert write_report(tracked.folder).issues["near_duplicate"] == 0
 
-    def test_of_two_videos_the_first_frames_with_objects_are_compared(self, tracked) -> None:
+    def test_the_first_frames_with_objects_of_two_videos_are_compared(self, tracked) -> None:
         one, other = tracked.images("one", 4), tracked.images("other", 4)
         tracked.add(one, {0: [], 1: [tracked.square(1, 5)], 2: [tracked.square(1, 6)], 3: []})
         tracked.add(other, {0: [], 1: [], 2: [tracked.square(1, 5)], 3: [tracked.square(1, 6)]})
@@ -165,7 +167,7 @@ class TestLookAlikes:
 
 
 class TestTracks:
-    def test_of_each_the_worst_label_of_each_kind_is_shown(self, tracked) -> None:
+    def test_of_a_track_the_worst_label_of_each_kind_is_shown(self, tracked) -> None:
         def unsure(track_id, number, left):
             return tracked.square(track_id, left, confidence=0.4 - 0.01 * number, mask_quality=0.9)
 
@@ -175,7 +177,7 @@ class TestTracks:
         labels = select(scan, issues_of(scan), ReportOptions()).labels
         assert [(label.image, label.position) for label in labels] == [(8, 1), (4, 0)]
 
-    def test_objects_of_none_are_each_shown(self, tracked) -> None:
+    def test_objects_without_a_track_are_all_shown(self, tracked) -> None:
         tracked.add(
             tracked.movie("a.mp4", 3),
             {n: [tracked.square(None, 2, confidence=0.1, mask_quality=0.9)] for n in range(3)},
@@ -185,7 +187,7 @@ class TestTracks:
         (row,) = video_rows(scan, issues_of(scan))
         assert (row.tracks, row.median_track, row.flagged, row.flagged_tracks) == (0, None, 3, 0)
 
-    def test_the_same_number_in_another_video_is_another_track(self, tracked) -> None:
+    def test_equal_track_ids_of_two_videos_are_two_tracks(self, tracked) -> None:
         for name in ("a", "b"):
             tracked.add(
                 tracked.images(name, 2),
@@ -196,7 +198,7 @@ class TestTracks:
 
 
 class TestCounts:
-    def test_of_each_video(self, clips) -> None:
+    def test_a_row_counts_one_video(self, clips) -> None:
         scan = scan_of(clips)
         b, a = video_rows(scan, issues_of(scan))
         assert (b.name, b.frames, b.background, b.objects, b.tracks) == ("b", 3, 0, 3, 1)
@@ -204,20 +206,20 @@ class TestCounts:
         assert (b.median_track, a.median_track, a.state) == (3, 5, "finished")
         assert (a.flagged, a.flagged_tracks) == (10, 2)  # of low quality, as the fixture's are
 
-    def test_are_on_the_page(self, clips, page) -> None:
+    def test_video_counts_are_on_the_page(self, clips, page) -> None:
         text = page(write_report(clips.folder).page).text()
         assert "Videos 2 3 tracks" in text
         assert "Images 9 frames of videos, 1 background" in text
         assert "sub/a 6 1 10 2 5 10 in 2 tracks 0 finished" in text
         assert "ball 8 8 2" in text  # objects, images, tracks
 
-    def test_images_have_no_videos(self, labeled, clean, page) -> None:
+    def test_a_page_of_images_has_no_videos(self, labeled, clean, page) -> None:
         labeled.add("a.png", clean(labeled.disc()))
         taken_apart = page(write_report(labeled.folder).page)
         assert not [a for a in taken_apart.all("section") if a.get("id") == "videos"]
         assert "track" not in taken_apart.text()
 
-    def test_videos_that_failed_are_told(self, clips, page, tmp_path) -> None:
+    def test_failed_videos_are_listed(self, clips, page, tmp_path) -> None:
         record = VideoRecord("cut", None, clips.size_hw)
         clips.store.begin_video(clips.run.id, record)
         clips.store.fail_video(clips.run.id, "cut", "has no frame")
@@ -229,7 +231,7 @@ class TestCounts:
         assert "cut has no frame" in text
         assert "cut 0 0 0 0 – – 0 failed" in text
 
-    def test_rows_for_scripts_name_track_and_time(self, clips, tmp_path) -> None:
+    def test_json_records_have_track_and_time(self, clips, tmp_path) -> None:
         summary = write_report(clips.folder, json_out=tmp_path / "out.json")
         rows = json.loads(summary.json.read_text(encoding="utf-8"))["doubts"]
         found = {(r["item"], r["track"], r["time"]) for r in rows if r["kind"] == "low_quality"}

@@ -1,8 +1,8 @@
 "use strict";
-// What the page does: filters, histograms, the viewer. All text goes in as text, never as markup.
+// Filters, histograms and the viewer of the page. Text is inserted as text, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const PALETTE = 12; // colours of the style sheet, .k0 and so on
+const PALETTE = 12; // class colors of the style sheet: .k0, .k1, …
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -21,14 +21,14 @@ function draw(name, attributes = {}, text = "") {
   return element;
 }
 
-const percent = (share) => {
-  const value = 100 * share;
+const percent = (fraction) => {
+  const value = 100 * fraction;
   if (value === 0 || value >= 9.95) return `${value.toFixed(0)} %`;
   return value < 1e-4 ? "< 0.0001 %" : `${value.toPrecision(2)} %`;
 };
 const score = (value) => (value === null ? "–" : value.toFixed(2));
 
-// Light or dark, masks or none
+// Light or dark theme, masks shown or hidden
 
 byId("theme").addEventListener("click", () => {
   const root = document.documentElement;
@@ -51,23 +51,23 @@ const issues = all("#issues > li");
 const cards = all("#grid > li");
 const cardOf = new Map(cards.map((card) => [card.id.slice(1), card]));
 
-const FEW = 24; // labels to begin with, so that the next section is not far away
+const INITIAL_LABELS = 24; // so that the next section is not far away
 let unfolded = false;
 
 function filterIssues() {
-  const pressed = document.querySelector('#look-filters .chip[aria-pressed="true"]');
+  const pressed = document.querySelector('#review-filters .chip[aria-pressed="true"]');
   const kind = pressed.dataset.kind;
-  const chosen = byId("look-class").value;
-  const fitting = issues.filter(({ dataset }) =>
+  const chosen = byId("review-class").value;
+  const matching = issues.filter(({ dataset }) =>
     (!kind || dataset.kinds.includes(` ${kind} `)) && (!chosen || dataset.class === chosen));
   for (const item of issues) item.hidden = true;
-  fitting.forEach((item, index) => {
+  matching.forEach((item, index) => {
     item.hidden = false;
-    item.toggleAttribute("data-folded", !unfolded && index >= FEW);
+    item.toggleAttribute("data-folded", !unfolded && index >= INITIAL_LABELS);
   });
-  byId("look-none").hidden = fitting.length > 0;
-  byId("look-more").hidden = unfolded || fitting.length <= FEW;
-  byId("look-more").textContent = `Show ${fitting.length - FEW} more`;
+  byId("review-none").hidden = matching.length > 0;
+  byId("review-more").hidden = unfolded || matching.length <= INITIAL_LABELS;
+  byId("review-more").textContent = `Show ${matching.length - INITIAL_LABELS} more`;
 }
 
 function unfold() {
@@ -76,15 +76,15 @@ function unfold() {
 }
 
 if (issues.length) {
-  const chips = all("#look-filters .chip");
+  const chips = all("#review-filters .chip");
   for (const chip of chips) {
     chip.addEventListener("click", () => {
       for (const other of chips) other.setAttribute("aria-pressed", String(other === chip));
       filterIssues();
     });
   }
-  byId("look-class").addEventListener("change", filterIssues);
-  byId("look-more").addEventListener("click", () => {
+  byId("review-class").addEventListener("change", filterIssues);
+  byId("review-more").addEventListener("click", () => {
     const next = document.querySelector("#issues > li[data-folded]");
     unfold();
     next.querySelector(".open").focus();
@@ -98,9 +98,9 @@ function filterImages() {
   const show = byId("image-show").value;
   let shown = 0;
   for (const card of cards) {
-    const { name: itsName, classes, flagged } = card.dataset;
+    const { name: itemName, classes, flagged } = card.dataset;
     card.hidden =
-      !itsName.includes(name) ||
+      !itemName.includes(name) ||
       (chosen !== "" && !classes.includes(` ${chosen} `)) ||
       (show === "flagged" && flagged === "0") ||
       (show === "clean" && flagged !== "0") ||
@@ -131,17 +131,17 @@ function sum(rows, bins) {
   return total;
 }
 
-function drawChart(place, chart, chosen) {
+function drawChart(container, chart, chosen) {
   const bins = chart.edges.length - 1;
   const overall = sum(chart.counts, bins);
   const counts = chosen === "" ? overall : chart.counts[chosen];
   const unknown = chosen === "" ? chart.unknown.reduce((a, b) => a + b, 0) : chart.unknown[chosen];
   const total = counts.reduce((a, b) => a + b, 0);
-  const note = place.parentElement.querySelector(".note");
-  place.replaceChildren();
-  place.hidden = !total;
+  const note = container.parentElement.querySelector(".note");
+  container.replaceChildren();
+  container.hidden = !total;
   if (!total) {
-    note.textContent = unknown ? `Not known of any of the ${unknown.toLocaleString("en")} objects.` : "No objects.";
+    note.textContent = unknown ? `Unknown for all ${unknown.toLocaleString("en")} objects.` : "No objects.";
     return;
   }
   const low = chart.edges[0];
@@ -152,7 +152,7 @@ function drawChart(place, chart, chosen) {
   const most = Math.max(...counts);
   const scale = (BOTTOM - TOP) / most;
   const image = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
-  image.append(draw("title", {}, `${chart.title}: ${total} objects, at most ${most} in a bar`));
+  image.append(draw("title", {}, `${chart.title}: ${total} objects, at most ${most} per bin`));
   for (const height of [TOP, (TOP + BOTTOM) / 2, BOTTOM]) {
     image.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: height, y2: height }));
   }
@@ -165,12 +165,12 @@ function drawChart(place, chart, chosen) {
       class: chosen === "" ? "bar-all" : `f${chosen % PALETTE}`,
       x: left + 0.75, width: position(chart.edges[bin + 1]) - left - 1.5, y: BOTTOM - height, height, rx: 1.5,
     });
-    const say = chart.logarithmic ? percent : score;
-    bar.append(draw("title", {}, `${say(chart.edges[bin])} to ${say(chart.edges[bin + 1])}: ${count.toLocaleString("en")}`));
+    const format = chart.logarithmic ? percent : score;
+    bar.append(draw("title", {}, `${format(chart.edges[bin])} to ${format(chart.edges[bin + 1])}: ${count.toLocaleString("en")}`));
     image.append(bar);
   });
   if (chosen !== "") {
-    // All classes together, at the same height: is this class as the others are?
+    // Outline of all classes, scaled to the same height, for comparison.
     const factor = (BOTTOM - TOP) / Math.max(...overall);
     let line = "";
     overall.forEach((count, bin) => {
@@ -191,21 +191,21 @@ function drawChart(place, chart, chosen) {
     const under = chosen === "" ? chart.below.reduce((a, b) => a + b, 0) : chart.below[chosen];
     below = `${percent(under / total)} below ${chart.limit}. `;
   }
-  const line = chosen === "" ? "" : "The line is all classes. ";
-  note.textContent = below + line + (unknown ? `Not known of ${unknown.toLocaleString("en")} objects.` : "");
-  place.append(image);
+  const line = chosen === "" ? "" : "The line shows all classes. ";
+  note.textContent = below + line + (unknown ? `Unknown for ${unknown.toLocaleString("en")} objects.` : "");
+  container.append(image);
 }
 
 function drawCharts() {
-  const chosen = byId("numbers-class").value;
-  for (const place of all("[data-chart]")) drawChart(place, data.charts[place.dataset.chart], chosen);
+  const chosen = byId("distributions-class").value;
+  for (const container of all("[data-chart]")) drawChart(container, data.charts[container.dataset.chart], chosen);
 }
-byId("numbers-class").addEventListener("change", drawCharts);
+byId("distributions-class").addEventListener("change", drawCharts);
 drawCharts();
 
-// Images that look alike are embedded once, in the grid
+// Near-duplicates are embedded once, in the grid, and copied from there
 
-for (const button of all(".alike")) {
+for (const button of all(".duplicate")) {
   const card = cardOf.get(button.dataset.image);
   const frame = button.querySelector(".frame");
   if (card) frame.replaceWith(card.querySelector(".frame").cloneNode(true));
@@ -216,19 +216,19 @@ for (const button of all(".alike")) {
 
 const viewer = byId("viewer");
 const canvas = byId("canvas");
-let trail = []; // what the arrows go through: [element, card, object or null]
-let place = 0;
+let steps = []; // entries that the arrow keys step through: [element, card, object or null]
+let current = 0;
 
-const CAME = { detected: "detected here", forwards: "carried forwards", backwards: "carried backwards" };
+const TRACK_ORIGINS = { detected: "detected in this frame", forwards: "propagated forwards", backwards: "propagated backwards" };
 
-function factsOf([, , confidence, quality, share, byPerson, hasMask, , , , origin]) {
+function factsOf([, , confidence, quality, areaFraction, byPerson, hasMask, , , , origin]) {
   const parts = [];
   if (byPerson) parts.push("by a person");
   if (confidence !== null) parts.push(`confidence ${score(confidence)}`);
   if (quality !== null) parts.push(`quality ${score(quality)}`);
   if (!hasMask) parts.push("box only");
-  if (origin !== null) parts.push(CAME[origin]);
-  return { parts: parts.join(" · "), share: percent(share) };
+  if (origin !== null) parts.push(TRACK_ORIGINS[origin]);
+  return { parts: parts.join(" · "), size: percent(areaFraction) };
 }
 
 function pick(number, scroll) {
@@ -243,7 +243,7 @@ function pick(number, scroll) {
 }
 
 function show() {
-  const [, card, object] = trail[place];
+  const [, card, object] = steps[current];
   const facts = JSON.parse(card.querySelector("script").textContent);
   const frame = card.querySelector(".frame");
   canvas.replaceChildren(...[...frame.children].map((child) => child.cloneNode(true)));
@@ -255,48 +255,48 @@ function show() {
   });
   const list = byId("objects");
   list.replaceChildren();
-  facts.objects.forEach((found, number) => {
-    const [classId, caption, , , , , , box, reasons, track] = found;
+  facts.objects.forEach((entry, number) => {
+    const [classId, caption, , , , , , box, reasons, track] = entry;
     if (box) overlay.append(draw("path", { class: "box", d: box, "data-object": number }));
-    const text = factsOf(found);
+    const text = factsOf(entry);
     const name = data.classes[classId];
     const row = make("button", { type: "button", "data-object": number },
       make("i", { class: `dot k${classId % PALETTE}` }), make("span", {}, track === null ? name : `${name} #${track}`),
-      make("span", { class: "size" }, text.share),
+      make("span", { class: "size" }, text.size),
       make("span", { class: "facts" }, [caption && caption !== name ? `“${caption}”` : "", text.parts].filter(Boolean).join(" · ")),
-      ...reasons.map((reason) => make("span", { class: "why" }, reason)));
+      ...reasons.map((reason) => make("span", { class: "reason" }, reason)));
     row.addEventListener("click", () => pick(row.classList.contains("on") ? null : number, false));
     list.append(make("li", {}, row));
   });
-  byId("viewer-place").textContent = `${(place + 1).toLocaleString("en")} of ${trail.length.toLocaleString("en")}`;
+  byId("viewer-position").textContent = `${(current + 1).toLocaleString("en")} of ${steps.length.toLocaleString("en")}`;
   byId("viewer-name").textContent = facts.name;
   byId("viewer-facts").textContent = [
     facts.time, `${facts.size[1]} × ${facts.size[0]}`, data.splits.length > 1 ? facts.split : "",
     facts.objects.length === 1 ? "1 object" : facts.objects.length ? `${facts.objects.length} objects` : "background",
     facts.missing ? `cannot be shown: images ${facts.missing}` : "",
   ].filter(Boolean).join(" · ");
-  byId("previous").disabled = place === 0;
-  byId("next").disabled = place === trail.length - 1;
+  byId("previous").disabled = current === 0;
+  byId("next").disabled = current === steps.length - 1;
   pick(object, true);
 }
 
 function step(by) {
-  const next = place + by;
-  if (next < 0 || next >= trail.length) return;
-  place = next;
+  const next = current + by;
+  if (next < 0 || next >= steps.length) return;
+  current = next;
   show();
 }
 
 function open(opener) {
   const item = opener.closest("#issues > li, #grid > li, .group figure");
-  const steps = item.parentElement.matches(".group") ? all(".group figure") : [...item.parentElement.children];
-  trail = steps.filter((element) => !element.hidden).map((element) => {
-    const source = element.matches("figure") ? element.querySelector(".alike") : element;
+  const siblings = item.parentElement.matches(".group") ? all(".group figure") : [...item.parentElement.children];
+  steps = siblings.filter((element) => !element.hidden).map((element) => {
+    const source = element.matches("figure") ? element.querySelector(".duplicate") : element;
     const card = element.id ? element : cardOf.get(source.dataset.image);
     const object = source.dataset.object === undefined ? null : Number(source.dataset.object);
     return [element, card, object];
   }).filter(([, card]) => card);
-  place = trail.findIndex(([element]) => element === item);
+  current = steps.findIndex(([element]) => element === item);
   show();
   viewer.showModal();
 }
@@ -309,9 +309,9 @@ byId("previous").addEventListener("click", () => step(-1));
 byId("next").addEventListener("click", () => step(1));
 byId("close").addEventListener("click", () => viewer.close());
 viewer.addEventListener("close", () => {
-  const [element] = trail[place];
+  const [element] = steps[current];
   canvas.replaceChildren();
-  if (element.hasAttribute("data-folded")) unfold(); // the arrows went on to it
+  if (element.hasAttribute("data-folded")) unfold(); // the arrow keys reached a folded label
   element.querySelector("button.open").focus({ preventScroll: true });
   element.scrollIntoView({ block: "nearest" });
 });
