@@ -416,12 +416,12 @@ class TestErrors:
 
 class TestCommand:
     def test_prints_counts_and_paths(self, planted, cli, tmp_path) -> None:
-        out, rows = tmp_path / "page.html", tmp_path / "doubts.json"
+        out, rows = tmp_path / "page.html", tmp_path / "issues.json"
         ran = cli("report", planted.folder, "--out", out, "--json", rows, "--split", "0.5/0.5")
         assert ran.code == 0
         assert "7 of 50 labels are worth a look" in ran.out
         assert f"report: {out} (49 of 49 images" in ran.out
-        assert f"doubts: {rows}" in ran.out
+        assert f"issues: {rows}" in ran.out
         assert out.exists()
         assert rows.exists()
 
