@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
-Mask = NDArray[np.bool_]
-
-
-def mask(text: str) -> Mask:
-    return np.array([[pixel == "#" for pixel in row] for row in text.split()])
+from fixtures.masks import Mask, disc, mask
 
 
 def noise(height: int, width: int, share: float) -> Mask:
     return np.random.default_rng(0).random((height, width)) < share
-
-
-def disc(size: int) -> Mask:
-    centers = np.arange(size) + 0.5 - size / 2
-    inside: Mask = np.hypot(centers[:, None], centers) < size * 0.45
-    return inside
 
 
 def ring_with_island() -> Mask:

@@ -7,26 +7,26 @@ from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry import boxes
 
 
-def test_xywh_and_back() -> None:
+def test_xyxy_converts_to_xywh_and_back() -> None:
     assert boxes.to_xywh([(1, 2, 4, 8.5)]).tolist() == [[1, 2, 3, 6.5]]
     assert boxes.from_xywh([(1, 2, 3, 6.5)]).tolist() == [[1, 2, 4, 8.5]]
 
 
-def test_area_of_a_box_and_of_one_turned_inside_out() -> None:
+def test_the_area_of_a_box_with_swapped_corners_is_zero() -> None:
     assert boxes.areas([(0, 0, 3, 4), (3, 4, 0, 0), (1, 1, 1, 5)]).tolist() == [12, 0, 0]
 
 
-def test_iou() -> None:
+def test_box_iou() -> None:
     a = [(0, 0, 4, 4), (10, 10, 12, 12)]
     b = [(0, 0, 4, 4), (2, 0, 6, 4), (4, 0, 8, 4), (1, 1, 1, 1)]
     np.testing.assert_allclose(boxes.box_iou(a, b), [[1, 1 / 3, 0, 0], [0, 0, 0, 0]])
 
 
-def test_a_box_without_area_overlaps_nothing() -> None:
+def test_a_box_without_area_has_iou_zero_with_itself() -> None:
     assert boxes.box_iou([(1, 1, 1, 1)], [(1, 1, 1, 1)]).tolist() == [[0]]
 
 
-def test_containment_is_the_share_of_the_first() -> None:
+def test_containment_is_relative_to_the_first_box() -> None:
     a = [(0, 0, 4, 4), (2, 0, 10, 4), (1, 1, 1, 1)]
     b = [(0, 0, 4, 4), (0, 0, 20, 20)]
     assert boxes.box_containment(a, b).tolist() == [[1, 1], [0.25, 1], [0, 0]]
@@ -62,7 +62,7 @@ def test_valid_boxes_are_finite_and_have_sides() -> None:
     assert boxes.valid(candidates, min_side=1).tolist() == [True] + [False] * 6
 
 
-def test_no_boxes_have_a_stated_answer() -> None:
+def test_no_boxes_give_empty_results() -> None:
     none = np.zeros((0, 4), np.float32)
     assert boxes.to_xywh(none).shape == boxes.from_xywh([]).shape == (0, 4)
     assert boxes.areas(none).shape == boxes.valid(none).shape == (0,)
@@ -74,6 +74,6 @@ def test_no_boxes_have_a_stated_answer() -> None:
 
 
 @pytest.mark.parametrize("wrong", [(0, 0, 1, 1), [(0, 0, 1)], [[(0, 0, 1, 1)]]])
-def test_what_are_no_boxes_is_an_error(wrong: object) -> None:
+def test_other_shapes_are_an_error(wrong: object) -> None:
     with pytest.raises(GeometryError, match="expected \\(n, 4\\)"):
         boxes.areas(wrong)  # type: ignore[arg-type]

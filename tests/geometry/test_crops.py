@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask
 
 from grounded_sam2.geometry.crops import (
     boxes_from_run_lengths,
@@ -14,8 +14,6 @@ from grounded_sam2.geometry.crops import (
 )
 from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.geometry.rle import decode_run_lengths, encode, image_sizes
-
-Mask = NDArray[np.bool_]
 
 
 def several(dense: Mask) -> list[Mask]:
@@ -40,7 +38,7 @@ def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
     assert crops.areas.tolist() == [mask.sum() for mask in masks]
 
 
-def test_changes_are_where_runs_of_set_pixels_begin_and_end(dense: Mask) -> None:
+def test_transitions_are_the_begins_and_ends_of_foreground_runs(dense: Mask) -> None:
     rles = [encode(mask)[0] for mask in several(dense)]
     runs, spans = decode_run_lengths(rles)
     boxes = boxes_from_run_lengths(runs, spans, image_sizes(rles)[:, 0])
@@ -58,7 +56,7 @@ def test_changes_are_where_runs_of_set_pixels_begin_and_end(dense: Mask) -> None
         np.testing.assert_array_equal(flat, pixels.T.ravel())
 
 
-def test_runs_come_back_from_crops_with_any_margin(dense: Mask) -> None:
+def test_run_lengths_do_not_depend_on_the_margin_of_a_crop(dense: Mask) -> None:
     height, width = dense.shape
     crop, (left, top) = crop_to_bounding_box(dense)
     rows, columns = crop.shape
@@ -72,7 +70,7 @@ def test_runs_come_back_from_crops_with_any_margin(dense: Mask) -> None:
     assert [each.tolist() for each in spans.split(runs)] == [expected] * 4
 
 
-def test_what_is_trimmed_touches_its_four_sides(dense: Mask) -> None:
+def test_a_crop_to_the_bounding_box_touches_its_four_sides(dense: Mask) -> None:
     crop, (left, top) = crop_to_bounding_box(dense)
     assert crop.sum() == dense.sum()
     if crop.size:
@@ -93,7 +91,7 @@ def test_what_is_trimmed_touches_its_four_sides(dense: Mask) -> None:
         pytest.param([0, 0, 5, 5], 9, [9], id="all cancelled"),
     ],
 )
-def test_runs_between_changes(places: list[int], total: int, runs: list[int]) -> None:
+def test_run_lengths_from_transitions(places: list[int], total: int, runs: list[int]) -> None:
     # Also when another mask stands before and behind.
     found, spans = run_lengths_from_transitions(
         np.array([1, 3, *places, 0], np.int64),
@@ -103,7 +101,7 @@ def test_runs_between_changes(places: list[int], total: int, runs: list[int]) ->
     assert [each.tolist() for each in spans.split(found)] == [[1, 2, 1], runs, [0, 5]]
 
 
-def test_empty_runs_are_taken_out() -> None:
+def test_canonical_run_lengths_have_no_zeros_after_the_first() -> None:
     runs, spans = canonical_run_lengths(
         np.array([3, 0, 0, 2, 4, 0, 0, 0, 2]), RaggedOffsets([5, 4])
     )

@@ -33,7 +33,7 @@ def brute_force(hashes: NDArray[np.uint64], distance: int) -> list[list[int]]:
 
 
 class TestHashes:
-    def test_light_and_noise_change_little(self) -> None:
+    def test_exposure_and_noise_change_few_bits(self) -> None:
         images = smooth(50)
         noise = np.random.default_rng(1).normal(0, 3, images.shape)
         before = perceptual_hashes(grey(images))
@@ -41,36 +41,38 @@ class TestHashes:
         assert hamming_distance(before, perceptual_hashes(grey(images * 0.7 + 20))).max() <= 6
         assert hamming_distance(before, perceptual_hashes(grey(images + noise))).max() <= 8
 
-    def test_another_image_changes_half(self) -> None:
+    def test_half_of_the_bits_differ_between_images(self) -> None:
         distances = hamming_distance(
             perceptual_hashes(grey(smooth(200))), perceptual_hashes(grey(smooth(200, 1)))
         )
         assert distances.min() > 12
         assert abs(distances.mean() - HASH_BITS / 2) < 2
 
-    def test_the_inverse_changes_every_wave_that_is_there(self) -> None:
+    def test_the_inverse_of_an_image_changes_all_bits(self) -> None:
         images = grey(smooth(20))
         assert (
             hamming_distance(perceptual_hashes(images), perceptual_hashes(255 - images)).min()
             == HASH_BITS
         )
 
-    def test_images_of_one_color_are_all_alike(self) -> None:
+    def test_all_images_of_a_single_color_have_one_hash(self) -> None:
         flat = np.full((3, 24, 24), [[[0]], [[77]], [[255]]], np.uint8)
         assert perceptual_hashes(flat).tolist() == [0, 0, 0]
 
-    def test_no_images(self) -> None:
+    def test_no_images_have_no_hashes(self) -> None:
         assert perceptual_hashes(np.zeros((0, 24, 24), np.uint8)).shape == (0,)
 
     @pytest.mark.parametrize("shape", [(24, 24), (1, 24, 25), (1, 7, 7), (1, 24, 24, 3)])
-    def test_other_shapes(self, shape: tuple[int, ...]) -> None:
+    def test_images_that_are_not_square_or_too_small_are_an_error(
+        self, shape: tuple[int, ...]
+    ) -> None:
         with pytest.raises(GeometryError, match="expected"):
             perceptual_hashes(np.zeros(shape, np.uint8))
 
 
 class TestNearPairs:
     @pytest.mark.parametrize("distance", [0, 1, 4, 6, 12, 63])
-    def test_none_is_missed_and_none_is_too_far(self, distance: int) -> None:
+    def test_pairs_equal_those_of_a_brute_force_search(self, distance: int) -> None:
         rng = np.random.default_rng(distance)
         hashes = rng.integers(0, 2**63, 60, dtype=np.uint64)
         flips = [sum(1 << int(bit) for bit in rng.choice(64, i % 9, False)) for i in range(60)]
@@ -82,14 +84,14 @@ class TestNearPairs:
         hashes = np.arange(256, dtype=np.uint64) << np.uint64(20)
         assert near_pairs(hashes, 2).tolist() == brute_force(hashes, 2)
 
-    def test_equal_hashes(self) -> None:
+    def test_equal_hashes_are_a_pair_at_distance_zero(self) -> None:
         assert near_pairs(np.array([5, 9, 5], np.uint64), 0).tolist() == [[0, 2]]
 
     @pytest.mark.parametrize("count", [0, 1])
-    def test_nothing_to_pair(self, count: int) -> None:
+    def test_fewer_than_two_hashes_have_no_pairs(self, count: int) -> None:
         assert near_pairs(np.zeros(count, np.uint64), 6).shape == (0, 2)
 
     @pytest.mark.parametrize("distance", [-1, 64])
-    def test_a_distance_that_makes_no_sense(self, distance: int) -> None:
+    def test_a_distance_out_of_range_is_an_error(self, distance: int) -> None:
         with pytest.raises(GeometryError, match="between 0 and 63"):
             near_pairs(np.zeros(2, np.uint64), distance)

@@ -2,41 +2,35 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask, mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry import masks
 from grounded_sam2.geometry.rle import encode
-
-Mask = NDArray[np.bool_]
-
-
-def mask(text: str) -> Mask:
-    return np.array([[pixel == "#" for pixel in row] for row in text.split()])
 
 
 def text(dense: Mask) -> str:
     return " ".join("".join("#" if pixel else "." for pixel in row) for row in dense)
 
 
-PARTS = "##..# ##... ....# .#..#"
+COMPONENTS = "##..# ##... ....# .#..#"
 
 
 @pytest.mark.parametrize(
     ("min_area", "expected"),
     [
-        (0, PARTS),
-        (1, PARTS),
+        (0, COMPONENTS),
+        (1, COMPONENTS),
         (2, "##... ##... ....# ....#"),
         (3, "##... ##... ..... ....."),
         (5, "..... ..... ..... ....."),
     ],
 )
-def test_parts_below_the_area_are_specks(min_area: int, expected: str) -> None:
-    assert text(masks.remove_small_components(mask(PARTS), min_area)) == expected
+def test_components_below_the_area_are_removed(min_area: int, expected: str) -> None:
+    assert text(masks.remove_small_components(mask(COMPONENTS), min_area)) == expected
 
 
-def test_pixels_that_touch_at_a_corner_are_one_part() -> None:
+def test_pixels_that_touch_at_a_corner_are_one_component() -> None:
     assert text(masks.remove_small_components(mask("#.. .#. ..#"), 3)) == "#.. .#. ..#"
 
 
@@ -52,18 +46,18 @@ HOLES = "######## #.##..## ####..## ######## #..#####"
         (99, "######## ######## ######## ######## #..#####"),
     ],
 )
-def test_holes_up_to_the_area_are_filled_but_not_bays_at_the_border(
+def test_holes_up_to_the_area_are_filled_but_not_background_at_the_border(
     max_area: int, expected: str
 ) -> None:
     assert text(masks.fill_holes(mask(HOLES), max_area)) == expected
 
 
-def test_a_hole_does_not_leak_through_a_corner() -> None:
+def test_holes_do_not_connect_through_a_corner() -> None:
     assert text(masks.fill_holes(mask(".##. #.## .##."), 1)) == ".##. #### .##."
     assert text(masks.fill_holes(mask("..## #.## ###."), 9)) == "..## #.## ###."
 
 
-def test_largest_part_and_which_of_equals() -> None:
+def test_of_equally_large_components_the_topmost_then_leftmost_stays() -> None:
     assert (
         text(
             masks.largest_component(mask("#..## ...## ###..")),
@@ -95,7 +89,7 @@ def test_a_full_mask_stays_full() -> None:
     assert masks.largest_component(full).all()
 
 
-def test_the_first_mask_lies_on_top() -> None:
+def test_the_first_mask_keeps_the_overlap() -> None:
     top, middle, below = (
         encode(mask(rows))[0] for rows in ("....# ....#", ".##.. .##..", "##### #####")
     )
@@ -103,15 +97,15 @@ def test_the_first_mask_lies_on_top() -> None:
     assert [text(one.decode()) for one in painted] == ["....# ....#", ".##.. .##..", "#..#. #..#."]
 
 
-def test_a_mask_that_is_wholly_covered_becomes_empty() -> None:
+def test_a_fully_covered_mask_becomes_empty() -> None:
     top, below = (encode(mask(rows))[0] for rows in ("###", ".#."))
     assert [one.area for one in masks.remove_overlaps([top, below])] == [3, 0]
 
 
-def test_no_masks_to_paint() -> None:
+def test_no_masks_have_no_overlaps() -> None:
     assert masks.remove_overlaps([]) == []
 
 
-def test_masks_of_different_images_are_not_painted_together() -> None:
+def test_masks_of_different_images_are_an_error() -> None:
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
         masks.remove_overlaps([encode(mask("#"))[0], encode(mask("##"))[0]])

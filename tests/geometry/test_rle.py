@@ -4,34 +4,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixtures.masks import Mask, mask
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry import rle
 from grounded_sam2.geometry.compressed_counts import compress_counts
-from grounded_sam2.geometry.overlap import mask_containment, mask_intersection, mask_iou
 from grounded_sam2.geometry.rle import Rle
 
-Mask = NDArray[np.bool_]
 
-
-def mask(*rows: str) -> Mask:
-    return np.array([[pixel == "#" for pixel in row] for row in rows])
-
-
-def theirs(dense: Mask) -> dict[str, Any]:
+def by_pycocotools(dense: Mask) -> dict[str, Any]:
     result: dict[str, Any] = coco_mask.encode(np.asfortranarray(dense.view(np.uint8)))
     return result
 
 
-def test_encodes_as_pycocotools_does(dense: Mask) -> None:
+def test_encoding_equals_that_of_pycocotools(dense: Mask) -> None:
     (ours,) = rle.encode(dense)
     assert ours.size_hw == dense.shape
-    assert ours.counts == theirs(dense)["counts"]
+    assert ours.counts == by_pycocotools(dense)["counts"]
 
 
-def test_decodes_to_the_same_pixels(dense: Mask) -> None:
+def test_decoding_restores_the_pixels(dense: Mask) -> None:
     decoded = rle.encode(dense)[0].decode()
     assert decoded.dtype == np.bool_
     assert decoded.flags.c_contiguous
@@ -40,12 +34,12 @@ def test_decodes_to_the_same_pixels(dense: Mask) -> None:
 
 def test_area_and_box_are_those_of_the_pixels(dense: Mask) -> None:
     (ours,) = rle.encode(dense)
-    x, y, width, height = coco_mask.toBbox(theirs(dense))
+    x, y, width, height = coco_mask.toBbox(by_pycocotools(dense))
     assert ours.area == dense.sum()
     assert ours.bbox_xyxy == (x, y, x + width, y + height)
 
 
-def test_a_crop_and_its_origin_are_the_mask(dense: Mask) -> None:
+def test_a_crop_and_its_origin_restore_the_mask(dense: Mask) -> None:
     (ours,) = rle.encode(dense)
     crop, (left, top) = ours.decode_crop()
     x0, y0, x1, y1 = ours.bbox_xyxy
@@ -54,20 +48,20 @@ def test_a_crop_and_its_origin_are_the_mask(dense: Mask) -> None:
     assert rle.encode_crop(crop, (left, top), ours.size_hw) == ours
 
 
-def test_coco_form_is_read_in_all_spellings(dense: Mask) -> None:
+def test_coco_counts_are_read_as_text_bytes_and_list(dense: Mask) -> None:
     (ours,) = rle.encode(dense)
     coco = ours.to_coco()
-    assert coco == {"size": list(dense.shape), "counts": theirs(dense)["counts"].decode()}
+    assert coco == {"size": list(dense.shape), "counts": by_pycocotools(dense)["counts"].decode()}
     assert Rle.from_coco(coco) == ours
     assert Rle.from_coco({**coco, "counts": ours.counts}) == ours
     assert Rle.from_coco({**coco, "counts": ours.run_lengths().tolist()}) == ours
 
 
-def test_pycocotools_reads_our_coco_form(dense: Mask) -> None:
+def test_pycocotools_reads_the_coco_segmentation(dense: Mask) -> None:
     np.testing.assert_array_equal(coco_mask.decode(rle.encode(dense)[0].to_coco()), dense)
 
 
-def test_empty_runs_are_taken_out_on_reading() -> None:
+def test_reading_coco_makes_run_lengths_canonical() -> None:
     read = Rle.from_coco({"size": [3, 3], "counts": [3, 0, 0, 2, 0, 1, 3, 0, 0]})
     assert read == rle.encode(mask(".#.", ".#.", ".#."))[0]
     assert Rle.from_coco({"size": [2, 1], "counts": [0, 0, 0, 2]}) == rle.encode(mask("#", "#"))[0]
@@ -77,11 +71,11 @@ def test_empty_runs_are_taken_out_on_reading() -> None:
 def test_very_long_images(shape: tuple[int, int]) -> None:
     dense = np.random.default_rng(0).random(shape) < 0.5
     (ours,) = rle.encode(dense)
-    assert ours.counts == theirs(dense)["counts"]
+    assert ours.counts == by_pycocotools(dense)["counts"]
     np.testing.assert_array_equal(ours.decode(), dense)
 
 
-def test_huge_masks_cost_only_their_runs() -> None:
+def test_an_object_of_a_huge_image() -> None:
     crop = np.ones((2, 3), np.bool_)
     huge = rle.encode_crop(crop, (59_997, 49_998), (50_000, 60_000))
     assert huge.area == 6
@@ -99,26 +93,12 @@ def test_a_stack_is_encoded_in_order_whatever_its_memory_layout(share: float) ->
     np.testing.assert_array_equal(rle.decode(expected), stack)
 
 
-def test_no_masks_have_a_stated_answer() -> None:
-    one = rle.encode(mask("###", "#.#", "###"))
+def test_no_masks_give_empty_results() -> None:
     assert rle.encode(np.zeros((0, 5, 6), np.bool_)) == []
     assert rle.decode([]).shape == (0, 0, 0)
     assert rle.decode([], (5, 6)).shape == (0, 5, 6)
     assert rle.areas([]).shape == (0,)
     assert rle.bounding_boxes([]).shape == (0, 4)
-    assert mask_iou([], []).shape == (0, 0)
-    assert mask_iou(one, []).shape == (1, 0)
-    assert mask_iou([], one).shape == (0, 1)
-
-
-def test_iou_is_that_of_the_pixels() -> None:
-    stack = np.random.default_rng(2).random((5, 20, 30)) < np.linspace(0, 1, 5)[:, None, None]
-    masks = rle.encode(stack)
-    flat = stack.reshape(5, -1)
-    union = (flat[:, None] | flat[None]).sum(axis=-1)
-    expected = (flat[:, None] & flat[None]).sum(axis=-1) / np.maximum(union, 1)
-    np.testing.assert_allclose(mask_iou(masks, masks[:3]), expected[:, :3])
-    assert mask_iou(masks, masks)[0, 0] == 0, "empty masks overlap nothing"
 
 
 def test_areas_and_boxes_of_several_masks() -> None:
@@ -127,10 +107,8 @@ def test_areas_and_boxes_of_several_masks() -> None:
     assert rle.bounding_boxes(masks).tolist() == [[0, 0, 2, 1], [0, 0, 0, 0]]
 
 
-def test_masks_of_different_images_do_not_mix() -> None:
+def test_masks_of_different_images_are_not_decoded_together() -> None:
     small, large = rle.encode(mask("#"))[0], rle.encode(mask("##"))[0]
-    with pytest.raises(GeometryError, match="1×1 and 1×2"):
-        mask_iou([small], [large])
     with pytest.raises(GeometryError, match="1×1 and 1×2"):
         rle.decode([small, large])
     with pytest.raises(GeometryError, match="3×3 and 1×1"):
@@ -141,7 +119,7 @@ def test_masks_of_different_images_do_not_mix() -> None:
     "corners",
     [(0, 0, 4, 3), (1, 1, 2, 2), (1, 0, 3, 3), (0, 2, 4, 3), (2, 2, 2, 3), (4, 3, 4, 3)],
 )
-def test_a_rectangle_is_the_pixels_of_a_box(corners: tuple[int, int, int, int]) -> None:
+def test_a_rectangle_has_the_pixels_of_a_box(corners: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = corners
     dense = np.zeros((3, 4), np.bool_)
     dense[top:bottom, left:right] = True
@@ -151,7 +129,7 @@ def test_a_rectangle_is_the_pixels_of_a_box(corners: tuple[int, int, int, int]) 
 @pytest.mark.parametrize(
     ("corners", "message"), [((0, 0, 5, 1), "outside"), ((2, 1, 1, 2), "swapped")]
 )
-def test_what_is_no_rectangle_of_the_image_is_an_error(
+def test_a_rectangle_outside_the_image_or_with_swapped_corners_is_an_error(
     corners: tuple[int, int, int, int], message: str
 ) -> None:
     with pytest.raises(GeometryError, match=message):
@@ -159,21 +137,19 @@ def test_what_is_no_rectangle_of_the_image_is_an_error(
 
 
 @pytest.mark.parametrize("margins", [(0, 0, 0, 0), (3, 0, 2, 0), (0, 2, 0, 3), (1, 4, 2, 3)])
-def test_a_window_is_pasted_as_its_pixels_are(
-    dense: Mask, margins: tuple[int, int, int, int]
-) -> None:
+def test_pasting_pads_the_mask_of_a_window(dense: Mask, margins: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = margins
     whole = np.pad(dense, ((top, bottom), (left, right)))
     pasted = rle.paste(rle.encode(dense)[0], (left, top), (whole.shape[0], whole.shape[1]))
     assert pasted == rle.encode(whole)[0]
 
 
-def test_a_window_with_empty_runs_is_pasted_in_the_shortest_form() -> None:
+def test_pasting_makes_run_lengths_canonical() -> None:
     split = Rle((2, 2), compress_counts(np.array([1, 1, 0, 1, 1])))
     assert rle.paste(split, (1, 1), (3, 4)) == rle.encode(mask("....", "..#.", ".#.."))[0]
 
 
-def test_a_window_of_a_huge_image_costs_its_runs_only() -> None:
+def test_pasting_into_a_huge_image_writes_few_counts() -> None:
     pasted = rle.paste(rle.encode(mask("##", "##"))[0], (39_990, 29_990), (30_000, 40_000))
     assert pasted.bbox_xyxy == (39_990, 29_990, 39_992, 29_992)
     assert len(pasted.counts) < 40
@@ -184,27 +160,6 @@ def test_a_window_outside_the_image_is_an_error() -> None:
         rle.paste(rle.encode(mask("##", "##"))[0], (3, 0), (4, 4))
 
 
-def test_the_intersection_is_what_is_common() -> None:
-    a, b = np.random.default_rng(3).random((2, 20, 30)) < 0.5
-    both = mask_intersection(*rle.encode(np.stack([a, b])))
-    np.testing.assert_array_equal(both.decode(), a & b)
-    with pytest.raises(GeometryError, match="one image"):
-        mask_intersection(*rle.encode(mask("##")), *rle.encode(mask("#")))
-
-
-def test_containment_is_the_share_of_the_first() -> None:
-    half, whole, none = (
-        rle.encode(m)[0] for m in (mask("##..", "...."), mask("####", "...."), mask("....", "...."))
-    )
-    np.testing.assert_allclose(
-        mask_containment([half, whole, none], [half, whole, none]),
-        [[1, 1, 0], [0.5, 1, 0], [0, 0, 0]],
-    )
-    assert mask_containment([], [half]).shape == (0, 1)
-    with pytest.raises(GeometryError, match="one image"):
-        mask_containment([half], rle.encode(mask("#")))
-
-
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -213,7 +168,7 @@ def test_containment_is_the_share_of_the_first() -> None:
         (np.zeros((2, 0, 3), np.bool_), "0×3"),
     ],
 )
-def test_what_is_no_mask_is_an_error(array: NDArray[Any], message: str) -> None:
+def test_arrays_that_are_no_masks_are_an_error(array: NDArray[Any], message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         rle.encode(array)
 
@@ -237,7 +192,9 @@ def test_a_crop_outside_the_image_is_an_error() -> None:
         ({"size": [2, 2], "counts": "zz"}, "not COCO-compressed"),
     ],
 )
-def test_damaged_coco_forms_are_an_error(segmentation: dict[str, Any], message: str) -> None:
+def test_damaged_coco_segmentations_are_an_error(
+    segmentation: dict[str, Any], message: str
+) -> None:
     with pytest.raises(GeometryError, match=message):
         Rle.from_coco(segmentation)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask, Points
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
@@ -19,9 +19,6 @@ from grounded_sam2.geometry.polygons import (
     polygons_to_rle,
 )
 from grounded_sam2.geometry.rle import encode, encode_crop
-
-Mask = NDArray[np.bool_]
-Points = NDArray[np.float64]
 
 
 def size(dense: Mask) -> tuple[int, int]:
@@ -54,7 +51,7 @@ def read_by_pycocotools(segmentation: list[list[float]], size_hw: tuple[int, int
 
 
 @pytest.mark.parametrize("min_iou", [0.9, 0.98, 1.0])
-class TestOverlapWithTheMask:
+class TestIouWithTheMask:
     def test_of_polygons(self, dense: Mask, min_iou: float) -> None:
         polygons = mask_to_polygons(encode(dense)[0], min_iou=min_iou)
         assert overlap(polygons_to_mask(polygons, size(dense)), dense) >= min_iou
@@ -64,17 +61,17 @@ class TestOverlapWithTheMask:
         read = read_by_pycocotools(polygons_to_coco(polygons), size(dense))
         assert overlap(read, dense) >= min_iou
 
-    def test_of_a_single_outline(self, dense: Mask, min_iou: float) -> None:
+    def test_of_a_single_ring(self, dense: Mask, min_iou: float) -> None:
         outline = mask_to_single_ring(encode(dense)[0], min_iou=min_iou)
         assert overlap(polygons_to_mask([outline], size(dense)), dense) >= min_iou
 
-    def test_of_a_single_outline_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
+    def test_of_a_single_ring_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
         outline = mask_to_single_ring(dense, min_iou=min_iou)
         segmentation = [outline.ravel().tolist()] if len(outline) else []
         read = read_by_pycocotools(segmentation, size(dense))
         assert overlap(read, dense) >= min_iou
 
-    def test_of_a_single_outline_in_ultralytics(self, dense: Mask, min_iou: float) -> None:
+    def test_of_a_single_ring_in_ultralytics(self, dense: Mask, min_iou: float) -> None:
         read = read_by_ultralytics(mask_to_single_ring(dense, min_iou=min_iou), size(dense))
         bridges = len(exact_polygons(dense)) > 1
         if bridges and min_iou == 1:
@@ -90,13 +87,13 @@ def test_a_disc_needs_few_points() -> None:
     assert len(mask_to_single_ring(disc)) < exact / 5
 
 
-def test_a_shape_that_survives_simplification_whole(holed: Mask) -> None:
+def test_simplified_polygons_keep_their_holes(holed: Mask) -> None:
     around, within = mask_to_polygons(holed)
     assert len(around.holes) == 1
     assert not within.holes
 
 
-def test_the_largest_tolerance_holds_where_the_iou_would_allow_more() -> None:
+def test_max_tolerance_keeps_details_that_the_iou_would_allow_to_lose() -> None:
     dense = np.zeros((400, 400), np.bool_)
     dense[10:390, 10:390] = True
     dense[5:10, 100:105] = True  # a small thing that an IoU does not notice
@@ -109,7 +106,7 @@ def test_the_largest_tolerance_holds_where_the_iou_would_allow_more() -> None:
     assert mask_to_single_ring(dense)[:, 1].min() < 6
 
 
-def test_more_masks_at_once_than_pycocotools_counts_in_eight_bits() -> None:
+def test_more_than_255_masks_at_once() -> None:
     masks = np.zeros((300, 20, 20), np.bool_)
     for number, mask in enumerate(masks):
         mask[number % 15 : number % 15 + 5, number // 20 : number // 20 + 5] = True
@@ -119,7 +116,7 @@ def test_more_masks_at_once_than_pycocotools_counts_in_eight_bits() -> None:
         np.testing.assert_array_equal(polygons_to_mask(polygons, (20, 20)), mask)
 
 
-def test_where_more_may_be_lost_there_are_fewer_points() -> None:
+def test_a_lower_min_iou_gives_fewer_points() -> None:
     disc = np.hypot(*(np.indices((400, 400)) - 199.5)) < 180
     bounds = (0.9, 0.95, 0.98, 0.999, 1)
     for outline_of in (
@@ -131,7 +128,7 @@ def test_where_more_may_be_lost_there_are_fewer_points() -> None:
         assert counts[0] < counts[2] / 4
 
 
-def test_a_slanted_line_keeps_its_points_where_pycocotools_would_cut_it_short() -> None:
+def test_a_slanted_line_keeps_the_points_that_pycocotools_needs() -> None:
     steps = np.arange(60)
     dense = np.zeros((72, 96), np.bool_)
     dense[steps // 2 + 10, steps + 20] = True
@@ -139,7 +136,7 @@ def test_a_slanted_line_keeps_its_points_where_pycocotools_would_cut_it_short() 
     assert overlap(read, dense) >= 0.98
 
 
-def test_bridges_that_cost_more_than_may_be_lost_cost_no_points_as_well() -> None:
+def test_bridges_that_exceed_the_iou_loss_do_not_prevent_simplification() -> None:
     discs = np.zeros((200, 200), np.bool_)
     for x in (30, 170):
         discs |= np.hypot(*(np.indices((200, 200)) - np.array((100, x))[:, None, None])) < 20
@@ -151,7 +148,7 @@ def test_bridges_that_cost_more_than_may_be_lost_cost_no_points_as_well() -> Non
     assert overlap(read_by_ultralytics(outline, (200, 200)), painted) >= 0.98
 
 
-def test_one_pixel_is_four_points_within_it() -> None:
+def test_one_pixel_becomes_four_points_inside_it() -> None:
     dense = np.zeros((4, 6), np.bool_)
     dense[3, 5] = True
     assert mask_to_polygons(dense)[0].exterior.tolist() == [[5, 3], [5, 4], [6, 4], [6, 3]]
@@ -169,7 +166,7 @@ def test_a_small_square_does_not_become_a_triangle() -> None:
     assert len(mask_to_single_ring(dense)) == 4
 
 
-def test_a_single_outline_stays_inside_the_image(dense: Mask) -> None:
+def test_a_single_ring_stays_inside_the_image(dense: Mask) -> None:
     outline = mask_to_single_ring(dense)
     assert (outline >= 0).all()
     assert (outline <= dense.shape[::-1]).all()
@@ -184,7 +181,7 @@ def test_bridges_are_all_that_ultralytics_adds(parted: Mask) -> None:
     assert 0 < (read & ~parted).sum() < gaps
 
 
-def test_bridges_to_holes_are_not_seen(holed: Mask) -> None:
+def test_bridges_to_holes_add_no_pixels(holed: Mask) -> None:
     around = polygons_to_mask(
         exact_polygons(holed)[:1], size(holed)
     )  # without what stands in the hole
@@ -192,7 +189,7 @@ def test_bridges_to_holes_are_not_seen(holed: Mask) -> None:
     np.testing.assert_array_equal(read, around)
 
 
-def test_coco_polygons_are_flat_and_one_for_each_part(parted: Mask) -> None:
+def test_coco_polygons_are_flat_and_one_per_component(parted: Mask) -> None:
     segmentation = polygons_to_coco(mask_to_polygons(parted))
     assert len(segmentation) == 3
     assert all(len(flat) >= 6 and len(flat) % 2 == 0 for flat in segmentation)
@@ -206,18 +203,18 @@ def test_coco_polygons_keep_holes_by_bridges(holed: Mask) -> None:
     np.testing.assert_array_equal(read, holed)
 
 
-def test_the_same_mask_gives_the_same_outline(dense: Mask) -> None:
+def test_the_same_mask_gives_the_same_ring_dense_or_encoded(dense: Mask) -> None:
     first, second = mask_to_single_ring(dense), mask_to_single_ring(encode(dense)[0])
     np.testing.assert_array_equal(first, second)
 
 
-def test_an_empty_mask_has_no_outline() -> None:
+def test_an_empty_mask_has_no_polygons() -> None:
     empty = np.zeros((5, 6), np.bool_)
     assert mask_to_polygons(empty) == []
     assert mask_to_single_ring(empty).shape == (0, 2)
 
 
-def test_huge_images_cost_what_the_object_costs() -> None:
+def test_an_object_of_a_huge_image() -> None:
     target = encode_crop(np.hypot(*(np.indices((50, 50)) - 25)) < 20, (49_900, 0), (40_000, 50_000))
     assert (
         mask_iou([polygons_to_rle([mask_to_single_ring(target)], target.size_hw)], [target])[0, 0]

@@ -2,18 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fixtures.masks import disc
 from numpy.typing import NDArray
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.polygons.fitting import fit_polygons, tolerance_schedule
 from grounded_sam2.geometry.polygons.polygon_batch import PolygonBatch
 from grounded_sam2.geometry.polygons.tracing import trace_masks
-
-
-def disc(side: int) -> NDArray[np.bool_]:
-    centers = np.arange(side) + 0.5 - side / 2
-    inside: NDArray[np.bool_] = np.hypot(centers[:, None], centers) < side * 0.45
-    return inside
 
 
 def fit(exact: PolygonBatch, metrics, **options) -> PolygonBatch:  # type: ignore[no-untyped-def]

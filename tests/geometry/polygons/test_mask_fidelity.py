@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import square
 
 from grounded_sam2.geometry.polygons.mask_fidelity import (
     area_ratio,
@@ -19,11 +19,6 @@ from grounded_sam2.geometry.rle import Rle, decode_crops, encode_crop
 ALL = np.arange(3)
 
 
-def square(left: float, top: float, side: float) -> NDArray[np.float64]:
-    right, bottom = left + side, top + side
-    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64)
-
-
 @pytest.fixture
 def masks() -> list[Rle]:
     """Squares of 10, 6 and 4 pixels in images of different sizes."""
@@ -34,7 +29,7 @@ def masks() -> list[Rle]:
     ]
 
 
-def test_exact_outlines_agree_with_every_reader(masks: list[Rle]) -> None:
+def test_exact_polygons_have_full_fidelity_by_every_metric(masks: list[Rle]) -> None:
     crops = decode_crops(masks)
     exact = trace_masks(crops.pixels)
     areas = crops.areas.astype(np.float64)
@@ -43,7 +38,7 @@ def test_exact_outlines_agree_with_every_reader(masks: list[Rle]) -> None:
     assert pycocotools_iou(masks, crops, exact, ALL).tolist() == [1, 1, 1]
 
 
-def test_outlines_are_judged_by_the_mask_of_their_number(masks: list[Rle]) -> None:
+def test_polygons_are_compared_with_the_masks_of_the_given_indices(masks: list[Rle]) -> None:
     crops = decode_crops(masks)
     # The last mask exactly, then the first by a quarter of it, which is in its corner.
     outlines = PolygonBatch.from_polygons([[square(0, 0, 4)], [square(5, 5, 5)]])
@@ -56,7 +51,7 @@ def test_outlines_are_judged_by_the_mask_of_their_number(masks: list[Rle]) -> No
     assert ultralytics_iou(crops.pixels, outlines, which).tolist() == [1, 0.25]
 
 
-def test_two_parts_are_united_and_holes_are_left_out() -> None:
+def test_components_are_united_and_holes_excluded() -> None:
     mask = np.zeros((20, 20), np.bool_)
     mask[:, :4] = mask[:, 10:14] = True
     mask[5:8, 11:13] = False
@@ -72,14 +67,14 @@ def test_two_parts_are_united_and_holes_are_left_out() -> None:
     assert pycocotools_iou(rles, crops, overlapping, ALL[:1]).tolist() == [share]
 
 
-def test_paint_sets_what_is_under_the_outline() -> None:
+def test_ultralytics_sets_the_pixels_under_the_ring() -> None:
     (painted,) = ultralytics_masks(PolygonBatch.from_polygons([[square(1.9, 1.9, 3)]]), [(8, 9)])
     assert painted.shape == (8, 9)
     assert np.argwhere(painted).min() == 1
     assert painted.sum() == 16
 
 
-def test_no_outlines_have_no_agreement(masks: list[Rle]) -> None:
+def test_no_polygons_have_no_fidelity(masks: list[Rle]) -> None:
     crops, none = decode_crops(masks), np.zeros(0, np.intp)
     outlines = PolygonBatch.from_polygons([])
     areas = crops.areas.astype(np.float64)

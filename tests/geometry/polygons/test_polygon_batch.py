@@ -1,17 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from fixtures.masks import square
 
 from grounded_sam2.geometry.polygons.polygon_batch import Polygon, PolygonBatch, to_complex, to_xy
-
-Mask = NDArray[np.bool_]
-
-
-def square(left: float, top: float, side: float) -> NDArray[np.float64]:
-    right, bottom = left + side, top + side
-    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64)
-
 
 HOLED = Polygon(square(0, 0, 10), (square(2, 2, 3)[::-1], square(6, 6, 2)[::-1]))
 MASKS = [[HOLED, Polygon(square(20, 5, 1))], [], [Polygon(square(1, 1, 4))]]
@@ -27,7 +19,7 @@ def same(a: list[list[Polygon]], b: list[list[Polygon]]) -> bool:
     return flat(a) == flat(b)
 
 
-def test_points_are_one_number_each_and_rows_again() -> None:
+def test_points_convert_to_complex_numbers_and_back() -> None:
     rows = square(1, 2, 3)
     assert to_complex(rows).tolist() == [1 + 2j, 1 + 5j, 4 + 5j, 4 + 2j]
     assert to_xy(to_complex(rows)).tolist() == rows.tolist()
@@ -35,7 +27,7 @@ def test_points_are_one_number_each_and_rows_again() -> None:
     assert to_xy(to_complex(np.zeros((0, 2)))).shape == (0, 2)
 
 
-def test_polygons_are_put_together_and_taken_apart() -> None:
+def test_polygons_convert_to_a_batch_and_back() -> None:
     batch = PolygonBatch.from_polygons(MASKS)
     assert batch.points_per_ring.sizes.tolist() == [4, 4, 4, 4, 4]
     assert batch.rings_per_polygon.sizes.tolist() == [3, 1, 1]
@@ -45,7 +37,7 @@ def test_polygons_are_put_together_and_taken_apart() -> None:
     assert same(batch.to_polygons(), MASKS)
 
 
-def test_masks_are_chosen_in_any_order_and_joined_again() -> None:
+def test_masks_are_selected_in_any_order_and_concatenated() -> None:
     batch = PolygonBatch.from_polygons(MASKS)
     assert same(batch.select(np.array([2, 0])).to_polygons(), [MASKS[2], MASKS[0]])
     assert same(batch.select(np.array([], np.intp)).to_polygons(), [])
@@ -57,11 +49,11 @@ def test_masks_are_chosen_in_any_order_and_joined_again() -> None:
     )
 
 
-def test_holes_are_taken_off_the_area() -> None:
+def test_areas_exclude_holes() -> None:
     assert PolygonBatch.from_polygons(MASKS).areas().tolist() == [100 - 9 - 4 + 1, 0, 16]
 
 
-def test_batch_move_mask_by_mask() -> None:
+def test_each_mask_is_translated_by_its_own_offset() -> None:
     moved = (
         PolygonBatch.from_polygons(MASKS)
         .translate(np.array([(100, 200), (7, 7), (0, 3)]))
@@ -71,7 +63,7 @@ def test_batch_move_mask_by_mask() -> None:
     assert moved[2][0].exterior.tolist() == square(1, 4, 4).tolist()
 
 
-def test_thinned_batch_lose_points_only() -> None:
+def test_keeping_points_keeps_rings_and_polygons() -> None:
     batch = PolygonBatch.from_polygons(MASKS)
     kept = np.arange(20) % 4 != 3
     thin = batch.keep_points(kept).to_polygons()
@@ -79,7 +71,7 @@ def test_thinned_batch_lose_points_only() -> None:
     assert [len(mask) for mask in thin] == [2, 0, 1]
 
 
-def test_rings_begin_at_the_top() -> None:
+def test_rings_start_at_their_topmost_point() -> None:
     turned = [[Polygon(np.roll(square(3, 4, 5), 2, axis=0))]]
     assert same(
         PolygonBatch.from_polygons(turned).start_at_top().to_polygons(),

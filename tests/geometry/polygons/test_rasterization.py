@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask, Points
 from pycocotools import mask as coco_mask
 
 from grounded_sam2.errors import GeometryError
@@ -10,9 +10,6 @@ from grounded_sam2.geometry.polygons.polygon_batch import Polygon
 from grounded_sam2.geometry.polygons.rasterization import polygons_to_mask, polygons_to_rle
 from grounded_sam2.geometry.polygons.tracing import exact_polygons
 from grounded_sam2.geometry.rle import encode
-
-Mask = NDArray[np.bool_]
-Points = NDArray[np.float64]
 
 
 def by_definition(ring: Points, size_hw: tuple[int, int]) -> Mask:
@@ -25,7 +22,7 @@ def by_definition(ring: Points, size_hw: tuple[int, int]) -> Mask:
     return inside
 
 
-def test_exact_outlines_give_back_the_mask(dense: Mask) -> None:
+def test_exact_polygons_reproduce_the_mask(dense: Mask) -> None:
     size_hw = (dense.shape[0], dense.shape[1])
     np.testing.assert_array_equal(polygons_to_mask(exact_polygons(dense), size_hw), dense)
     assert polygons_to_rle(exact_polygons(dense), size_hw) == encode(dense)[0]
@@ -41,13 +38,13 @@ def test_a_pixel_is_set_when_its_center_is_inside() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_edges_on_the_center_lines_of_columns_warn_of_nothing() -> None:
+def test_edges_on_center_lines_of_columns_emit_no_warning() -> None:
     square = np.array([(0.5, 0.0), (2.5, 0.0), (2.5, 2.0), (0.5, 2.0)])
     assert polygons_to_rle([square], (3, 4)).area == 4
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_polygons_are_filled_by_the_rule(seed: int) -> None:
+def test_random_polygons_are_filled_by_the_even_odd_rule(seed: int) -> None:
     rng = np.random.default_rng(seed)
     size_hw = (int(rng.integers(1, 25)), int(rng.integers(1, 25)))
     first, second = rng.uniform(-5, 30, (int(rng.integers(3, 12)), 2)), rng.uniform(-5, 30, (5, 2))
@@ -55,7 +52,7 @@ def test_any_polygons_are_filled_by_the_rule(seed: int) -> None:
     np.testing.assert_array_equal(polygons_to_mask([first, second], size_hw), expected)
 
 
-def test_agrees_with_pycocotools_on_its_grid() -> None:
+def test_differences_to_pycocotools_are_those_of_its_grid() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         ring = rng.integers(0, 40, (7, 2)).astype(np.float64)
@@ -66,7 +63,7 @@ def test_agrees_with_pycocotools_on_its_grid() -> None:
         assert differ.sum() <= 0.06 * max(ours.area, 100)
 
 
-def test_holes_are_left_out_and_polygons_united() -> None:
+def test_holes_are_excluded_and_polygons_united() -> None:
     def square(low: float, high: float) -> Points:
         return np.array([(low, low), (low, high), (high, high), (high, low)], np.float64)
 
@@ -78,7 +75,7 @@ def test_holes_are_left_out_and_polygons_united() -> None:
     assert polygons_to_rle([square(0, 4), square(0, 4)], (8, 8)).area == 16
 
 
-def test_a_way_there_and_back_encloses_nothing() -> None:
+def test_a_bridge_encloses_nothing() -> None:
     square = [(1.0, 1.0), (1.0, 4.0), (4.0, 4.0), (4.0, 1.0)]
     bridge = [(1.0, 1.0), (7.31, 9.07), (1.0, 1.0)]
     assert polygons_to_rle([np.array(square + bridge)], (12, 12)) == polygons_to_rle(
@@ -86,7 +83,7 @@ def test_a_way_there_and_back_encloses_nothing() -> None:
     )
 
 
-def test_what_lies_outside_is_cut_off() -> None:
+def test_parts_outside_the_image_are_cut_off() -> None:
     around = np.array([(-9, -9), (-9, 99), (99, 99), (99, -9)])
     beside = np.array([(50, 0), (50, 9), (60, 9), (60, 0)])
     assert polygons_to_mask([around], (3, 5)).all()
@@ -94,12 +91,12 @@ def test_what_lies_outside_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("points", [0, 1, 2])
-def test_nothing_to_fill(points: int) -> None:
+def test_fewer_than_three_points_fill_nothing(points: int) -> None:
     assert polygons_to_rle([], (4, 5)).area == 0
     assert polygons_to_rle([np.ones((points, 2))], (4, 5)).area == 0
 
 
 @pytest.mark.parametrize("ring", [np.zeros(4), np.zeros((4, 3)), np.full((4, 2), np.nan)])
-def test_what_is_no_outline_is_an_error(ring: Points) -> None:
+def test_a_ring_of_another_shape_or_not_finite_is_an_error(ring: Points) -> None:
     with pytest.raises(GeometryError, match="ring of shape"):
         polygons_to_rle([ring], (4, 5))

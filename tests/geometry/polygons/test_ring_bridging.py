@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask, Points, square
 
 from grounded_sam2.geometry.polygons.polygon_batch import to_complex
 from grounded_sam2.geometry.polygons.rasterization import polygons_to_rle
@@ -11,17 +11,9 @@ from grounded_sam2.geometry.polygons.tracing import exact_polygons
 from grounded_sam2.geometry.ragged import RaggedOffsets
 from grounded_sam2.geometry.rle import encode
 
-Mask = NDArray[np.bool_]
-Points = NDArray[np.float64]
-
 
 def all_rings(dense: Mask) -> list[Points]:
     return [ring for part in exact_polygons(dense) for ring in (part.exterior, *part.holes)]
-
-
-def square(left: float, top: float, side: float) -> Points:
-    right, bottom = left + side, top + side
-    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +48,7 @@ def test_a_bridge_leads_from_corner_to_nearest_corner_and_back() -> None:
     assert set(map(tuple, joined[ends])) in ({(2, 0), (5, 0)}, {(2, 2), (5, 2)})
 
 
-def test_bridges_go_by_the_nearest_ring() -> None:
+def test_bridges_lead_to_the_nearest_ring() -> None:
     joined, _ = bridge_rings([square(0, 0, 2), square(40, 0, 2), square(20, 0, 2)])
     steps = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
     assert steps.max() == 18
@@ -68,7 +60,7 @@ def test_rings_that_touch_are_joined_where_they_touch() -> None:
     assert sorted(steps.tolist()) == [0] * 2 + [2] * 8
 
 
-def test_a_single_ring_and_none() -> None:
+def test_a_single_ring_stays_and_no_rings_give_none() -> None:
     joined, ends = bridge_rings([square(1, 2, 3)])
     assert joined.tolist() == square(1, 2, 3).tolist()
     assert not ends.any()
@@ -87,7 +79,7 @@ def test_two_rings_are_joined_where_they_are_nearest(seed: int) -> None:
     assert np.linalg.norm(begin - end) == nearest
 
 
-def test_groups_of_rings_are_joined_each_on_its_own(parted: Mask, holed: Mask) -> None:
+def test_a_batch_joins_the_rings_of_each_group_separately(parted: Mask, holed: Mask) -> None:
     groups = [all_rings(parted), [square(0, 0, 3)], [], all_rings(holed)]
     rings = [ring for group in groups for ring in group]
     points = np.concatenate(rings)

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask, Points
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.polygons.simplification import kept_points, simplify_ring
 from grounded_sam2.geometry.polygons.tracing import exact_polygons
-
-Mask = NDArray[np.bool_]
-Points = NDArray[np.float64]
 
 
 def distance_to(outline: Points, points: Points) -> Points:
@@ -30,7 +27,7 @@ def along(outline: Points) -> Points:
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.3, 0.5, 1.0, 1.5, 4.0, 30.0])
-def test_no_outline_leaves_the_other_by_more_than_the_tolerance(
+def test_neither_ring_is_further_from_the_other_than_the_tolerance(
     dense: Mask, tolerance: float
 ) -> None:
     for part in exact_polygons(dense)[:5]:
@@ -40,7 +37,7 @@ def test_no_outline_leaves_the_other_by_more_than_the_tolerance(
             assert distance_to(ring, along(coarse)).max() <= tolerance + 1e-6
 
 
-def test_the_bound_holds_where_a_chain_turns_back_beyond_its_ends() -> None:
+def test_the_bound_holds_for_a_chain_that_extends_beyond_its_ends() -> None:
     # Near the line through the first and the last point, but far from the piece between them.
     spike = np.array([(0, 0), (1, 0), (1, 1), (40, 1), (40, 2), (1, 2), (1, 3), (0, 3)], np.float64)
     for tolerance in (0.5, 1.0, 2.0, 3.0):
@@ -83,11 +80,11 @@ def test_anchored_points_stay() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_few_points_are_left_alone(count: int) -> None:
+def test_rings_of_up_to_three_points_stay_unchanged(count: int) -> None:
     assert len(simplify_ring(np.zeros((count, 2)), 1.0)) == count
 
 
-def test_points_in_one_place_do_not_hang() -> None:
+def test_coincident_points_terminate() -> None:
     same = np.ones((9, 2))
     assert 3 <= len(simplify_ring(same, 1.0)) <= 9
     assert 3 <= len(simplify_ring(np.concatenate((same, same + 5)), 100.0)) <= 18

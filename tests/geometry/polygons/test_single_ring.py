@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fixtures.masks import Mask
 
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.polygons.conversion import Polygon, mask_to_polygons, masks_to_polygons
 from grounded_sam2.geometry.polygons.single_ring import mask_to_single_ring, masks_to_single_rings
 from grounded_sam2.geometry.rle import Rle, encode, encode_crop
-
-Mask = NDArray[np.bool_]
 
 
 @pytest.fixture
@@ -42,13 +40,13 @@ def test_more_masks_than_fit_one_batch() -> None:
         )
 
 
-def test_no_masks_have_no_outlines() -> None:
+def test_no_masks_have_no_rings() -> None:
     assert masks_to_single_rings([]) == []
     assert masks_to_polygons([]) == []
 
 
 @pytest.mark.parametrize("make", [masks_to_single_rings, masks_to_polygons])
-def test_wrong_bounds_are_an_error_even_for_no_masks(make) -> None:  # type: ignore[no-untyped-def]
+def test_a_min_iou_out_of_range_is_an_error_even_for_no_masks(make) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(GeometryError, match="min_iou 2"):
         make([], min_iou=2)
 

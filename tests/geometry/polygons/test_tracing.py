@@ -1,16 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+from fixtures.masks import Mask, mask
 from numpy.typing import NDArray
 
 from grounded_sam2.geometry.polygons.tracing import exact_polygons, has_holes
 from grounded_sam2.geometry.rle import encode, encode_crop
-
-Mask = NDArray[np.bool_]
-
-
-def mask(*rows: str) -> Mask:
-    return np.array([[pixel == "#" for pixel in row] for row in rows])
 
 
 def enclosed_area(ring: NDArray[np.float64]) -> float:
@@ -30,26 +25,26 @@ def test_only_corners_are_points() -> None:
     assert part.exterior.tolist() == [[0, 0], [0, 3], [1, 3], [1, 1], [3, 1], [3, 0]]
 
 
-def test_a_hole_belongs_to_the_part_around_it() -> None:
+def test_a_hole_belongs_to_the_component_around_it() -> None:
     first, second = exact_polygons(mask("###.####", "#.#.#..#", "###.####"))
     assert first.exterior[0].tolist() == [0, 0]
     assert [hole.tolist() for hole in first.holes] == [[[1, 1], [2, 1], [2, 2], [1, 2]]]
     assert [hole.tolist() for hole in second.holes] == [[[5, 1], [7, 1], [7, 2], [5, 2]]]
 
 
-def test_a_part_in_a_hole_is_a_part_of_its_own(holed: Mask) -> None:
+def test_a_component_inside_a_hole_is_a_polygon_of_its_own(holed: Mask) -> None:
     around, within = exact_polygons(holed)
     assert [len(part.holes) for part in (around, within)] == [1, 0]
     assert within.exterior[:, 0].min() > around.holes[0][:, 0].min()
 
 
-def test_pixels_that_touch_at_a_corner_are_one_part_and_holes_are_two() -> None:
+def test_pixels_that_touch_at_a_corner_are_one_component_but_two_holes() -> None:
     assert len(exact_polygons(mask("#.", ".#"))) == 1
     (part,) = exact_polygons(mask("#####", "#.###", "##.##", "#####"))
     assert len(part.holes) == 2
 
 
-def test_rings_enclose_the_pixels_and_turn_by_kind(dense: Mask) -> None:
+def test_exteriors_run_counter_clockwise_and_holes_clockwise(dense: Mask) -> None:
     total = 0.0
     for part in exact_polygons(dense):
         assert enclosed_area(part.exterior) > 0
@@ -60,7 +55,7 @@ def test_rings_enclose_the_pixels_and_turn_by_kind(dense: Mask) -> None:
     assert total == dense.sum()
 
 
-def test_sides_are_upright_and_turn_at_every_point(dense: Mask) -> None:
+def test_edges_are_axis_aligned_and_turn_at_every_point(dense: Mask) -> None:
     for part in exact_polygons(dense):
         for ring in (part.exterior, *part.holes):
             sides = np.roll(ring, -1, axis=0) - ring
@@ -69,7 +64,7 @@ def test_sides_are_upright_and_turn_at_every_point(dense: Mask) -> None:
             assert (horizontal != np.roll(horizontal, 1)).all()
 
 
-def test_rings_begin_at_the_top_left_and_parts_are_ordered(dense: Mask) -> None:
+def test_rings_start_at_their_top_left_and_polygons_are_ordered(dense: Mask) -> None:
     starts = []
     for part in exact_polygons(dense):
         for ring in (part.exterior, *part.holes):
@@ -78,12 +73,12 @@ def test_rings_begin_at_the_top_left_and_parts_are_ordered(dense: Mask) -> None:
     assert starts == sorted(starts)
 
 
-def test_a_mask_and_its_run_lengths_have_the_same_rings(parted: Mask) -> None:
+def test_a_dense_mask_and_its_rle_have_the_same_polygons(parted: Mask) -> None:
     for ours, theirs in zip(exact_polygons(parted), exact_polygons(encode(parted)[0]), strict=True):
         np.testing.assert_array_equal(ours.exterior, theirs.exterior)
 
 
-def test_in_a_huge_image_only_the_object_counts() -> None:
+def test_an_object_of_a_huge_image_is_traced_at_its_place() -> None:
     huge = encode_crop(mask("##"), (59_998, 49_999), (50_000, 60_000))
     (part,) = exact_polygons(huge)
     assert part.exterior.tolist() == [
@@ -94,7 +89,7 @@ def test_in_a_huge_image_only_the_object_counts() -> None:
     ]
 
 
-def test_has_holes(holed: Mask, parted: Mask) -> None:
+def test_only_enclosed_background_is_a_hole(holed: Mask, parted: Mask) -> None:
     assert has_holes(holed)
     assert has_holes(encode(holed)[0])
     assert not has_holes(parted)
