@@ -1,7 +1,7 @@
-"""Many boxes on one image, against one call per box and against the plain batched model call.
+"""Many boxes on one image, against one call per box and against one batched call of transformers.
 
-All sides share one encoding of the image; what is measured is from boxes to masks in the size
-of the image. The peers leave dense masks, ours leaves run lengths, which is more work.
+All sides share one encoding of the image; measured is the time from boxes to masks in the size of
+the image. The peers return dense masks, ours returns run lengths, which is more work.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from grounded_sam2.geometry.rle import encode
 from grounded_sam2.models.sam2 import ImageEmbeddings, Prompts, Sam2Segmenter
 
 
-class Plain:
-    """The same weights through `transformers`' own image model."""
+class TransformersSegmenter:
+    """The same weights in the image model of `transformers`."""
 
     def __init__(self, ours: Sam2Segmenter) -> None:
         video = ours.model
@@ -67,12 +67,12 @@ def ours(
 
 
 def one_by_one(
-    plain: Plain,
+    peer: TransformersSegmenter,
     features: list[torch.Tensor],
     size_hw: tuple[int, int],
     boxes: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
-    return np.concatenate([plain.masks(features, size_hw, box[None]) for box in boxes])
+    return np.concatenate([peer.masks(features, size_hw, box[None]) for box in boxes])
 
 
 def main() -> None:
@@ -82,30 +82,30 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = segmenter(arguments)
-    plain = Plain(model)
+    peer = TransformersSegmenter(model)
     image = make_scene(5).image
     height, width = image.shape[:2]
     rng = np.random.default_rng(0)
-    embeddings, features = model.encode([image]), plain.encode(image)
+    embeddings, features = model.encode([image]), peer.encode(image)
     rows = []
     for count in (1, 3, 10, 30, 100):
         corner = rng.uniform(0, 0.6, (count, 2))
         size = rng.uniform(0.15, 0.4, (count, 2))
         boxes = np.concatenate([corner, corner + size], 1).astype(np.float32)
         boxes *= np.array([width, height, width, height], np.float32)
-        expected = encode(plain.masks(features, (height, width), boxes))
+        expected = encode(peer.masks(features, (height, width), boxes))
         found = model.segment(embeddings, [Prompts(boxes_xyxy=boxes)])[0]
-        agreement = [
+        ious = [
             1.0 if a == b else float(mask_iou([a], [b])[0, 0])
             for a, b in zip(found.masks, expected, strict=True)
         ]
-        # Not the mean: inverted masks are repaired on our side alone.
-        assert np.median(agreement) >= 0.99, "both sides must outline the same"
+        # The median, because only our side repairs inverted masks.
+        assert np.median(ious) >= 0.99, "both sides must return the same masks"
         run = partial(ours, model, embeddings, boxes)
         peers = {
             "ours": run,
-            "batched": partial(plain.masks, features, (height, width), boxes),
-            "each": partial(one_by_one, plain, features, (height, width), boxes),
+            "batched": partial(peer.masks, features, (height, width), boxes),
+            "each": partial(one_by_one, peer, features, (height, width), boxes),
         }
         times = interleave(peers, arguments.repeats)
         base = times["ours"].median
@@ -115,10 +115,10 @@ def main() -> None:
                 f"{1000 * base:.1f} ms ±{times['ours'].spread:.0%}",
                 f"{times['each'].median / base:.1f}×",
                 f"{times['batched'].median / base:.2f}×",
-                f"{np.median(agreement):.3f}",
+                f"{np.median(ious):.3f}",
             ]
         )
-    columns = ["boxes", "ours", "against one call each", "against one batch", "median IoU"]
+    columns = ["boxes", "ours", "against one call per box", "against one batch", "median IoU"]
     print_rows("Boxes on one image, encoding excluded", columns, rows)
 
 

@@ -1,13 +1,13 @@
-"""Labels to YOLO and COCO datasets, against supervision's writers, on one core.
+"""Export to YOLO and COCO datasets, against supervision's writers, on one core.
 
-The peer gets its best case: its masks are decoded before the clock runs. It writes all points of an
-outline unless it is told to leave some out, ours leaves out what costs less than 2 % of the
-overlap; so both are measured writing all points, and about as few as ours. The images, one small
-grey file under many names, are copied by both sides.
+The peer gets its best case: its masks are decoded before the measurement. It writes all points of a
+polygon unless it is configured to drop some; ours drops points that cost less than 2 % of the IoU.
+Both are therefore measured with all points, and with about as few as ours. The images, one small
+gray file under many names, are copied by both sides.
 
-What was written is read back twice: by supervision, and as the readers that the formats are made
-for do, Ultralytics and pycocotools. There must be the same objects, with the masks that went in.
-Classes are compared as wholes, since the peer makes a row of each part of an object.
+The datasets are read back twice: by supervision, and in the way of the readers that the formats are
+made for, Ultralytics and pycocotools. They must contain the same objects with the original masks.
+The union of each class is compared, since the peer writes a row per component of an object.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from grounded_sam2.geometry.rle import decode
 from grounded_sam2.results import Labels
 from grounded_sam2.store import LabelStore
 
-AS_FEW_POINTS = 0.5
-"""Share of an outline's points that the peer leaves out, to keep about as many as ours has."""
+PEER_POINT_REDUCTION = 0.5
+"""Share of a polygon's points that the peer drops, to keep about as many as ours."""
 
 Objects = Iterator[tuple[int, NDArray[np.bool_]]]
 """Class and mask of each object of an image."""
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """One way to write a dataset, and where it then is."""
+class Writer:
+    """One way to write a dataset, and the paths of its parts."""
 
     run: Callable[[], None]
     images: Path
@@ -55,19 +55,19 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Written:
-    """A dataset read back."""
+class ReadBack:
+    """What readers find in a written dataset."""
 
     objects: int
     points: float
-    """Of an outline, on average; 0 where there are none."""
+    """Mean number per polygon; 0 for COCO."""
     iou_supervision: float
     iou_format: float
-    """With the masks that went in, on average, as supervision and the format's own reader do."""
+    """Mean IoU with the original masks, as read by supervision and by the format's own reader."""
 
 
 class Peer:
-    """The labels of a store as supervision holds them."""
+    """The labels of a store as a supervision dataset, and its writers."""
 
     def __init__(self, store: LabelStore, out: Path) -> None:
         annotations = {}
@@ -80,10 +80,10 @@ class Peer:
         self.dataset = sv.DetectionDataset(CLASSES, list(annotations), annotations)
         self.out = out
 
-    def yolo(self, fewer_points: float = 0) -> None:
+    def yolo(self, point_reduction: float = 0) -> None:
         shutil.rmtree(self.out, ignore_errors=True)
-        places = (str(self.out / name) for name in ("images", "labels", "data.yaml"))
-        self.dataset.as_yolo(*places, approximation_percentage=fewer_points)
+        paths = (str(self.out / name) for name in ("images", "labels", "data.yaml"))
+        self.dataset.as_yolo(*paths, approximation_percentage=point_reduction)
 
     def coco(self) -> None:
         shutil.rmtree(self.out, ignore_errors=True)
@@ -95,7 +95,7 @@ def ours(store: LabelStore, out: Path, format_name: str, min_polygon_iou: float 
     export(format_name, store, out, ExportOptions(min_polygon_iou=min_polygon_iou))
 
 
-def contestants(store: LabelStore, root: Path) -> dict[str, dict[str, Contestant]]:
+def writers(store: LabelStore, root: Path) -> dict[str, dict[str, Writer]]:
     peer = Peer(store, root / "peer")
     out = root / "ours"
     yolo = (out / "images/train", out / "labels/train", out / "data.yaml")
@@ -103,39 +103,39 @@ def contestants(store: LabelStore, root: Path) -> dict[str, dict[str, Contestant
     their_yolo = (peer.out / "images", peer.out / "labels", peer.out / "data.yaml")
     their_coco = (peer.out / "images", peer.out / "labels.json")
     return {
-        "YOLO, few points": {
-            "ours": Contestant(partial(ours, store, out, "yolo"), *yolo),
-            "supervision": Contestant(partial(peer.yolo, AS_FEW_POINTS), *their_yolo),
+        "YOLO, simplified": {
+            "ours": Writer(partial(ours, store, out, "yolo"), *yolo),
+            "supervision": Writer(partial(peer.yolo, PEER_POINT_REDUCTION), *their_yolo),
         },
         "YOLO, all points": {
-            "ours": Contestant(partial(ours, store, out, "yolo", 1), *yolo),
-            "supervision": Contestant(peer.yolo, *their_yolo),
+            "ours": Writer(partial(ours, store, out, "yolo", 1), *yolo),
+            "supervision": Writer(peer.yolo, *their_yolo),
         },
         "COCO": {
-            "ours": Contestant(partial(ours, store, out, "coco"), *coco),
-            "supervision": Contestant(peer.coco, *their_coco),
+            "ours": Writer(partial(ours, store, out, "coco"), *coco),
+            "supervision": Writer(peer.coco, *their_coco),
         },
     }
 
 
-def read_back(written: Contestant, truth: list[Labels]) -> Written:
+def read_back(written: Writer, truth: list[Labels]) -> ReadBack:
     if written.data is None:
         read = partial(sv.DetectionDataset.from_coco, str(written.images), str(written.labels))
-        pictures, points = list(_as_pycocotools(written.labels)), 0.0
+        images, points = list(_as_pycocotools(written.labels)), 0.0
     else:
         folders = (str(written.images), str(written.labels), str(written.data))
         read = partial(sv.DetectionDataset.from_yolo, *folders)
         files = sorted(written.labels.glob("*.txt"))
-        pictures = [_as_ultralytics(file, truth[0].size_hw) for file in files]
+        images = [_as_ultralytics(file, truth[0].size_hw) for file in files]
         points = float(np.mean([len(row.split()) // 2 for each in files for row in each.open()]))
     found = read(force_masks=True)
     theirs = [found.annotations[path] for path in sorted(found.image_paths)]
     by_supervision = [zip(each.class_id.tolist(), each.mask, strict=True) for each in theirs]
-    return Written(
+    return ReadBack(
         sum(map(len, theirs)),
         points,
         _mean_iou(by_supervision, truth),
-        _mean_iou(pictures, truth),
+        _mean_iou(images, truth),
     )
 
 
@@ -157,9 +157,9 @@ def _as_pycocotools(file: Path) -> Iterator[Objects]:
         yield ((each["category_id"] - 1, coco.annToMask(each) > 0) for each in annotations)
 
 
-def _mean_iou(pictures: list[Objects], truth: list[Labels]) -> float:
+def _mean_iou(images: list[Objects], truth: list[Labels]) -> float:
     overlaps = []
-    for objects, labels in zip(pictures, truth, strict=True):
+    for objects, labels in zip(images, truth, strict=True):
         wanted = np.zeros((len(CLASSES), *labels.size_hw), np.bool_)
         given = np.zeros_like(wanted)
         for label in labels.objects:
@@ -168,35 +168,37 @@ def _mean_iou(pictures: list[Objects], truth: list[Labels]) -> float:
         for class_id, mask in objects:
             given[class_id] |= mask
         union = (wanted | given).sum(axis=(1, 2))
-        assert ((union > 0) == wanted.any(axis=(1, 2))).all(), "another class was read"
+        assert ((union > 0) == wanted.any(axis=(1, 2))).all(), "the classes differ from the labels"
         overlaps += ((wanted & given).sum(axis=(1, 2))[union > 0] / union[union > 0]).tolist()
     return float(np.mean(overlaps))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--objects", type=int, default=2000, help="the peer holds their masks")
-    parser.add_argument("--per-picture", type=int, default=10)
+    parser.add_argument(
+        "--objects", type=int, default=2000, help="the peer holds their dense masks in memory"
+    )
+    parser.add_argument("--per-image", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("W", "H"))
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     cv2.setNumThreads(1)
     width, height = arguments.size
-    pictures = arguments.objects // arguments.per_image
+    images = arguments.objects // arguments.per_image
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        store = label_store(Path(name), pictures, arguments.per_image, size_hw=(height, width))
+        store = label_store(Path(name), images, arguments.per_image, size_hw=(height, width))
         truth = [labels for _, labels in store.labels()]
-        for title, sides in contestants(store, Path(name)).items():
+        for title, sides in writers(store, Path(name)).items():
             written = {}
-            for side, contestant in sides.items():
-                contestant.run()
-                written[side] = read_back(contestant, truth)
+            for side, writer in sides.items():
+                writer.run()
+                written[side] = read_back(writer, truth)
             a, b = written["ours"], written["supervision"]
             assert a.objects == arguments.objects <= b.objects, "objects are missing"
-            assert min(a.iou_format, b.iou_supervision) >= 0.95, "this is not what was labeled"
-            runs = {side: contestant.run for side, contestant in sides.items()}
+            assert min(a.iou_format, b.iou_supervision) >= 0.95, "the masks differ from the labels"
+            runs = {side: writer.run for side, writer in sides.items()}
             times = interleave(runs, arguments.repeats, warm_up=0)
             mine, theirs = times["ours"], times["supervision"]
             rows.append(

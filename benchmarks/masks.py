@@ -1,12 +1,12 @@
 """Masks to run lengths and to polygons, against pycocotools, supervision and OpenCV.
 
-Dense masks come as models give them, one image's in one array, row by row. Run lengths are what
-lies in a label store. Ours are asked for all masks at once; the peers know one mask at a time, but
-for pycocotools' encoder, which is given the whole array too. Both sides must give the same bytes,
-and polygons that give the mask back when they are filled.
+Dense masks have the layout of model outputs: all masks of an image in one row-major array. Run
+lengths are those of a label store. Our functions convert all masks in one call; the peers convert
+one mask per call, except for pycocotools' encoder, which gets the whole array as well. Both sides
+must return the same bytes, and polygons that reproduce the mask when they are filled.
 
-Tracing is OpenCV's on all sides; ours looks at the part of the image that the mask covers, and
-turns walks over pixels into outlines of their edges, with holes in their parts.
+All sides trace with OpenCV. Ours traces only the part of the image that the mask covers, and
+converts the contours through pixel centers to polygons along pixel edges, with holes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZES = {"640 × 480": SIZE_HW, "1920 × 1080": (1080, 1920)}
 
 
 def pycocotools_encode(masks: Masks) -> list[bytes]:
-    """From rows to columns first, which is all that it knows."""
+    """Row-major masks are copied to column-major order first, the only layout it accepts."""
     columns = np.asfortranarray(masks.view(np.uint8).transpose(1, 2, 0))
     return [each["counts"] for each in coco_mask.encode(columns)]
 
@@ -52,7 +52,7 @@ def supervision_polygons(masks: Masks) -> list[list[NDArray[np.int32]]]:
     return [sv.mask_to_polygons(mask) for mask in masks]
 
 
-def supervision_polygons_of_runs(masks: list[Rle]) -> list[list[NDArray[np.int32]]]:
+def supervision_polygons_from_rle(masks: list[Rle]) -> list[list[NDArray[np.int32]]]:
     return [
         sv.mask_to_polygons(sv.rle_to_mask(mask.counts.decode(), mask.size_hw[::-1]))
         for mask in masks
@@ -66,8 +66,8 @@ def opencv_polygons(masks: Masks) -> list[object]:
     ]
 
 
-def opencv_polygons_of_runs(masks: list[Rle]) -> list[object]:
-    """pycocotools decodes, OpenCV traces."""
+def opencv_polygons_from_rle(masks: list[Rle]) -> list[object]:
+    """Decode with pycocotools, trace with OpenCV."""
     return [
         cv2.findContours(
             coco_mask.decode({"size": mask.size_hw, "counts": mask.counts}),
@@ -78,15 +78,15 @@ def opencv_polygons_of_runs(masks: list[Rle]) -> list[object]:
     ]
 
 
-def assert_same(masks: Masks, runs: list[Rle]) -> None:
-    """All encoders write the same, and the polygons of both sides mean the same."""
-    assert [each.counts for each in runs] == pycocotools_encode(masks) == supervision_encode(masks)
-    exact = masks_to_polygons(runs, min_iou=1)
+def assert_parity(masks: Masks, rles: list[Rle]) -> None:
+    """Assert that all encoders return the same bytes, and that all polygons match the masks."""
+    assert [each.counts for each in rles] == pycocotools_encode(masks) == supervision_encode(masks)
+    exact = masks_to_polygons(rles, min_iou=1)
     for mask, polygons, theirs in zip(masks, exact, supervision_polygons(masks), strict=True):
         size_hw = (mask.shape[0], mask.shape[1])
         assert np.array_equal(polygons_to_mask(polygons, size_hw), mask)
         canvas = np.zeros(size_hw, np.uint8)
-        # Theirs run over pixels, so that those of a hole are set again by filling it.
+        # Their polygons pass through pixel centers, so that filling them also fills the holes.
         cv2.fillPoly(canvas, theirs, (1,))
         assert (canvas.astype(np.bool_) & mask).sum() / (canvas.astype(np.bool_) | mask).sum() > 0.9
 
@@ -101,9 +101,9 @@ def main() -> None:
         objects = [o for each in synthetic_labels(10, 10, 0, size_hw) for o in each.objects]
         stored = [each.mask for each in objects if each.mask is not None]
         dense = decode(stored)
-        assert_same(dense, stored)
+        assert_parity(dense, stored)
         for number in (1, 10, 100):
-            masks, runs = dense[:number], stored[:number]
+            masks, rles = dense[:number], stored[:number]
             by_columns = np.asfortranarray(masks.transpose(1, 2, 0))
             tasks: dict[str, dict[str, Callable[[], object]]] = {
                 "dense to RLE": {
@@ -116,24 +116,24 @@ def main() -> None:
                     "pycocotools": partial(coco_mask.encode, by_columns.view(np.uint8)),
                 },
                 "RLE to exact polygons": {
-                    "ours": partial(masks_to_polygons, runs, min_iou=1),
-                    "supervision": partial(supervision_polygons_of_runs, runs),
-                    "OpenCV": partial(opencv_polygons_of_runs, runs),
+                    "ours": partial(masks_to_polygons, rles, min_iou=1),
+                    "supervision": partial(supervision_polygons_from_rle, rles),
+                    "OpenCV": partial(opencv_polygons_from_rle, rles),
                 },
-                "RLE to few points": {
-                    "ours": partial(masks_to_polygons, runs),
-                    "supervision": partial(supervision_polygons_of_runs, runs),
-                    "OpenCV": partial(opencv_polygons_of_runs, runs),
+                "RLE to simplified polygons": {
+                    "ours": partial(masks_to_polygons, rles),
+                    "supervision": partial(supervision_polygons_from_rle, rles),
+                    "OpenCV": partial(opencv_polygons_from_rle, rles),
                 },
-                "RLE to one outline": {"ours": partial(masks_to_single_rings, runs)},
+                "RLE to single rings": {"ours": partial(masks_to_single_rings, rles)},
                 "dense to exact polygons": {
                     "ours": partial(exact_polygons, masks),
                     "supervision": partial(supervision_polygons, masks),
                     "OpenCV": partial(opencv_polygons, masks),
                 },
             }
-            for task, contestants in tasks.items():
-                times = interleave(contestants, arguments.repeats)
+            for task, implementations in tasks.items():
+                times = interleave(implementations, arguments.repeats)
                 base = times["ours"].median
                 ratios = [
                     f"{times[peer].median / base:.1f}×" if peer in times else ""
@@ -142,7 +142,7 @@ def main() -> None:
                 each = f"{base / number * 1e6:.0f} µs ±{times['ours'].spread:.0%}"
                 rows.append([task, title, str(number), each, *ratios])
     rows.sort(key=lambda row: row[0])
-    columns = ["", "picture", "masks", "ours, each", "pycocotools", "supervision", "OpenCV"]
+    columns = ["", "image", "masks", "ours, each", "pycocotools", "supervision", "OpenCV"]
     print_rows("Masks, on one core", columns, rows)
 
 

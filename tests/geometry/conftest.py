@@ -1,4 +1,4 @@
-"""The masks that every part of the geometry has to get right."""
+"""Masks of all cases that the geometry must handle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ring_with_island() -> Mask:
     return dense
 
 
-def far_parts() -> Mask:
+def far_components() -> Mask:
     dense = np.zeros((90, 300), np.bool_)
     dense[5:65, 3:63] = disc(60)
     dense[40:60, 200:220] = disc(20)
@@ -41,12 +41,12 @@ MASKS = {
     "hole closed by a corner": mask(".##. #.## .##. ...."),
     "two holes that touch": mask("##### #.### ##.## #####"),
     "hole that touches the outline": mask(".#### ##### #.### #####"),
-    "parts": mask("##..# ....# #...."),
+    "components": mask("##..# ....# #...."),
     "run over a column's end": mask("..# .#. ##."),
     "full columns": mask(".##. .##. .##."),
     "checkerboard": np.indices((9, 8)).sum(axis=0) % 2 == 0,
-    "part in a hole": ring_with_island(),
-    "parts far from each other": far_parts(),
+    "component in a hole": ring_with_island(),
+    "components far apart": far_components(),
     "disc": disc(200),
     "one row": noise(1, 500, 0.5),
     "one column": noise(500, 1, 0.5),
@@ -58,16 +58,16 @@ MASKS = {
 
 @pytest.fixture(params=MASKS.values(), ids=MASKS.keys())
 def dense(request: pytest.FixtureRequest) -> Mask:
-    """Each of the masks above in turn."""
-    chosen: Mask = request.param
-    return chosen
+    """Each of `MASKS`."""
+    case: Mask = request.param
+    return case
 
 
 @pytest.fixture
 def holed() -> Mask:
-    return MASKS["part in a hole"]
+    return MASKS["component in a hole"]
 
 
 @pytest.fixture
-def parted() -> Mask:
-    return MASKS["parts far from each other"]
+def scattered() -> Mask:
+    return MASKS["components far apart"]

@@ -17,7 +17,7 @@ from grounded_sam2.geometry.compressed_counts import compress_counts, decompress
         pytest.param([511, 512, 513, 1, 16383, 16384], id="at the limits of more groups"),
         pytest.param([100, 5, 100, 4, 100, 3, 100, 9, 7], id="differences of both signs"),
         pytest.param([1_200_000_000, 1, 2_000_000_000, 3, 1], id="beyond 31 bits"),
-        pytest.param([3, 0, 0, 2, 4], id="empty run_lengths"),
+        pytest.param([3, 0, 0, 2, 4], id="run lengths of zero"),
     ],
 )
 def test_compressed_counts_equal_those_of_pycocotools(run_lengths: list[int]) -> None:

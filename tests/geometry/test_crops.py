@@ -24,9 +24,9 @@ def several(dense: Mask) -> list[Mask]:
 def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
     masks = several(dense)
     rles = [encode(mask)[0] for mask in masks]
-    runs, spans = decode_run_lengths(rles)
-    boxes = boxes_from_run_lengths(runs, spans, image_sizes(rles)[:, 0])
-    crops = crops_from_run_lengths(runs, spans, image_sizes(rles), boxes)
+    run_lengths, offsets = decode_run_lengths(rles)
+    boxes = boxes_from_run_lengths(run_lengths, offsets, image_sizes(rles)[:, 0])
+    crops = crops_from_run_lengths(run_lengths, offsets, image_sizes(rles), boxes)
     for mask, pixels, (left, top, right, bottom) in zip(
         masks, crops.pixels, boxes.tolist(), strict=True
     ):
@@ -40,9 +40,9 @@ def test_crops_are_the_pixels_within_the_bounding_boxes(dense: Mask) -> None:
 
 def test_transitions_are_the_begins_and_ends_of_foreground_runs(dense: Mask) -> None:
     rles = [encode(mask)[0] for mask in several(dense)]
-    runs, spans = decode_run_lengths(rles)
-    boxes = boxes_from_run_lengths(runs, spans, image_sizes(rles)[:, 0])
-    crops = crops_from_run_lengths(runs, spans, image_sizes(rles), boxes)
+    run_lengths, offsets = decode_run_lengths(rles)
+    boxes = boxes_from_run_lengths(run_lengths, offsets, image_sizes(rles)[:, 0])
+    crops = crops_from_run_lengths(run_lengths, offsets, image_sizes(rles), boxes)
     assert (crops.transition_offsets.sizes % 2 == 0).all()
     for pixels, room, changes in zip(
         crops.pixels,
@@ -61,13 +61,13 @@ def test_run_lengths_do_not_depend_on_the_margin_of_a_crop(dense: Mask) -> None:
     crop, (left, top) = crop_to_bounding_box(dense)
     rows, columns = crop.shape
     wider = dense[max(top - 1, 0) : top + rows + 2, max(left - 2, 0) : left + columns + 1]
-    runs, spans = run_lengths_from_crops(
+    run_lengths, offsets = run_lengths_from_crops(
         [crop, wider, dense, np.asfortranarray(dense)],
         np.array([(left, top), (max(left - 2, 0), max(top - 1, 0)), (0, 0), (0, 0)]),
         np.array([(height, width)] * 4),
     )
     expected = encode(dense)[0].run_lengths().tolist()
-    assert [each.tolist() for each in spans.split(runs)] == [expected] * 4
+    assert [each.tolist() for each in offsets.split(run_lengths)] == [expected] * 4
 
 
 def test_a_crop_to_the_bounding_box_touches_its_four_sides(dense: Mask) -> None:
@@ -81,28 +81,30 @@ def test_a_crop_to_the_bounding_box_touches_its_four_sides(dense: Mask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "total", "runs"),
+    ("transitions", "total", "run_lengths"),
     [
         pytest.param([], 9, [9], id="no change"),
-        pytest.param([0], 9, [0, 9], id="at the begin"),
+        pytest.param([0], 9, [0, 9], id="at the first pixel"),
         pytest.param([2, 9], 9, [2, 7], id="at the end of the image"),
-        pytest.param([2, 4, 4, 6], 9, [2, 4, 3], id="twice in one place"),
-        pytest.param([2, 2, 2, 6], 9, [2, 4, 3], id="three times in one place"),
-        pytest.param([0, 0, 5, 5], 9, [9], id="all cancelled"),
+        pytest.param([2, 4, 4, 6], 9, [2, 4, 3], id="twice at one position"),
+        pytest.param([2, 2, 2, 6], 9, [2, 4, 3], id="three times at one position"),
+        pytest.param([0, 0, 5, 5], 9, [9], id="all cancel out"),
     ],
 )
-def test_run_lengths_from_transitions(places: list[int], total: int, runs: list[int]) -> None:
-    # Also when another mask stands before and behind.
-    found, spans = run_lengths_from_transitions(
-        np.array([1, 3, *places, 0], np.int64),
-        RaggedOffsets([2, len(places), 1]),
+def test_run_lengths_from_transitions(
+    transitions: list[int], total: int, run_lengths: list[int]
+) -> None:
+    # The other two masks have no influence.
+    found, offsets = run_lengths_from_transitions(
+        np.array([1, 3, *transitions, 0], np.int64),
+        RaggedOffsets([2, len(transitions), 1]),
         np.array([4, total, 5]),
     )
-    assert [each.tolist() for each in spans.split(found)] == [[1, 2, 1], runs, [0, 5]]
+    assert [each.tolist() for each in offsets.split(found)] == [[1, 2, 1], run_lengths, [0, 5]]
 
 
 def test_canonical_run_lengths_have_no_zeros_after_the_first() -> None:
-    runs, spans = canonical_run_lengths(
+    run_lengths, offsets = canonical_run_lengths(
         np.array([3, 0, 0, 2, 4, 0, 0, 0, 2]), RaggedOffsets([5, 4])
     )
-    assert [each.tolist() for each in spans.split(runs)] == [[3, 2, 4], [0, 2]]
+    assert [each.tolist() for each in offsets.split(run_lengths)] == [[3, 2, 4], [0, 2]]

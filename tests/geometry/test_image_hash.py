@@ -1,5 +1,3 @@
-"""Hashes that tell which images look alike, and the search for near ones."""
-
 from __future__ import annotations
 
 import numpy as np
@@ -16,12 +14,12 @@ from grounded_sam2.geometry.image_hash import (
 
 
 def smooth(count: int, seed: int = 0) -> NDArray[np.float64]:
-    """Pictures of 8×8 patches, so of all the waves that are looked at: ``(n, 24, 24)``."""
+    """Images of 8×8 random patches, with all frequencies of the hash: ``(n, 24, 24)``."""
     coarse = np.random.default_rng(seed).uniform(50, 200, (count, 8, 8))
     return coarse.repeat(3, axis=1).repeat(3, axis=2)
 
 
-def grey(images: NDArray[np.float64]) -> NDArray[np.uint8]:
+def gray(images: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
@@ -36,20 +34,20 @@ class TestHashes:
     def test_exposure_and_noise_change_few_bits(self) -> None:
         images = smooth(50)
         noise = np.random.default_rng(1).normal(0, 3, images.shape)
-        before = perceptual_hashes(grey(images))
-        assert (before == perceptual_hashes(grey(images * 0.7 + 20))).mean() > 0.5
-        assert hamming_distance(before, perceptual_hashes(grey(images * 0.7 + 20))).max() <= 6
-        assert hamming_distance(before, perceptual_hashes(grey(images + noise))).max() <= 8
+        before = perceptual_hashes(gray(images))
+        assert (before == perceptual_hashes(gray(images * 0.7 + 20))).mean() > 0.5
+        assert hamming_distance(before, perceptual_hashes(gray(images * 0.7 + 20))).max() <= 6
+        assert hamming_distance(before, perceptual_hashes(gray(images + noise))).max() <= 8
 
     def test_half_of_the_bits_differ_between_images(self) -> None:
         distances = hamming_distance(
-            perceptual_hashes(grey(smooth(200))), perceptual_hashes(grey(smooth(200, 1)))
+            perceptual_hashes(gray(smooth(200))), perceptual_hashes(gray(smooth(200, 1)))
         )
         assert distances.min() > 12
         assert abs(distances.mean() - HASH_BITS / 2) < 2
 
     def test_the_inverse_of_an_image_changes_all_bits(self) -> None:
-        images = grey(smooth(20))
+        images = gray(smooth(20))
         assert (
             hamming_distance(perceptual_hashes(images), perceptual_hashes(255 - images)).min()
             == HASH_BITS
@@ -80,7 +78,7 @@ class TestNearPairs:
         assert near_pairs(hashes, distance).tolist() == brute_force(hashes, distance)
 
     def test_hashes_that_differ_only_in_neighboring_bits(self) -> None:
-        # One band would hold them all, if the bits were dealt out in blocks.
+        # With bands of adjacent bits, all differing bits would fall into one band.
         hashes = np.arange(256, dtype=np.uint64) << np.uint64(20)
         assert near_pairs(hashes, 2).tolist() == brute_force(hashes, 2)
 

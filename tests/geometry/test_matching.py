@@ -6,7 +6,7 @@ import pytest
 from grounded_sam2.errors import GeometryError
 from grounded_sam2.geometry.matching import match_greedy, match_optimal, nms
 
-# Greedy takes 0.9 first and leaves 0.1 for the other row; together 0.8 and 0.7 are worth more.
+# Greedy matching takes 0.9 and leaves 0.1 for the other row; the sum of 0.8 and 0.7 is higher.
 CONTESTED = np.array([[0.9, 0.8], [0.7, 0.1]])
 
 

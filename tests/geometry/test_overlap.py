@@ -21,7 +21,7 @@ def test_mask_iou_is_the_iou_of_the_pixels() -> None:
     union = (flat[:, None] | flat[None]).sum(axis=-1)
     expected = (flat[:, None] & flat[None]).sum(axis=-1) / np.maximum(union, 1)
     np.testing.assert_allclose(mask_iou(masks, masks[:3]), expected[:, :3])
-    assert mask_iou(masks, masks)[0, 0] == 0, "empty masks overlap nothing"
+    assert mask_iou(masks, masks)[0, 0] == 0, "an empty mask overlaps no mask"
 
 
 def test_containment_is_relative_to_the_first_mask() -> None:

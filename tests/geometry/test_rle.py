@@ -209,9 +209,9 @@ def test_damaged_coco_segmentations_are_an_error(
     ],
 )
 def test_batches_of_crops_hold_all_masks_in_order(
-    dense: Mask, parted: Mask, holed: Mask, max_masks: int, max_pixels: int
+    dense: Mask, scattered: Mask, holed: Mask, max_masks: int, max_pixels: int
 ) -> None:
-    masks = [rle.encode(each)[0] for each in (parted, mask("...", "..."), holed, dense, dense)]
+    masks = [rle.encode(each)[0] for each in (scattered, mask("...", "..."), holed, dense, dense)]
     expected = rle.decode_crops(masks)
     batches = list(rle.decode_crops_in_batches(masks, max_masks=max_masks, max_pixels=max_pixels))
     assert [each for batch, _ in batches for each in batch] == masks

@@ -28,7 +28,7 @@ but ten times as many."""
 _MAX_PAIRS = 2**20
 """Pairs of points of two rings up to which measuring all of them is faster than triangulating."""
 _SUBSAMPLING = 8
-"""Every how manieth point is compared for a first upper bound of the distance of two rings."""
+"""Step of the subsample of points that gives a first upper bound on the distance of two rings."""
 _CORNER_TOLERANCE = 1.0
 """Pixels by which a point stands out from its neighbors to count as a corner."""
 

@@ -32,10 +32,10 @@ def overlap(a: Mask, b: Mask) -> float:
     return float((a & b).sum() / union) if union else 1.0
 
 
-def read_by_ultralytics(outline: Points, size_hw: tuple[int, int]) -> Mask:
+def read_by_ultralytics(ring: Points, size_hw: tuple[int, int]) -> Mask:
     """As ``ultralytics.data.utils.polygon2mask``, from a label file with six decimals."""
     height, width = size_hw
-    rows = np.array([[f"{x / width:.6f}", f"{y / height:.6f}"] for x, y in outline], np.float32)
+    rows = np.array([[f"{x / width:.6f}", f"{y / height:.6f}"] for x, y in ring], np.float32)
     canvas = np.zeros(size_hw, np.uint8)
     points = (rows.reshape(-1, 2) * np.array((width, height), np.float32)).astype(np.int32)
     if len(points):
@@ -62,12 +62,12 @@ class TestIouWithTheMask:
         assert overlap(read, dense) >= min_iou
 
     def test_of_a_single_ring(self, dense: Mask, min_iou: float) -> None:
-        outline = mask_to_single_ring(encode(dense)[0], min_iou=min_iou)
-        assert overlap(polygons_to_mask([outline], size(dense)), dense) >= min_iou
+        ring = mask_to_single_ring(encode(dense)[0], min_iou=min_iou)
+        assert overlap(polygons_to_mask([ring], size(dense)), dense) >= min_iou
 
     def test_of_a_single_ring_in_pycocotools(self, dense: Mask, min_iou: float) -> None:
-        outline = mask_to_single_ring(dense, min_iou=min_iou)
-        segmentation = [outline.ravel().tolist()] if len(outline) else []
+        ring = mask_to_single_ring(dense, min_iou=min_iou)
+        segmentation = [ring.ravel().tolist()] if len(ring) else []
         read = read_by_pycocotools(segmentation, size(dense))
         assert overlap(read, dense) >= min_iou
 
@@ -96,7 +96,7 @@ def test_simplified_polygons_keep_their_holes(holed: Mask) -> None:
 def test_max_tolerance_keeps_details_that_the_iou_would_allow_to_lose() -> None:
     dense = np.zeros((400, 400), np.bool_)
     dense[10:390, 10:390] = True
-    dense[5:10, 100:105] = True  # a small thing that an IoU does not notice
+    dense[5:10, 100:105] = True  # a detail that barely changes the IoU
     (fine,) = mask_to_polygons(dense)
     assert fine.exterior[:, 1].min() == 5
     (fine,) = mask_to_polygons(dense, min_iou=0.5, max_tolerance=1)
@@ -142,10 +142,10 @@ def test_bridges_that_exceed_the_iou_loss_do_not_prevent_simplification() -> Non
         discs |= np.hypot(*(np.indices((200, 200)) - np.array((100, x))[:, None, None])) < 20
     painted = read_by_ultralytics(mask_to_single_ring(discs, min_iou=1), (200, 200))
     assert overlap(painted, discs) < 0.98
-    exact = sum(len(part.exterior) for part in exact_polygons(discs))
-    outline = mask_to_single_ring(discs)
-    assert len(outline) < exact / 2
-    assert overlap(read_by_ultralytics(outline, (200, 200)), painted) >= 0.98
+    exact = sum(len(polygon.exterior) for polygon in exact_polygons(discs))
+    ring = mask_to_single_ring(discs)
+    assert len(ring) < exact / 2
+    assert overlap(read_by_ultralytics(ring, (200, 200)), painted) >= 0.98
 
 
 def test_one_pixel_becomes_four_points_inside_it() -> None:
@@ -167,30 +167,30 @@ def test_a_small_square_does_not_become_a_triangle() -> None:
 
 
 def test_a_single_ring_stays_inside_the_image(dense: Mask) -> None:
-    outline = mask_to_single_ring(dense)
-    assert (outline >= 0).all()
-    assert (outline <= dense.shape[::-1]).all()
-    assert len(outline) >= 3 or not dense.any()
+    ring = mask_to_single_ring(dense)
+    assert (ring >= 0).all()
+    assert (ring <= dense.shape[::-1]).all()
+    assert len(ring) >= 3 or not dense.any()
 
 
-def test_bridges_are_all_that_ultralytics_adds(parted: Mask) -> None:
-    outline = mask_to_single_ring(parted, min_iou=1)
-    read = read_by_ultralytics(outline, size(parted))
-    assert not (parted & ~read).any()
-    gaps = 150 + 100  # pixels between the parts
-    assert 0 < (read & ~parted).sum() < gaps
+def test_bridges_are_all_that_ultralytics_adds(scattered: Mask) -> None:
+    ring = mask_to_single_ring(scattered, min_iou=1)
+    read = read_by_ultralytics(ring, size(scattered))
+    assert not (scattered & ~read).any()
+    gaps = 150 + 100  # pixels between the components
+    assert 0 < (read & ~scattered).sum() < gaps
 
 
 def test_bridges_to_holes_add_no_pixels(holed: Mask) -> None:
     around = polygons_to_mask(
         exact_polygons(holed)[:1], size(holed)
-    )  # without what stands in the hole
+    )  # without the component in the hole
     read = read_by_ultralytics(mask_to_single_ring(around, min_iou=1), size(around))
     np.testing.assert_array_equal(read, around)
 
 
-def test_coco_polygons_are_flat_and_one_per_component(parted: Mask) -> None:
-    segmentation = polygons_to_coco(mask_to_polygons(parted))
+def test_coco_polygons_are_flat_and_one_per_component(scattered: Mask) -> None:
+    segmentation = polygons_to_coco(mask_to_polygons(scattered))
     assert len(segmentation) == 3
     assert all(len(flat) >= 6 and len(flat) % 2 == 0 for flat in segmentation)
     assert all(isinstance(number, float) for flat in segmentation for number in flat)

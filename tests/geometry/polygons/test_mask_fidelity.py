@@ -40,15 +40,15 @@ def test_exact_polygons_have_full_fidelity_by_every_metric(masks: list[Rle]) -> 
 
 def test_polygons_are_compared_with_the_masks_of_the_given_indices(masks: list[Rle]) -> None:
     crops = decode_crops(masks)
-    # The last mask exactly, then the first by a quarter of it, which is in its corner.
-    outlines = PolygonBatch.from_polygons([[square(0, 0, 4)], [square(5, 5, 5)]])
-    which = np.array([2, 0])
+    # The last mask exactly, then a quarter of the first mask, in its corner.
+    polygons = PolygonBatch.from_polygons([[square(0, 0, 4)], [square(5, 5, 5)]])
+    indices = np.array([2, 0])
     areas = crops.areas.astype(np.float64)
-    assert area_ratio(areas, outlines, which).tolist() == [1, 0.25]
-    assert pixel_center_iou(crops, outlines, which).tolist() == [1, 0.25]
-    assert pycocotools_iou(masks, crops, outlines, which).tolist() == [1, 0.25]
+    assert area_ratio(areas, polygons, indices).tolist() == [1, 0.25]
+    assert pixel_center_iou(crops, polygons, indices).tolist() == [1, 0.25]
+    assert pycocotools_iou(masks, crops, polygons, indices).tolist() == [1, 0.25]
     # Ultralytics sets the pixels under the outline as well, as far as there are any.
-    assert ultralytics_iou(crops.pixels, outlines, which).tolist() == [1, 0.25]
+    assert ultralytics_iou(crops.pixels, polygons, indices).tolist() == [1, 0.25]
 
 
 def test_components_are_united_and_holes_excluded() -> None:
@@ -76,9 +76,9 @@ def test_ultralytics_sets_the_pixels_under_the_ring() -> None:
 
 def test_no_polygons_have_no_fidelity(masks: list[Rle]) -> None:
     crops, none = decode_crops(masks), np.zeros(0, np.intp)
-    outlines = PolygonBatch.from_polygons([])
+    polygons = PolygonBatch.from_polygons([])
     areas = crops.areas.astype(np.float64)
-    assert area_ratio(areas, outlines, none).shape == (0,)
-    assert pixel_center_iou(crops, outlines, none).shape == (0,)
-    assert pycocotools_iou(masks, crops, outlines, none).shape == (0,)
-    assert ultralytics_iou(crops.pixels, outlines, none).shape == (0,)
+    assert area_ratio(areas, polygons, none).shape == (0,)
+    assert pixel_center_iou(crops, polygons, none).shape == (0,)
+    assert pycocotools_iou(masks, crops, polygons, none).shape == (0,)
+    assert ultralytics_iou(crops.pixels, polygons, none).shape == (0,)

@@ -12,7 +12,7 @@ MASKS = [[HOLED, Polygon(square(20, 5, 1))], [], [Polygon(square(1, 1, 4))]]
 def same(a: list[list[Polygon]], b: list[list[Polygon]]) -> bool:
     def flat(masks: list[list[Polygon]]) -> list[list[list[list[list[float]]]]]:
         return [
-            [[ring.tolist() for ring in (part.exterior, *part.holes)] for part in mask]
+            [[ring.tolist() for ring in (polygon.exterior, *polygon.holes)] for polygon in mask]
             for mask in masks
         ]
 

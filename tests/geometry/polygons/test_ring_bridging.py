@@ -13,15 +13,17 @@ from grounded_sam2.geometry.rle import encode
 
 
 def all_rings(dense: Mask) -> list[Points]:
-    return [ring for part in exact_polygons(dense) for ring in (part.exterior, *part.holes)]
+    return [
+        ring for polygon in exact_polygons(dense) for ring in (polygon.exterior, *polygon.holes)
+    ]
 
 
 @pytest.mark.parametrize(
     ("corners_only_above", "max_pairs"),
     [
         pytest.param(0, 0, id="at corners"),
-        pytest.param(10**9, 0, id="anywhere"),
-        pytest.param(10**9, 10**9, id="all pairs of two rings compared"),
+        pytest.param(10**9, 0, id="at any points"),
+        pytest.param(10**9, 10**9, id="all pairs of points of two rings compared"),
     ],
 )
 def test_the_joined_ring_encloses_the_same_pixels(
@@ -79,16 +81,18 @@ def test_two_rings_are_joined_where_they_are_nearest(seed: int) -> None:
     assert np.linalg.norm(begin - end) == nearest
 
 
-def test_a_batch_joins_the_rings_of_each_group_separately(parted: Mask, holed: Mask) -> None:
-    groups = [all_rings(parted), [square(0, 0, 3)], [], all_rings(holed)]
+def test_a_batch_joins_the_rings_of_each_group_separately(scattered: Mask, holed: Mask) -> None:
+    groups = [all_rings(scattered), [square(0, 0, 3)], [], all_rings(holed)]
     rings = [ring for group in groups for ring in group]
     points = np.concatenate(rings)
-    walk, spans, ends = bridged_traversal_batch(
+    order, offsets, ends = bridged_traversal_batch(
         to_complex(points),
         RaggedOffsets([len(ring) for ring in rings]),
         RaggedOffsets([len(g) for g in groups]),
     )
-    for group, indices, at_bridge in zip(groups, spans.split(walk), spans.split(ends), strict=True):
+    for group, indices, at_bridge in zip(
+        groups, offsets.split(order), offsets.split(ends), strict=True
+    ):
         joined, expected = bridge_rings(group)
         np.testing.assert_array_equal(points[indices], joined)
         np.testing.assert_array_equal(at_bridge, expected)

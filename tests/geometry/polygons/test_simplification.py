@@ -9,9 +9,9 @@ from grounded_sam2.geometry.polygons.simplification import kept_points, simplify
 from grounded_sam2.geometry.polygons.tracing import exact_polygons
 
 
-def distance_to(outline: Points, points: Points) -> Points:
-    """Distance of each point to the nearest place of a closed outline, by brute force."""
-    begin, end = outline, np.roll(outline, -1, axis=0)
+def distance_to(ring: Points, points: Points) -> Points:
+    """Distance of each point to the nearest point of a ring, by brute force."""
+    begin, end = ring, np.roll(ring, -1, axis=0)
     along = end - begin
     squared = np.maximum((along**2).sum(axis=1), 1e-12)
     share = ((points[:, None] - begin) * along).sum(axis=2) / squared
@@ -20,25 +20,25 @@ def distance_to(outline: Points, points: Points) -> Points:
     return distance
 
 
-def along(outline: Points) -> Points:
-    """The outline's points and others in between."""
-    sides = np.roll(outline, -1, axis=0) - outline
-    return np.concatenate([outline + share * sides for share in (0, 0.25, 0.5, 0.75)])
+def along(ring: Points) -> Points:
+    """The points of a ring and others between them."""
+    sides = np.roll(ring, -1, axis=0) - ring
+    return np.concatenate([ring + share * sides for share in (0, 0.25, 0.5, 0.75)])
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.3, 0.5, 1.0, 1.5, 4.0, 30.0])
 def test_neither_ring_is_further_from_the_other_than_the_tolerance(
     dense: Mask, tolerance: float
 ) -> None:
-    for part in exact_polygons(dense)[:5]:
-        for ring in (part.exterior, *part.holes[:5]):
+    for polygon in exact_polygons(dense)[:5]:
+        for ring in (polygon.exterior, *polygon.holes[:5]):
             coarse = simplify_ring(ring, tolerance)
             assert distance_to(coarse, along(ring)).max() <= tolerance + 1e-6
             assert distance_to(ring, along(coarse)).max() <= tolerance + 1e-6
 
 
 def test_the_bound_holds_for_a_chain_that_extends_beyond_its_ends() -> None:
-    # Near the line through the first and the last point, but far from the piece between them.
+    # Near the line through the first and the last point, but far from the segment between them.
     spike = np.array([(0, 0), (1, 0), (1, 1), (40, 1), (40, 2), (1, 2), (1, 3), (0, 3)], np.float64)
     for tolerance in (0.5, 1.0, 2.0, 3.0):
         assert distance_to(simplify_ring(spike, tolerance), along(spike)).max() <= tolerance
@@ -52,14 +52,14 @@ def test_a_jagged_edge_becomes_straight() -> None:
 
 
 def test_points_stay_in_order(dense: Mask) -> None:
-    for part in exact_polygons(dense):
-        kept = kept_points(part.exterior, 1.0)
-        np.testing.assert_array_equal(simplify_ring(part.exterior, 1.0), part.exterior[kept])
+    for polygon in exact_polygons(dense):
+        kept = kept_points(polygon.exterior, 1.0)
+        np.testing.assert_array_equal(simplify_ring(polygon.exterior, 1.0), polygon.exterior[kept])
 
 
 def test_at_least_three_points_stay(dense: Mask) -> None:
-    for part in exact_polygons(dense):
-        coarse = simplify_ring(part.exterior, 1e6)
+    for polygon in exact_polygons(dense):
+        coarse = simplify_ring(polygon.exterior, 1e6)
         assert len(coarse) == 3
         first, second = coarse[1:] - coarse[0]
         assert first[0] * second[1] != first[1] * second[0], "not on one line"

@@ -11,22 +11,22 @@ from grounded_sam2.geometry.rle import Rle, encode, encode_crop
 
 
 @pytest.fixture
-def company(dense: Mask, parted: Mask, holed: Mask) -> list[Rle]:
+def batch(dense: Mask, scattered: Mask, holed: Mask) -> list[Rle]:
     """A mask among others, of images of other sizes, some of them empty."""
-    others = [parted, np.zeros((3, 4), np.bool_), holed, np.ones((5, 2), np.bool_)]
+    others = [scattered, np.zeros((3, 4), np.bool_), holed, np.ones((5, 2), np.bool_)]
     return [encode(mask)[0] for mask in [*others, dense, *others]]
 
 
 def flat(polygons: list[Polygon]) -> list[list[list[float]]]:
-    return [ring.tolist() for part in polygons for ring in (part.exterior, *part.holes)]
+    return [ring.tolist() for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
 
 
-def test_results_do_not_depend_on_the_other_masks_of_a_batch(company: list[Rle]) -> None:
-    outlines, polygons = masks_to_single_rings(company), masks_to_polygons(company)
-    assert len(outlines) == len(polygons) == len(company)
-    for mask, outline, parts in zip(company, outlines, polygons, strict=True):
-        np.testing.assert_array_equal(outline, mask_to_single_ring(mask))
-        assert flat(parts) == flat(mask_to_polygons(mask))
+def test_results_do_not_depend_on_the_other_masks_of_a_batch(batch: list[Rle]) -> None:
+    rings, polygons = masks_to_single_rings(batch), masks_to_polygons(batch)
+    assert len(rings) == len(polygons) == len(batch)
+    for mask, ring, found in zip(batch, rings, polygons, strict=True):
+        np.testing.assert_array_equal(ring, mask_to_single_ring(mask))
+        assert flat(found) == flat(mask_to_polygons(mask))
 
 
 def test_more_masks_than_fit_one_batch() -> None:
