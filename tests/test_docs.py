@@ -126,6 +126,7 @@ def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs_as_it_stands(
     as_described: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_the_python_of_the_readme_runs_as_it_stands(
     assert len(capsys.readouterr().out.splitlines()) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
 def test_the_python_of_the_other_pages_runs(page: Path, as_described: Path) -> None:
     for block in blocks("python", [page]):

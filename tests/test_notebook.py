@@ -29,6 +29,7 @@ def test_cells_have_ids_of_their_own(cells: list[dict[str, Any]]) -> None:
     assert len({cell["id"] for cell in cells}) == len(cells)
 
 
+@pytest.mark.slow
 def test_runs(
     cells: list[dict[str, Any]],
     demo_weights: Path,
