@@ -48,7 +48,7 @@ def measured(store: Path, out: Path, name: str, segmentation: str, workers: int)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=100_000)
-    parser.add_argument("--per-picture", type=int, default=10)
+    parser.add_argument("--per-image", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("W", "H"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--formats", nargs="*", default=sorted(EXPORTERS.keys() - VIDEO_FORMATS))

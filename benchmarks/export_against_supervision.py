@@ -103,7 +103,7 @@ def writers(store: LabelStore, root: Path) -> dict[str, dict[str, Writer]]:
     their_yolo = (peer.out / "images", peer.out / "labels", peer.out / "data.yaml")
     their_coco = (peer.out / "images", peer.out / "labels.json")
     return {
-        "YOLO, simplified": {
+        "YOLO, few points": {
             "ours": Writer(partial(ours, store, out, "yolo"), *yolo),
             "supervision": Writer(partial(peer.yolo, PEER_POINT_REDUCTION), *their_yolo),
         },

@@ -119,11 +119,11 @@ def test_more_than_255_masks_at_once() -> None:
 def test_a_lower_min_iou_gives_fewer_points() -> None:
     disc = np.hypot(*(np.indices((400, 400)) - 199.5)) < 180
     bounds = (0.9, 0.95, 0.98, 0.999, 1)
-    for outline_of in (
+    for points_of in (
         lambda b: mask_to_polygons(disc, min_iou=b)[0].exterior,
         lambda b: mask_to_single_ring(disc, min_iou=b),
     ):
-        counts = [len(outline_of(bound)) for bound in bounds]
+        counts = [len(points_of(bound)) for bound in bounds]
         assert counts == sorted(set(counts))
         assert counts[0] < counts[2] / 4
 

@@ -5,7 +5,7 @@ import pytest
 from fixtures.masks import Mask
 
 from grounded_sam2.errors import GeometryError
-from grounded_sam2.geometry.polygons.conversion import Polygon, mask_to_polygons, masks_to_polygons
+from grounded_sam2.geometry.polygons import Polygon, mask_to_polygons, masks_to_polygons
 from grounded_sam2.geometry.polygons.single_ring import mask_to_single_ring, masks_to_single_rings
 from grounded_sam2.geometry.rle import Rle, encode, encode_crop
 
