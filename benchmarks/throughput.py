@@ -43,7 +43,7 @@ def ceiling(device: str, dtype: torch.dtype) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_model_options(parser)
-    parser.add_argument("--pictures", type=int, default=8)
+    parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--captions", type=int, default=16)
     parser.add_argument("--boxes", type=int, default=8, help="per image")
     parser.add_argument("--repeats", type=int, default=5)
