@@ -16,6 +16,8 @@ import pytest
 from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS
 from grounded_sam2.store import LabelStore
 
+pytestmark = pytest.mark.slow
+
 FORMATS = tuple(name for name in EXPORTERS if name not in VIDEO_FORMATS)
 
 if os.name != "posix":

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 if os.name != "posix":
     pytest.skip("kills processes by signals", allow_module_level=True)
 

@@ -19,6 +19,8 @@ import pytest
 
 from grounded_sam2.store import LabelStore
 
+pytestmark = pytest.mark.slow
+
 Disk = Callable[[Path, np.random.Generator], None]
 
 LOG_HEADER = 32

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 if os.name != "posix":
     pytest.skip("stops processes by signals", allow_module_level=True)
 

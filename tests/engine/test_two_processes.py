@@ -10,6 +10,8 @@ import pytest
 from grounded_sam2.errors import StoreError
 from grounded_sam2.store import LabelStore
 
+pytestmark = pytest.mark.slow
+
 if os.name != "posix":
     pytest.skip("lets processes wait at named pipes", allow_module_level=True)
 

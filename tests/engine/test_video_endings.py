@@ -11,6 +11,8 @@ import pytest
 
 from grounded_sam2.store import LabelStore
 
+pytestmark = pytest.mark.slow
+
 PROCESS = Path(__file__).with_name("labeling_process.py")
 
 
