@@ -1,8 +1,8 @@
-"""A hundred thousand objects to every format: how fast, and how far memory grows with them.
+"""Speed and peak memory of every export format, for a hundred thousand objects.
 
-Each export runs in a process of its own, once for a tenth of the objects and once for all. Its peak
-is what the kernel counted as resident, libraries included; the worker processes of an export are
-not in it. Images are hard links to one small file.
+Each export runs in its own process, once for a tenth of the objects and once for all. The peak is
+the resident memory that the kernel counted, including libraries but not the worker processes of an
+export. Images are hard links to one small file.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ print(seconds, status["VmHWM"].split()[0])
 """
 
 
-def measured(store: Path, out: Path, name: str, segmentation: str, workers: int) -> list[float]:
-    """Seconds, and the peak of memory in MiB."""
+def measure(store: Path, out: Path, name: str, segmentation: str, workers: int) -> list[float]:
+    """Return seconds and peak memory in MiB of an export."""
     arguments = [name, str(store), str(out), segmentation, str(workers)]
     done = subprocess.run(
         [sys.executable, "-c", EXPORT, *arguments], check=True, capture_output=True, text=True
     )
-    shutil.rmtree(out)  # the links of all formats together would be too many for one file
+    shutil.rmtree(out)  # one file cannot have the links of all formats together
     seconds, peak_kib = map(float, done.stdout.split())
     return [seconds, peak_kib / 1024]
 
@@ -70,7 +70,7 @@ def main() -> None:
             label_store(store, images, arguments.per_image, size_hw=(height, width)).close()
         for name, segmentation, workers in cases:
             tenth, whole = (
-                measured(store / "labeled", Path(folder) / "out", name, segmentation, workers)
+                measure(store / "labeled", Path(folder) / "out", name, segmentation, workers)
                 for store in stores
             )
             kind = "" if segmentation == "rle" else f", {segmentation}"
@@ -83,7 +83,7 @@ def main() -> None:
                     f"{whole[1] - tenth[1]:+.1f} MiB",
                 ]
             )
-    from timing import print_rows  # loads torch, which the processes above had better not inherit
+    from timing import print_rows  # loads torch, which the processes above must not inherit
 
     title = f"{arguments.objects} objects, images of {width} × {height}"
     columns = ["", "objects/s", "time", "peak memory", f"above that of {numbers[0]}"]

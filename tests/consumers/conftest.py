@@ -1,7 +1,7 @@
-"""One store with everything awkward in it, and the exports that other programs read here.
+"""A store of difficult cases, whose exports other programs read in these tests.
 
-The images are drawn upright and saved in every way that cameras and people save them; the truth
-that exports are compared with is what was drawn and labeled, not what our own code reads back.
+The images are drawn upright and saved in every way that cameras and people save them. Exports are
+compared with what was drawn and labeled, not with what our own code reads back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLASSES = (
 )
 SIZE_HW = (72, 96)
 ORIENTATION_TAG = 0x0112
-TURNED = {  # how a camera held this way saves an upright image
+ROTATED = {  # how a camera with this orientation saves an upright image
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -42,17 +42,17 @@ LONG = "n" * 250
 
 
 class Names:
-    """What images are called where they cannot keep their names.
+    """Names in the dataset of the images that cannot keep their own, by item id.
 
-    They collide by case anywhere, and by their stems where labels are called by them; YOLO's
-    readers find labels by the folder ``images``, pass over hidden files, and know few formats.
+    Names collide by case everywhere, and by stem where label files share the stem. YOLO's readers
+    find labels by the folder ``images``, ignore hidden files, and accept few file types.
     """
 
-    ANYWHERE: ClassVar = {
+    EVERYWHERE: ClassVar = {
         "a.jpg": "a_jpg.jpg",
         "odd/back\\slash.jpg": "odd/back_slash.jpg",
     }
-    BY_STEM: ClassVar = ANYWHERE | {
+    BY_STEM: ClassVar = EVERYWHERE | {
         "a.png": "a_png.png",
         "sub/a.png": "sub/a_png.png",
         f"{LONG}.png": f"{LONG[:-4]}_png.png",
@@ -72,17 +72,17 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabeledImage:
     """An image as it was drawn and labeled."""
 
     item_id: str
     size_hw: tuple[int, int]
     upright: NDArray[np.uint8]
-    """As drawn, in color, whatever its file can hold."""
+    """As drawn: RGB ``(h, w, 3)``, even if its file holds less."""
     in_color: bool
-    """Whether its file holds about that."""
+    """Whether its file holds these colors, up to compression."""
     objects: tuple[Label, ...]
-    """Those that have an extent in the image."""
+    """The objects that have an extent in the image."""
 
 
 def disc(y: float = 36, x: float = 48, radius: float = 20, size_hw=SIZE_HW) -> NDArray[np.bool_]:
@@ -115,7 +115,7 @@ def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 class Awkward:
-    """The store, what was put into it, and its exports, each made once."""
+    """A store, the images added to it, and its exports, each made once."""
 
     classes = CLASSES
     names = Names
@@ -125,8 +125,8 @@ class Awkward:
     iou = staticmethod(iou)
 
     def __init__(self, root: Path) -> None:
-        self.images: dict[str, Picture] = {}
-        """By item id, in the order of the ids once all are there."""
+        self.images: dict[str, LabeledImage] = {}
+        """By item id, in the order of the ids once all are added."""
         self._images = root / "images"
         self._exports = root / "exports"
         self._made: dict[str, tuple[Path, ExportSummary]] = {}
@@ -138,27 +138,27 @@ class Awkward:
         self,
         item_id: str,
         *objects: Label,
-        nowhere: Sequence[Label] = (),
+        without_extent: Sequence[Label] = (),
         size_hw: tuple[int, int] = SIZE_HW,
         orientation: int = 1,
         mode: str = "RGB",
         **saving: Any,
     ) -> None:
-        """Draw an image, save it as said, and label it.
+        """Draw an image, save it, and label it.
 
         Args:
-            item_id: its path.
-            objects: what is in it.
-            nowhere: objects without extent in the image.
+            item_id: its path relative to the folder of images.
+            objects: objects in it.
+            without_extent: objects without extent in the image.
             size_hw: height and width of the upright image.
             orientation: EXIF orientation to save it with.
-            mode: of the file, as Pillow or numpy calls it.
-            saving: arguments of Pillow.
+            mode: of the file: a mode of Pillow, or a dtype of numpy.
+            saving: arguments of Pillow's ``save``.
         """
         drawn = _noise(size_hw, seed=len(self.images))
         image = drawn.convert(mode) if mode in PIL.Image.MODES else _deep(drawn, mode)
         if orientation != 1:
-            image = image.transpose(TURNED[orientation])
+            image = image.transpose(ROTATED[orientation])
             exif = PIL.Image.Exif()
             exif[ORIENTATION_TAG] = orientation
             saving["exif"] = exif
@@ -172,16 +172,18 @@ class Awkward:
             size_hw=size_hw,
             exif_orientation=orientation,
         )
-        labels = Labels(size_hw, (*objects, *nowhere))
+        labels = Labels(size_hw, (*objects, *without_extent))
         self.store.write_batch(self._run.id, [ItemOutcome(item, labels)])
-        self.images[item_id] = Picture(item_id, size_hw, np.asarray(drawn), mode == "RGB", objects)
+        self.images[item_id] = LabeledImage(
+            item_id, size_hw, np.asarray(drawn), mode == "RGB", objects
+        )
 
     def export(self, format_name: str, **options: Any) -> Path:
-        """The folder of an export."""
+        """Return the folder of an export."""
         return self._export(format_name, options)[0]
 
     def summary(self, format_name: str, **options: Any) -> ExportSummary:
-        """What an export says of itself."""
+        """Return the summary of an export."""
         return self._export(format_name, options)[1]
 
     def _export(self, format_name: str, options: dict[str, Any]) -> tuple[Path, ExportSummary]:
@@ -192,8 +194,8 @@ class Awkward:
             self._made[key] = (folder, summary)
         return self._made[key]
 
-    def called(self, names: dict[str, str], *, min_side: int = 1) -> dict[str, Picture]:
-        """The images by what they are called in an export, those with shorter sides left out."""
+    def by_name(self, names: dict[str, str], *, min_side: int = 1) -> dict[str, LabeledImage]:
+        """Return the images by their names in an export, without those with a shorter side."""
         return {
             names.get(item_id, item_id): image
             for item_id, image in self.images.items()
@@ -202,7 +204,7 @@ class Awkward:
 
 
 def _noise(size_hw: tuple[int, int], seed: int) -> PIL.Image.Image:
-    """An image like no other, smooth enough to survive JPEG."""
+    """Return a random image, smooth enough to survive JPEG."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return PIL.Image.fromarray(coarse).resize(size_hw[::-1], PIL.Image.Resampling.BICUBIC)
 
@@ -213,9 +215,17 @@ def _deep(drawn: PIL.Image.Image, dtype: str) -> PIL.Image.Image:
     return PIL.Image.fromarray(deep.astype(dtype))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder as ``consumers``."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("consumers")
+
+
 @pytest.fixture(scope="session")
 def awkward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Awkward]:
-    """Everything that makes an export hard."""
+    """A store with everything that makes an export difficult."""
     awkward = Awkward(tmp_path_factory.mktemp("awkward"))
     with awkward.store:
         _shapes(awkward)
@@ -229,7 +239,7 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Awkward]:
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Awkward]:
-    """A store of the same kind, to be filled by a test."""
+    """An empty store of the same kind, filled by a test."""
     empty = Awkward(tmp_path_factory.mktemp("empty"))
     with empty.store:
         yield empty
@@ -286,7 +296,7 @@ def _objects(awkward: Awkward) -> None:
     )
     outside = label(None, box_xyxy=(200, 6, 240, 30))
     nothing = label(np.zeros(SIZE_HW, np.bool_), "yes")
-    awkward.add("objects/nowhere.jpg", label(disc()), nowhere=[outside, nothing])
+    awkward.add("objects/nowhere.jpg", label(disc()), without_extent=[outside, nothing])
     for name in CLASSES[:-1]:
         awkward.add(f"objects/class {CLASSES.index(name)}.jpg", label(disc(), name, caption=name))
 
@@ -301,12 +311,12 @@ def _names(awkward: Awkward) -> None:
 
 
 def _files(awkward: Awkward) -> None:
-    corner, round_thing = label(box(0, 0, 30, 20)), label(disc(50, 70, 15), "traffic light")
+    corner, lamp = label(box(0, 0, 30, 20)), label(disc(50, 70, 15), "traffic light")
     for orientation in range(1, 9):
-        awkward.add(f"turned/{orientation}.jpg", corner, round_thing, orientation=orientation)
-    awkward.add("turned/png.png", corner, round_thing, orientation=6)
-    awkward.add("turned/webp.webp", corner, round_thing, orientation=7)
-    awkward.add("turned/tif.tif", corner, round_thing, orientation=8)
+        awkward.add(f"turned/{orientation}.jpg", corner, lamp, orientation=orientation)
+    awkward.add("turned/png.png", corner, lamp, orientation=6)
+    awkward.add("turned/webp.webp", corner, lamp, orientation=7)
+    awkward.add("turned/tif.tif", corner, lamp, orientation=8)
     modes = {"grey.png": "L", "grey jpeg.jpg": "L", "palette.png": "P", "alpha.png": "RGBA"}
     modes |= {"grey alpha.png": "LA", "bits.png": "1", "cmyk.jpg": "CMYK", "cmyk tiff.tif": "CMYK"}
     modes |= {"deep.png": "uint16", "deep tiff.tif": "uint16", "floats.tif": "float32"}

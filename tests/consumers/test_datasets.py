@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-pytestmark = pytest.mark.consumers
-
 SPLIT = {"train": 0.6, "val": 0.3, "test": 0.1}
 
 
@@ -26,17 +24,17 @@ def rows(loaded):
     return {row["file_name"]: row for split in loaded.values() for row in split}
 
 
-def test_splits_and_images_are_all_there(loaded, rows, awkward):
+def test_all_splits_and_images_are_loaded(loaded, rows, awkward):
     images = awkward.summary("hf", split=SPLIT).images
     assert {name: len(split) for name, split in loaded.items()} == {
         "train": images["train"],
         "validation": images["val"],
         "test": images["test"],
     }
-    assert set(rows) == set(awkward.called(awkward.names.ANYWHERE))
+    assert set(rows) == set(awkward.by_name(awkward.names.EVERYWHERE))
 
 
-def test_features_say_what_values_mean(loaded, awkward):
+def test_features_describe_the_values(loaded, awkward):
     features = loaded["train"].features
     assert type(features["image"]).__name__ == "Image"
     objects = features["objects"]
@@ -47,7 +45,7 @@ def test_features_say_what_values_mean(loaded, awkward):
 
 
 def test_images_are_decoded_upright(rows, awkward):
-    for name, truth in awkward.called(awkward.names.ANYWHERE).items():
+    for name, truth in awkward.by_name(awkward.names.EVERYWHERE).items():
         image = rows[name]["image"]
         assert image.size[::-1] == (rows[name]["height"], rows[name]["width"]) == truth.size_hw
         if truth.in_color:
@@ -57,7 +55,7 @@ def test_images_are_decoded_upright(rows, awkward):
 
 def test_objects_come_back_exactly(loaded, rows, awkward):
     category = loaded["train"].features["objects"]["category"].feature
-    for name, image in awkward.called(awkward.names.ANYWHERE).items():
+    for name, image in awkward.by_name(awkward.names.EVERYWHERE).items():
         objects = rows[name]["objects"]
         assert category.int2str(objects["category"]) == [o.class_name for o in image.objects]
         assert objects["caption"] == [label.caption for label in image.objects]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-pytestmark = pytest.mark.consumers
 dm = pytest.importorskip("datumaro")
 
 
@@ -19,7 +18,7 @@ def items(dataset) -> dict:
 
 
 def by_id(images: dict) -> dict:
-    """Pictures by what Datumaro calls them: their names without the ending."""
+    """Return images by their ids in Datumaro: their names without the suffix."""
     return {str(PurePosixPath(name).with_suffix("")): each for name, each in images.items()}
 
 
@@ -38,7 +37,7 @@ def check_images(read: dict, images: dict) -> None:
 
 @pytest.fixture(params=["rle", "polygons"])
 def cvat(request, awkward, tmp_path):
-    """Datumaro looks for ``images`` beside the file; CVAT itself has the images already."""
+    """An import by Datumaro, which expects ``images`` beside the file, unlike CVAT itself."""
     folder = awkward.export("cvat", segmentation=request.param)
     (tmp_path / "images").symlink_to(folder / "images")
     shutil.copy(folder / "annotations" / "train.xml", tmp_path)
@@ -48,7 +47,7 @@ def cvat(request, awkward, tmp_path):
 def test_cvat_shapes_are_the_objects(cvat, awkward):
     segmentation, dataset = cvat
     assert tuple(labels(dataset)) == awkward.classes
-    read, images = items(dataset), by_id(awkward.called(awkward.names.BY_STEM))
+    read, images = items(dataset), by_id(awkward.by_name(awkward.names.BY_STEM))
     check_images(read, images)
     for name, image in images.items():
         shapes = groupby(read[name].annotations, key=lambda shape: shape.group or object())
@@ -72,7 +71,7 @@ def test_cvat_shapes_are_the_objects(cvat, awkward):
 
 def test_coco_masks_are_the_objects(awkward):
     dataset = dm.Dataset.import_from(str(awkward.export("coco")), "coco_instances")
-    read, images = items(dataset), by_id(awkward.called(awkward.names.BY_STEM))
+    read, images = items(dataset), by_id(awkward.by_name(awkward.names.BY_STEM))
     check_images(read, images)
     for name, image in images.items():
         shapes = [each for each in read[name].annotations if each.type.name != "bbox"]
@@ -88,8 +87,8 @@ def test_coco_masks_are_the_objects(awkward):
 def test_pascal_voc_boxes_and_masks_are_the_objects(awkward):
     folder = awkward.export("voc") / "VOCdevkit" / "VOC2012"
     dataset = dm.Dataset.import_from(str(folder), "voc")
-    called = [name.replace(":", "_") for name in awkward.classes]
-    assert labels(dataset) == ["background", *called, "void"]
+    renamed = [name.replace(":", "_") for name in awkward.classes]
+    assert labels(dataset) == ["background", *renamed, "void"]
     read = items(dataset)
     assert len(read) == len(awkward.images)
     names = (folder / "ImageSets" / "Main" / "train.txt").read_text(encoding="utf-8").splitlines()

@@ -9,7 +9,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-pytestmark = pytest.mark.consumers
 brush = pytest.importorskip("label_studio_converter.brush")
 label_config = pytest.importorskip("label_studio_tools.core.label_config")
 
@@ -24,7 +23,7 @@ def tasks(folder) -> list[dict]:
     return json.loads((folder / "tasks" / "00000.json").read_text(encoding="utf-8"))
 
 
-def test_every_region_fits_the_labeling_interface(folder, tasks, awkward):
+def test_every_region_matches_the_labeling_interface(folder, tasks, awkward):
     config = label_config.parse_config((folder / "label_config.xml").read_text(encoding="utf-8"))
     for control in config.values():
         assert tuple(control["labels"]) == awkward.classes
@@ -36,7 +35,7 @@ def test_every_region_fits_the_labeling_interface(folder, tasks, awkward):
             assert set(region["value"][region["type"]]) <= set(control["labels"])
 
 
-def test_every_image_is_one_that_browsers_show(folder, tasks, awkward):
+def test_every_image_has_a_type_that_browsers_display(folder, tasks, awkward):
     assert len(tasks) == len(awkward.images)
     for task, truth in zip(tasks, awkward.images.values(), strict=True):
         path = unquote(task["data"]["image"].removeprefix("/data/local-files/?d="))

@@ -1,4 +1,4 @@
-"""CSV and JSON lines, as pandas reads them without being told anything."""
+"""CSV and JSON lines, as pandas reads them with its defaults."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-pytestmark = pytest.mark.consumers
 pd = pytest.importorskip("pandas")
 
 
 def paths(awkward) -> dict:
-    expected = awkward.called(awkward.names.ANYWHERE)
+    expected = awkward.by_name(awkward.names.EVERYWHERE)
     return {f"images/train/{name}": image for name, image in expected.items()}
 
 
-def test_the_table_of_images(awkward):
+def test_the_table_of_images_has_a_row_per_image(awkward):
     folder = awkward.export("csv")
     images = pd.read_csv(folder / "images.csv").set_index("image")
     assert set(images.index) == set(paths(awkward))
@@ -25,7 +24,7 @@ def test_the_table_of_images(awkward):
         assert (folder / path).is_file()
 
 
-def test_the_table_of_objects(awkward):
+def test_the_table_of_objects_has_a_row_per_object_with_its_mask(awkward):
     objects = pd.read_csv(awkward.export("csv") / "objects.csv")
     objects = objects[objects["image"] != "images/train/objects/nowhere.jpg"]
     for path, image in paths(awkward).items():
@@ -47,7 +46,7 @@ def test_the_table_of_objects(awkward):
                 assert row["area"] == label.mask.area
 
 
-def test_lines(awkward):
+def test_json_lines_hold_the_objects_of_each_image(awkward):
     lines = pd.read_json(awkward.export("jsonl") / "labels.jsonl", lines=True).set_index("image")
     assert set(lines.index) == set(paths(awkward))
     for path, image in paths(awkward).items():

@@ -14,8 +14,6 @@ from pycocotools.cocoeval import COCOeval
 
 from grounded_sam2.results import Label
 
-pytestmark = pytest.mark.consumers
-
 FORMS = ["rle", "polygons"]
 
 
@@ -26,14 +24,14 @@ def read(awkward, segmentation: str) -> COCO:
 
 
 def pairs(awkward, coco: COCO) -> Iterator[tuple[dict[str, Any], Label]]:
-    """Every annotation, and the object that it is of."""
+    """Yield every annotation with its object."""
     numbers = {image["file_name"]: number for number, image in coco.imgs.items()}
-    for name, truth in awkward.called(awkward.names.BY_STEM).items():
+    for name, truth in awkward.by_name(awkward.names.BY_STEM).items():
         yield from zip(coco.imgToAnns[numbers[name]], truth.objects, strict=True)
 
 
 def truth(awkward, coco: COCO) -> COCO:
-    """What was labeled, with the ids of an export for images and classes."""
+    """Return the labels of the store, with the image and category ids of an export."""
     category_ids = {category["name"]: number for number, category in coco.cats.items()}
     found = []
     for each, label in pairs(awkward, coco):
@@ -56,9 +54,9 @@ def truth(awkward, coco: COCO) -> COCO:
 
 
 @pytest.mark.parametrize("segmentation", FORMS)
-def test_every_image_and_object_is_there(awkward, segmentation):
+def test_every_image_and_object_is_loaded(awkward, segmentation):
     coco = read(awkward, segmentation)
-    expected = awkward.called(awkward.names.BY_STEM)
+    expected = awkward.by_name(awkward.names.BY_STEM)
     assert {image["file_name"] for image in coco.imgs.values()} == set(expected)
     assert tuple(category["name"] for category in coco.cats.values()) == awkward.classes
     for each, label in pairs(awkward, coco):
@@ -70,7 +68,7 @@ def test_every_image_and_object_is_there(awkward, segmentation):
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_average_precision_against_what_was_labeled_is_one(awkward, segmentation, kind):
     coco = read(awkward, segmentation)
-    answers = [
+    predictions = [
         {
             "image_id": each["image_id"],
             "category_id": each["category_id"],
@@ -81,15 +79,15 @@ def test_average_precision_against_what_was_labeled_is_one(awkward, segmentation
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         labeled = truth(awkward, coco)
-        evaluation = COCOeval(labeled, labeled.loadRes(answers), kind)
-        evaluation.params.maxDets = [1000]  # in the crowd
+        evaluation = COCOeval(labeled, labeled.loadRes(predictions), kind)
+        evaluation.params.maxDets = [1000]  # the crowd has more than the default of 100
         evaluation.evaluate()
         evaluation.accumulate()
     assert evaluation.params.iouThrs[-1] == pytest.approx(0.95)
     precision = evaluation.eval["precision"][:, :, :, 0, 0]  # any size
-    seen = (precision >= 0).all(axis=(0, 1))
-    assert seen.tolist() == [name != "never seen" for name in awkward.classes]
-    assert precision[..., seen].min() == pytest.approx(1)
+    evaluated = (precision >= 0).all(axis=(0, 1))
+    assert evaluated.tolist() == [name != "never seen" for name in awkward.classes]
+    assert precision[..., evaluated].min() == pytest.approx(1)
 
 
 def test_run_lengths_are_the_masks(awkward):
@@ -100,7 +98,7 @@ def test_run_lengths_are_the_masks(awkward):
             assert each["area"] == label.mask.area
 
 
-def test_polygons_keep_to_their_bound_one_pixel_things_included(awkward):
+def test_polygons_reach_the_iou_even_for_objects_of_one_pixel(awkward):
     coco = read(awkward, "polygons")
     for each, label in pairs(awkward, coco):
         if label.mask is not None:

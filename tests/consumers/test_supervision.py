@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import supervision as sv
 
-pytestmark = pytest.mark.consumers
-
 
 def by_name(dataset: sv.DetectionDataset, root: Path) -> dict[str, tuple[Any, sv.Detections]]:
-    """Picture (blue first) and objects, by the path below a folder."""
+    """Return BGR image and objects by path relative to a folder."""
     return {
         Path(path).relative_to(root.resolve()).as_posix(): (image, detections)
         for path, image, detections in dataset
@@ -26,7 +24,7 @@ def class_names(dataset: sv.DetectionDataset, detections: sv.Detections) -> list
 
 
 def from_yolo(folder: Path, sub: str, **options: Any) -> sv.DetectionDataset:
-    """One folder of images: supervision does not look into sub-folders."""
+    """Load one folder of images: supervision does not search sub-folders."""
     return sv.DetectionDataset.from_yolo(
         images_directory_path=str(folder / "images" / "train" / sub),
         annotations_directory_path=str(folder / "labels" / "train" / sub),
@@ -39,7 +37,7 @@ def in_folder(images: dict[str, Any], sub: str) -> dict[str, Any]:
     return {name: each for name, each in images.items() if str(PurePosixPath(name).parent) == sub}
 
 
-def test_coco_comes_back_exactly(awkward):
+def test_coco_is_read_back_exactly(awkward):
     folder = awkward.export("coco")
     dataset = sv.DetectionDataset.from_coco(
         images_directory_path=str(folder / "images" / "train"),
@@ -48,7 +46,7 @@ def test_coco_comes_back_exactly(awkward):
     )
     assert tuple(dataset.classes) == awkward.classes
     read = by_name(dataset, folder / "images" / "train")
-    expected = awkward.called(awkward.names.BY_STEM)
+    expected = awkward.by_name(awkward.names.BY_STEM)
     assert set(read) == set(expected)
     for name, truth in expected.items():
         image, detections = read[name]
@@ -61,12 +59,12 @@ def test_coco_comes_back_exactly(awkward):
 
 
 @pytest.mark.parametrize("sub", [".", "shapes", "objects", "turned", "modes", "kinds", "odd"])
-def test_yolo_masks_come_back_a_pixel_larger_at_most(awkward, sub):
+def test_yolo_masks_are_at_most_a_pixel_larger(awkward, sub):
     folder = awkward.export("yolo")
     dataset = from_yolo(folder, sub, force_masks=True)
     assert tuple(dataset.classes) == awkward.classes
     read = by_name(dataset, folder / "images" / "train")
-    expected = in_folder(awkward.called(awkward.names.YOLO, min_side=10), sub)
+    expected = in_folder(awkward.by_name(awkward.names.YOLO, min_side=10), sub)
     assert set(read) == set(expected)
     for name, truth in expected.items():
         image, detections = read[name]
@@ -82,7 +80,7 @@ def test_yolo_masks_come_back_a_pixel_larger_at_most(awkward, sub):
             assert (mask & ~around).sum() <= 0.02 * truth.sum()
 
 
-def test_a_large_yolo_mask_comes_back_nearly_exactly(awkward):
+def test_a_large_yolo_mask_is_nearly_exact(awkward):
     dataset = from_yolo(awkward.export("yolo"), "shapes", force_masks=True)
     [masks] = [each.mask for path, _, each in dataset if path.endswith("large.jpg")]
     truth = awkward.images["shapes/large.jpg"].objects[0].mask.decode()
@@ -90,11 +88,11 @@ def test_a_large_yolo_mask_comes_back_nearly_exactly(awkward):
 
 
 @pytest.mark.parametrize("sub", [".", "shapes", "objects", "tiny"])
-def test_yolo_boxes_come_back(awkward, sub):
+def test_yolo_boxes_are_read_back(awkward, sub):
     folder = awkward.export("yolo-boxes")
     dataset = from_yolo(folder, sub)
     read = by_name(dataset, folder / "images" / "train")
-    expected = in_folder(awkward.called(awkward.names.YOLO, min_side=10), sub)
+    expected = in_folder(awkward.by_name(awkward.names.YOLO, min_side=10), sub)
     assert set(read) == set(expected)
     for name, image in expected.items():
         detections = read[name][1]
@@ -104,21 +102,21 @@ def test_yolo_boxes_come_back(awkward, sub):
 
 
 @pytest.mark.parametrize("sub", [".", "shapes", "objects", "tiny", "turned"])
-def test_pascal_voc_boxes_come_back(awkward, sub):
+def test_pascal_voc_boxes_are_read_back_in_whole_pixels(awkward, sub):
     root = awkward.export("voc") / "VOCdevkit" / "VOC2012"
     dataset = sv.DetectionDataset.from_pascal_voc(
         images_directory_path=str(root / "JPEGImages" / sub),
         annotations_directory_path=str(root / "Annotations" / sub),
     )
-    called = {name: name.replace(":", "_") for name in awkward.classes}  # as its label map must
+    renamed = {name: name.replace(":", "_") for name in awkward.classes}  # for its label map
     read = {Path(path).stem: (image, found) for path, image, found in dataset}
-    expected = in_folder(awkward.called(awkward.names.BY_STEM), sub)
+    expected = in_folder(awkward.by_name(awkward.names.BY_STEM), sub)
     assert set(read) == {PurePosixPath(name).stem.replace(" ", "_") for name in expected}
     for name, truth in expected.items():
         image, detections = read[PurePosixPath(name).stem.replace(" ", "_")]
         assert image.shape[:2] == truth.size_hw
         found = class_names(dataset, detections)
-        assert found == [called[label.class_name] for label in truth.objects]
+        assert found == [renamed[label.class_name] for label in truth.objects]
         for box, label in zip(detections.xyxy, truth.objects, strict=True):
             left, top, right, bottom = label.box_xyxy  # in whole pixels there
             around = [np.floor(left), np.floor(top), np.ceil(right), np.ceil(bottom)]

@@ -1,7 +1,7 @@
 """COCO and Pascal VOC, as torchvision's dataset classes and transforms load them.
 
-torchvision looks for ``VOCdevkit/VOC2012`` below the folder that it is given, which is where it
-stands in an export: give it the export's folder, ``year="2012"`` and the split as ``image_set``.
+torchvision expects ``VOCdevkit/VOC2012`` in its root folder, as in an export: pass the folder of
+the export, ``year="2012"`` and the split as ``image_set``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from torchvision.datasets import (
     wrap_dataset_for_transforms_v2,
 )
 
-pytestmark = pytest.mark.consumers
-
 VOID = 255
 
 
@@ -36,8 +34,8 @@ def coco(request, awkward) -> CocoDetection:
 
 
 def images(awkward, dataset: CocoDetection) -> list:
-    """The images of a dataset, in its order."""
-    expected = awkward.called(awkward.names.BY_STEM)
+    """Return the images of a dataset, in its order."""
+    expected = awkward.by_name(awkward.names.BY_STEM)
     return [expected[dataset.coco.imgs[number]["file_name"]] for number in dataset.ids]
 
 
@@ -68,19 +66,19 @@ def test_coco_targets_for_training_hold_boxes_labels_and_masks(coco, awkward):
 
 
 def listed(awkward) -> Iterator:
-    """The images in the order of the lists in ``ImageSets``, which is that of their ids."""
+    """Yield the images in the order of the lists in ``ImageSets``: by id."""
     yield from awkward.images.values()
 
 
-def test_voc_boxes(awkward):
+def test_voc_boxes_are_those_of_the_objects(awkward):
     dataset = VOCDetection(str(awkward.export("voc")), year="2012", image_set="train")
-    called = {name: name.replace(":", "_") for name in awkward.classes}  # as its label map must
+    renamed = {name: name.replace(":", "_") for name in awkward.classes}  # for its label map
     assert len(dataset) == len(awkward.images)
     for (image, target), truth in zip(dataset, listed(awkward), strict=True):
         assert image.size[::-1] == truth.size_hw
         objects = target["annotation"].get("object", [])
         assert [each["name"] for each in objects] == [
-            called[label.class_name] for label in truth.objects
+            renamed[label.class_name] for label in truth.objects
         ]
         for each, label in zip(objects, truth.objects, strict=True):
             left, top, right, bottom = label.box_xyxy
@@ -89,7 +87,7 @@ def test_voc_boxes(awkward):
             ]
 
 
-def test_voc_masks(awkward):
+def test_voc_masks_cover_the_pixels_of_the_objects(awkward):
     dataset = VOCSegmentation(str(awkward.export("voc")), year="2012", image_set="train")
     wrapped = wrap_dataset_for_transforms_v2(dataset)
     assert len(wrapped) == len(awkward.images)
@@ -108,7 +106,7 @@ def test_voc_masks(awkward):
         assert np.array_equal((values > 0) & (values != VOID), covered)
 
 
-def test_voc_lists_name_files_that_are_there(awkward):
+def test_voc_lists_name_existing_files(awkward):
     root = awkward.export("voc") / "VOCdevkit" / "VOC2012"
     names = (root / "ImageSets" / "Main" / "train.txt").read_text(encoding="utf-8").splitlines()
     for name in names:

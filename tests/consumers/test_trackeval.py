@@ -1,8 +1,7 @@
 """Exports of videos, as TrackEval reads and scores them.
 
-What it is given as predictions is drawn here from what was labeled: where a reader understands an
-export as it was meant, the score is perfect, and where one object is missing or two are confused,
-it is not.
+The predictions that it scores are made here from the labels: if it reads an export correctly, the
+score is perfect, and if an object is missing or two are swapped, it is not.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from pycocotools import mask as coco_mask
 from grounded_sam2.exporters import ExportOptions, export
 from grounded_sam2.results import Label
 
-pytestmark = pytest.mark.consumers
 trackeval = pytest.importorskip("trackeval")
 
 CLASSES = {"ball": 1, "box": 2}
@@ -36,7 +34,7 @@ PER_TRACK = {  # as TrackEval's own script for YouTube-VIS has it
 
 @pytest.fixture
 def clips(tracked) -> Mapping[str, Mapping[int, list[Label]]]:
-    """Objects that move, hide behind each other, leave and come back; frames without any."""
+    """Objects that move, occlude each other, leave and return; frames without any."""
     square = tracked.square
     labeled: dict[str, dict[int, list[Label]]] = {"one": {}, "two": {}}
     for number in range(12):
@@ -50,29 +48,31 @@ def clips(tracked) -> Mapping[str, Mapping[int, list[Label]]]:
     return labeled
 
 
-def drawn(labels: list[Label], size_hw: tuple[int, int]) -> Iterator[tuple[Label, NDArray[Any]]]:
-    """Objects, and what is to be seen of each: the surest is on top, of equals the first."""
+def visible_pixels(
+    labels: list[Label], size_hw: tuple[int, int]
+) -> Iterator[tuple[Label, NDArray[Any]]]:
+    """Yield objects and their visible pixels; higher confidence is on top, of equals the first."""
     owner = np.full(size_hw, -1)
-    sure = [2.0 if each.confidence is None else each.confidence for each in labels]
-    for place in sorted(range(len(labels)), key=lambda each: (sure[each], -each)):
+    confidence = [2.0 if each.confidence is None else each.confidence for each in labels]
+    for place in sorted(range(len(labels)), key=lambda each: (confidence[each], -each)):
         owner[labels[place].mask.decode()] = place
     for place, label in enumerate(labels):
         yield label, owner == place
 
 
-def runs(mask: NDArray[Any]) -> dict[str, Any]:
+def compressed_rle(mask: NDArray[Any]) -> dict[str, Any]:
     found = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     return {"size": found["size"], "counts": found["counts"].decode()}
 
 
-def exported(tracked, format_name: str) -> Path:
+def export_to(tracked, format_name: str) -> Path:
     folder = tracked.folder / format_name
     export(format_name, tracked.store, folder, ExportOptions())
     return folder
 
 
 def scores(dataset: Any, name: str, *metrics: Any) -> dict[str, Any]:
-    """What each metric says of the predictions called ``ours``, over all videos."""
+    """Return the scores of the tracker ``ours``, over all videos."""
     config = {
         **{"PRINT_RESULTS": False, "PRINT_CONFIG": False, "TIME_PROGRESS": False},
         **{"OUTPUT_SUMMARY": False, "OUTPUT_DETAILED": False, "PLOT_CURVES": False},
@@ -82,8 +82,8 @@ def scores(dataset: Any, name: str, *metrics: Any) -> dict[str, Any]:
     return results[dataset.get_name()]["ours"]["COMBINED_SEQ"][name]
 
 
-def test_mots(tracked, clips, tmp_path):
-    gold = exported(tracked, "mots")
+def test_mots_scores_are_perfect_for_the_labels_only(tracked, clips, tmp_path):
+    truth_folder = export_to(tracked, "mots")
 
     def score(change) -> dict[str, Any]:
         for video, frames in clips.items():
@@ -91,10 +91,10 @@ def test_mots(tracked, clips, tmp_path):
             file.parent.mkdir(parents=True, exist_ok=True)
             rows = []
             for number, labels in frames.items():
-                for label, mask in drawn(labels, tracked.size_hw):
+                for label, mask in visible_pixels(labels, tracked.size_hw):
                     if mask.any() and (track := change(label.track_id)) is not None:
                         class_id = CLASSES[label.class_name]
-                        rle = runs(mask)
+                        rle = compressed_rle(mask)
                         size = " ".join(map(str, rle["size"]))
                         rows.append(
                             f"{number + 1} {class_id}{track:03} {class_id} {size} {rle['counts']}\n"
@@ -103,16 +103,16 @@ def test_mots(tracked, clips, tmp_path):
         dataset = trackeval.datasets.MOTSChallenge(
             {
                 **QUIET,
-                "GT_FOLDER": str(gold / "sequences" / "train"),
+                "GT_FOLDER": str(truth_folder / "sequences" / "train"),
                 "TRACKERS_FOLDER": str(tmp_path / "predicted"),
-                "SEQMAP_FILE": str(gold / "seqmaps" / "train.txt"),
+                "SEQMAP_FILE": str(truth_folder / "seqmaps" / "train.txt"),
                 "SKIP_SPLIT_FOL": True,
             }
         )
         metrics = trackeval.metrics
         return scores(
             dataset,
-            "pedestrian",  # which is what class 2 is called there; others are not scored
+            "pedestrian",  # class 2 in MOTS Challenge, which scores no other
             metrics.HOTA(),
             metrics.CLEAR(METRIC),
             metrics.Identity(METRIC),
@@ -125,8 +125,8 @@ def test_mots(tracked, clips, tmp_path):
     assert score(lambda track: None if track == 8 else track)["HOTA"]["HOTA"].max() < 1
 
 
-def test_davis(tracked, clips, tmp_path):
-    gold = exported(tracked, "davis")
+def test_davis_scores_are_perfect_for_the_labels_only(tracked, clips, tmp_path):
+    truth_folder = export_to(tracked, "davis")
 
     def score(shift: int, *metrics: Any) -> dict[str, Any]:
         for video, frames in clips.items():
@@ -134,15 +134,15 @@ def test_davis(tracked, clips, tmp_path):
             folder.mkdir(parents=True, exist_ok=True)
             for number, labels in frames.items():
                 pixels = np.zeros(tracked.size_hw, np.uint8)
-                for label, mask in drawn(labels, tracked.size_hw):
+                for label, mask in visible_pixels(labels, tracked.size_hw):
                     pixels[np.roll(mask, shift, axis=1)] = label.track_id
                 PIL.Image.fromarray(pixels).save(folder / f"{number:05}.png")
         dataset = trackeval.datasets.DAVIS(
             {
                 **QUIET,
-                "GT_FOLDER": str(gold / "Annotations"),
+                "GT_FOLDER": str(truth_folder / "Annotations"),
                 "TRACKERS_FOLDER": str(tmp_path / "predicted"),
-                "SEQMAP_FILE": str(gold / "ImageSets" / "train.txt"),
+                "SEQMAP_FILE": str(truth_folder / "ImageSets" / "train.txt"),
             }
         )
         return scores(dataset, "general", *metrics)
@@ -156,10 +156,10 @@ def test_davis(tracked, clips, tmp_path):
     assert (perfect["J-Mean"], perfect["F-Mean"]) == (pytest.approx(1), pytest.approx(1))
 
 
-def test_youtube_vis(tracked, clips, tmp_path):
-    gold = exported(tracked, "youtube-vis")
+def test_youtube_vis_scores_are_perfect_for_the_labels_only(tracked, clips, tmp_path):
+    truth_folder = export_to(tracked, "youtube-vis")
     (tmp_path / "gold_youtube_vis_train").mkdir()
-    truth = gold / "annotations" / "instances_train.json"
+    truth = truth_folder / "annotations" / "instances_train.json"
     (tmp_path / "gold_youtube_vis_train" / truth.name).write_text(truth.read_text())
 
     def score(change) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def test_youtube_vis(tracked, clips, tmp_path):
                         },
                     )
                     mask = label.mask.decode()
-                    track["segmentations"][number] = runs(mask) if mask.any() else None
+                    track["segmentations"][number] = compressed_rle(mask) if mask.any() else None
         file = tmp_path / "predicted_youtube_vis_train" / "ours" / "data" / "tracks.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(list(tracks.values())))

@@ -15,10 +15,9 @@ import pytest
 
 from grounded_sam2.geometry.polygons import exact_polygons
 
-pytestmark = [
-    pytest.mark.consumers,
-    pytest.mark.skipif(find_spec("ultralytics") is None, reason="needs the consumers extra"),
-]
+pytestmark = pytest.mark.skipif(
+    find_spec("ultralytics") is None, reason="needs the consumers extra"
+)
 
 FORMATS = {"yolo": "segment", "yolo-boxes": "detect"}
 MIN_SIDE = 10  # Ultralytics refuses smaller images
@@ -26,7 +25,7 @@ MIN_SIDE = 10  # Ultralytics refuses smaller images
 
 @pytest.fixture(scope="module", autouse=True)
 def settings(tmp_path_factory) -> Iterator[None]:
-    """Ultralytics writes settings when it is imported, and looks for a font on the network."""
+    """Ultralytics writes settings on import, and would download a font."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("settings")
         (folder / "Ultralytics").mkdir()
@@ -41,7 +40,7 @@ def settings(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=FORMATS)
 def loaded(request, awkward) -> Any:
-    """The dataset that training would see, and what was said while it was scanned."""
+    """The dataset as it is loaded for training, with the messages of its scan."""
     return load(awkward.export(request.param), FORMATS[request.param])
 
 
@@ -72,7 +71,7 @@ def load(folder: Path, task: str) -> Any:
 
 
 def by_name(dataset: Any) -> dict[str, dict[str, Any]]:
-    """What was loaded for each image, by its path below the folder of the split."""
+    """Return the labels loaded for each image, by path relative to the folder of the split."""
     root = Path(dataset.data["train"])
     return {Path(each["im_file"]).relative_to(root).as_posix(): each for each in dataset.labels}
 
@@ -85,12 +84,12 @@ def filled(segment: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def test_no_image_and_no_label_is_dropped(loaded, awkward):
-    expected = awkward.called(awkward.names.YOLO, min_side=MIN_SIDE)
+    expected = awkward.by_name(awkward.names.YOLO, min_side=MIN_SIDE)
     assert set(by_name(loaded)) == set(expected)
     background = sum(not image.objects for image in expected.values())
     assert (loaded.found, loaded.empty) == (len(expected), background)
     assert loaded.missing == loaded.corrupt == 0
-    [message] = loaded.messages  # one thing labeled twice is learned once
+    [message] = loaded.messages  # an object labeled twice is trained once
     assert "objects/twice.png" in message
     assert "duplicate labels removed" in message
     for name, image in expected.items():
@@ -104,18 +103,18 @@ def test_class_names_are_those_of_the_store(loaded, awkward):
 
 
 def test_images_are_upright_and_in_color(loaded, awkward):
-    expected = awkward.called(awkward.names.YOLO, min_side=MIN_SIDE)
+    expected = awkward.by_name(awkward.names.YOLO, min_side=MIN_SIDE)
     for index, (name, each) in enumerate(by_name(loaded).items()):
         image = loaded.load_image(index, rect_mode=False)[0]
         assert each["shape"] == expected[name].size_hw
         if expected[name].in_color and expected[name].size_hw == (72, 96):
-            upright = loaded.load_image(index)[0][..., ::-1]  # blue comes first
+            upright = loaded.load_image(index)[0][..., ::-1]  # BGR to RGB
             assert np.abs(upright.astype(int) - expected[name].upright).mean() < 8
         assert image.dtype == np.uint8
 
 
 def test_boxes_are_those_of_the_objects(loaded, awkward):
-    for name, image in awkward.called(awkward.names.YOLO, min_side=MIN_SIDE).items():
+    for name, image in awkward.by_name(awkward.names.YOLO, min_side=MIN_SIDE).items():
         if name == "objects/twice.png":
             continue
         height, width = image.size_hw
@@ -128,7 +127,7 @@ def test_boxes_are_those_of_the_objects(loaded, awkward):
 
 def test_outlines_fill_to_the_masks(awkward):
     segments = by_name(load(awkward.export("yolo"), "segment"))
-    for name, image in awkward.called(awkward.names.YOLO, min_side=MIN_SIDE).items():
+    for name, image in awkward.by_name(awkward.names.YOLO, min_side=MIN_SIDE).items():
         if name in ("objects/twice.png", "shapes/large.jpg"):
             continue
         found = segments[name]["segments"]
@@ -149,9 +148,9 @@ def test_parts_far_apart_are_joined_by_a_line_one_pixel_wide(awkward):
     assert (mask & ~expected).sum() < 1.5 * distance + 0.02 * expected.sum()
 
 
-def test_training_sees_the_masks_where_they_are(awkward):
+def test_training_gets_the_masks_at_their_positions(awkward):
     dataset = load(awkward.export("yolo"), "segment")
-    expected = awkward.called(awkward.names.YOLO, min_side=MIN_SIDE)
+    expected = awkward.by_name(awkward.names.YOLO, min_side=MIN_SIDE)
     for index, name in enumerate(by_name(dataset)):
         if not name.startswith("turned/"):
             continue
@@ -160,7 +159,7 @@ def test_training_sees_the_masks_where_they_are(awkward):
         assert len(item["masks"]) == len(item["cls"]) == 2
         for mask, label in zip(item["masks"], expected[name].objects, strict=True):
             # Ultralytics fills between points that it has put on the outline and cut down to
-            # whole pixels: things get half a pixel larger.
+            # whole pixels: objects get half a pixel larger.
             assert awkward.iou(mask.numpy()[12:84] > 0, label.mask.decode()) > 0.93
 
 
