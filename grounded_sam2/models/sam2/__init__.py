@@ -1,11 +1,12 @@
-"""SAM 2: images are encoded once and asked for masks as often as needed; videos are tracked.
+"""SAM 2: segmentation of images, encoded once for any number of prompts, and tracking in videos.
 
-`Sam2Segmenter` is what the rest of the package uses for images. Below it: `prompts` says what can
-be asked, `decoder` answers many prompts of an image in one pass, `complement` notices answers that
-are the inverse of what was asked for, `masks` makes compact masks of the image's size.
+`Sam2Segmenter` segments images, on top of `prompts` (boxes, points and masks as rows), `decoder`
+(many prompts of an image in one pass), `mask_prediction` (chosen masks, and repair of inverted
+ones) and `masks` (run-length encoding at the size of the image).
 
-`Sam2Tracker` is what it uses for videos, and can share a segmenter's model. Below it: `memory` lets
-a frame look at what objects remember, `track_state` is what they remember.
+`Sam2Tracker` tracks objects and can share the segmenter's model. It adds `memory` (memory attention
+and encoder), `track_state` (memories of all objects), `track_mask_prediction` (masks from memories
+and prompts) and `track_masks` (masks of a frame, overlaps).
 """
 
 from __future__ import annotations

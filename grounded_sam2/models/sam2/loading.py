@@ -1,7 +1,7 @@
-"""Loading SAM 2 and EdgeTAM, for images and for video, from one kind of folder.
+"""Loading of SAM 2 and EdgeTAM checkpoints, for images and for video.
 
-The public checkpoints are those for video. They are loaded whole, so that what segments images
-and what tracks through video can be the same model in memory.
+The public checkpoints are those for video. They are loaded whole, so that the segmenter of images
+and the tracker of videos can share one model in memory.
 """
 
 from __future__ import annotations
@@ -30,11 +30,9 @@ _MODELS = {
     "edgetam_video": "EdgeTamVideoModel",
 }
 """Classes by ``model_type``: all have the same prompt encoder and mask decoder."""
-
-
-_IN_DTYPE = (
-    "vision_encoder",
-    "mask_decoder",
+_IMAGE_PARTS = ("vision_encoder", "mask_decoder")
+_VIDEO_PARTS = (
+    *_IMAGE_PARTS,
     "memory_attention",
     "memory_encoder",
     "object_pointer_proj",
@@ -57,29 +55,29 @@ def load_sam2(
         dtype: of the vision encoder, the mask decoder and the memory, which do nearly all of the
             work; a dtype, or a name for `resolve_dtype`. The rest stays in float32: positions of
             boxes and points on an input of 1024 pixels need more than the 8 bits of bfloat16.
-        local_files_only: never ask the network.
+        local_files_only: never use the network.
 
     Returns:
-        The model, of the class that the checkpoint is of, ready for inference, and its
+        The model, of the checkpoint's own class, ready for inference, and its
         ``Sam2ImageProcessor``.
 
     Raises:
-        CheckpointError: cannot be found, fetched or used; or is another kind of model.
+        CheckpointError: it cannot be found, fetched or loaded, or is of another model type.
         ConfigError: no such device or dtype.
     """
-    place = resolve_device(device) if isinstance(device, str) else device
-    number = resolve_dtype(dtype, place) if isinstance(dtype, str) else dtype
+    target = resolve_device(device) if isinstance(device, str) else device
+    number_format = resolve_dtype(dtype, target) if isinstance(dtype, str) else dtype
     folder = locate_checkpoint(checkpoint, "segmenter", local_files_only=local_files_only)
-    kind = read_model_type(folder)
-    if kind not in _MODELS:
+    name = read_model_type(folder)
+    if name not in _MODELS:
         raise CheckpointError(
-            f"checkpoint {str(checkpoint)!r} is of type {kind!r}; segmenter.checkpoint needs one "
+            f"checkpoint {str(checkpoint)!r} is of type {name!r}; segmenter.checkpoint needs one "
             f"of {', '.join(_MODELS)}: for example 'tiny', or 'demo' for the embedded model"
         )
     model: Any = load_pretrained(
-        getattr(transformers, _MODELS[kind]), folder, role="segmenter", device=place
+        getattr(transformers, _MODELS[name]), folder, role="segmenter", device=target
     )
-    for part in _IN_DTYPE if kind == "sam2_video" else _IN_DTYPE[:2]:
-        getattr(model, part).to(number)
+    for part in _VIDEO_PARTS if name == "sam2_video" else _IMAGE_PARTS:
+        getattr(model, part).to(number_format)
     processor = load_processor(transformers.Sam2ImageProcessor, folder, role="segmenter")
     return model, processor

@@ -1,12 +1,11 @@
-"""From the decoder's small logits to compact masks of the image's size.
+"""Run-length encoded masks of the image's size from the decoder's low-resolution logits.
 
-A mask is predicted on a grid of 256×256 and enlarged bilinearly to the image, where its sign
-decides. Enlarged values lie between the small ones around them, so that nothing can be set except
-within reach of a small value that is: only that part of the image is computed. An object that
-covers a tenth of a photograph costs a tenth. Of the result only the places where columns change
-between background and mask leave the device, and these are all that run lengths need. However many
-objects and however large the image, full-resolution values exist for a few columns (CPU) or a few
-masks (GPU) at a time.
+A mask is predicted on a grid of 256×256 and upsampled bilinearly to the image, where its sign
+decides. Upsampled values lie between the grid values around them, so pixels can be set only next to
+a positive grid value: only that part of the image is computed. An object that covers a tenth of a
+photograph costs a tenth. Only the positions where columns change between background and mask leave
+the device; run lengths need no more. For any number of objects and any image size, full-resolution
+values exist for a few columns (CPU) or a few masks (GPU) at a time.
 
 The values are those of ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``,
 which SAM 2's own post-processing calls, up to the order of the additions.
@@ -29,19 +28,27 @@ from grounded_sam2.geometry.rle import Rle
 
 __all__ = ["to_rles"]
 
-_ELEMENTS_CPU = 2**18
-"""Enlarged values at a time on a CPU: 1 MiB, which stays in its cache."""
-_ELEMENTS_GPU = 2**26
+_CPU_ELEMENTS = 2**18
+"""Upsampled values at a time on a CPU: 1 MiB, which stays in its cache."""
+_GPU_ELEMENTS = 2**26
 """The same elsewhere, where few large steps are faster than many small ones: 256 MiB."""
 
 
-def to_rles(logits: torch.Tensor, size_hw: tuple[int, int], *, threshold: float = 0.0) -> list[Rle]:
-    """Enlarge mask logits to an image, cut them at a threshold and encode them.
+def to_rles(
+    logits: torch.Tensor,
+    size_hw: tuple[int, int],
+    *,
+    threshold: float = 0.0,
+    max_elements: int | None = None,
+) -> list[Rle]:
+    """Upsample mask logits to an image, threshold them and encode them.
 
     Args:
         logits: ``(n, h, w)``, floating, on any device; all of one image.
         size_hw: height and width of the image.
         threshold: pixels with logits above it are set.
+        max_elements: upsampled values to hold at a time; bounds memory and does not change the
+            result. By default 2¹⁸ on a CPU, whose cache holds them, and 2²⁶ elsewhere.
 
     Returns:
         One `Rle` of ``size_hw`` per mask, in order; ``[]`` for ``n == 0``.
@@ -53,18 +60,19 @@ def to_rles(logits: torch.Tensor, size_hw: tuple[int, int], *, threshold: float 
     columns = _bilinear_axis(size_hw[1], margins.shape[1])
     rows = _bilinear_axis(size_hw[0], margins.shape[2])
     inside = margins > 0
-    lefts, rights = columns.reach(inside.any(dim=2))
-    tops, bottoms = rows.reach(inside.any(dim=1))
-    budget = _ELEMENTS_CPU if margins.device.type == "cpu" else _ELEMENTS_GPU
+    lefts, rights = columns.output_range(inside.any(dim=2))
+    tops, bottoms = rows.output_range(inside.any(dim=1))
+    if max_elements is None:
+        max_elements = _CPU_ELEMENTS if margins.device.type == "cpu" else _GPU_ELEMENTS
     rles: list[Rle] = []
-    for chunk in _chunks(rights - lefts, bottoms - tops, budget):
+    for chunk in _chunks(rights - lefts, bottoms - tops, max_elements):
         # All crops of a chunk get the size of its largest, moved to stay inside the image.
         width = int((rights - lefts)[chunk].max())
         height = int((bottoms - tops)[chunk].max())
         left = np.minimum(lefts[chunk], size_hw[1] - width)
         top = np.minimum(tops[chunk], size_hw[0] - height)
         changes = _changes(
-            margins[chunk], columns.window(left, width), rows.window(top, height), budget
+            margins[chunk], columns.window(left, width), rows.window(top, height), max_elements
         )
         rles += _encode(*changes, left, top, size_hw)
     return rles
@@ -72,32 +80,33 @@ def to_rles(logits: torch.Tensor, size_hw: tuple[int, int], *, threshold: float 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Axis:
-    """Which two small values each enlarged one lies between, and how near the second it is.
+    """Bilinear interpolation along one axis: the two inputs and the weight of each output.
 
-    On the host, where it is also asked which part of the image to compute.
+    On the host, where the part of the image to compute is determined from it.
     """
 
     lower: NDArray[np.int64]
-    """``(…, out)``, ascending."""
+    """``(…, out)``, ascending: index of the first input."""
     upper: NDArray[np.int64]
+    """``(…, out)``, ascending: index of the second input."""
     weight: NDArray[np.float32]
-    """``(…, out)`` in [0, 1)."""
+    """``(…, out)`` in [0, 1): of the second input."""
 
-    def reach(self, inside: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Begin and end of the enlarged values that can be set; ``(n, in)`` → two ``(n,)``.
+    def output_range(self, inside: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Begin and end of the outputs that can be positive; ``(n, in)`` ``bool`` → two ``(n,)``.
 
-        Both are 0 where nothing is.
+        Both are 0 where no input is positive.
         """
         present = inside.cpu().numpy()
         first = present.argmax(axis=1)
         last = present.shape[1] - 1 - present[:, ::-1].argmax(axis=1)
-        some = present.any(axis=1)
-        begin = np.searchsorted(self.upper, first, side="left") * some
-        end = np.searchsorted(self.lower, last, side="right") * some
+        any_present = present.any(axis=1)
+        begin = np.searchsorted(self.upper, first, side="left") * any_present
+        end = np.searchsorted(self.lower, last, side="right") * any_present
         return begin, end
 
     def window(self, begin: NDArray[np.int64], size: int) -> _Axis:
-        """The part from each of ``(n,)`` begins on: ``(n, size)``."""
+        """The outputs from each of ``(n,)`` begins on: ``(n, size)``."""
         index = begin[:, None] + np.arange(size)
         return _Axis(self.lower[index], self.upper[index], self.weight[index])
 
@@ -112,29 +121,31 @@ def _bilinear_axis(size_out: int, size_in: int) -> _Axis:
     return _Axis(lower, upper, (position - lower).astype(np.float32))
 
 
-def _chunks(widths: NDArray[np.int64], heights: NDArray[np.int64], budget: int) -> Iterator[slice]:
-    """Runs of masks whose crops, all at the size of the largest, stay within the budget."""
+def _chunks(
+    widths: NDArray[np.int64], heights: NDArray[np.int64], max_elements: int
+) -> Iterator[slice]:
+    """Consecutive masks whose crops, all at the size of the largest, have few enough elements."""
     start, width, height = 0, 0, 0
     for index, (w, h) in enumerate(zip(widths.tolist(), heights.tolist(), strict=True)):
         width, height = max(width, w), max(height, h)
-        if index > start and (index + 1 - start) * width * height > budget:
+        if index > start and (index + 1 - start) * width * height > max_elements:
             yield slice(start, index)
             start, width, height = index, w, h
     yield slice(start, len(widths))
 
 
 def _changes(
-    margins: torch.Tensor, columns: _Axis, rows: _Axis, budget: int
+    margins: torch.Tensor, columns: _Axis, rows: _Axis, max_elements: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Where enlarged columns change between background and mask, in order.
+    """Positions where upsampled columns change between background and mask, in order.
 
-    A column begins and ends with background: a run that fills it changes at 0 and at its height.
+    A column begins and ends with background: a mask that fills it changes at 0 and at its height.
 
     Args:
-        margins: ``(n, w, h)``, positive where the mask is set.
-        columns: for ``(n, W)`` columns of each crop.
-        rows: for ``(n, H)`` rows.
-        budget: enlarged values to have at a time.
+        margins: ``(n, w, h)``, positive inside the mask.
+        columns: of the ``(n, W)`` columns of the crops.
+        rows: of their ``(n, H)`` rows.
+        max_elements: upsampled values to hold at a time.
 
     Returns:
         Mask, column and row of every change, each ``(k,)``.
@@ -148,14 +159,17 @@ def _changes(
     small = margins[:, first : last + 1]
     shape = (count, small.shape[1], height)
     tall = torch.lerp(
-        small.gather(2, _on(device, rows.lower)[:, None].expand(shape)),
-        small.gather(2, _on(device, rows.upper)[:, None].expand(shape)),
-        _on(device, rows.weight)[:, None],
+        small.gather(2, _to_device(device, rows.lower)[:, None].expand(shape)),
+        small.gather(2, _to_device(device, rows.upper)[:, None].expand(shape)),
+        _to_device(device, rows.weight)[:, None],
     ).flatten(0, 1)
     offset = np.arange(count)[:, None] * shape[1] - first
-    lower, upper = _on(device, columns.lower + offset), _on(device, columns.upper + offset)
-    weight = _on(device, columns.weight)
-    step = max(1, budget // (count * height))
+    lower, upper = (
+        _to_device(device, columns.lower + offset),
+        _to_device(device, columns.upper + offset),
+    )
+    weight = _to_device(device, columns.weight)
+    step = max(1, max_elements // (count * height))
     found = []
     for begin in range(0, width, step):
         strip = slice(begin, begin + step)
@@ -164,24 +178,24 @@ def _changes(
         values.lerp_(above, weight[:, strip].reshape(-1, 1))
         padded = torch.zeros((len(values), height + 2), dtype=torch.bool, device=device)
         torch.gt(values, 0, out=padded[:, 1:-1])
-        place = _places(padded[:, 1:] != padded[:, :-1])
-        column, row = np.divmod(place, height + 1)
+        changed = _true_indices(padded[:, 1:] != padded[:, :-1])
+        column, row = np.divmod(changed, height + 1)
         mask, column = np.divmod(column, len(values) // count)
         found.append((mask, column + begin, row))
     masks, at_columns, at_rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return masks, at_columns, at_rows
 
 
-def _on(device: torch.device, values: NDArray[Any]) -> torch.Tensor:
+def _to_device(device: torch.device, values: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(values).to(device)
 
 
-def _places(flags: torch.Tensor) -> NDArray[np.int64]:
-    """Flat indices of what is true, on the host."""
-    if flags.device.type == "cpu":  # many times faster than torch where little is true
+def _true_indices(flags: torch.Tensor) -> NDArray[np.int64]:
+    """Flat indices of true values, on the host."""
+    if flags.device.type == "cpu":  # many times faster than torch for few true values
         return np.flatnonzero(flags.numpy())
-    places: NDArray[np.int64] = flags.flatten().nonzero()[:, 0].cpu().numpy()
-    return places
+    indices: NDArray[np.int64] = flags.flatten().nonzero()[:, 0].cpu().numpy()
+    return indices
 
 
 def _encode(
@@ -192,11 +206,11 @@ def _encode(
     top: NDArray[np.int64],
     size_hw: tuple[int, int],
 ) -> list[Rle]:
-    """Run lengths from the changes in crops that begin at ``left`` and ``top``, each ``(n,)``."""
+    """Run-length encode the changes in crops that begin at ``left`` and ``top``, each ``(n,)``."""
     height, width = size_hw
     bounds = (columns + left[masks]) * height + rows + top[masks]
-    # A run that reaches the bottom goes on if the next column begins with one: both changes are at
-    # the same place, and no change. Nor is the end of the image.
+    # A mask that reaches the bottom of a column and begins the next one continues: both changes
+    # have the same position and cancel. The end of the image is no change either.
     same = (bounds[1:] == bounds[:-1]) & (masks[1:] == masks[:-1])
     kept = bounds < height * width
     kept[1:] &= ~same

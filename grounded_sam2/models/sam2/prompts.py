@@ -1,10 +1,10 @@
-"""What can be asked of SAM 2: boxes, points, masks of an earlier answer, and their combinations.
+"""Prompts for SAM 2: boxes, points, mask logits of an earlier prediction, and their combinations.
 
-Images differ in how much is asked of them. Padding all to the largest number would spend the
-decoder on padding, and SAM 2 has no padding for boxes. So the prompts of all images are laid out
-as rows, one per mask wanted, and every row knows its image: the cost is the number of prompts.
-Rows go through the decoder with others of the same form (as many points, a box or none), never
-padded to it, so that an answer does not depend on what else is asked in the same call.
+Images have different numbers of prompts. Padding all to the largest number would spend decoder time
+on padding, and SAM 2 has no padding for boxes. So the prompts of all images are laid out as rows,
+one per mask, each with the index of its image: the cost is the number of prompts. Rows are decoded
+together with others of the same form (number of points, box or none), never padded to it, so that a
+mask does not depend on the other prompts of the call.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """What is asked of one image: ``n`` prompts, each for one mask. The default asks nothing.
+    """The prompts of one image: ``n`` prompts, each for one mask; none by default.
 
-    A prompt may combine a box, points and mask logits; what is given has the same ``n``.
+    A prompt may combine a box, points and mask logits; those given have the same ``n``.
 
     Raises:
-        PromptError: wrong shape, not finite, a box whose end lies before its begin, a label other
-            than 1, 0 and -1, or different ``n``.
+        PromptError: wrong shape, values that are not finite, a box with x1 > x2 or y1 > y2, a label
+            other than 1, 0 and -1, or different ``n``.
     """
 
     boxes_xyxy: NDArray[np.float32] | None = None
@@ -39,9 +39,9 @@ class Prompts:
     points_xy: NDArray[np.float32] | None = None
     """``(n, p, 2)``, pixels of the image; ``p`` at least 1."""
     point_labels: NDArray[np.int64] | None = None
-    """``(n, p)``: 1 inside the thing, 0 outside, -1 to be ignored."""
+    """``(n, p)``: 1 inside the object, 0 outside, -1 ignored."""
     mask_logits: NDArray[np.float32] | None = None
-    """``(n, h, w)``: `SegmentedMasks.low_res_logits` of an earlier answer, to be refined."""
+    """``(n, h, w)``: `SegmentedMasks.low_res_logits` of an earlier prediction, to be refined."""
 
     def __post_init__(self) -> None:
         self._check("boxes_xyxy", np.float32, ("n", 4))
@@ -52,7 +52,7 @@ class Prompts:
             raise PromptError("points_xy and point_labels belong together; give both or neither")
         counts = {name: len(values) for name, values in self._given().items()}
         if len(set(counts.values())) > 1:
-            raise PromptError(f"as many of each are needed for the same prompts, not {counts}")
+            raise PromptError(f"numbers of prompts differ: {counts}; give the same number of each")
         if self.boxes_xyxy is not None:
             reversed_sides = self.boxes_xyxy[:, :2] > self.boxes_xyxy[:, 2:]
             for index in np.flatnonzero(reversed_sides.any(axis=1))[:1]:
@@ -74,7 +74,7 @@ class Prompts:
 
     @property
     def form(self) -> tuple[bool, int, bool]:
-        """What each prompt consists of: a box or none, how many points, a mask or none."""
+        """Whether each prompt has a box, its number of points, whether it has mask logits."""
         points = 0 if self.points_xy is None else self.points_xy.shape[1]
         return self.boxes_xyxy is not None, points, self.mask_logits is not None
 
@@ -83,7 +83,7 @@ class Prompts:
         return {name: values for name, values in fields.items() if values is not None}
 
     def _check(self, name: str, dtype: type[np.generic], shape: tuple[str | int, ...]) -> None:
-        """Bring one field to its dtype; where its shape has a letter, any size will do."""
+        """Convert a field to its dtype and check its shape; letters stand for any size."""
         given = getattr(self, name)
         if given is None:
             return
@@ -109,10 +109,10 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptRows:
-    """Prompts of one form, from any number of images, in the coordinates of the model."""
+    """Prompts of one form, of any number of images, in pixels of the model's input."""
 
     image: NDArray[np.int64]
-    """``(n,)``, ascending: the image that each row is asked of. Its prompts keep their order."""
+    """``(n,)``, ascending: index of the image of each row. Its prompts keep their order."""
     boxes_xyxy: NDArray[np.float32] | None
     points_xy: NDArray[np.float32] | None
     point_labels: NDArray[np.int64] | None
@@ -122,44 +122,44 @@ class PromptRows:
         return len(self.image)
 
     def by_image(self) -> Iterator[tuple[int, slice]]:
-        """The images, and which rows are theirs."""
+        """Each image and the slice of its rows."""
         images, begins = np.unique(self.image, return_index=True)
         ends = [*begins[1:].tolist(), len(self)]
         for image, begin, end in zip(images.tolist(), begins.tolist(), ends, strict=True):
             yield image, slice(begin, end)
 
     def take(self, index: slice | NDArray[np.int64]) -> PromptRows:
-        """Some of the rows."""
+        """The rows of a slice or of indices."""
         return PromptRows(
             self.image[index],
-            _some(self.boxes_xyxy, index),
-            _some(self.points_xy, index),
-            _some(self.point_labels, index),
-            _some(self.mask_logits, index),
+            _take(self.boxes_xyxy, index),
+            _take(self.points_xy, index),
+            _take(self.point_labels, index),
+            _take(self.mask_logits, index),
         )
 
 
 def rows_by_form(
     prompts: Sequence[Prompts], sizes_hw: Sequence[tuple[int, int]], side: int
 ) -> list[PromptRows]:
-    """Lay out the prompts of several images as rows, those of the same form together.
+    """Lay out the prompts of several images as rows, grouped by form.
 
     Args:
         prompts: one per image.
         sizes_hw: heights and widths of the images.
-        side: the model sees every image stretched to ``(side, side)``.
+        side: of the model's input, to which every image is stretched.
     """
     images_by_form: dict[tuple[bool, int, bool], list[int]] = {}
-    for index, asked in enumerate(prompts):
-        if len(asked):
-            images_by_form.setdefault(asked.form, []).append(index)
+    for index, of_image in enumerate(prompts):
+        if len(of_image):
+            images_by_form.setdefault(of_image.form, []).append(index)
     groups = []
     for images in images_by_form.values():
         counts = [len(prompts[image]) for image in images]
         boxes, points, labels, masks = (
             None if parts[0] is None else np.concatenate(parts)
             for parts in zip(
-                *(_in_model_space(prompts[i], sizes_hw[i], side) for i in images), strict=True
+                *(_to_model_pixels(prompts[i], sizes_hw[i], side) for i in images), strict=True
             )
         )
         image = np.repeat(np.array(images, np.int64), counts)
@@ -167,21 +167,21 @@ def rows_by_form(
     return groups
 
 
-def _in_model_space(
-    asked: Prompts, size_hw: tuple[int, int], side: int
+def _to_model_pixels(
+    prompts: Prompts, size_hw: tuple[int, int], side: int
 ) -> tuple[NDArray[Any] | None, ...]:
     height, width = size_hw
     scale = np.array([side / width, side / height], np.float32)
-    boxes, points = asked.boxes_xyxy, asked.points_xy
+    boxes, points = prompts.boxes_xyxy, prompts.points_xy
     return (
         None if boxes is None else boxes * np.tile(scale, 2),
         None if points is None else points * scale,
-        asked.point_labels,
-        asked.mask_logits,
+        prompts.point_labels,
+        prompts.mask_logits,
     )
 
 
-def _some(
+def _take(
     values: NDArray[_Number] | None, index: slice | NDArray[np.int64]
 ) -> NDArray[_Number] | None:
     return None if values is None else values[index]

@@ -1,16 +1,16 @@
-"""Pictures and prompts in, compact masks out.
+"""The SAM 2 segmenter: images and prompts in, run-length encoded masks out.
 
     segmenter = Sam2Segmenter.from_pretrained("tiny")
     embeddings = segmenter.encode([image])
-    [answer] = segmenter.segment(embeddings, [Prompts(boxes_xyxy=boxes)], return_logits=True)
-    better = Prompts(points_xy=points, point_labels=labels, mask_logits=answer.low_res_logits)
-    [answer] = segmenter.segment(embeddings, [better])
+    [masks] = segmenter.segment(embeddings, [Prompts(boxes_xyxy=boxes)], return_logits=True)
+    refined = Prompts(points_xy=points, point_labels=labels, mask_logits=masks.low_res_logits)
+    [masks] = segmenter.segment(embeddings, [refined])
 
-Any SAM 2, SAM 2.1 or EdgeTAM checkpoint will do. Those for video hold all that images need; the
-model is loaded whole and `Sam2Segmenter.model` can be shared with a tracker.
+Works with any SAM 2, SAM 2.1 or EdgeTAM checkpoint. Checkpoints for video contain all that images
+need; the model is loaded whole, and a tracker can share `Sam2Segmenter.model`.
 
-Boxes and points are given to the model as they are, in the convention of its own processor:
-stretched with the image and half a pixel of the model's input added.
+Coordinates of boxes and points follow the convention of the model's own processor: stretched with
+the image, plus half a pixel of the model's input.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import memory_errors
 from grounded_sam2.models.image_reduction import reduce_image
-from grounded_sam2.models.sam2.decoder import CellFeatures
+from grounded_sam2.models.sam2.decoder import DecoderFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
-from grounded_sam2.models.sam2.mask_prediction import Answerer, RowAnswers
+from grounded_sam2.models.sam2.mask_prediction import MaskPredictions, MaskPredictor
 from grounded_sam2.models.sam2.masks import to_rles
 from grounded_sam2.models.sam2.prompts import PromptRows, Prompts, rows_by_form
 from grounded_sam2.results import Image, SegmentedMasks
@@ -45,8 +45,8 @@ T = TypeVar("T")
 class ImageEmbeddings:
     """Encoded images, ready for any number of prompts."""
 
-    features: CellFeatures | None
-    """On the segmenter's device; ``None`` for no images."""
+    features: DecoderFeatures | None
+    """Inputs of the mask decoder, on the segmenter's device; ``None`` for no images."""
     sizes_hw: tuple[tuple[int, int], ...]
     """Heights and widths of the images."""
 
@@ -62,10 +62,10 @@ class Sam2Segmenter:
         model: a loaded ``Sam2Model``, ``Sam2VideoModel``, ``EdgeTamModel`` or
             ``EdgeTamVideoModel``, on its device, in evaluation mode.
         image_processor: its ``Sam2ImageProcessor``.
-        options: what to do with it; the ``checkpoint`` named there is not read.
+        options: settings; their ``checkpoint`` is not read.
 
     Raises:
-        CheckpointError: model and processor disagree about the size of the input.
+        CheckpointError: model and processor have different input sizes.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Sam2Segmenter:
         self.device: torch.device = model.device
         self.options = options or SegmenterConfig()
         self.image_processor = image_processor
-        self._answerer = Answerer(
+        self.predictor = MaskPredictor(
             model,
             mask_threshold=self.options.mask_threshold,
             complement=self.options.complement,
         )
-        self.batcher = AdaptiveBatcher(self._answerer.rows_per_step(self.options.prompts_per_batch))
+        self.batcher = AdaptiveBatcher(self.predictor.batch_size(self.options.prompts_per_batch))
         self._side: int = model.prompt_encoder.input_image_size
         size = (image_processor.size["height"], image_processor.size["width"])
         if size != (self._side, self._side):
@@ -106,11 +106,11 @@ class Sam2Segmenter:
                 `grounded_sam2.models.checkpoints.resolve_checkpoint`.
             device: see `grounded_sam2.models.devices.resolve_device`.
             dtype: see `grounded_sam2.models.devices.resolve_dtype`.
-            local_files_only: never ask the network.
-            options: see `SegmenterConfig`; its ``checkpoint`` is not read.
+            local_files_only: never use the network.
+            options: settings; their ``checkpoint`` is not read.
 
         Raises:
-            CheckpointError: cannot be found, fetched or used; or of another kind of model.
+            CheckpointError: it cannot be found, fetched or loaded, or is of another model type.
             ConfigError: no such device or dtype.
         """
         model, processor = load_sam2(
@@ -120,7 +120,7 @@ class Sam2Segmenter:
 
     @classmethod
     def from_config(cls, config: Config) -> Sam2Segmenter:
-        """Load what the sections ``segmenter`` and ``runtime`` say.
+        """Load the segmenter of a configuration's sections ``segmenter`` and ``runtime``.
 
         Raises:
             CheckpointError, ConfigError: as `from_pretrained`.
@@ -136,7 +136,7 @@ class Sam2Segmenter:
     @property
     def logits_side(self) -> int:
         """Height and width of low-resolution mask logits: a quarter of the model's input."""
-        return 4 * self._answerer.decoder.grid
+        return 4 * self.predictor.decoder.grid
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image]) -> ImageEmbeddings:
@@ -155,7 +155,7 @@ class Sam2Segmenter:
             return_tensors="pt",
         )
         features = self.model.get_image_embeddings(inputs["pixel_values"].to(self.device))
-        return ImageEmbeddings(self._answerer.decoder.prepare(features), sizes)
+        return ImageEmbeddings(self.predictor.decoder.prepare(features), sizes)
 
     @torch.inference_mode()
     def segment(
@@ -166,38 +166,38 @@ class Sam2Segmenter:
         multimask: bool | None = None,
         return_logits: bool = False,
     ) -> list[SegmentedMasks]:
-        """Answer prompts on encoded images.
+        """Predict a mask for each prompt on encoded images.
 
         Args:
             embeddings: from `encode`.
-            prompts: one per image; numbers and forms may differ, also be nothing.
-            multimask: choose the best of three readings by predicted IoU; for single points.
-                ``None`` is what the options say.
-            return_logits: also give the low-resolution logits, to be refined.
+            prompts: one `Prompts` per image; their numbers and forms may differ, also be empty.
+            multimask: take the best of three alternative masks by predicted IoU; for single points.
+                By default as in the options.
+            return_logits: also return the low-resolution logits, which a later prompt can refine.
 
         Returns:
             One `SegmentedMasks` per image, one mask per prompt. ``complement`` is true where the
-            mask is the inverse of what the box asked for; with ``options.complement == "repair"``,
-            where asking again did not help.
+            mask is the inverse of the object in the box; with ``options.complement == "repair"``,
+            where the repair failed.
 
         Raises:
-            PromptError: not one `Prompts` per image, or mask logits of another size.
+            PromptError: not one `Prompts` per image, or mask logits of the wrong size.
         """
         threshold = self.options.mask_threshold if return_logits else None
 
-        def compact(image: int, answers: RowAnswers) -> SegmentedMasks:
-            return _compact(answers, embeddings.sizes_hw[image], threshold)
+        def encode(image: int, predictions: MaskPredictions) -> SegmentedMasks:
+            return _encode(predictions, embeddings.sizes_hw[image], threshold)
 
-        parts: list[list[SegmentedMasks]] = [[] for _ in prompts]
-        for image, part in self._answers(embeddings, prompts, compact, multimask):
-            parts[image].append(part)
+        batches: list[list[SegmentedMasks]] = [[] for _ in prompts]
+        for image, masks in self._predict(embeddings, prompts, encode, multimask):
+            batches[image].append(masks)
         logits_side = self.logits_side if return_logits else None
-        return [_joined(of_image, logits_side) for of_image in parts]
+        return [_concatenate(of_image, logits_side) for of_image in batches]
 
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
-        """Segment what stands in each box; images without boxes are not even encoded.
+        """Segment the object in each box; images without boxes are not encoded.
 
         Args:
             images: upright RGB, ``(h, w, 3)`` ``uint8``, sizes may differ.
@@ -207,7 +207,7 @@ class Sam2Segmenter:
             One `SegmentedMasks` per image, in order, with one mask per box.
 
         Raises:
-            PromptError: not one array of boxes per image, or boxes of a wrong form.
+            PromptError: not one array of boxes per image, or boxes of a wrong shape.
         """
         return self.start_segment_boxes(images, boxes_xyxy)()
 
@@ -218,93 +218,96 @@ class Sam2Segmenter:
     ) -> Callable[[], list[SegmentedMasks]]:
         """`segment_boxes` in two steps: see `grounded_sam2.models.protocols.DeferredMaskSegmenter`.
 
-        Between them, the small logits of all masks are held: 256 KiB each.
+        Between the two steps the low-resolution logits of all masks are held: 256 KiB each.
         """
         if len(images) != len(boxes_xyxy):
             raise PromptError(f"{len(images)} images and boxes for {len(boxes_xyxy)}")
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
         prompts = [Prompts(boxes_xyxy=boxes) for boxes in boxes_xyxy]
-        asked = [index for index, prompt in enumerate(prompts) if len(prompt)]
-        embeddings = self.encode([images[index] for index in asked])
-        answers = self._answers(
-            embeddings, [prompts[index] for index in asked], lambda _, of_some: of_some
+        prompted = [index for index, of_image in enumerate(prompts) if len(of_image)]
+        embeddings = self.encode([images[index] for index in prompted])
+        predicted = self._predict(
+            embeddings, [prompts[index] for index in prompted], lambda _, predictions: predictions
         )
 
         @memory_errors("segmenter")
         @torch.inference_mode()
         def finish() -> list[SegmentedMasks]:
-            parts: list[list[SegmentedMasks]] = [[] for _ in sizes_hw]
-            while answers:  # let go of what is done
-                place, of_some = answers.pop(0)
-                picture = asked[place]
-                parts[picture].append(_compact(of_some, sizes_hw[picture], None))
-            return [_joined(of_image, None) for of_image in parts]
+            batches: list[list[SegmentedMasks]] = [[] for _ in sizes_hw]
+            while predicted:  # frees the logits of each batch once it is encoded
+                place, predictions = predicted.pop(0)
+                image = prompted[place]
+                batches[image].append(_encode(predictions, sizes_hw[image], None))
+            return [_concatenate(of_image, None) for of_image in batches]
 
         return finish
 
-    def _answers(
+    def _predict(
         self,
         embeddings: ImageEmbeddings,
         prompts: Sequence[Prompts],
-        keep: Callable[[int, RowAnswers], T],
+        convert: Callable[[int, MaskPredictions], T],
         multimask: bool | None = None,
     ) -> list[tuple[int, T]]:
-        """Picture, and what is kept of the answers to some of its prompts, in their order."""
+        """Index of an image and the converted predictions of some of its prompts, which keep their
+        order, batch by batch."""
         self._check(embeddings, prompts)
         best_of_three = self.options.multimask if multimask is None else multimask
-        kept: list[tuple[int, T]] = []
+        converted: list[tuple[int, T]] = []
         for rows in rows_by_form(prompts, embeddings.sizes_hw, self._side):
             features = embeddings.features
             assert features is not None, "rows come only from images"
 
-            def on(
-                portion: slice, rows: PromptRows = rows, features: CellFeatures = features
+            def predict(
+                index: slice, rows: PromptRows = rows, features: DecoderFeatures = features
             ) -> list[tuple[int, T]]:
-                some = rows.take(portion)
-                answers = self._answerer.answer(features, some, multimask=best_of_three)
+                batch = rows.take(index)
+                predictions = self.predictor.predict(features, batch, multimask=best_of_three)
                 return [
-                    (image, keep(image, answers.take(index))) for image, index in some.by_image()
+                    (image, convert(image, predictions.take(of_image)))
+                    for image, of_image in batch.by_image()
                 ]
 
-            for part in self.batcher.map(len(rows), on):
-                kept += part
-        return kept
+            for batch in self.batcher.map(len(rows), predict):
+                converted += batch
+        return converted
 
     def _check(self, embeddings: ImageEmbeddings, prompts: Sequence[Prompts]) -> None:
         if len(embeddings) != len(prompts):
             raise PromptError(f"{len(embeddings)} encoded images and prompts for {len(prompts)}")
-        for asked in prompts:
-            expected = (self.logits_side, self.logits_side)
-            if asked.mask_logits is not None and asked.mask_logits.shape[1:] != expected:
+        expected = (self.logits_side, self.logits_side)
+        for of_image in prompts:
+            logits = of_image.mask_logits
+            if logits is not None and logits.shape[1:] != expected:
                 raise PromptError(
-                    f"mask_logits has shape {asked.mask_logits.shape}; this model takes "
-                    f"(n, {expected[0]}, {expected[1]}), as it gives them with return_logits"
+                    f"mask_logits has shape {logits.shape}; this model takes "
+                    f"(n, {expected[0]}, {expected[1]}), as returned with return_logits"
                 )
 
 
-def _compact(
-    answers: RowAnswers, size_hw: tuple[int, int], threshold: float | None
+def _encode(
+    predictions: MaskPredictions, size_hw: tuple[int, int], threshold: float | None
 ) -> SegmentedMasks:
-    """Answers of one image, off the device; with logits if their threshold is given."""
-    logits = None if threshold is None else (answers.margins + threshold).cpu().numpy()
+    """Predictions of one image on the host, encoded; with logits if the threshold is given."""
+    logits = None if threshold is None else (predictions.margins + threshold).cpu().numpy()
     return SegmentedMasks(
-        tuple(to_rles(answers.margins, size_hw)),
-        answers.quality.cpu().numpy(),
-        answers.complement.cpu().numpy(),
+        tuple(to_rles(predictions.margins, size_hw)),
+        predictions.quality.cpu().numpy(),
+        predictions.complement.cpu().numpy(),
         logits,
     )
 
 
-def _joined(parts: Sequence[SegmentedMasks], logits_side: int | None) -> SegmentedMasks:
-    """The answers of one image, step after step; with logits if their side is given."""
+def _concatenate(batches: Sequence[SegmentedMasks], logits_side: int | None) -> SegmentedMasks:
+    """The masks of all batches of one image; with logits if their side is given."""
     logits = None
     if logits_side is not None:
         none = np.zeros((0, logits_side, logits_side), np.float32)
-        given = (part.low_res_logits for part in parts)
+        given = (batch.low_res_logits for batch in batches)
         logits = np.concatenate([none, *(values for values in given if values is not None)])
     return SegmentedMasks(
-        tuple(mask for part in parts for mask in part.masks),
-        np.concatenate([np.zeros(0, np.float32), *(part.quality for part in parts)]),
-        np.concatenate([np.zeros(0, np.bool_), *(part.complement for part in parts)]),
+        tuple(mask for batch in batches for mask in batch.masks),
+        np.concatenate([np.zeros(0, np.float32), *(batch.quality for batch in batches)]),
+        np.concatenate([np.zeros(0, np.bool_), *(batch.complement for batch in batches)]),
         logits,
     )

@@ -1,4 +1,4 @@
-"""A frame as the tracker sees it, and where it finds objects in it."""
+"""Features of one frame, and the masks of tracked objects on it."""
 
 from __future__ import annotations
 
@@ -11,61 +11,63 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.models.sam2.decoder import CellFeatures
+from grounded_sam2.models.sam2.decoder import DecoderFeatures
 from grounded_sam2.models.sam2.masks import to_rles
 from grounded_sam2.models.sam2.memory import NO_OBJECT_LOGIT
 
 __all__ = ["Sam2FrameFeatures", "Sam2FrameMasks"]
 
-NESTED = 0.7
-SPILLING = 0.6
-"""A mask that another covers by at least the first share, and of which it covers at most the
-second, lies in a mask that has spilled over it."""
-LEAST_LEFT = 0.3
-"""Share of its mask that an object keeps, or it is taken for another one's. As SAM 2's predictors
-do."""
+_MIN_NESTED_SHARE = 0.7
+_MAX_COVERING_SHARE = 0.6
+"""A mask of which another covers at least the first share, while it covers at most the second share
+of the other, is nested in a mask that has grown over it."""
+_MIN_KEPT_SHARE = 0.3
+"""Share of its mask that an object must keep when overlaps are removed; with less it is absent, as
+in SAM 2's own predictors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sam2FrameFeatures:
-    """One frame, seen once by the vision encoder."""
+    """Output of the vision encoder for one frame."""
 
     cells: Tensor
     """``(1, L, C)``: raw coarse features."""
-    first: CellFeatures
-    """For the mask decoder, without any memory."""
+    first: DecoderFeatures
+    """Inputs of the mask decoder, not conditioned on memory."""
     size_hw: tuple[int, int]
     """Height and width of the image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sam2FrameMasks:
-    """Where ``n`` objects are in one frame."""
+    """Masks of ``n`` objects on one frame."""
 
     ids: tuple[int, ...]
+    """The objects' ids."""
     quality: NDArray[np.float32]
     """``(n,)``: predicted IoU of the mask."""
     score: NDArray[np.float32]
-    """``(n,)``: logit that the object is in the image; it is where this is above 0."""
+    """``(n,)``: object score, a logit; the object is present where it is above 0."""
     logits: Tensor
     """``(n, s, s)`` ``float32``: mask logits, `NO_OBJECT_LOGIT` where the object is absent."""
     pointers: Tensor
-    """``(n, C)``."""
+    """``(n, C)``: object pointers."""
     size_hw: tuple[int, int]
+    """Height and width of the frame."""
     threshold: float
     """Logit above which a pixel belongs to the mask."""
     prompted: frozenset[int] = frozenset()
-    """Those of `ids` that were prompted on this frame."""
+    """Objects that were prompted on this frame."""
     corrected: frozenset[int] = frozenset()
-    """Those of `prompted` that were looked for in the light of their memory as well."""
+    """Prompted objects whose mask was predicted from their memory as well."""
     given: Mapping[int, Tensor] = field(default_factory=dict)
-    """Masks given by hand, ``(S, S)`` logits at the size of the model's input."""
+    """Mask prompts by object id, ``(S, S)`` logits at the size of the model's input."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to_rles(self) -> tuple[Rle, ...]:
-        """The masks at the size of the image; empty where the object is absent."""
+        """The masks at the size of the frame; empty for absent objects."""
         return tuple(to_rles(self.logits, self.size_hw, threshold=self.threshold))
 
     def without_overlaps(
@@ -74,44 +76,44 @@ class Sam2FrameMasks:
         yielding: Collection[int] = (),
         owners: Collection[tuple[int, int]] = (),
     ) -> Sam2FrameMasks:
-        """The same where objects of a group share no pixel.
+        """These masks without overlaps between objects of a group.
 
-        What two claim belongs to the one whose logit is higher, and the border between them lies
-        where these are equal. An object that is left with little of its mask was mistaken for
-        another: it is absent.
+        A pixel of two masks goes to the one with the higher logit, so that the border between them
+        lies where the logits are equal. A mask that lies in another that has grown over it keeps
+        its pixels. An object that keeps little of its mask was confused with another: it is absent.
 
         Args:
-            groups: ids of objects, of these or of others; no id in two of them.
-            yielding: ids of objects that leave to the others whatever those claim.
-            owners: pairs of ids; what both claim belongs to the first, whatever the logits.
+            groups: ids of objects, which may be absent here; no id is in two groups.
+            yielding: ids of objects that yield all shared pixels to the others.
+            owners: pairs of ids; the first of a pair gets all pixels that both share.
         """
-        logits, taken = self.logits, set[int]()
+        logits, confused = self.logits, set[int]()
         for group in groups:
             rows = [row for row, each in enumerate(self.ids) if each in group]
-            over = logits[rows] - self.threshold  # (r, s, s)
-            claimed = over > 0
-            if not (claimed.sum(0) > 1).any():
-                continue  # nothing is copied where nothing overlaps, as on most frames
-            firm = torch.tensor([self.ids[row] not in yielding for row in rows])
-            before = _before(claimed, firm.to(over.device))
+            margins = logits[rows] - self.threshold  # (r, s, s)
+            inside = margins > 0
+            if not (inside.sum(0) > 1).any():
+                continue  # no overlap, as on most frames: nothing is copied
+            keeping = torch.tensor([self.ids[row] not in yielding for row in rows])
+            precedes = _precedence(inside, keeping.to(margins.device))
             places = {self.ids[row]: place for place, row in enumerate(rows)}
             for owner, other in owners:
                 if owner in places and other in places:
-                    before[places[owner], places[other]] = True
-                    before[places[other], places[owner]] = False
-            left = _shared_out(over, before)
-            kept = (left > 0).sum((1, 2)) > LEAST_LEFT * claimed.sum((1, 2))
-            taken.update(
+                    precedes[places[owner], places[other]] = True
+                    precedes[places[other], places[owner]] = False
+            separated = _separate(margins, precedes)
+            kept = (separated > 0).sum((1, 2)) > _MIN_KEPT_SHARE * inside.sum((1, 2))
+            confused.update(
                 self.ids[row]
                 for row, is_kept in zip(rows, kept.tolist(), strict=True)
                 if not is_kept
             )
             logits = logits.clone() if logits is self.logits else logits
-            logits[rows] = left + self.threshold
-        return self if logits is self.logits else replace(self, logits=logits).mark_absent(taken)
+            logits[rows] = separated + self.threshold
+        return self if logits is self.logits else replace(self, logits=logits).mark_absent(confused)
 
     def mark_absent(self, ids: Collection[int]) -> Sam2FrameMasks:
-        """The same, but some objects are not in the image."""
+        """These masks with some objects marked as absent."""
         rows = [row for row, each in enumerate(self.ids) if each in ids]
         if not rows:
             return self
@@ -121,20 +123,20 @@ class Sam2FrameMasks:
         return replace(self, logits=logits, score=score)
 
     def select(self, ids: Collection[int]) -> Sam2FrameMasks:
-        """The answers about these objects, in the order they have here."""
+        """The masks of some objects, in the order that they have here."""
         return self._rows([row for row, each in enumerate(self.ids) if each in ids])
 
     def in_order(self, ids: Sequence[int]) -> Sam2FrameMasks:
-        """The answers about these objects, in the order given.
+        """The masks of some objects, in the order of the given ids.
 
         Raises:
-            ValueError: an id that is none of these.
+            ValueError: an id that is not here.
         """
         return self._rows([self.ids.index(each) for each in ids])
 
     def _rows(self, rows: list[int]) -> Sam2FrameMasks:
         if rows == list(range(len(self))):
-            return self  # nothing is copied where all are meant, as on nearly every frame
+            return self  # all of them, as on nearly every frame: nothing is copied
         ids = tuple(self.ids[row] for row in rows)
         return replace(
             self,
@@ -150,7 +152,7 @@ class Sam2FrameMasks:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sam2FrameMasks]) -> Sam2FrameMasks:
-        """All objects of several answers about one frame; at least one."""
+        """The masks of different objects of one frame as one value; at least one part."""
         parts = [part for part in parts if part.ids] or parts[:1]
         if len(parts) == 1:
             return parts[0]
@@ -168,24 +170,31 @@ class Sam2FrameMasks:
         )
 
 
-def _before(claimed: Tensor, firm: Tensor) -> Tensor:
-    """Which of ``(n, s, s)`` masks have, where they meet others, a better right: ``(n, n)``."""
-    flat = claimed.flatten(1).float()
-    both = flat @ flat.T
-    share = both / flat.sum(1, keepdim=True).clamp(min=1)  # of the first that the second claims
-    nested = (share >= NESTED) & (share.T <= SPILLING)
-    alike = firm[:, None] == firm[None]
-    return torch.where(alike, nested, firm[:, None])
+def _precedence(inside: Tensor, keeping: Tensor) -> Tensor:
+    """Whether a mask gets the pixels that it shares with another: ``(n, n)`` ``bool``.
+
+    Args:
+        inside: ``(n, s, s)`` ``bool``.
+        keeping: ``(n,)`` ``bool``: the object does not yield.
+    """
+    flat = inside.flatten(1).float()
+    intersection = flat @ flat.T
+    share = intersection / flat.sum(1, keepdim=True).clamp(
+        min=1
+    )  # of the first that the second covers
+    nested = (share >= _MIN_NESTED_SHARE) & (share.T <= _MAX_COVERING_SHARE)
+    alike = keeping[:, None] == keeping[None]
+    return torch.where(alike, nested, keeping[:, None])
 
 
-def _shared_out(logits: Tensor, before: Tensor) -> Tensor:
-    """``(n, s, s)`` so that at most one is above 0 anywhere, where some go ``before`` others."""
-    shared = logits.clone()
-    for row in before.any(0).nonzero()[:, 0].tolist():
-        highest = logits[before[:, row]].amax(0)
+def _separate(margins: Tensor, precedes: Tensor) -> Tensor:
+    """``(n, s, s)`` margins of which at most one is above 0 at each pixel."""
+    shared = margins.clone()
+    for row in precedes.any(0).nonzero()[:, 0].tolist():
+        highest = margins[precedes[:, row]].amax(0)
         shared[row] = torch.where(highest > 0, torch.minimum(shared[row], -highest), shared[row])
-    highest, whose = shared.max(0, keepdim=True)
-    second = shared.scatter(0, whose, -torch.inf).amax(0, keepdim=True)
+    highest, winner = shared.max(0, keepdim=True)
+    second = shared.scatter(0, winner, -torch.inf).amax(0, keepdim=True)
     rows = torch.arange(len(shared), device=shared.device)[:, None, None]
-    others = torch.where(rows == whose, second, highest)
+    others = torch.where(rows == winner, second, highest)
     return torch.minimum(shared, shared - others)

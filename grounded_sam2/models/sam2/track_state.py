@@ -1,8 +1,8 @@
-"""What the tracker remembers of objects: a value that goes in and comes out.
+"""The tracker's state: an immutable value with the memory of each object.
 
-A state holds, for each object, the frames it was prompted on and the last few frames. It never
-grows with the video: what no later frame can ask for is dropped when the next is remembered, and
-what belongs to an object goes with the object.
+A state holds, for each object, its memory of the frames it was prompted on and of the last few
+frames. It never grows with the video: memories that no later frame can use are dropped when the
+next frame is added, and removing an object removes its memories.
 """
 
 from __future__ import annotations
@@ -19,84 +19,84 @@ from torch import Tensor
 from grounded_sam2.errors import CheckpointError
 from grounded_sam2.models.sam2.memory import MemoryBatch
 
-__all__ = ["Moment", "ObjectMemory", "Reach", "Sam2TrackerState", "batched"]
+__all__ = ["FrameMemory", "MemoryLimits", "ObjectMemory", "Sam2TrackerState", "batch_memories"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How far back memory goes, in frames."""
+class MemoryLimits:
+    """How many frames back memory reaches."""
 
-    maps: int
-    """Distances 1 to this many have their map looked at: 6 in SAM 2."""
-    pointers: int
-    """Distances 1 to this many have their pointer looked at: 15 in SAM 2."""
-    prompted: int
+    map_distance: int
+    """Largest distance in frames at which spatial maps are attended to: 6 in SAM 2."""
+    pointer_distance: int
+    """Largest distance in frames at which object pointers are attended to: 15 in SAM 2."""
+    prompted_frames: int
     """Prompted frames that are kept: the first, and the last of the others."""
-    attended: int | None
-    """Maps of prompted frames that a frame looks at, nearest first; ``None`` for all."""
-    corrections: int
-    """Remembered frames, the last of them, that may still be corrected."""
+    attended_prompted_frames: int | None
+    """Prompted frames whose maps are attended to, nearest first; ``None`` for all."""
+    correction_window: int
+    """Last frames that can still be corrected."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
-    """What one object left in one frame."""
+class FrameMemory:
+    """The memory of one object in one frame."""
 
     frame: int
     pointer: Tensor
-    """``(C,)``."""
+    """``(C,)``: object pointer."""
     map: Tensor | None
-    """``(L, M)`` ``bfloat16``; ``None`` when only the pointer is still asked for."""
+    """``(L, M)`` ``bfloat16``: spatial memory; ``None`` where only the pointer is still needed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectMemory:
-    """What one object left in all frames that may still be looked at."""
+    """The memory of one object in all frames that later frames can use."""
 
-    prompted: tuple[Moment, ...] = ()
-    """In the order that they were prompted."""
-    recent: Mapping[int, Moment] = field(default_factory=dict)
-    """Other frames, by their number."""
+    prompted: tuple[FrameMemory, ...] = ()
+    """Frames that the object was prompted on, in the order of the prompts."""
+    recent: Mapping[int, FrameMemory] = field(default_factory=dict)
+    """Other frames, by frame number."""
 
-    def with_moment(self, moment: Moment, reach: Reach, *, prompted: bool) -> ObjectMemory:
-        """One frame more, or again; what is out of reach from the next on is dropped."""
-        frame = moment.frame
+    def add(self, memory: FrameMemory, limits: MemoryLimits, *, prompted: bool) -> ObjectMemory:
+        """This memory with a frame added or replaced, without what no next frame can use."""
+        frame = memory.frame
         others = tuple(each for each in self.prompted if each.frame != frame)
         recent = {at: each for at, each in self.recent.items() if at != frame}
         if prompted:
-            others = (*others, moment)
-            if len(others) > reach.prompted:  # the first is what a user pointed at
-                others = (others[0], *others[len(others) - reach.prompted + 1 :])
+            others = (*others, memory)
+            if len(others) > limits.prompted_frames:  # keep the first: the user's original prompt
+                others = (others[0], *others[len(others) - limits.prompted_frames + 1 :])
         else:
-            recent[frame] = moment
-        # Whichever frame is next, it is one away from this one.
-        farthest = max(reach.maps, reach.pointers) + reach.corrections
+            recent[frame] = memory
+        # The next frame, in either direction, is at distance 1 of this one.
+        farthest = max(limits.map_distance, limits.pointer_distance) + limits.correction_window
         kept = {
             at: each
-            if abs(at - frame) < reach.maps + reach.corrections
+            if abs(at - frame) < limits.map_distance + limits.correction_window
             else replace(each, map=None)
             for at, each in recent.items()
             if abs(at - frame) < farthest
         }
         return ObjectMemory(others, kept)
 
-    def seen_from(self, frame: int, reach: Reach, *, reverse: bool) -> _View:
-        """The moments that a frame looks at, in SAM 2's order."""
+    def select_for(self, frame: int, limits: MemoryLimits, *, reverse: bool) -> _SelectedMemories:
+        """The memories that a frame attends to, in SAM 2's order."""
         step = -1 if reverse else 1
-        attended, left_out = _nearest(self.prompted, frame, reach.attended)
+        attended, others = _nearest(self.prompted, frame, limits.attended_prompted_frames)
         maps = [(0, each) for each in attended]
-        for distance in range(reach.maps, 0, -1):
+        for distance in range(limits.map_distance, 0, -1):
             at = frame - step * distance
-            moment = self.recent.get(at) or left_out.get(at)
-            if moment is not None and moment.map is not None:
-                maps.append((distance, moment))
+            memory = self.recent.get(at) or others.get(at)
+            if memory is not None and memory.map is not None:
+                maps.append((distance, memory))
         behind = [each for each in self.prompted if (frame - each.frame) * step >= 0]
         pointers = [((frame - each.frame) * step, each) for each in behind]
-        for distance in range(1, reach.pointers + 1):
-            moment = self.recent.get(frame - step * distance)
-            if moment is not None:
-                pointers.append((distance, moment))
-        return _View(maps, pointers)
+        for distance in range(1, limits.pointer_distance + 1):
+            memory = self.recent.get(frame - step * distance)
+            if memory is not None:
+                pointers.append((distance, memory))
+        return _SelectedMemories(maps, pointers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +107,7 @@ class Sam2TrackerState:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The objects, in the order that they came."""
+        """The objects' ids, in the order in which they were added."""
         return tuple(self.objects)
 
     def without(self, ids: Collection[int]) -> Sam2TrackerState:
@@ -119,15 +119,15 @@ class Sam2TrackerState:
         return Sam2TrackerState({at: each for at, each in self.objects.items() if at in ids})
 
     def to_bytes(self) -> bytes:
-        """All of it, exactly, as safetensors."""
+        """The state as safetensors, losslessly."""
         tensors: dict[str, Tensor] = {}
         order = []
         for number, memory in self.objects.items():
             order.append([number, [each.frame for each in memory.prompted], list(memory.recent)])
-            for moment in (*memory.prompted, *memory.recent.values()):
-                tensors[f"{number}/{moment.frame}/pointer"] = moment.pointer.cpu().contiguous()
-                if moment.map is not None:
-                    tensors[f"{number}/{moment.frame}/map"] = moment.map.cpu().contiguous()
+            for each in (*memory.prompted, *memory.recent.values()):
+                tensors[f"{number}/{each.frame}/pointer"] = each.pointer.cpu().contiguous()
+                if each.map is not None:
+                    tensors[f"{number}/{each.frame}/map"] = each.map.cpu().contiguous()
         tensors["order"] = torch.frombuffer(
             bytearray(json.dumps(order).encode()), dtype=torch.uint8
         )
@@ -135,10 +135,10 @@ class Sam2TrackerState:
 
     @classmethod
     def from_bytes(cls, data: bytes, device: torch.device) -> Sam2TrackerState:
-        """What `to_bytes` wrote.
+        """The inverse of `to_bytes`.
 
         Raises:
-            CheckpointError: it did not.
+            CheckpointError: the bytes are not a state.
         """
         try:
             tensors = {name: tensor.to(device) for name, tensor in load(data).items()}
@@ -149,69 +149,70 @@ class Sam2TrackerState:
                 "video again from its beginning"
             ) from error
 
-        def moment(number: int, frame: int) -> Moment:
+        def frame_memory(number: int, frame: int) -> FrameMemory:
             name = f"{number}/{frame}"
-            return Moment(frame, tensors[f"{name}/pointer"], tensors.get(f"{name}/map"))
+            return FrameMemory(frame, tensors[f"{name}/pointer"], tensors.get(f"{name}/map"))
 
         return cls(
             {
                 number: ObjectMemory(
-                    tuple(moment(number, frame) for frame in prompted),
-                    {frame: moment(number, frame) for frame in recent},
+                    tuple(frame_memory(number, frame) for frame in prompted),
+                    {frame: frame_memory(number, frame) for frame in recent},
                 )
                 for number, prompted, recent in order
             }
         )
 
 
-def batched(
-    state: Sam2TrackerState, ids: Iterable[int], frame: int, reach: Reach, *, reverse: bool
+def batch_memories(
+    state: Sam2TrackerState, ids: Iterable[int], frame: int, limits: MemoryLimits, *, reverse: bool
 ) -> list[tuple[list[int], MemoryBatch]]:
-    """The memories that a frame looks at, of objects that remember equally much together.
+    """The memories that a frame attends to, in batches of objects with equally many.
 
     Returns:
-        For each group, the places of its objects in ``ids``, and their memories.
+        For each batch, the indices of its objects in ``ids``, and their memories.
     """
-    views = [state.objects[each].seen_from(frame, reach, reverse=reverse) for each in ids]
+    selected = [state.objects[each].select_for(frame, limits, reverse=reverse) for each in ids]
     groups: dict[tuple[int, int], list[int]] = {}
-    for place, view in enumerate(views):
-        groups.setdefault((len(view.maps), len(view.pointers)), []).append(place)
+    for index, memories in enumerate(selected):
+        groups.setdefault((len(memories.maps), len(memories.pointers)), []).append(index)
     return [
-        (places, _stacked([views[place] for place in places], reach.pointers))
-        for places in groups.values()
+        (indices, _stack([selected[index] for index in indices], limits.pointer_distance))
+        for indices in groups.values()
     ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """Moments with their distances."""
+class _SelectedMemories:
+    """Memories of one object with their distances."""
 
-    maps: list[tuple[int, Moment]]
-    pointers: list[tuple[int, Moment]]
+    maps: list[tuple[int, FrameMemory]]
+    pointers: list[tuple[int, FrameMemory]]
 
 
-def _stacked(views: list[_View], farthest_pointer: int) -> MemoryBatch:
-    maps = [each.map for view in views for _, each in view.maps if each.map is not None]
-    pointers = [each.pointer for view in views for _, each in view.pointers]
+def _stack(objects: list[_SelectedMemories], max_pointer_distance: int) -> MemoryBatch:
+    maps = [each.map for memories in objects for _, each in memories.maps if each.map is not None]
+    pointers = [each.pointer for memories in objects for _, each in memories.pointers]
     device = maps[0].device
     return MemoryBatch(
-        torch.stack(maps).unflatten(0, (len(views), -1)),
-        torch.tensor([[at for at, _ in view.maps] for view in views], device=device),
-        torch.stack(pointers).unflatten(0, (len(views), -1)),
-        torch.tensor([[at for at, _ in view.pointers] for view in views], device=device),
-        farthest_pointer,
+        torch.stack(maps).unflatten(0, (len(objects), -1)),
+        torch.tensor([[at for at, _ in memories.maps] for memories in objects], device=device),
+        torch.stack(pointers).unflatten(0, (len(objects), -1)),
+        torch.tensor([[at for at, _ in memories.pointers] for memories in objects], device=device),
+        max_pointer_distance,
     )
 
 
 def _nearest(
-    moments: tuple[Moment, ...], frame: int, most: int | None
-) -> tuple[list[Moment], dict[int, Moment]]:
-    """The nearest before a frame, the nearest from it on, then others by nearness; and the rest."""
-    if most is None or len(moments) <= most:
-        return list(moments), {}
-    by_nearness = sorted(moments, key=lambda each: abs(each.frame - frame))
-    before = [each for each in by_nearness if each.frame < frame][:1]
-    after = [each for each in by_nearness if each.frame >= frame][:1]
+    memories: tuple[FrameMemory, ...], frame: int, limit: int | None
+) -> tuple[list[FrameMemory], dict[int, FrameMemory]]:
+    """The nearest before a frame, the nearest at or after it, then others by distance, up to a
+    limit; and the rest by frame number."""
+    if limit is None or len(memories) <= limit:
+        return list(memories), {}
+    by_distance = sorted(memories, key=lambda each: abs(each.frame - frame))
+    before = [each for each in by_distance if each.frame < frame][:1]
+    after = [each for each in by_distance if each.frame >= frame][:1]
     chosen = [*before, *after]
-    chosen += [each for each in by_nearness if each not in chosen][: most - len(chosen)]
-    return chosen, {each.frame: each for each in moments if each not in chosen}
+    chosen += [each for each in by_distance if each not in chosen][: limit - len(chosen)]
+    return chosen, {each.frame: each for each in memories if each not in chosen}

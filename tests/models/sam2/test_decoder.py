@@ -1,4 +1,4 @@
-"""Our decoder against the model's own, on the same weights."""
+"""The decoder against the model's own, with the same weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from grounded_sam2.models.sam2.decoder import Decoded, MaskDecoder
+from grounded_sam2.models.sam2.decoder import DecoderOutput, MaskDecoder
 
 CLASSES = {
     "sam2": "Sam2Model",
@@ -35,7 +35,7 @@ def features(model: Any) -> list[Tensor]:
 
 
 def embedded(model: Any, *, boxes: bool, points: bool, masks: bool) -> tuple[Tensor, Tensor]:
-    """Random prompts, one per row, as the model's own prompt encoder has them."""
+    """Random prompts, one per row, from the model's own prompt encoder."""
     generator = torch.Generator().manual_seed(2)
     corners = torch.rand(COUNT, 1, 2, 2, generator=generator).sort(dim=2).values * 64
     spots = torch.rand(COUNT, 1, 3, 2, generator=generator) * 64
@@ -92,15 +92,15 @@ def test_agrees_with_the_model(
     prompts = embedded(model, **given)
     expected_masks, expected_quality = reference(model, features, images, prompts)
     decoder = MaskDecoder(model)
-    rows = decoder.prepare(features).rows(images)
+    rows = decoder.prepare(features).gather(images)
     cells = prompts[1] if given["masks"] else None
     decoded = decoder.decode(rows, prompts[0][:, 0], cells)
     torch.testing.assert_close(decoded.quality, expected_quality, rtol=1e-4, atol=1e-5)
     scale = float(expected_masks.abs().max())
-    assert scale > 0.1, "logits too small to tell anything"
+    assert scale > 0.1, "logits too small for a comparison"
     for index in range(4):
         torch.testing.assert_close(
-            decoder.in_reading_order(decoded.masks[:, index]),
+            decoder.to_raster_order(decoded.masks[:, index]),
             expected_masks[:, index],
             rtol=1e-4,
             atol=1e-5 * scale,
@@ -127,29 +127,31 @@ def cell_masks(decoder: MaskDecoder, values: list[float]) -> Tensor:
         ([], True, 2),
     ],
 )
-def test_an_unstable_first_mask_gives_way_to_the_best_of_three(
+def test_an_unstable_first_mask_is_replaced_by_the_best_of_three(
     checkpoints: dict[str, Path], values: list[float], multimask: bool, choice: int
 ) -> None:
     decoder = MaskDecoder(transformers.Sam2Model.from_pretrained(checkpoints["sam2"]))
     quality = torch.tensor([[0.99, 0.1, 0.7, 0.6]])
     masks = cell_masks(decoder, values)
-    assert decoder.choose(Decoded(masks, quality, NO_TOKENS), multimask=multimask).tolist() == [
-        choice
-    ]
+    assert decoder.choose(
+        DecoderOutput(masks, quality, NO_TOKENS), multimask=multimask
+    ).tolist() == [choice]
 
 
-def test_the_checkpoint_can_switch_the_fallback_off(checkpoints: dict[str, Path]) -> None:
+def test_the_checkpoint_can_disable_the_stability_check(checkpoints: dict[str, Path]) -> None:
     model = transformers.Sam2Model.from_pretrained(checkpoints["sam2"])
     model.mask_decoder.dynamic_multimask_via_stability = False
     decoder = MaskDecoder(model)
     quality = torch.tensor([[0.1, 0.2, 0.7, 0.6]])
     masks = cell_masks(decoder, [0.01] * 100)
-    assert decoder.choose(Decoded(masks, quality, NO_TOKENS), multimask=False).tolist() == [0]
+    assert decoder.choose(DecoderOutput(masks, quality, NO_TOKENS), multimask=False).tolist() == [0]
 
 
-def test_one_image_is_shared_and_not_copied(model: Any, features: list[Tensor]) -> None:
+def test_the_features_of_one_image_are_shared_not_copied(
+    model: Any, features: list[Tensor]
+) -> None:
     prepared = MaskDecoder(model).prepare(features)
-    shared = prepared.rows([1, 1, 1])
+    shared = prepared.gather([1, 1, 1])
     assert shared.cells.shape[0] == 1
     assert shared.cells.data_ptr() == prepared.cells[1].data_ptr()
-    assert prepared.rows([0, 1, 1]).cells.shape[0] == 3
+    assert prepared.gather([0, 1, 1]).cells.shape[0] == 3

@@ -1,3 +1,5 @@
+"""Validation of prompts and their layout as rows."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,7 +14,7 @@ BOX = [[1, 2, 3, 4]]
 POINT = {"points_xy": [[[5, 6]]], "point_labels": [[1]]}
 
 
-def test_nothing_is_asked_by_default() -> None:
+def test_there_are_no_prompts_by_default() -> None:
     assert len(Prompts()) == 0
 
 
@@ -49,7 +51,7 @@ def test_plain_lists_and_integers_become_arrays() -> None:
         ({"mask_logits": np.zeros((4, 4))}, r"expected \(n, h, w\)"),
     ],
 )
-def test_wrong_prompts(given: dict[str, Any], message: str) -> None:
+def test_invalid_prompts(given: dict[str, Any], message: str) -> None:
     with pytest.raises(PromptError, match=message):
         Prompts(**given)
 
@@ -58,7 +60,7 @@ def test_a_box_without_area_is_a_prompt() -> None:
     assert len(Prompts(boxes_xyxy=[[3, 3, 3, 3]])) == 1
 
 
-def test_rows_know_their_image_and_are_stretched_with_it() -> None:
+def test_rows_have_the_index_of_their_image_and_model_coordinates() -> None:
     prompts = [Prompts(boxes_xyxy=BOX * 2), Prompts(), Prompts(boxes_xyxy=BOX)]
     [rows] = rows_by_form(prompts, [(32, 128), (5, 5), (64, 64)], side=64)
     assert rows.image.tolist() == [0, 0, 2]
@@ -66,7 +68,7 @@ def test_rows_know_their_image_and_are_stretched_with_it() -> None:
     assert rows.boxes_xyxy.tolist() == [[0.5, 4, 1.5, 8], [0.5, 4, 1.5, 8], [1, 2, 3, 4]]
 
 
-def test_forms_stay_apart() -> None:
+def test_prompts_are_grouped_by_form() -> None:
     two_points = {"points_xy": [[[5, 6], [7, 8]]], "point_labels": [[1, 0]]}
     prompts = [
         Prompts(boxes_xyxy=BOX),

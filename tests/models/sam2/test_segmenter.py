@@ -1,4 +1,4 @@
-"""The segmenter against the models' own processors and forward passes, and its own promises."""
+"""The segmenter against the models' own processors and forward passes, and its batching."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import decode
 from grounded_sam2.models.protocols import Segmenter
 from grounded_sam2.models.sam2 import Prompts, Sam2Segmenter
-from grounded_sam2.models.sam2.decoder import Decoded
+from grounded_sam2.models.sam2.decoder import DecoderOutput
 from grounded_sam2.results import SegmentedMasks
 
 BOXES = [[3, 4, 40, 41], [20.5, 10, 69, 45], [0, 0, 70, 50]]
@@ -47,7 +47,7 @@ def segmenter(checkpoints: dict[str, Path]) -> Sam2Segmenter:
 
 
 class Reference:
-    """A model with its own processor, one image at a time, as its documentation shows."""
+    """A model with its own processor, one image at a time, as in its documentation."""
 
     def __init__(self, folder: Path, cls: type[Any] = transformers.Sam2Model) -> None:
         self.model = cls.from_pretrained(folder).eval()
@@ -72,20 +72,22 @@ class Reference:
         return full[each, best].numpy(), quality, output.pred_masks[0][each, best]
 
 
-def assert_same(answer: SegmentedMasks, expected: tuple[NDArray[np.bool_], Tensor, Tensor]) -> None:
+def assert_same(
+    predicted: SegmentedMasks, expected: tuple[NDArray[np.bool_], Tensor, Tensor]
+) -> None:
     masks, quality, logits = expected
-    torch.testing.assert_close(torch.from_numpy(answer.quality), quality, rtol=1e-4, atol=1e-5)
-    assert answer.low_res_logits is not None
+    torch.testing.assert_close(torch.from_numpy(predicted.quality), quality, rtol=1e-4, atol=1e-5)
+    assert predicted.low_res_logits is not None
     torch.testing.assert_close(
-        torch.from_numpy(answer.low_res_logits), logits, rtol=1e-3, atol=1e-3
+        torch.from_numpy(predicted.low_res_logits), logits, rtol=1e-3, atol=1e-3
     )
-    ours = decode(answer.masks)
+    ours = decode(predicted.masks)
     assert ours.shape == masks.shape
-    assert 0.01 < masks.mean() < 0.99, "the model says nothing here"
-    assert (ours != masks).mean() < 1e-3  # rounding may turn a pixel whose logit is all but 0
+    assert 0.01 < masks.mean() < 0.99, "the masks are all but constant"
+    assert (ours != masks).mean() < 1e-3  # rounding can change pixels whose logit is near 0
 
 
-# --- what the models' own code says
+# --- agreement with the models' own code
 
 
 @pytest.mark.parametrize(
@@ -100,14 +102,14 @@ def assert_same(answer: SegmentedMasks, expected: tuple[NDArray[np.bool_], Tenso
 def test_boxes(
     kind: str, reference: type[Any], checkpoints: dict[str, Path], images: list[Any]
 ) -> None:
-    """Checkpoints for video answer as the classes for images do with the same weights."""
+    """Checkpoints for video predict the masks of the image classes with the same weights."""
     segmenter = load(checkpoints[kind], complement="flag")
     assert type(segmenter.model).__name__.lower().removesuffix("model") == kind.replace("_", "")
-    [answer] = segmenter.segment(
+    [predicted] = segmenter.segment(
         segmenter.encode(images[:1]), [Prompts(boxes_xyxy=BOXES)], return_logits=True
     )
     expected = Reference(checkpoints[kind], reference)(images[0], input_boxes=[BOXES])
-    assert_same(answer, expected)
+    assert_same(predicted, expected)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +127,7 @@ def test_a_point_on_images_of_all_shapes(
     images: list[Any],
 ) -> None:
     points, labels = [[[9, 2]], [[30, 1]]], [[1], [0]]
-    [answer] = segmenter.segment(
+    [predicted] = segmenter.segment(
         segmenter.encode([images[index]]),
         [Prompts(points_xy=points, point_labels=labels)],
         multimask=multimask,
@@ -134,58 +136,58 @@ def test_a_point_on_images_of_all_shapes(
     expected = reference(
         images[index], input_points=[points], input_labels=[labels], multimask=multimask
     )
-    assert_same(answer, expected)
+    assert_same(predicted, expected)
 
 
-def test_points_to_be_ignored_and_a_box_beside_points(
+def test_ignored_points_and_a_box_with_points(
     segmenter: Sam2Segmenter, reference: Reference, images: list[Any]
 ) -> None:
     points, labels = [[[9, 2], [50, 40], [1, 1]]], [[1, 0, -1]]
     prompts = Prompts(points_xy=points, point_labels=labels, boxes_xyxy=BOXES[:1])
-    [answer] = segmenter.segment(segmenter.encode(images[:1]), [prompts], return_logits=True)
+    [predicted] = segmenter.segment(segmenter.encode(images[:1]), [prompts], return_logits=True)
     expected = reference(
         images[0], input_points=[points], input_labels=[labels], input_boxes=[BOXES[:1]]
     )
-    assert_same(answer, expected)
+    assert_same(predicted, expected)
 
 
-def test_logits_are_refined(
+def test_mask_logits_refine_a_mask(
     segmenter: Sam2Segmenter, reference: Reference, images: list[Any]
 ) -> None:
     embeddings = segmenter.encode(images[:1])
     boxes = Prompts(boxes_xyxy=BOXES)
     [first] = segmenter.segment(embeddings, [boxes], return_logits=True)
     refined = replace(boxes, mask_logits=first.low_res_logits)
-    [answer] = segmenter.segment(embeddings, [refined], return_logits=True)
+    [predicted] = segmenter.segment(embeddings, [refined], return_logits=True)
     for index, box in enumerate(BOXES):  # the model itself takes one mask prompt per image
         masks = torch.from_numpy(first.low_res_logits[None, index : index + 1])
         expected = reference(images[0], input_boxes=[[box]], input_masks=masks)
         part = slice(index, index + 1)
         assert_same(
             SegmentedMasks(
-                answer.masks[part],
-                answer.quality[part],
-                answer.complement[part],
-                answer.low_res_logits[part],
+                predicted.masks[part],
+                predicted.quality[part],
+                predicted.complement[part],
+                predicted.low_res_logits[part],
             ),
             expected,
         )
 
 
-def test_a_mask_alone_is_a_prompt(
+def test_mask_logits_alone_are_a_prompt(
     segmenter: Sam2Segmenter, reference: Reference, images: list[Any]
 ) -> None:
     logits = np.random.default_rng(1).normal(0, 5, (1, 16, 16)).astype(np.float32)
-    [answer] = segmenter.segment(
+    [predicted] = segmenter.segment(
         segmenter.encode(images[:1]), [Prompts(mask_logits=logits)], return_logits=True
     )
-    assert_same(answer, reference(images[0], input_masks=torch.from_numpy(logits[None])))
+    assert_same(predicted, reference(images[0], input_masks=torch.from_numpy(logits[None])))
 
 
 # --- many prompts on many images
 
 
-def answers_equal(first: SegmentedMasks, second: SegmentedMasks) -> bool:
+def equal_masks(first: SegmentedMasks, second: SegmentedMasks) -> bool:
     same_pixels = decode(first.masks) == decode(second.masks)
     return bool(same_pixels.mean() > 0.999 and np.allclose(first.quality, second.quality, 1e-3))
 
@@ -204,44 +206,46 @@ def test_different_numbers_and_forms_in_one_call(
         Prompts(boxes_xyxy=boxes[2:5]),
     ]
     together = segmenter.segment(segmenter.encode(images), prompts)
-    assert [len(answer) for answer in together] == [7, 0, 1, 3]
-    for image, asked, answer in zip(images, prompts, together, strict=True):
-        for index in range(len(asked)):
+    assert [len(predicted) for predicted in together] == [7, 0, 1, 3]
+    for image, given, predicted in zip(images, prompts, together, strict=True):
+        for index in range(len(given)):
             alone = Prompts(
-                boxes_xyxy=asked.boxes_xyxy[index : index + 1],
-                points_xy=None if asked.points_xy is None else asked.points_xy,
-                point_labels=None if asked.point_labels is None else asked.point_labels,
+                boxes_xyxy=given.boxes_xyxy[index : index + 1],
+                points_xy=None if given.points_xy is None else given.points_xy,
+                point_labels=None if given.point_labels is None else given.point_labels,
             )
             [expected] = segmenter.segment(segmenter.encode([image]), [alone])
             part = slice(index, index + 1)
-            got = SegmentedMasks(answer.masks[part], answer.quality[part], answer.complement[part])
-            assert answers_equal(got, expected)
+            got = SegmentedMasks(
+                predicted.masks[part], predicted.quality[part], predicted.complement[part]
+            )
+            assert equal_masks(got, expected)
 
 
-def test_a_step_is_never_larger_than_asked_for(
+def test_batches_have_at_most_the_configured_size(
     checkpoints: dict[str, Path], images: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = load(checkpoints["sam2"], prompts_per_batch=3, complement="flag")
     steps = []
-    decode_rows = segmenter._answerer.decoder.decode
+    decode_rows = segmenter.predictor.decoder.decode
 
     def watched(rows: Any, tokens: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         steps.append(len(tokens))
         return decode_rows(rows, tokens, masks)
 
-    monkeypatch.setattr(segmenter._answerer.decoder, "decode", watched)
+    monkeypatch.setattr(segmenter.predictor.decoder, "decode", watched)
     segmenter.segment_boxes(images[:2], [np.array(BOXES[:2] * 2), np.array(BOXES)])
     assert steps == [3, 3, 1]
 
 
-def test_prompts_that_do_not_fit_into_memory_together_are_answered_in_halves(
+def test_batches_that_do_not_fit_into_memory_are_halved(
     checkpoints: dict[str, Path], images: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = load(checkpoints["sam2"], complement="flag")
     boxes = [np.array(BOXES[:2] * 2), np.array(BOXES)]
     whole = segmenter.segment_boxes(images[:2], boxes)
     steps = []
-    decode_rows = segmenter._answerer.decoder.decode
+    decode_rows = segmenter.predictor.decoder.decode
 
     def small(rows: Any, tokens: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         steps.append(len(tokens))
@@ -249,25 +253,25 @@ def test_prompts_that_do_not_fit_into_memory_together_are_answered_in_halves(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return decode_rows(rows, tokens, masks)
 
-    monkeypatch.setattr(segmenter._answerer.decoder, "decode", small)
+    monkeypatch.setattr(segmenter.predictor.decoder, "decode", small)
     halved = segmenter.segment_boxes(images[:2], boxes)
     assert steps[0] == 7
     assert max(steps[1:]) == 3  # 7 → 3 → 1
-    assert all(answers_equal(one, other) for one, other in zip(halved, whole, strict=True))
+    assert all(equal_masks(one, other) for one, other in zip(halved, whole, strict=True))
 
 
-def test_the_second_step_can_be_done_elsewhere_and_later(
+def test_the_deferred_step_can_run_later_in_another_thread(
     segmenter: Sam2Segmenter, images: list[Any]
 ) -> None:
     boxes = [np.array(BOXES[:2]), np.zeros((0, 4), np.float32), np.array(BOXES)]
     finish = segmenter.start_segment_boxes(images[:3], boxes)
-    segmenter.segment_boxes(images[:1], boxes[:1])  # at work again meanwhile
+    segmenter.segment_boxes(images[:1], boxes[:1])  # in use in between
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(finish).result()
     at_once = segmenter.segment_boxes(images[:3], boxes)
-    assert [len(answer) for answer in later] == [2, 0, 3]
+    assert [len(predicted) for predicted in later] == [2, 0, 3]
     for image in (0, 2):
-        assert answers_equal(later[image], at_once[image])
+        assert equal_masks(later[image], at_once[image])
 
 
 def test_images_without_boxes_are_not_encoded(
@@ -282,20 +286,23 @@ def test_images_without_boxes_are_not_encoded(
 
     monkeypatch.setattr(segmenter.model, "get_image_embeddings", watched)
     none = np.zeros((0, 4), np.float32)
-    answers = segmenter.segment_boxes(images[:3], [none, np.array(BOXES[:1]), none])
-    assert [len(answer) for answer in answers] == [0, 1, 0]
+    predictions = segmenter.segment_boxes(images[:3], [none, np.array(BOXES[:1]), none])
+    assert [len(predicted) for predicted in predictions] == [0, 1, 0]
     assert encoded == [1]
     assert segmenter.segment_boxes(images[:1], [none])[0].masks == ()
     assert segmenter.segment_boxes([], []) == []
     assert encoded == [1]
 
 
-def test_logits_are_given_only_when_asked_for(segmenter: Sam2Segmenter, images: list[Any]) -> None:
+def test_logits_are_returned_on_request(segmenter: Sam2Segmenter, images: list[Any]) -> None:
     embeddings = segmenter.encode(images[:2])
     prompts = [Prompts(boxes_xyxy=BOXES), Prompts()]
     assert segmenter.segment(embeddings, prompts)[0].low_res_logits is None
     with_logits = segmenter.segment(embeddings, prompts, return_logits=True)
-    assert [answer.low_res_logits.shape for answer in with_logits] == [(3, 16, 16), (0, 16, 16)]
+    assert [predicted.low_res_logits.shape for predicted in with_logits] == [
+        (3, 16, 16),
+        (0, 16, 16),
+    ]
     assert with_logits[0].low_res_logits.dtype == np.float32
 
 
@@ -316,24 +323,26 @@ def test_a_higher_threshold_gives_the_same_logits_and_a_smaller_mask(
 
 
 class Contrary:
-    """A decoder that answers with the complement until it is shown a mask, and maybe after."""
+    """A decoder that predicts the complement: always, or without a mask prompt if it learns."""
 
     def __init__(self, segmenter: Sam2Segmenter, *, learns: bool) -> None:
         self.learns = learns
-        self.grid = segmenter._answerer.decoder.grid
-        self.shown: list[Tensor | None] = []
+        self.grid = segmenter.predictor.decoder.grid
+        self.mask_prompts: list[Tensor | None] = []
 
-    def __call__(self, rows: Any, tokens: Tensor, mask_cells: Tensor | None = None) -> Decoded:
-        self.shown.append(mask_cells)
-        thing = torch.full((len(tokens), 4, self.grid**2, 16), -4.0)
-        thing[:, :, self.grid + 1] = 4.0  # the second cell of the second row
+    def __call__(
+        self, rows: Any, tokens: Tensor, mask_cells: Tensor | None = None
+    ) -> DecoderOutput:
+        self.mask_prompts.append(mask_cells)
+        mask = torch.full((len(tokens), 4, self.grid**2, 16), -4.0)
+        mask[:, :, self.grid + 1] = 4.0  # the second cell of the second row
         right = mask_cells is not None and self.learns
         quality = torch.full((len(tokens), 4), 0.6 if right else 0.9)
-        return Decoded((thing if right else -thing).flatten(2), quality, tokens)
+        return DecoderOutput((mask if right else -mask).flatten(2), quality, tokens)
 
 
 AROUND = [[14.0, 14.0, 34.0, 34.0], [0.0, 0.0, 64.0, 64.0]]
-"""On an image of 64×64: around the thing, and around everything."""
+"""On an image of 64×64: around the object, and around the whole image."""
 
 
 @pytest.mark.parametrize(
@@ -344,7 +353,7 @@ AROUND = [[14.0, 14.0, 34.0, 34.0], [0.0, 0.0, 64.0, 64.0]]
         ("flag", True, True, 64 * 64 - 16 * 16, 1),
     ],
 )
-def test_complements(
+def test_complements_are_repaired_or_flagged(
     complement: Any,
     learns: bool,
     flagged: bool,
@@ -356,28 +365,28 @@ def test_complements(
 ) -> None:
     segmenter = load(checkpoints["sam2"], complement=complement)
     contrary = Contrary(segmenter, learns=learns)
-    monkeypatch.setattr(segmenter._answerer.decoder, "decode", contrary)
-    [answer] = segmenter.segment_boxes(images[2:3], [np.array(AROUND, np.float32)])
-    assert answer.complement.tolist() == [flagged, False]
-    assert answer.masks[0].area == pytest.approx(area, rel=0.05)  # rounded corners
-    assert answer.quality[0] == pytest.approx(0.9 if flagged else 0.6)
-    assert answer.quality[1] == pytest.approx(0.9)
-    assert [0 if shown is None else len(shown) for shown in contrary.shown] == [0, 1][:calls]
+    monkeypatch.setattr(segmenter.predictor.decoder, "decode", contrary)
+    [predicted] = segmenter.segment_boxes(images[2:3], [np.array(AROUND, np.float32)])
+    assert predicted.complement.tolist() == [flagged, False]
+    assert predicted.masks[0].area == pytest.approx(area, rel=0.05)  # rounded corners
+    assert predicted.quality[0] == pytest.approx(0.9 if flagged else 0.6)
+    assert predicted.quality[1] == pytest.approx(0.9)
+    assert [0 if given is None else len(given) for given in contrary.mask_prompts] == [0, 1][:calls]
 
 
-def test_points_have_no_complement(
+def test_point_prompts_have_no_complement(
     checkpoints: dict[str, Path], images: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = load(checkpoints["sam2"])
     contrary = Contrary(segmenter, learns=True)
-    monkeypatch.setattr(segmenter._answerer.decoder, "decode", contrary)
+    monkeypatch.setattr(segmenter.predictor.decoder, "decode", contrary)
     prompts = Prompts(points_xy=[[[20, 20]]], point_labels=[[1]])
-    [answer] = segmenter.segment(segmenter.encode(images[2:3]), [prompts])
-    assert answer.complement.tolist() == [False]
-    assert len(contrary.shown) == 1
+    [predicted] = segmenter.segment(segmenter.encode(images[2:3]), [prompts])
+    assert predicted.complement.tolist() == [False]
+    assert len(contrary.mask_prompts) == 1
 
 
-# --- wrong use
+# --- invalid input
 
 
 def test_prompts_for_another_number_of_images(segmenter: Sam2Segmenter, images: list[Any]) -> None:
@@ -387,13 +396,13 @@ def test_prompts_for_another_number_of_images(segmenter: Sam2Segmenter, images: 
         segmenter.segment_boxes(images[:2], [np.array(BOXES)])
 
 
-def test_logits_of_another_model(segmenter: Sam2Segmenter, images: list[Any]) -> None:
+def test_mask_logits_of_the_wrong_size(segmenter: Sam2Segmenter, images: list[Any]) -> None:
     prompts = Prompts(mask_logits=np.zeros((1, 256, 256)))
     with pytest.raises(PromptError, match=r"\(1, 256, 256\); this model takes \(n, 16, 16\)"):
         segmenter.segment(segmenter.encode(images[:1]), [prompts])
 
 
-def test_a_processor_for_another_size(segmenter: Sam2Segmenter) -> None:
+def test_a_processor_of_another_input_size(segmenter: Sam2Segmenter) -> None:
     with pytest.raises(CheckpointError, match="1024×1024, the model takes 64×64"):
         Sam2Segmenter(segmenter.model, transformers.Sam2ImageProcessor())
 
@@ -414,7 +423,7 @@ def test_from_a_configuration(checkpoints: dict[str, Path]) -> None:
     assert segmenter.model.mask_decoder.iou_token.weight.dtype == torch.bfloat16
 
 
-def test_bfloat16_answers_like_float32_and_keeps_positions_exact(
+def test_bfloat16_agrees_with_float32_and_keeps_positions_in_float32(
     checkpoints: dict[str, Path], segmenter: Sam2Segmenter, images: list[Any]
 ) -> None:
     half = Sam2Segmenter.from_pretrained(
@@ -432,7 +441,7 @@ def test_bfloat16_answers_like_float32_and_keeps_positions_exact(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cuda_answers_like_the_cpu(
+def test_cuda_agrees_with_the_cpu(
     checkpoints: dict[str, Path], segmenter: Sam2Segmenter, images: list[Any]
 ) -> None:
     on_gpu = Sam2Segmenter.from_pretrained(
@@ -446,7 +455,7 @@ def test_cuda_answers_like_the_cpu(
         assert not len(fast) or (decode(fast.masks) == decode(slow.masks)).mean() > 0.98
 
 
-def test_another_kind_of_model_is_refused(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
+def test_another_type_of_model_is_an_error(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"of type 'bert'; segmenter\.checkpoint needs"):

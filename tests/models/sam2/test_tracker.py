@@ -36,10 +36,10 @@ from grounded_sam2.results import Image
 
 SIZE_HW = (48, 60)
 FRAMES = 20
-"""More than a memory of 7 frames and 16 pointers holds."""
+"""More than the memory of 7 frames and 16 pointers."""
 
 Script = Mapping[int, Mapping[int, TrackPrompt]]
-"""Prompts by frame and object."""
+"""Prompts by frame number and object id."""
 
 
 def clip(frames: int, size_hw: tuple[int, int] = SIZE_HW) -> list[Image]:
@@ -127,19 +127,19 @@ class Reference:
         self.session = Sam2VideoInferenceSession(dtype=torch.float32)
 
     def add(self, frame: int, prompts: Mapping[int, TrackPrompt], size_hw: tuple[int, int]) -> None:
-        # Each call makes its objects the only ones with new inputs.
-        for number, asked in prompts.items():
+        for number, prompt in prompts.items():
             inputs: dict[str, Any] = {}
-            if asked.mask is not None:
-                inputs["input_masks"] = [asked.mask.decode()]
-            if asked.box_xyxy is not None:
-                inputs["input_boxes"] = [[asked.box_xyxy.tolist()]]
-            if asked.points_xy is not None and asked.point_labels is not None:
-                inputs["input_points"] = [[asked.points_xy.tolist()]]
-                inputs["input_labels"] = [[asked.point_labels.tolist()]]
+            if prompt.mask is not None:
+                inputs["input_masks"] = [prompt.mask.decode()]
+            if prompt.box_xyxy is not None:
+                inputs["input_boxes"] = [[prompt.box_xyxy.tolist()]]
+            if prompt.points_xy is not None and prompt.point_labels is not None:
+                inputs["input_points"] = [[prompt.points_xy.tolist()]]
+                inputs["input_labels"] = [[prompt.point_labels.tolist()]]
             self.processor.add_inputs_to_inference_session(
                 self.session, frame, number, original_size=size_hw, **inputs
             )
+        # Each call above has made its object the only one with new inputs.
         self.session.obj_with_new_inputs = list(prompts)
 
     def step(self, frame: int, image: Image | None, size_hw: tuple[int, int]) -> Expected:
@@ -197,8 +197,8 @@ def both(
     for frame, image in enumerate(images):
         reference.add(frame, script.get(frame, {}), image.shape[:2])
         expected = reference.step(frame, image, image.shape[:2])
-        answers, state = our_step(tracker, state, frame, image, script.get(frame, {}))
-        yield answers, expected
+        masks, state = our_step(tracker, state, frame, image, script.get(frame, {}))
+        yield masks, expected
         reference.synchronize(state, frame)
 
 
@@ -213,15 +213,15 @@ def our_step(
     parts = [tracker.propagate(encoded, state.without(prompts), frame)]
     if prompts:
         parts.append(tracker.prompt(encoded, prompts))
-    answers = Sam2FrameMasks.concatenate(parts)
-    return answers, tracker.update_state(encoded, state, frame, answers)
+    masks = Sam2FrameMasks.concatenate(parts)
+    return masks, tracker.update_state(encoded, state, frame, masks)
 
 
 def our_run(tracker: Sam2Tracker, images: list[Image], script: Script) -> Iterator[Sam2FrameMasks]:
     state = tracker.empty_state()
     for frame, image in enumerate(images):
-        answers, state = our_step(tracker, state, frame, image, script.get(frame, {}))
-        yield answers.in_order(sorted(answers.ids))
+        masks, state = our_step(tracker, state, frame, image, script.get(frame, {}))
+        yield masks.in_order(sorted(masks.ids))
 
 
 def assert_agree(ours: Sam2FrameMasks, expected: Expected) -> None:
@@ -262,7 +262,7 @@ def test_agrees_with_the_reference_on_the_embedded_weights(
 ) -> None:
     images = clip(8, (96, 120))
     script = {
-        frame: {number: enlarged(asked) for number, asked in prompts.items()}
+        frame: {number: enlarged(prompt) for number, prompt in prompts.items()}
         for frame, prompts in SCRIPTS[name].items()
         if frame < len(images)
     }
@@ -270,13 +270,13 @@ def test_agrees_with_the_reference_on_the_embedded_weights(
         assert_agree(ours, expected)
 
 
-def enlarged(asked: TrackPrompt) -> TrackPrompt:
+def enlarged(prompt: TrackPrompt) -> TrackPrompt:
     """The same prompt on an image of twice the size."""
-    grown = None if asked.mask is None else asked.mask.decode().repeat(2, 0).repeat(2, 1)
+    grown = None if prompt.mask is None else prompt.mask.decode().repeat(2, 0).repeat(2, 1)
     return TrackPrompt(
-        box_xyxy=None if asked.box_xyxy is None else 2 * asked.box_xyxy,
-        points_xy=None if asked.points_xy is None else 2 * asked.points_xy,
-        point_labels=asked.point_labels,
+        box_xyxy=None if prompt.box_xyxy is None else 2 * prompt.box_xyxy,
+        points_xy=None if prompt.points_xy is None else 2 * prompt.points_xy,
+        point_labels=prompt.point_labels,
         mask=None if grown is None else encode(grown)[0],
     )
 
@@ -284,8 +284,8 @@ def enlarged(asked: TrackPrompt) -> TrackPrompt:
 def test_objects_of_the_random_model_come_and_go(transformers_like: Sam2Tracker) -> None:
     """Otherwise agreement would mean little."""
     run = list(our_run(transformers_like, clip(FRAMES), SCRIPTS["seven of all kinds"]))
-    scores = np.array([answers.score for answers in run])
-    areas = np.array([[mask.area for mask in answers.to_rles()] for answers in run])
+    scores = np.array([masks.score for masks in run])
+    areas = np.array([[mask.area for mask in masks.to_rles()] for masks in run])
     assert 0.1 < (scores > 0).mean() < 0.9
     assert scores[1:].std(axis=1).mean() > 0.05, "all objects are alike"
     assert areas[1:].std(axis=1).mean() > 20
@@ -318,10 +318,10 @@ def test_going_back_in_time_agrees_with_the_reference(transformers_like: Sam2Tra
     assert output.frame_idx == 0
 
 
-@pytest.mark.parametrize("asked", [click(2), box(5)], ids=["point", "box"])
+@pytest.mark.parametrize("prompt", [click(2), box(5)], ids=["point", "box"])
 @pytest.mark.parametrize("back", [0, 4])
 def test_a_correction_agrees_with_the_reference(
-    checkpoints: dict[str, Path], asked: TrackPrompt, back: int
+    checkpoints: dict[str, Path], prompt: TrackPrompt, back: int
 ) -> None:
     options = TrackerConfig(compat="transformers", correction_window=5)
     tracker = Sam2Tracker.from_pretrained(
@@ -337,12 +337,12 @@ def test_a_correction_agrees_with_the_reference(
         _, state = our_step(tracker, state, frame, images[frame], prompts)
         reference.synchronize(state, frame)
     corrected = 17 - back
-    reference.add(corrected, {1: asked}, SIZE_HW)
+    reference.add(corrected, {1: prompt}, SIZE_HW)
     expected = reference.step(corrected, None, SIZE_HW)
     encoded = tracker.encode(images[corrected])
-    answers = tracker.prompt(encoded, {1: asked}, state, corrected)
-    assert_agree(answers, expected)
-    state = tracker.update_state(encoded, state, corrected, answers)
+    masks = tracker.prompt(encoded, {1: prompt}, state, corrected)
+    assert_agree(masks, expected)
+    state = tracker.update_state(encoded, state, corrected, masks)
     reference.synchronize(state, corrected)
     expected = reference.step(18, images[18], SIZE_HW)
     assert_agree(tracker.propagate(tracker.encode(images[18]), state, 18), expected)
@@ -389,11 +389,13 @@ def memory_of(state: Sam2TrackerState, number: int, frame: int) -> tuple[Tensor,
     return found.map, found.pointer
 
 
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_portions_change_nothing(tracker: Sam2Tracker, most: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_the_result_does_not_depend_on_the_batch_size(
+    tracker: Sam2Tracker, batch_size: int
+) -> None:
     images, script = clip(3), SCRIPTS["seven of all kinds"]
     whole = list(our_run(tracker, images, script))
-    before, tracker.batcher.batch_size = tracker.batcher.batch_size, most
+    before, tracker.batcher.batch_size = tracker.batcher.batch_size, batch_size
     try:
         for one, other in zip(our_run(tracker, images, script), whole, strict=True):
             torch.testing.assert_close(one.logits, other.logits, atol=1e-3, rtol=1e-3)
@@ -402,7 +404,7 @@ def test_portions_change_nothing(tracker: Sam2Tracker, most: int) -> None:
         tracker.batcher.batch_size = before
 
 
-def test_a_state_survives_as_bytes(tracker: Sam2Tracker) -> None:
+def test_a_loaded_state_continues_exactly(tracker: Sam2Tracker) -> None:
     images, script = clip(12), SCRIPTS["added later"]
     state = tracker.empty_state()
     for frame, image in enumerate(images[:10]):
@@ -417,16 +419,16 @@ def test_a_state_survives_as_bytes(tracker: Sam2Tracker) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no safetensors", b"\x08" + bytes(7) + b"{}      "])
-def test_bytes_that_are_no_state(tracker: Sam2Tracker, data: bytes) -> None:
+def test_bytes_that_are_not_a_state(tracker: Sam2Tracker, data: bytes) -> None:
     with pytest.raises(CheckpointError, match="track the video again"):
         tracker.load(data)
 
 
-def test_memory_does_not_grow(tracker: Sam2Tracker) -> None:
+def test_memory_is_bounded(tracker: Sam2Tracker) -> None:
     images, sizes = clip(3), []
     state = tracker.empty_state()
     for frame in range(60):
-        # Prompted again and again: what is remembered of that is bounded as well.
+        # Repeated prompts: the memory of prompted frames is bounded as well.
         prompts = {1: box(1)} if frame % 4 == 0 else {}
         prompts |= {2: mask(4)} if frame == 0 else {}
         _, state = our_step(tracker, state, frame, images[frame % 3], prompts)
@@ -441,51 +443,51 @@ def test_memory_does_not_grow(tracker: Sam2Tracker) -> None:
     assert len(second.recent) == 15
 
 
-def test_an_object_that_is_let_go_takes_its_memory_along(tracker: Sam2Tracker) -> None:
+def test_removing_an_object_frees_its_memory(tracker: Sam2Tracker) -> None:
     encoded = tracker.encode(clip(1)[0])
-    answers = tracker.prompt(encoded, {1: box(1), 2: box(2), 5: box(3)})
-    state = tracker.update_state(encoded, tracker.empty_state(), 0, answers)
+    masks = tracker.prompt(encoded, {1: box(1), 2: box(2), 5: box(3)})
+    state = tracker.update_state(encoded, tracker.empty_state(), 0, masks)
     assert state.ids == (1, 2, 5)
     assert state.without([2, 9]).ids == (1, 5)
     assert state.select([5, 1]).ids == (1, 5)
     kept = state.select([1]).objects[1].prompted[0]
     assert kept.map is not None
-    for tensor in (kept.map, kept.pointer):  # not a part of what all objects left in the frame
+    for tensor in (kept.map, kept.pointer):  # no view of a tensor of all objects
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
-def test_an_example_is_remembered_as_prompted(tracker: Sam2Tracker) -> None:
+def test_a_frame_can_be_kept_like_a_prompted_one(tracker: Sam2Tracker) -> None:
     images = clip(2)
     state = tracker.empty_state()
     for frame, image in enumerate(images):
         encoded = tracker.encode(image)
-        answers = tracker.propagate(encoded, state, frame)
+        masks = tracker.propagate(encoded, state, frame)
         if frame == 0:
-            answers = tracker.prompt(encoded, {1: box(1)})
+            masks = tracker.prompt(encoded, {1: box(1)})
         before = state
-        state = tracker.update_state(encoded, state, frame, answers, prompted=[1])
+        state = tracker.update_state(encoded, state, frame, masks, prompted=[1])
     assert [each.frame for each in state.objects[1].prompted] == [0, 1]
     assert [each.frame for each in before.objects[1].prompted] == [0], "states are values"
 
 
 def test_nothing_to_track(tracker: Sam2Tracker) -> None:
     encoded = tracker.encode(clip(1)[0])
-    for answers in (
+    for masks in (
         tracker.propagate(encoded, tracker.empty_state(), 0),
         tracker.prompt(encoded, {}),
     ):
-        assert (answers.ids, answers.to_rles(), len(answers.score)) == ((), (), 0)
-        assert tracker.update_state(encoded, tracker.empty_state(), 0, answers).ids == ()
+        assert (masks.ids, masks.to_rles(), len(masks.score)) == ((), (), 0)
+        assert tracker.update_state(encoded, tracker.empty_state(), 0, masks).ids == ()
 
 
-def test_what_cannot_be_asked(tracker: Sam2Tracker, checkpoints: dict[str, Path]) -> None:
+def test_invalid_prompts(tracker: Sam2Tracker, checkpoints: dict[str, Path]) -> None:
     encoded = tracker.encode(clip(1)[0])
     [small] = encode(np.ones((4, 4), np.bool_))
     with pytest.raises(PromptError, match=r"object 3: its mask has size \(4, 4\)"):
         tracker.prompt(encoded, {3: TrackPrompt(mask=small)})
-    answers = tracker.prompt(encoded, {1: box(1)})
-    state = tracker.update_state(encoded, tracker.empty_state(), 0, answers)
-    with pytest.raises(PromptError, match="say which frame this is"):
+    masks = tracker.prompt(encoded, {1: box(1)})
+    state = tracker.update_state(encoded, tracker.empty_state(), 0, masks)
+    with pytest.raises(PromptError, match="corrected without a frame number"):
         tracker.prompt(encoded, {1: box(1)}, state)
     for name in ("sam2", "edgetam_video"):
         with pytest.raises(CheckpointError, match="tracking needs a SAM 2 checkpoint for video"):
