@@ -2,8 +2,8 @@
 
 One file may hold several runs: an item belongs to a run, an object to an item, so that labels of
 another model, threshold or ontology stand beside the earlier ones instead of replacing them.
-``PRAGMA user_version`` counts the `STEPS` applied to a file. A change of the tables is one more
-step at the end; files of earlier versions are upgraded, in one transaction, when they are next
+``PRAGMA user_version`` counts the `MIGRATIONS` applied to a file. A change of the tables is one
+more step at the end; files of earlier versions are upgraded, in one transaction, when they are next
 opened for writing.
 
 Names in the tables and in the stored JSON are those of the first versions: a recipe is a
@@ -19,12 +19,12 @@ from pathlib import Path
 
 from grounded_sam2.errors import StoreError
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "STEPS", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "migrate"]
 
 APPLICATION_ID = 0x4753414D
 """``PRAGMA application_id`` of a label store, "GSAM": tells it from other SQLite files."""
 
-STEPS = (
+MIGRATIONS = (
     """
     CREATE TABLE runs (
         id          INTEGER PRIMARY KEY,
@@ -146,7 +146,7 @@ STEPS = (
 """SQL of each version of the schema. A published step is never changed, comments included: SQLite
 keeps the text in the file."""
 
-SCHEMA_VERSION = len(STEPS)
+SCHEMA_VERSION = len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
@@ -180,7 +180,7 @@ def migrate(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
     connection.create_function("recipe_ontology", 1, _ontology)
     connection.create_function("recipe_without_ontology", 1, _without_ontology)
     connection.create_function("recipe_key", 1, lambda text: sha256(text.encode()).hexdigest())
-    steps = "".join(STEPS[version:])
+    steps = "".join(MIGRATIONS[version:])
     connection.executescript(
         f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"

@@ -10,7 +10,7 @@ import pytest
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.store import LabelStore, RunConfig
-from grounded_sam2.store.migrations import APPLICATION_ID, SCHEMA_VERSION, STEPS
+from grounded_sam2.store.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 VERSION_1_RECIPE = {
     "config": {
@@ -28,7 +28,7 @@ def write_first_version(folder, *run_configs: dict) -> None:
     """Write a store of schema version 1: one labeled image in each run."""
     folder.mkdir(exist_ok=True)
     old = sqlite3.connect(folder / "labels.db")
-    old.executescript(STEPS[0])
+    old.executescript(MIGRATIONS[0])
     for number, run_config in enumerate(run_configs, start=1):
         old.execute(
             "INSERT INTO runs VALUES (?, ?, ?, '{}', '{}', '2026-01-01T00:00:00+00:00', ?)",
@@ -51,7 +51,7 @@ def write_first_version(folder, *run_configs: dict) -> None:
 
 
 def test_published_steps_are_unchanged():
-    digests = [sha256(step.encode()).hexdigest() for step in STEPS]
+    digests = [sha256(step.encode()).hexdigest() for step in MIGRATIONS]
     assert digests[:3] == [
         "ef4bd9d8eee5739aa0dd04426f5db70f6e94f9e3ffe2244f52e6f1f4c405fcef",
         "6f705c04597c1cc3136e53537d0a2efb793e82cfb3bbb03f837643f5083f3fc5",
@@ -110,7 +110,7 @@ def test_a_version_2_store_gains_the_video_tables(tmp_path):
     old.create_function("recipe_ontology", 1, lambda text: None)
     old.create_function("recipe_without_ontology", 1, lambda text: text)
     old.create_function("recipe_key", 1, lambda text: "key")
-    old.executescript("".join(STEPS[:2]))
+    old.executescript("".join(MIGRATIONS[:2]))
     old.execute(
         "INSERT INTO runs VALUES (1, 'key', ?, '{}', '{}', '2026-01-01T00:00:00+00:00', 1, NULL)",
         (RunConfig(models={"detector": "d"}, inference={}).to_json(),),
