@@ -66,7 +66,7 @@ def page_contents(
         "overview": overview,
         "scan": scan,
         **_counts(scan, issues),
-        "kinds": _kinds(issues, labels, thresholds),
+        "kinds": _kind_rows(issues, labels, thresholds),
         "titles": {name: kind.title for name, kind in ISSUE_KINDS.items()},
         "thresholds": asdict(thresholds),
         "labels": labels,
@@ -74,12 +74,12 @@ def page_contents(
         "rows": class_rows(scan, issues),
         "videos": video_rows(scan, issues)[:_MAX_VIDEOS],
         "shown_images": len(selection.images),
-        "groups": [_group(group, scan) for group in selection.groups],
+        "groups": [_group_members(group, scan) for group in selection.groups],
         "group_count": len(np.unique(scan.duplicates["leader"])),
         "data": {
             "classes": scan.classes,
             "splits": scan.splits,
-            "charts": {chart.name: _chart(chart) for chart in histograms(scan, thresholds)},
+            "charts": {chart.name: _chart_data(chart) for chart in histograms(scan, thresholds)},
         },
     }
 
@@ -93,7 +93,9 @@ class _KindRow:
     shown: int
 
 
-def _kinds(issues: Issues, labels: Sequence[LabelView], thresholds: Thresholds) -> list[_KindRow]:
+def _kind_rows(
+    issues: Issues, labels: Sequence[LabelView], thresholds: Thresholds
+) -> list[_KindRow]:
     counts = np.bincount(issues["kind"], minlength=len(ISSUE_KINDS)).tolist()
     return [
         _KindRow(
@@ -101,7 +103,7 @@ def _kinds(issues: Issues, labels: Sequence[LabelView], thresholds: Thresholds) 
             kind=kind,
             rule=describe_rule(name, thresholds),
             count=count,
-            shown=sum(any(name == kind for kind, _ in view.reasons) for view in labels),
+            shown=sum(any(name == other for other, _ in view.reasons) for view in labels),
         )
         for (name, kind), count in zip(ISSUE_KINDS.items(), counts, strict=True)
     ]
@@ -147,7 +149,7 @@ class _GroupMember:
     """Whether the image that it duplicates is in another split."""
 
 
-def _group(group: Issues, scan: Scan) -> list[_GroupMember]:
+def _group_members(group: Issues, scan: Scan) -> list[_GroupMember]:
     """The images of a group of near-duplicates, the leader first."""
     leader = int(group["other"][0])
     split = scan.splits[scan.split_ids[leader]]
@@ -161,7 +163,7 @@ def _group(group: Issues, scan: Scan) -> list[_GroupMember]:
     return members
 
 
-def _chart(chart: Histogram) -> dict[str, Any]:
+def _chart_data(chart: Histogram) -> dict[str, Any]:
     """A histogram in the form that the script draws."""
     edges, counts = chart.edges, chart.counts
     ticks = [(fraction, f"{fraction:g}") for fraction in (0, 0.25, 0.5, 0.75, 1)]

@@ -139,7 +139,7 @@ def _outranks(objects: ObjectMeasures, other: NDArray[np.intp]) -> NDArray[np.bo
     Human labels are more reliable than those of models; then the order is by confidence, quality
     and position.
     """
-    rank = np.lexsort(
+    order = np.lexsort(
         (
             np.arange(len(objects)),
             -np.nan_to_num(objects["quality"], nan=-1),
@@ -147,10 +147,10 @@ def _outranks(objects: ObjectMeasures, other: NDArray[np.intp]) -> NDArray[np.bo
             ~objects["by_person"],
         )
     )
-    place = np.empty(len(objects), np.intp)
-    place[rank] = np.arange(len(objects))
+    rank = np.empty(len(objects), np.intp)
+    rank[order] = np.arange(len(objects))
     mutual = other[other] == np.arange(len(objects))
-    return mutual & (place < place[other])
+    return mutual & (rank < rank[other])
 
 
 def _along_box(objects: ObjectMeasures, thresholds: Thresholds) -> Issues:

@@ -66,12 +66,12 @@ def select(scan: Scan, issues: Issues, options: ReportOptions) -> Selection:
     """
     labels = _select_labels(issues, scan, options.labels)
     groups = _select_groups(issues)
-    wanted = chain(
+    candidates = chain(
         (label.image for label in labels),
         chain.from_iterable((int(group["other"][0]), *group["image"].tolist()) for group in groups),
         _sample(scan),
     )
-    return Selection(labels, groups, _first(wanted, options.images))
+    return Selection(labels, groups, _first(candidates, options.images))
 
 
 def _select_labels(issues: Issues, scan: Scan, limit: int) -> tuple[SelectedLabel, ...]:
@@ -104,9 +104,8 @@ def _worst_of_track(of_labels: Issues, scan: Scan) -> NDArray[np.bool_]:
     tracks = scan.tracks()[scan.first_objects[of_labels["image"]] + of_labels["position"]]
     worst: NDArray[np.bool_] = tracks < 0
     kinds_of_tracks = np.stack((tracks, of_labels["kind"].astype(np.int64)), axis=1)
-    _, first = np.unique(
-        kinds_of_tracks, axis=0, return_index=True
-    )  # issues are sorted, the worst first
+    # Issues are sorted, the worst first.
+    _, first = np.unique(kinds_of_tracks, axis=0, return_index=True)
     worst[first] = True
     return worst
 
@@ -115,13 +114,13 @@ def _sample(scan: Scan) -> list[int]:
     """All images in sampling order: first one frame of each second of a video."""
     seconds = np.floor(np.nan_to_num(scan.times)).astype(np.int64)
     order = np.lexsort((scan.sample_keys, seconds, scan.video_ids))
-    place = np.arange(len(order))
+    index = np.arange(len(order))
     begins = np.ones(len(order), np.bool_)
     begins[1:] = (np.diff(scan.video_ids[order]) != 0) | (np.diff(seconds[order]) != 0)
     begins |= scan.video_ids[order] < 0
-    turns = np.empty(len(order), np.int64)
-    turns[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
-    drawn: list[int] = np.lexsort((scan.sample_keys, turns)).tolist()
+    rounds = np.empty(len(order), np.int64)  # how many frames of the same second come before
+    rounds[order] = index - np.maximum.accumulate(np.where(begins, index, 0))
+    drawn: list[int] = np.lexsort((scan.sample_keys, rounds)).tolist()
     return drawn
 
 

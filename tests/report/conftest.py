@@ -20,7 +20,7 @@ from grounded_sam2.results import Label, Labels
 
 @pytest.fixture
 def clean(labeled) -> Callable[..., Label]:
-    """Makes a label of a mask that nothing is flagged about."""
+    """Make a label of a mask without issues."""
 
     def make(mask: np.ndarray | None, class_name: str = "ball", **fields: Any) -> Label:
         fields = {"confidence": 0.9, "mask_quality": 0.95, **fields}
@@ -48,7 +48,7 @@ def measured(images: list[Labels], classes: tuple[str, ...] = ("ball", "box")) -
 
 @pytest.fixture
 def issues_of() -> Callable[..., list[tuple[str, int, int]]]:
-    """IssueKind, image and position of everything that is flagged about labels."""
+    """Find the issues of labels; return kind, image and position of each."""
 
     def find(images: list[Labels], **thresholds: Any) -> list[tuple[str, int, int]]:
         none = find_duplicates([], [], max_bits=0, max_difference=0)
@@ -60,7 +60,7 @@ def issues_of() -> Callable[..., list[tuple[str, int, int]]]:
 
 
 class Page(HTMLParser):
-    """A page taken apart: its elements with their attributes, and the text in each of them."""
+    """A parsed page: its elements with their attributes and texts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
@@ -87,7 +87,7 @@ class Page(HTMLParser):
         ]
 
     def text(self) -> str:
-        """Everything that can be read, in one line."""
+        """All visible text in one line."""
         return " ".join(
             " ".join(
                 text
@@ -99,4 +99,5 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page() -> Callable[[Path], Page]:
+    """Parse a page."""
     return Page

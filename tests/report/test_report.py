@@ -22,7 +22,7 @@ SPLITS = {"train": 0.5, "val": 0.5}
 
 @pytest.fixture
 def planted(labeled, clean):
-    """Forty clean images; and one of each kind of issue that a few images can have."""
+    """Forty clean images, and one with each kind of issue that a few images can have."""
     for index in range(40):
         tight = clean(labeled.disc(radius=14 + index % 5))
         disc = clean(labeled.disc(radius=14 + index % 5), detected_box_xyxy=tight.box_xyxy)
@@ -146,8 +146,8 @@ class TestJson:
 
 class TestPage:
     def test_references_nothing_outside_of_itself(self, report, page) -> None:
-        taken_apart = page(report.page)
-        for tag, attributes in taken_apart.elements:
+        parsed = page(report.page)
+        for tag, attributes in parsed.elements:
             assert not {"srcset", "style", "onclick", "onload"} & set(attributes), tag
             for name in ("src", "href"):
                 assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
@@ -177,12 +177,12 @@ class TestPage:
         item = labeled.item(labeled.image(name))
         labeled.store.write_batch(run.id, [ItemOutcome(item, Labels((60, 80), (found,)))])
         summary = write_report(labeled.folder, tmp_path / "out.html")
-        taken_apart = page(summary.page)
-        assert not [a for a in taken_apart.all("img") if "onerror" in a]
-        assert len([a for a in taken_apart.all("script") if "type" not in a]) == 1
-        assert name in taken_apart.text()
-        assert evil in taken_apart.text()
-        assert [card["data-name"] for card in taken_apart.all("li", "card")] == [name.lower()]
+        parsed = page(summary.page)
+        assert not [a for a in parsed.all("img") if "onerror" in a]
+        assert len([a for a in parsed.all("script") if "type" not in a]) == 1
+        assert name in parsed.text()
+        assert evil in parsed.text()
+        assert [card["data-name"] for card in parsed.all("li", "card")] == [name.lower()]
 
     def test_every_image_is_shown_with_its_masks(self, report, page) -> None:
         html = report.page.read_text(encoding="utf-8")
@@ -219,18 +219,18 @@ class TestSelection:
     def test_images_of_labels_with_issues_come_first(self, planted, page, tmp_path) -> None:
         options = ReportOptions(images=7)
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
-        taken_apart = page(summary.page)
-        cards = {card["id"][1:] for card in taken_apart.all("li", "card")}
-        assert cards == {label["data-image"] for label in taken_apart.all("li", "issue")}
-        assert "7 of 49" in taken_apart.text()
+        parsed = page(summary.page)
+        cards = {card["id"][1:] for card in parsed.all("li", "card")}
+        assert cards == {label["data-image"] for label in parsed.all("li", "issue")}
+        assert "7 of 49" in parsed.text()
 
     def test_a_page_without_images_shows_labels(self, planted, page, tmp_path) -> None:
         options = ReportOptions(images=0, labels=3)
         summary = write_report(planted.folder, tmp_path / "out.html", options=options)
-        taken_apart = page(summary.page)
-        assert taken_apart.all("li", "card") == []
-        assert len(taken_apart.all("li", "issue")) == 3
-        assert taken_apart.all("button", "crop") == []  # there is no image to enlarge
+        parsed = page(summary.page)
+        assert parsed.all("li", "card") == []
+        assert len(parsed.all("li", "issue")) == 3
+        assert parsed.all("button", "crop") == []  # there is no image to enlarge
 
     def test_the_sample_is_stable_when_images_are_added(self, labeled, clean, page) -> None:
         def sample() -> set[str]:
@@ -330,11 +330,11 @@ class TestUnusualStores:
         path = labeled.add("a.png", clean(labeled.disc(), confidence=0.3))
         path.unlink()
         summary = write_report(labeled.folder)
-        taken_apart = page(summary.page)
+        parsed = page(summary.page)
         assert summary.unreadable == 1
-        assert taken_apart.all("img") == []
-        assert len(taken_apart.all("path", "m")) == 2  # in the card and in the crop
-        assert "1 of 1 images are gone; say where they are now" in taken_apart.text()
+        assert parsed.all("img") == []
+        assert len(parsed.all("path", "m")) == 2  # in the card and in the crop
+        assert "1 of 1 images are gone; say where they are now" in parsed.text()
 
     def test_moved_images_are_read_from_images_from(self, labeled, clean, page, tmp_path) -> None:
         labeled.add("sub/a.png", clean(labeled.disc()))

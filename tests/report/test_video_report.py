@@ -215,9 +215,9 @@ class TestCounts:
 
     def test_a_page_of_images_has_no_videos(self, labeled, clean, page) -> None:
         labeled.add("a.png", clean(labeled.disc()))
-        taken_apart = page(write_report(labeled.folder).page)
-        assert not [a for a in taken_apart.all("section") if a.get("id") == "videos"]
-        assert "track" not in taken_apart.text()
+        parsed = page(write_report(labeled.folder).page)
+        assert not [a for a in parsed.all("section") if a.get("id") == "videos"]
+        assert "track" not in parsed.text()
 
     def test_failed_videos_are_listed(self, clips, page, tmp_path) -> None:
         record = VideoRecord("cut", None, clips.size_hw)
