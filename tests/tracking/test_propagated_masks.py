@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from fixtures.tracking import (
     ONTOLOGY,
@@ -15,6 +14,7 @@ from fixtures.tracking import (
     boxes_of,
     color_histogram,
     draw_image,
+    frame_masks,
     make_clip,
     make_config,
     make_track,
@@ -24,7 +24,7 @@ from fixtures.tracking import (
 )
 
 from grounded_sam2.geometry.rle import rectangle
-from grounded_sam2.testing import FakeFrameMasks, FakeTracker
+from grounded_sam2.testing import FakeTracker
 from grounded_sam2.tracking.detections import FrameContext
 from grounded_sam2.tracking.propagated_masks import (
     PropagatedMasks,
@@ -47,12 +47,6 @@ def frame(objects=BOTH, *, previous=None, **values) -> FrameContext:
     )
 
 
-def masks(boxes: dict[int, tuple[int, int, int, int]]) -> FakeFrameMasks:
-    found = tuple(rectangle(box, SIZE_HW) for box in boxes.values())
-    ones = np.ones(len(boxes), np.float32)
-    return FakeFrameMasks(tuple(boxes), ones, ones.copy(), found, (0,) * len(boxes))
-
-
 def visible_boxes(propagated: PropagatedMasks) -> dict[int, tuple[float, ...]]:
     return {object_id: found.box_xyxy for object_id, found in propagated.visible.items()}
 
@@ -63,17 +57,17 @@ YELLOW_TRACK = make_track(2, last_box=YELLOW_BOX, histogram=YELLOW)
 
 class TestPropagatedMasks:
     def test_without_tracks_nothing_is_visible(self):
-        propagated = PropagatedMasks.from_tracker(masks({}), (), frame())
+        propagated = PropagatedMasks.from_tracker(frame_masks({}), (), frame())
         assert propagated.visible == propagated.raw_visible == {}
 
     def test_a_mask_with_the_colors_of_another_object_is_absent(self):
-        raw = masks({1: YELLOW_BOX})
+        raw = frame_masks({1: YELLOW_BOX})
         assert PropagatedMasks.from_tracker(raw, (RED_TRACK,), frame()).visible == {}
         any_color = PropagatedMasks.from_tracker(raw, (RED_TRACK,), frame(min_similarity=0))
         assert visible_boxes(any_color) == {1: YELLOW_BOX}
 
     def test_raw_masks_keep_the_overlap_that_is_resolved(self):
-        raw = masks({1: (5, 5, 20, 15), 2: YELLOW_BOX})
+        raw = frame_masks({1: (5, 5, 20, 15), 2: YELLOW_BOX})
         propagated = PropagatedMasks.from_tracker(raw, (RED_TRACK, YELLOW_TRACK), frame())
         assert visible_boxes(propagated) == {1: RED_BOX, 2: YELLOW_BOX}
         assert propagated.raw_visible[1].box_xyxy == (5, 5, 20, 15)
@@ -95,18 +89,18 @@ class TestPropagatedMasks:
         first = first.after_frame(None) if absent else first
         tracks = (first, YELLOW_TRACK)
         propagated = PropagatedMasks.from_tracker(
-            masks({1: YELLOW_BOX, 2: (0, 0, 0, 0)}), tracks, frame(previous=previous)
+            frame_masks({1: YELLOW_BOX, 2: (0, 0, 0, 0)}), tracks, frame(previous=previous)
         )
         assert (1 in propagated.visible) is is_visible
 
 
 class TestResolveOverlaps:
     def boxes(self, boxes, tracks, context, **options) -> list[tuple[float, ...]]:
-        resolved = resolve_overlaps(masks(boxes), tracks, context, **options)
+        resolved = resolve_overlaps(frame_masks(boxes), tracks, context, **options)
         return [mask.bbox_xyxy for mask in resolved.to_rles()]
 
     def test_masks_without_an_overlap_are_returned_as_they_are(self):
-        raw = masks({1: RED_BOX, 2: YELLOW_BOX})
+        raw = frame_masks({1: RED_BOX, 2: YELLOW_BOX})
         assert resolve_overlaps(raw, [RED_TRACK, YELLOW_TRACK], frame()) is raw
 
     def test_an_overlap_goes_to_the_track_whose_colors_it_has(self):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
+import zlib
 
 import numpy as np
 import pytest
 from fixtures.tracking import ONTOLOGY, ScriptedDetector, draw_image, make_config, origins
 
 from grounded_sam2.errors import SourceError, StoreError
-from grounded_sam2.results import VideoFrame
+from grounded_sam2.geometry.rle import rectangle
+from grounded_sam2.results import Label, VideoFrame
 from grounded_sam2.testing import FakeTracker
 from grounded_sam2.tracking import ClipState, ClipTracker, track_frames
+from grounded_sam2.tracking.color_histogram import ColorHistogram
+from grounded_sam2.tracking.tracks import Track
 
 COUNT = 28
 SCRIPT = {
@@ -142,3 +148,105 @@ def test_bytes_hold_the_whole_state(frames):
 def test_other_bytes_are_an_error(saved):
     with pytest.raises(StoreError, match="written by another version"):
         ClipState.from_bytes(saved)
+
+
+def saved_by_an_earlier_release() -> bytes:
+    """Bytes of a saved state, key by key as earlier releases have written it."""
+    values = {
+        "feed_from": 6,
+        "position": 5,
+        "since_look": 4,
+        "next_number": 9,
+        "next_track_id": 2,
+        "track_ids": [[3, 1]],
+        "thumbnail": base64.b64encode(bytes(32 * 32 * 3)).decode(),
+        "tracks": [
+            {
+                "number": 8,
+                "identity": 3,
+                "class_name": "ball",
+                "caption": "red thing",
+                "confidence": 0.75,
+                "appearance": base64.b64encode(zlib.compress(bytes(768))).decode(),
+                "votes": [["ball", 1.5], ["box", 0.5]],
+                "hits": 2,
+                "is_confirmed": True,
+                "misses": 1,
+                "gone": 2,
+                "place_xyxy": [1.0, 2.0, 3.0, 4.0],
+                "size": 2.0,
+            }
+        ],
+        "waiting": [
+            {
+                "position": 4,
+                "index": 8,
+                "time": 0.5,
+                "size_hw": [4, 6],
+                "begins_scene": False,
+                "labels": [
+                    {
+                        "class_name": "ball",
+                        "caption": "red thing",
+                        "box_xyxy": [0.0, 0.0, 6.0, 4.0],
+                        "mask": rectangle((0, 0, 6, 4), (4, 6)).counts.decode(),
+                        "confidence": 0.75,
+                        "mask_quality": 0.5,
+                        "track_id": 3,
+                        "origin": "model",
+                        "detected_box_xyxy": [0.0, 0.0, 5.5, 4.0],
+                        "track_origin": "detected",
+                    }
+                ],
+            }
+        ],
+    }
+    text = json.dumps(values, separators=(",", ":")).encode()
+    return b"GS2TRK03" + len(text).to_bytes(8, "little") + text + b"of the tracker"
+
+
+def test_a_state_saved_by_an_earlier_release_is_read():
+    state = ClipState.from_bytes(saved_by_an_earlier_release())
+    assert (state.feed_from, state.position, state.frames_since_detection) == (6, 5, 4)
+    assert (state.next_object_id, state.next_track_id, state.track_ids) == (9, 2, {3: 1})
+    assert (state.next_index, state.released) == (9, 4)
+    assert np.array_equal(state.thumbnail, np.zeros((32, 32, 3), np.uint8))
+    assert state.tracks == (
+        Track(
+            object_id=8,
+            identity=3,
+            class_name="ball",
+            caption="red thing",
+            confidence=0.75,
+            histogram=ColorHistogram(bytes(768)),
+            class_scores=(("ball", 1.5), ("box", 0.5)),
+            hits=2,
+            is_confirmed=True,
+            misses=1,
+            frames_absent=2,
+            last_box_xyxy=(1, 2, 3, 4),
+            max_side=2,
+        ),
+    )
+    [frame] = state.pending
+    assert (frame.position, frame.index, frame.time, frame.size_hw) == (4, 8, 0.5, (4, 6))
+    assert (frame.begins_scene, frame.features) == (False, None)
+    assert frame.labels == (
+        Label(
+            "ball",
+            "red thing",
+            (0, 0, 6, 4),
+            rectangle((0, 0, 6, 4), (4, 6)),
+            0.75,
+            0.5,
+            track_id=3,
+            detected_box_xyxy=(0, 0, 5.5, 4),
+            track_origin="detected",
+        ),
+    )
+    assert state.tracker_state == b"of the tracker"
+
+
+def test_a_state_is_written_as_by_earlier_releases():
+    saved = saved_by_an_earlier_release()
+    assert ClipState.from_bytes(saved).to_bytes() == saved
