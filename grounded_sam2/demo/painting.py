@@ -1,7 +1,7 @@
-"""How the synthetic images are painted: backgrounds, fills, shadows, light and noise.
+"""Rendering of the synthetic images: backgrounds, fills, shadows, light and noise.
 
-What is random about an image is drawn once, as a value (a fill, a `Shadow`, an `Exposure`), and
-then applied, so that a moving image keeps its paint from frame to frame.
+The random properties of an image are drawn once, as values (a fill, a `Shadow`, an `Exposure`), and
+then applied, so that objects of a clip keep them from frame to frame.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUBPIXEL_BITS = 4
 
 
 def coverage(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Share of each pixel that rings cover (all but the first are holes), ``(h, w)`` in [0, 1]."""
+    """Share of each pixel inside rings, ``(h, w)`` in [0, 1]; all but the first are holes."""
     canvas = np.zeros(size_hw, np.uint8)
     # OpenCV puts integer coordinates on pixel centers, ours are on pixel edges: hence the half.
     corners = [np.round((ring - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for ring in rings]
@@ -31,7 +31,7 @@ def coverage(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> 
 
 
 def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Muted, textured, with grey clutter: ``(h, w, 3)`` in [0, 255]."""
+    """A textured background of low saturation with grey lines: ``(h, w, 3)`` in [0, 255]."""
     hue, saturation = rng.uniform(0, 360), rng.uniform(0, 0.22)
     dark, bright = sorted(rng.uniform(0.15, 0.95, 2))
     blend = 0.5 + 0.5 * _texture(rng, size_hw)[..., None]
@@ -49,7 +49,7 @@ def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np
 def fill(
     rng: np.random.Generator, hue_and_jitter: tuple[float, float], size_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """A color near a hue, in degrees, lightly textured: ``(h, w, 3)``."""
+    """A lightly textured color near a hue in degrees: ``(h, w, 3)`` in [0, 255]."""
     hue, jitter = hue_and_jitter
     color = _hsv(hue + rng.uniform(-jitter, jitter), rng.uniform(0.7, 1.0), rng.uniform(0.65, 1.0))
     strength = rng.uniform(0.0, 0.16)
@@ -58,7 +58,7 @@ def fill(
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A soft shadow below a shape, which is not part of the shape."""
+    """A soft shadow beside a shape; not part of its mask."""
 
     offset_xy: tuple[float, float]
     """As a share of the shape's radius."""
@@ -66,12 +66,12 @@ class Shadow:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Shadow:
-        """Choose a shadow."""
+        """A random shadow."""
         x, y = rng.uniform(-0.25, 0.25, 2)
         return cls((x, y), rng.uniform(0.15, 0.5))
 
     def darkening(self, covered: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
-        """What it takes from the light beside a shape, ``(h, w)`` in [0, 0.5]."""
+        """Share of the light that the shadow removes, ``(h, w)`` in [0, 0.5]."""
         x, y = self.offset_xy
         move = np.array([[1, 0, x * radius], [0, 1, y * radius]], np.float32)
         moved = cv2.warpAffine(covered, move, covered.shape[::-1])
@@ -81,24 +81,24 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposure:
-    """Uneven light, blur and the strength of sensor noise."""
+    """Uneven light, blur and noise of an image."""
 
     light: NDArray[np.float32]
-    """``(h, w)`` factor."""
+    """``(h, w)``: factor."""
     blur: float | None
-    """Standard deviation in pixels."""
+    """Standard deviation in pixels; ``None`` for none."""
     noise: float
     """Standard deviation in grey levels."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size_hw: tuple[int, int]) -> Exposure:
-        """Choose an exposure."""
-        light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * _blotches(rng, size_hw, 2))
+        """A random exposure."""
+        light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * _smooth_noise(rng, size_hw, 2))
         blur = rng.uniform(0.4, 1.2) if rng.random() < 0.4 else None
         return cls(light, blur, rng.uniform(1, 9))
 
-    def photograph(self, rng: np.random.Generator, canvas: NDArray[np.float32]) -> Image:
-        """Take the image of a canvas; ``rng`` gives the noise."""
+    def apply(self, rng: np.random.Generator, canvas: NDArray[np.float32]) -> Image:
+        """The image of a canvas ``(h, w, 3)`` in [0, 255]; ``rng`` gives the noise."""
         image = canvas * self.light[..., None]
         if self.blur is not None:
             image = cv2.GaussianBlur(image, (0, 0), self.blur)
@@ -106,16 +106,16 @@ class Exposure:
         return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
-def _blotches(
+def _smooth_noise(
     rng: np.random.Generator, size_hw: tuple[int, int], cells: int
 ) -> NDArray[np.float32]:
-    """Smooth random field in [-1, 1], ``(h, w)``."""
+    """A smooth random field ``(h, w)`` in [-1, 1]."""
     coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
     return cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _waves(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Stripes of a random direction and width in [-1, 1], ``(h, w)``."""
+def _stripes(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Sinusoidal stripes ``(h, w)`` of random direction and width, in [-1, 1]."""
     height, width = size_hw
     angle, period = rng.uniform(0, np.pi), rng.uniform(8, 40)
     columns = np.arange(width, dtype=np.float32)[None, :]
@@ -125,14 +125,15 @@ def _waves(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.flo
 
 
 def _texture(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """A random texture ``(h, w)`` in [-1, 1]: noise, stripes, checks or a gradient."""
     kind = rng.integers(4)
     if kind == 0:
-        return _blotches(rng, size_hw, int(rng.integers(3, 12)))
+        return _smooth_noise(rng, size_hw, int(rng.integers(3, 12)))
     if kind == 1:
-        return _waves(rng, size_hw)
+        return _stripes(rng, size_hw)
     if kind == 2:
-        return np.sign(_waves(rng, size_hw) * _waves(rng, size_hw))  # checks
-    return _blotches(rng, size_hw, 2)
+        return np.sign(_stripes(rng, size_hw) * _stripes(rng, size_hw))  # checks
+    return _smooth_noise(rng, size_hw, 2)
 
 
 def _hsv(hue_degrees: float, saturation: float, value: float) -> NDArray[np.float32]:

@@ -1,13 +1,12 @@
-"""Synthetic scenes: images of colored shapes whose every mask is known.
+"""Synthetic scenes: images of colored shapes with known masks.
 
-The embedded models are trained, tested and shown on these. A scene is made in two steps so that
-the same shapes can be drawn again elsewhere: `place` decides what stands where (`Sprite`s, from
-back to front), `render` paints them. Every random choice comes from one seeded generator, so a
-seed always gives the same image.
+The embedded models are trained, tested and demonstrated on these. A scene is made in two steps:
+`place` chooses the shapes and their positions (`Sprite`, from back to front), `render` paints them.
+All random choices come from one seeded generator, so a seed always gives the same image.
 
-The images are varied enough that a model must look: textured and shaded fills, backgrounds
-with gradients, stripes, checks and blotches, grey clutter that is never the answer, uneven light,
-blur, noise, rotation, scale, and shapes that hide parts of each other.
+The images vary in many ways: textured and shaded fills, backgrounds with gradients, stripes, checks
+and smooth noise, grey lines as distractors, uneven light, blur, noise, rotation, scale, and shapes
+that occlude parts of each other.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ __all__ = [
 ]
 
 COLORS: dict[str, tuple[float, float]] = {
-    # name: (hue in degrees, half-width of the jitter); no two ranges touch, so that names are fair
+    # name: (hue in degrees, half-width of the jitter); the ranges of no two colors touch
     "red": (357.0, 7.0),
     "orange": (28.0, 5.0),
     "yellow": (56.0, 6.0),
@@ -50,7 +49,7 @@ SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "ring", "cros
 MIN_RADIUS, MAX_RADIUS = 0.11, 0.25
 """Circumscribed radius as a share of the image's shorter side."""
 MIN_VISIBLE = 0.6
-"""A shape that is hidden more than this is hard to name even for people: place it elsewhere."""
+"""Least visible share of a shape: one that is occluded more is hard to name even for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +65,31 @@ class Sprite:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneObject:
-    """What is visible of one sprite."""
+    """The visible part of one sprite."""
 
     color: str
     shape: str
     mask: NDArray[np.bool_]
-    """``(h, w)``: visible pixels, holes and all."""
+    """``(h, w)``: visible pixels."""
     box_xyxy: tuple[float, float, float, float]
     """Extent of the visible pixels, half-open."""
 
     @property
     def name(self) -> str:
-        """Colour and shape, as in ``red circle``."""
+        """Color and shape, as in ``red circle``."""
         return f"{self.color} {self.shape}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """An image and the whole truth about it."""
+    """An image and the masks of all its objects."""
 
     image: Image
     objects: tuple[SceneObject, ...]
 
 
 def make_scene(seed: int, size_hw: tuple[int, int] | None = None) -> Scene:
-    """Make the scene of a seed.
+    """The scene of a seed.
 
     Args:
         seed: any non-negative integer; the same seed gives the same pixels.
@@ -103,16 +102,16 @@ def make_scene(seed: int, size_hw: tuple[int, int] | None = None) -> Scene:
 
 
 def make_scenes(count: int, seed: int = 0) -> Iterator[Scene]:
-    """Make ``count`` scenes; scenes of different base seeds never repeat each other's."""
+    """``count`` scenes; different base seeds have no scene in common."""
     for index in range(count):
         yield make_scene(seed * 1_000_003 + index)
 
 
 def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> list[Sprite]:
-    """Choose up to ``count`` sprites, back to front, that all stay recognizable.
+    """Up to ``count`` random sprites, back to front, all recognizable.
 
-    A sprite that would hide another (or touch one of its own color, where nobody could tell
-    the border) is tried again elsewhere and given up after some tries.
+    A sprite that would occlude another too much, or touch one of its own color, so that their
+    boundary were invisible, is drawn again, and dropped after 12 attempts.
     """
     height, width = size_hw
     side = min(size_hw)
@@ -135,16 +134,16 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
             )
             silhouette = coverage(outline(sprite), size_hw) > 0.5
             remaining = [mask & ~silhouette for mask in visible]
-            hides = any(
-                left.sum() < MIN_VISIBLE * whole.sum()
-                for left, whole in zip(remaining, silhouettes, strict=True)
+            occludes = any(
+                rest.sum() < MIN_VISIBLE * whole.sum()
+                for rest, whole in zip(remaining, silhouettes, strict=True)
             )
             grown = cv2.dilate(silhouette.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
-            blends = any(
+            merges = any(
                 other.color == sprite.color and bool((mask & grown).any())
                 for other, mask in zip(placed, silhouettes, strict=True)
             )
-            if not hides and not blends and silhouette.any():
+            if not occludes and not merges and silhouette.any():
                 placed.append(sprite)
                 silhouettes.append(silhouette)
                 visible = [*remaining, silhouette]
@@ -153,7 +152,7 @@ def place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> lis
 
 
 def render(rng: np.random.Generator, size_hw: tuple[int, int], sprites: Sequence[Sprite]) -> Scene:
-    """Paint sprites, back to front, on a random background under random light."""
+    """The scene of sprites, back to front, on a random background under random light."""
     canvas = background(rng, size_hw)
     masks: list[NDArray[np.bool_]] = []
     for sprite in sprites:
@@ -163,9 +162,9 @@ def render(rng: np.random.Generator, size_hw: tuple[int, int], sprites: Sequence
         canvas += covered[..., None] * (fill(rng, COLORS[sprite.color], size_hw) - canvas)
         solid = covered > 0.5
         masks = [*(mask & ~solid for mask in masks), solid]
-    image = Exposure.draw(rng, size_hw).photograph(rng, canvas)
+    image = Exposure.draw(rng, size_hw).apply(rng, canvas)
     objects = tuple(
-        SceneObject(sprite.color, sprite.shape, mask, _extent(mask))
+        SceneObject(sprite.color, sprite.shape, mask, _bounding_box(mask))
         for sprite, mask in zip(sprites, masks, strict=True)
         if mask.any()
     )
@@ -173,17 +172,17 @@ def render(rng: np.random.Generator, size_hw: tuple[int, int], sprites: Sequence
 
 
 def outline(sprite: Sprite) -> list[NDArray[np.float64]]:
-    """Rings of a sprite in pixels, ``(n, 2)`` each; all but the first are holes."""
+    """Rings ``(n, 2)`` of a sprite in pixels; all but the first are holes."""
     if sprite.shape == "circle":
-        rings = [_regular(64)]
+        rings = [_regular_polygon(64)]
     elif sprite.shape == "ring":
-        rings = [_regular(64), 0.55 * _regular(64)]
+        rings = [_regular_polygon(64), 0.55 * _regular_polygon(64)]
     elif sprite.shape == "square":
-        rings = [_regular(4)]
+        rings = [_regular_polygon(4)]
     elif sprite.shape == "triangle":
-        rings = [_regular(3)]
+        rings = [_regular_polygon(3)]
     elif sprite.shape == "star":
-        spikes = _regular(10)
+        spikes = _regular_polygon(10)
         spikes[1::2] *= 0.45
         rings = [spikes]
     elif sprite.shape == "cross":
@@ -193,21 +192,22 @@ def outline(sprite: Sprite) -> list[NDArray[np.float64]]:
     else:
         raise AssertionError(f"no outline for shape {sprite.shape!r}")
     cos, sin = np.cos(sprite.angle), np.sin(sprite.angle)
-    turn: NDArray[np.float64] = np.array([[cos, sin], [-sin, cos]])
-    return [sprite.radius * ring @ turn + np.array(sprite.center_xy) for ring in rings]
+    rotation: NDArray[np.float64] = np.array([[cos, sin], [-sin, cos]])
+    return [sprite.radius * ring @ rotation + np.array(sprite.center_xy) for ring in rings]
 
 
-def _regular(corners: int) -> NDArray[np.float64]:
+def _regular_polygon(corners: int) -> NDArray[np.float64]:
+    """Corners ``(n, 2)`` on the unit circle."""
     angles = np.arange(corners) * (2 * np.pi / corners)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def random_size(rng: np.random.Generator) -> tuple[int, int]:
-    """Choose height and width in pixels, 208 to 320 a side."""
+    """Random height and width in pixels, each from 208 to 320."""
     height = int(rng.integers(208, 321))
     return height, int(np.clip(height * rng.uniform(0.8, 1.25), 208, 320))
 
 
-def _extent(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

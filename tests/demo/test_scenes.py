@@ -1,4 +1,4 @@
-"""Synthetic scenes: the same seed gives the same image, and the truth is what is painted."""
+"""Synthetic scenes: the same seed gives the same image, and the masks fit the pixels."""
 
 from __future__ import annotations
 
@@ -26,49 +26,50 @@ def sprite(shape: str, color: str = "red", angle: float = 0.3) -> Sprite:
     return Sprite(color, shape, (60.0, 50.0), 30.0, angle)
 
 
-def test_same_seed_same_pixels():
+def test_the_same_seed_gives_the_same_pixels():
     first, second = make_scene(3), make_scene(3)
     np.testing.assert_array_equal(first.image, second.image)
     assert [o.name for o in first.objects] == [o.name for o in second.objects]
 
 
-def test_other_seed_other_image():
+def test_another_seed_gives_another_image():
     small = (64, 64)
     assert (make_scene(1, small).image != make_scene(2, small).image).any()
 
 
-def test_series_of_different_seeds_share_no_scene():
+def test_different_base_seeds_have_no_scene_in_common():
     first = {scene.image.tobytes() for scene in make_scenes(4, seed=0)}
     assert not first & {scene.image.tobytes() for scene in make_scenes(4, seed=1)}
 
 
-def test_size_as_asked():
+def test_a_scene_has_the_given_size():
     assert make_scene(0, (100, 150)).image.shape == (100, 150, 3)
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_truth_is_consistent(scene):
+def test_masks_do_not_overlap_and_fill_their_boxes(scene):
     height, width = scene.image.shape[:2]
     assert 1 <= len(scene.objects) <= 6
-    stacked = np.stack([thing.mask for thing in scene.objects])
+    stacked = np.stack([each.mask for each in scene.objects])
     assert stacked.sum(0).max() <= 1, "masks show what is visible, so none overlap"
-    for thing in scene.objects:
-        x1, y1, x2, y2 = (int(v) for v in thing.box_xyxy)
+    for each in scene.objects:
+        x1, y1, x2, y2 = (int(v) for v in each.box_xyxy)
         assert 0 <= x1 < x2 <= width
         assert 0 <= y1 < y2 <= height
-        inside = thing.mask[y1:y2, x1:x2]
-        assert inside.sum() == thing.mask.sum()
-        assert inside.any(0).all() or thing.shape == "ring" or inside.any(0)[[0, -1]].all()
+        inside = each.mask[y1:y2, x1:x2]
+        assert inside.sum() == each.mask.sum()
+        assert inside.any(0).all() or each.shape == "ring" or inside.any(0)[[0, -1]].all()
 
 
-def test_everything_is_drawn_sometimes():
-    things = [thing for scene in make_scenes(80, seed=5) for thing in scene.objects]
-    assert {thing.color for thing in things} == set(COLORS)
-    assert {thing.shape for thing in things} == set(SHAPES)
+@pytest.mark.slow
+def test_all_colors_and_shapes_are_drawn():
+    objects = [each for scene in make_scenes(80, seed=5) for each in scene.objects]
+    assert {each.color for each in objects} == set(COLORS)
+    assert {each.shape for each in objects} == set(SHAPES)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_hidden_is_not_in_the_mask(shape):
+def test_occluded_pixels_are_not_in_the_mask(shape):
     rng = np.random.default_rng(0)
     above = Sprite("blue", "square", (80.0, 50.0), 30.0, 0.0)
     alone = render(rng, (100, 120), [sprite(shape)]).objects[0]
@@ -77,7 +78,8 @@ def test_what_is_hidden_is_not_in_the_mask(shape):
     np.testing.assert_array_equal(below.mask, alone.mask & ~upper.mask)
 
 
-def test_no_shape_is_hidden_beyond_recognition():
+@pytest.mark.slow
+def test_every_shape_is_visible_enough():
     for seed in range(30):
         rng = np.random.default_rng(seed)
         sprites = place(rng, (240, 240), count=6)
@@ -88,8 +90,8 @@ def test_no_shape_is_hidden_beyond_recognition():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pixels_have_the_hue_of_their_name(shape):
-    """Hue is measured under the light and noise of the finished image."""
+def test_pixels_have_the_hue_of_their_color(shape):
+    """The hue is measured in the final image, with its light and noise."""
     for color, (hue, jitter) in COLORS.items():
         scene = render(np.random.default_rng(7), (100, 120), [sprite(shape, color)])
         pixels = scene.image[scene.objects[0].mask].astype(float).mean(0) / 255
@@ -103,7 +105,7 @@ def test_a_ring_has_a_hole():
     assert mask[50, 60 - 24]
 
 
-def test_outline_lies_on_its_circle():
+def test_outlines_reach_the_circumscribed_circle():
     for shape in SHAPES:
         rings = outline(sprite(shape))
         reach = np.linalg.norm(rings[0] - [60, 50], axis=1).max()
