@@ -60,6 +60,9 @@ WRITABLE_VIDEO_EXTENSIONS = tuple(_FORMATS)
 _TICK = Fraction(1, 60_000)
 """Resolution of timestamps: a common multiple of most frame rates; MPEG-4 allows no finer one than
 1/65535."""
+_MIN_MBTREE_SIDE = 64
+"""Smallest side in pixels for x264's macroblock-tree rate control. With it, 2 to 5 % of encodings
+at 48 × 64 differ in their bytes; without it, and from 64 × 64 on, none of 300 do."""
 _BT709, _LIMITED = 1, 1
 """FFmpeg's numbers for BT.709 and limited range, which players expect."""
 
@@ -245,7 +248,10 @@ def _add_stream(
     container: OutputContainer, codec: _Codec, size_hw: tuple[int, int], fps: float
 ) -> VideoStream:
     rate = Fraction(fps).limit_denominator(1001)
-    stream = container.add_stream(codec.name, rate=rate, options=codec.options)
+    options = dict(codec.options)
+    if codec.name == "libx264" and min(size_hw) < _MIN_MBTREE_SIDE:
+        options["mbtree"] = "0"
+    stream = container.add_stream(codec.name, rate=rate, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = size_hw[1] + size_hw[1] % 2, size_hw[0] + size_hw[0] % 2
     stream.pix_fmt = "yuv420p"
