@@ -1,7 +1,7 @@
-"""Packages only; everything else is in pyproject.toml.
+"""The list of packages; everything else is in pyproject.toml.
 
-`configs/` and `ontologies/` stand at the top of the repository and are installed inside the
-package, which pyproject.toml alone cannot say of packages that are found, not listed.
+`configs/` and `ontologies/` are folders at the top of the repository that are installed inside the
+package. pyproject.toml cannot express that together with an automatic search for packages.
 """
 
 from setuptools import find_packages, setup

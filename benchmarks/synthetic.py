@@ -1,9 +1,8 @@
-"""Synthetic masks and label stores: as many objects as asked for, without a model.
+"""Synthetic masks and label stores with any number of objects, without a model.
 
-A thousand outlines are drawn once and put in random places, upright and mirrored: what is measured
-is what becomes of masks, and nothing measured here remembers a mask that it has seen. Their sides
-are those of things in photographs, from a twentieth to a half of the image; a tenth of them have
-holes, a tenth consist of parts.
+A thousand outlines are drawn once and placed at random, upright and mirrored; no benchmarked code
+caches masks. Their sides are those of objects in photographs, from a twentieth to a half of the
+image's height; a tenth of them have holes, a tenth consist of two parts.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _SHAPES = 1000
 
 
 def outlines(seed: int, number: int = _SHAPES, scale: float = 1) -> list[NDArray[np.bool_]]:
-    """Masks of things, each cropped to its bounding box: ``(h, w)`` ``bool``."""
+    """Random masks, each cropped to its bounding box: ``(h, w)`` ``bool``."""
     rng = np.random.default_rng(seed)
     shapes = []
     for index in range(number):
@@ -51,7 +50,7 @@ def outlines(seed: int, number: int = _SHAPES, scale: float = 1) -> list[NDArray
 def _blob(
     rng: np.random.Generator, side: float, canvas_hw: tuple[int, int] | None = None
 ) -> NDArray[np.bool_]:
-    """A round thing with bays and capes about `side` pixels across, in the middle of a canvas."""
+    """A round mask with a wavy outline, about `side` pixels across, in the middle of a canvas."""
     height, width = canvas_hw or (int(1.6 * side) + 3,) * 2
     angle = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     waves = np.arange(2, 12)
@@ -75,7 +74,7 @@ def _padded(mask: NDArray[np.bool_], height: int) -> NDArray[np.bool_]:
 def synthetic_labels(
     images: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
 ) -> Iterator[Labels]:
-    """The labels of so many images, each with so many objects, one image at a time."""
+    """Labels of ``images`` images with ``objects`` objects each, one image at a time."""
     rng = np.random.default_rng(seed)
     height, width = size_hw
     shapes = outlines(seed, scale=height / SIZE_HW[0])
@@ -103,9 +102,9 @@ def synthetic_labels(
 def item_outcomes(
     folder: Path, images: int, objects: int, seed: int = 0, size_hw: tuple[int, int] = SIZE_HW
 ) -> Iterator[ItemOutcome]:
-    """Labels of images in a folder: one small grey file, under as many names.
+    """Labels of images in a folder, whose files are hard links to one small gray image.
 
-    The names are hard links, so that disks are not what is measured.
+    Links keep the speed of the disk out of the measurements.
     """
     folder.mkdir(parents=True, exist_ok=True)
     original = folder / "original.jpg"

@@ -1,4 +1,4 @@
-"""Interleaved timing, counting of operations, and the table that every benchmark prints."""
+"""Interleaved timing, operation counts, and the printed table of the benchmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Timed", "count_flops", "interleave", "print_rows"]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Times of one contestant, in seconds."""
+    """Times of one implementation, in seconds."""
 
     seconds: tuple[float, ...]
 
@@ -27,7 +27,7 @@ class Timed:
 
     @property
     def spread(self) -> float:
-        """Half of the distance between the quartiles, as a share of the median."""
+        """Half of the interquartile range, as a share of the median."""
         if len(self.seconds) < 4:
             return (max(self.seconds) - min(self.seconds)) / 2 / self.median
         low, _, high = statistics.quantiles(self.seconds, n=4)
@@ -35,23 +35,23 @@ class Timed:
 
 
 def interleave(
-    contestants: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
+    implementations: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
 ) -> dict[str, Timed]:
-    """Run contestants in turns, and wait for the GPU before each reading of the clock."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    """Run implementations in turns; the GPU is synchronized before each reading of the clock."""
+    times: dict[str, list[float]] = {name: [] for name in implementations}
     for turn in range(warm_up + repeats):
-        for name, run in contestants.items():
-            _wait()
-            began = time.perf_counter()
+        for name, run in implementations.items():
+            _synchronize()
+            start = time.perf_counter()
             run()
-            _wait()
+            _synchronize()
             if turn >= warm_up:
-                times[name].append(time.perf_counter() - began)
+                times[name].append(time.perf_counter() - start)
     return {name: Timed(tuple(seconds)) for name, seconds in times.items()}
 
 
 def count_flops(run: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products and convolutions in a run."""
+    """Floating-point operations of the matrix products and convolutions in one call."""
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
@@ -67,6 +67,6 @@ def print_rows(title: str, columns: list[str], rows: list[list[str]]) -> None:
     Console().print(table)
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
