@@ -1,4 +1,4 @@
-"""Frames of videos in the formats of images."""
+"""Video frames in image formats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(tracked, format_name="coco", **options):
 
 
 def numbers(tracked, format_name="coco", split="train") -> dict[str, int]:
-    """What frames tell of their numbers, by their files."""
+    """Return the index of each exported frame, read from its pixels, by file name."""
     root = tracked.folder / format_name / "images" / split
     return {
         path.relative_to(root).as_posix(): tracked.number_of(path)
@@ -54,7 +54,7 @@ def clips(tracked):
 
 
 @pytest.mark.parametrize("format_name", WITH_FOLDERS)
-def test_each_frame_is_the_one_that_was_labeled(clips, format_name):
+def test_exported_frames_are_those_that_were_labeled(clips, format_name):
     summary = run(clips, format_name)
     assert numbers(clips, format_name) == {
         "b/000002.png": 2,
@@ -102,7 +102,7 @@ def test_frames_of_a_video_stay_in_one_split(tracked):
 @pytest.mark.parametrize(
     ("stride", "taken"), [(1, [0, 1, 2, 5, 6, 11]), (2, [0, 2, 6]), (4, [0, 6]), (99, [0])]
 )
-def test_every_nth_labeled_frame_of_each_video(clips, stride, taken):
+def test_a_stride_exports_every_nth_labeled_frame_of_each_video(clips, stride, taken):
     run(clips, frame_stride=stride)
     names = numbers(clips)
     assert [name for name in names if name.startswith("sub")] == [
@@ -113,7 +113,7 @@ def test_every_nth_labeled_frame_of_each_video(clips, stride, taken):
     assert described["frame_stride"] == stride
 
 
-def test_frames_without_loss(clips):
+def test_frames_are_png_on_request_where_the_format_accepts_it(clips):
     run(clips, frame_format="png")
     path = clips.folder / "coco" / "images" / "train" / "sub" / "a" / "000005.png"
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -122,7 +122,7 @@ def test_frames_without_loss(clips):
     assert {path.suffix for path in root.rglob("*.*")} == {".jpg"}
 
 
-def test_quality_trades_bytes(clips):
+def test_a_lower_quality_makes_smaller_files(clips):
     sizes = []
     for quality in (95, 20):
         run(clips, frame_quality=quality)
@@ -132,14 +132,14 @@ def test_quality_trades_bytes(clips):
 
 
 @pytest.mark.parametrize("mode", ["link", "symlink"])
-def test_frames_that_are_files_are_linked_and_others_said_to_be_written(clips, mode):
+def test_frames_that_are_files_are_linked_and_others_written_and_noted(clips, mode):
     summary = run(clips, images=mode)
     [placed] = (clips.folder / "coco").rglob("000010.png")
     assert placed.samefile(clips.clips / "b" / "f10.png")
     assert summary.notes == ("frames of videos, which cannot be linked, written: 6",)
 
 
-def test_frames_that_are_files_keep_their_bytes_unless_turned(tracked):
+def test_frames_that_are_files_keep_their_bytes_unless_rotated_by_exif(tracked):
     labeled = {0: [tracked.square(1, 5)], 1: []}
     path = tracked.images("b", 2, ".jpg")
     turned = path / "f1.jpg"
@@ -158,7 +158,7 @@ def test_frames_that_are_files_keep_their_bytes_unless_turned(tracked):
 # Columns
 
 
-def test_records_say_which_frame_and_which_track(clips):
+def test_records_hold_frame_and_track(clips):
     run(clips, "jsonl")
     lines = (clips.folder / "jsonl" / "labels.jsonl").read_text().splitlines()
     first, *_, last = (json.loads(line) for line in lines)
@@ -175,7 +175,7 @@ def test_records_say_which_frame_and_which_track(clips):
     assert (row["track_id"], row["track_origin"]) == ("2", "detected")
 
 
-def test_rows_say_which_frame_and_which_track(clips):
+def test_parquet_rows_hold_frame_and_track(clips):
     run(clips, "hf")
     [path] = (clips.folder / "hf" / "data").iterdir()
     *_, last = pq.read_table(path).to_pylist()
@@ -188,17 +188,17 @@ def test_rows_say_which_frame_and_which_track(clips):
     assert "| `objects.track_id` |" in (clips.folder / "hf" / "README.md").read_text()
 
 
-def test_images_have_no_columns_of_frames(rich, files):
+def test_exports_of_images_have_no_columns_for_frames(rich, files):
     for name in ("jsonl", "csv", "hf"):
         export(name, rich.store, rich.folder / name, ExportOptions())
         for file, content in files(rich.folder / name).items():
             assert b"track_origin" not in content, file
 
 
-# What is gone
+# Missing and changed videos
 
 
-def test_a_video_that_is_gone_is_left_out(clips):
+def test_a_missing_video_is_left_out(clips):
     (clips.clips / "sub" / "a.mp4").unlink()
     summary = run(clips)
     assert summary.images == {"train": 3}
@@ -213,14 +213,14 @@ def test_a_video_that_has_changed_is_left_out(clips):
     assert "have changed" in skipped.reason
 
 
-def test_videos_that_were_moved(clips):
+def test_moved_videos_are_found_in_the_given_folder(clips):
     moved = clips.folder.parent / "elsewhere"
     shutil.copytree(clips.clips, moved)  # new stamps, the same bytes
     shutil.rmtree(clips.clips)
     assert run(clips, images_from=moved).images == {"train": 9}
 
 
-def test_frames_that_were_never_files(tracked):
+def test_frames_that_were_never_files_are_an_error(tracked):
     tracked.store.begin_video(tracked.run.id, VideoRecord("camera-0", None, tracked.size_hw))
     tracked.store.write_frames(
         tracked.run.id, "camera-0", [TrackedFrame(0, 0.0, Labels(tracked.size_hw))]
@@ -229,7 +229,7 @@ def test_frames_that_were_never_files(tracked):
         run(tracked)
 
 
-def test_frames_that_the_video_has_not_do_not_begin_it_again(clips, monkeypatch):
+def test_missing_frames_are_left_out_without_decoding_the_video_again(clips, monkeypatch):
     begun, whole = [], VideoSource.frames
 
     def without_some(self, start_index=0, **options):
@@ -247,7 +247,7 @@ def test_frames_that_the_video_has_not_do_not_begin_it_again(clips, monkeypatch)
     ]
 
 
-def test_a_reader_may_be_asked_for_an_earlier_frame(clips):
+def test_a_frame_reader_can_go_back_to_an_earlier_frame(clips):
     reader = FrameReader(clips.store.videos(), None)
     items = [item for item in clips.store.done_items() if item.group == "sub/a"]
     seen = [round((reader.image(items[place]).mean() - 20) / 15) for place in (4, 1, 1, 3)]
@@ -258,7 +258,7 @@ def test_a_reader_may_be_asked_for_an_earlier_frame(clips):
         reader.image(items[0])
 
 
-def test_a_reader_makes_images_only_of_what_will_be_asked_for(clips, monkeypatch):
+def test_a_frame_reader_converts_only_the_announced_frames(clips, monkeypatch):
     made, whole = [], VideoSource.frames
 
     def counted(self, start_index=0, **options):
@@ -285,11 +285,11 @@ def test_a_reader_makes_images_only_of_what_will_be_asked_for(clips, monkeypatch
         ({"frame_quality": 101}, "frame_quality 101: must lie between 1 and 100"),
     ],
 )
-def test_options_that_make_no_sense(options, message):
+def test_invalid_frame_options_are_named(options, message):
     with pytest.raises(ExportError, match=message):
         ExportOptions(**options)
 
 
-def test_exports_of_images_do_not_speak_of_frames(rich):
+def test_exports_of_images_record_no_frame_options(rich):
     export("coco", rich.store, rich.folder / "coco", ExportOptions())
     assert "frame" not in (rich.folder / "coco" / "export.json").read_text()

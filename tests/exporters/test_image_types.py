@@ -1,4 +1,4 @@
-"""What a file holds is told by its bytes, not by its name."""
+"""The type of an image file is detected from its bytes, not from its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF"])
-def test_the_ending_does_not_matter(tmp_path, kind):
+def test_the_type_does_not_depend_on_the_suffix(tmp_path, kind):
     path = tmp_path / "a.txt"
     PIL.Image.fromarray(RGB).save(path, format=kind)
     assert detect_image_type(path) == kind
@@ -34,12 +34,12 @@ def test_the_ending_does_not_matter(tmp_path, kind):
     ("dtype", "content"),
     [(np.uint8, "TIFF"), (np.uint16, "TIFF"), (np.int32, "deep TIFF"), (np.float32, "deep TIFF")],
 )
-def test_a_tiff_is_opened(tmp_path, dtype, content):
+def test_the_type_of_a_tiff_depends_on_its_samples(tmp_path, dtype, content):
     PIL.Image.fromarray(RGB[..., 0].astype(dtype)).save(tmp_path / "a.tif")
     assert detect_image_type(tmp_path / "a.tif") == content
 
 
-def test_a_tiff_that_pillow_does_not_know(tmp_path):
+def test_a_tiff_that_pillow_cannot_open_is_rare(tmp_path):
     cv2.imwrite(str(tmp_path / "a.tif"), RGB.astype(np.float32) / 255)
     assert detect_image_type(tmp_path / "a.tif") == "rare TIFF"
 
@@ -55,18 +55,18 @@ def test_a_tiff_that_pillow_does_not_know(tmp_path):
     ],
     ids=["a phone's", "a film", "a pixmap", "cut off", "empty"],
 )
-def test_other_beginnings(tmp_path, begin, content):
+def test_types_that_are_no_common_image(tmp_path, begin, content):
     (tmp_path / "a").write_bytes(begin)
     assert detect_image_type(tmp_path / "a") == content
 
 
-def test_what_opencv_decodes_pillow_does_too():
+def test_pillow_decodes_all_types_that_opencv_does():
     assert OPENCV_TYPES < PILLOW_TYPES
     assert {"JPEG", "PNG"} <= OPENCV_TYPES & BROWSER_TYPES
 
 
 @pytest.mark.parametrize("format_name", ["coco", "hf", "yolo"])
-def test_what_pillow_does_not_know_is_written_anew(labeled, format_name):
+def test_a_type_that_pillow_cannot_open_is_reencoded(labeled, format_name):
     path = labeled.images / "a.tif"
     path.parent.mkdir(parents=True)
     cv2.imwrite(str(path), RGB[..., ::-1].astype(np.float32))
@@ -83,7 +83,7 @@ def test_what_pillow_does_not_know_is_written_anew(labeled, format_name):
 
 
 @pytest.mark.parametrize("format_name", ["coco", "yolo"])
-def test_floats_become_what_the_models_saw(labeled, format_name):
+def test_floats_are_reencoded_as_the_models_saw_them(labeled, format_name):
     path = labeled.images / "a.tif"
     path.parent.mkdir(parents=True)
     grey = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)

@@ -1,4 +1,4 @@
-"""Extent, order and painting of objects."""
+"""Boxes, drawing order and rasterization of objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def unrolled(runs: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
 
 
-def test_the_extent_is_the_masks_then_the_box_within_the_image(labeled):
+def test_the_clipped_box_is_that_of_the_mask_else_the_detected_one(labeled):
     size = (60, 80)
     masked = [labeled.label(labeled.pixel(3, 4)), labeled.label(np.zeros(size, bool))]
     found = map_masks(masked, mask_stats)
@@ -39,17 +39,17 @@ def test_the_extent_is_the_masks_then_the_box_within_the_image(labeled):
     assert clipped_box(labeled.label(None, box_xyxy=(80, 5, 90, 9)), size, None) is None
 
 
-def test_a_box_touches_pixels_that_it_covers_in_part():
+def test_covered_pixels_include_those_covered_in_part():
     assert covered_pixels((0.5, 1.0, 2.01, 3.0)) == (0, 1, 3, 3)
 
 
-def test_the_surest_is_on_top_and_what_has_no_confidence_above_all(labeled):
+def test_higher_confidence_is_on_top_and_no_confidence_above_all(labeled):
     objects = [labeled.label(None, confidence=c) for c in (0.2, 0.9, None, 0.9, 1.0)]
     assert front_to_back(objects) == [2, 4, 1, 3, 0]
     assert front_to_back([]) == []
 
 
-def test_overlaps_show_the_surest(labeled):
+def test_overlaps_show_the_higher_confidence(labeled):
     below = labeled.label(np.ones((60, 80), bool), confidence=0.3)
     above = labeled.label(labeled.ring(), confidence=0.8)
     painted = rasterize_objects([above, below], [7, 9], (60, 80), void=VOID)
@@ -65,12 +65,12 @@ def test_boxes_without_a_mask_are_void_below_every_mask(labeled):
     assert (painted == 0).sum() == 60 * 80 - 11 * 10
 
 
-def test_nothing_is_painted_as_zeros():
+def test_no_objects_rasterize_to_zeros():
     assert not rasterize_objects([], [], (2, 3), void=VOID).any()
 
 
 @pytest.mark.parametrize("name", ["disc", "ring", "two_parts"])
-def test_runs_row_by_row_give_the_mask_back(labeled, name):
+def test_row_major_counts_decode_to_the_mask(labeled, name):
     mask = getattr(labeled, name)()
     rle = encode(mask)[0]
     assert np.array_equal(unrolled(row_major_counts([rle])[0]).reshape(60, 80), mask)
@@ -80,7 +80,7 @@ def test_runs_row_by_row_give_the_mask_back(labeled, name):
     )
 
 
-def test_runs_of_an_empty_and_a_full_mask():
+def test_row_major_counts_of_an_empty_and_a_full_mask():
     masks = encode(np.stack((np.zeros((4, 5), bool), np.ones((4, 5), bool))))
     assert [runs.tolist() for runs in row_major_counts(masks)] == [[20], [0, 20]]
     assert [runs.tolist() for runs in row_major_counts(masks, within_box=True)] == [[], [0, 20]]

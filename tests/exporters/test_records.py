@@ -1,4 +1,4 @@
-"""JSON lines and CSV: what scripts read is what the store holds."""
+"""JSON lines and CSV: scripts read the values of the store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_image_is_a_line_with_the_masks_of_its_objects(rich):
             assert each["origin"] == "model"
 
 
-def test_tables_say_what_the_lines_say(rich):
+def test_tables_hold_the_values_of_the_lines(rich):
     run(rich, "jsonl", split=SPLIT)
     run(rich, "csv", split=SPLIT)
     assert table(rich, "images") == [
@@ -79,7 +79,7 @@ def test_tables_say_what_the_lines_say(rich):
 
 
 @pytest.mark.parametrize("name", ['a, "b"\nc', "=1+1", "日本語"])
-def test_any_class_and_caption_comes_back(labeled, name):
+def test_any_class_and_caption_is_read_back(labeled, name):
     labeled.add("a.png", labeled.label(labeled.disc(), name, caption=name))
     run(labeled, "csv")
     run(labeled, "jsonl")
@@ -101,14 +101,14 @@ def test_an_object_without_a_mask_has_its_box_and_neither_area_nor_mask(labeled)
     assert row["area"] == row["rle"] == row["mask_quality"] == ""
 
 
-def test_one_pixel(labeled):
+def test_an_object_of_one_pixel_has_a_box_of_one_pixel(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 0)))
     run(labeled, "jsonl")
     [each] = lines(labeled)[0]["objects"]
     assert (each["box"], each["area"]) == ([79, 0, 80, 1], 1)
 
 
-def test_a_turned_image_and_its_record_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_record(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled, "jsonl")
     [record] = lines(labeled)

@@ -1,4 +1,4 @@
-"""Splits: a matter of content and seed, never of what else is there."""
+"""Splits depend on content and seed, never on other images."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ def test_shares_are_read_in_the_order_train_val_test(text, split):
         ("nan/1", "share nan of train"),
     ],
 )
-def test_what_is_no_split_is_an_error_that_says_why(text, reason):
+def test_an_invalid_split_is_an_error_with_the_reason(text, reason):
     with pytest.raises(ExportError, match=reason):
         parse_split(text)
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
-def test_split_names_are_folder_names(name):
+def test_split_names_must_be_folder_names(name):
     with pytest.raises(ExportError, match="is no folder name"):
         check_split({name: 1.0})
 
 
-def test_shares_come_out_as_asked():
+def test_images_are_divided_by_the_requested_shares():
     counts = Counter(assign_split(item, SPLIT, seed=0) for item in items(5000))
     assert counts["train"] / 5000 == pytest.approx(0.8, abs=0.02)
     assert counts["val"] / 5000 == pytest.approx(0.1, abs=0.02)
 
 
-def test_names_do_not_matter_and_content_does():
+def test_the_split_depends_on_the_content_not_on_the_name():
     a = Item("a.jpg", None, content_hash="11")
     b = Item("other/b.jpg", None, content_hash="11")
     assert all(assign_split(a, SPLIT, s) == assign_split(b, SPLIT, s) for s in range(50))
     assert len({assign_split(item, SPLIT, 0) for item in items(100)}) == 3
 
 
-def test_another_seed_is_another_draw():
+def test_another_seed_gives_another_assignment():
     first, second = ([assign_split(item, SPLIT, seed) for item in items(100)] for seed in (0, 1))
     assert first != second
 
@@ -79,7 +79,7 @@ def test_frames_of_one_group_stay_together():
         assert len({assign_split(item, SPLIT, 0) for item in items(100, group=group)}) == 1
 
 
-def test_a_share_of_nothing_gets_nothing():
+def test_a_share_of_zero_gets_no_images():
     split = {"train": 0.5, "val": 0.5, "test": 0.0}
     assert {assign_split(item, split, 0) for item in items(500)} == {"train", "val"}
 
@@ -96,7 +96,7 @@ def test_by_folder_images_of_a_folder_stay_together():
     assert drawn == set(SPLIT)
 
 
-def test_by_folder_a_folder_called_like_a_split_is_that_split():
+def test_by_folder_a_folder_named_like_a_split_is_that_split():
     assert folder_split("val/a.jpg") == "val"
     assert folder_split("images/test/cats/a.jpg") == "test"
     assert folder_split("train/val/a.jpg") == "train"

@@ -1,4 +1,4 @@
-"""Thresholds of an export: above the run's own, labels are left out; below, there are more."""
+"""Thresholds of an export: above the run's own, labels are left out; below, some are added."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from grounded_sam2.store import ItemOutcome, LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 
-class Doubtful(FakeDetector):
-    """Is as sure of a thing as it is far to the right: 0.05 at the left edge, 0.95 at the right."""
+class ConfidenceByPosition(FakeDetector):
+    """A detector whose confidence rises from 0.05 at the left edge to 0.95 near the right one."""
 
     def detect(self, images, captions):
         return [
@@ -33,14 +33,16 @@ class Doubtful(FakeDetector):
 
 @pytest.fixture
 def labeled(tmp_path: Path) -> Path:
-    """Five balls: of confidence 0.05, 0.15, 0.25, 0.45 and 0.85."""
+    """A run over five balls with confidences 0.05, 0.15, 0.25, 0.45 and 0.85."""
     image = np.zeros((20, 100, 3), np.uint8)
     for left in (0, 10, 20, 40, 80):
         image[5:12, left : left + 6] = COLORS["red"]
     (tmp_path / "in").mkdir()
     PIL.Image.fromarray(image).save(tmp_path / "in" / "a.png")
     model = GroundedSAM2(
-        CaptionOntology({"red thing": "ball"}), detector=Doubtful(), segmenter=FakeSegmenter()
+        CaptionOntology({"red thing": "ball"}),
+        detector=ConfidenceByPosition(),
+        segmenter=FakeSegmenter(),
     )
     model.label(tmp_path / "in", output_folder=tmp_path / "out", formats=())
     return tmp_path / "out"
@@ -63,20 +65,20 @@ def test_above_the_threshold_of_the_run_labels_are_left_out(labeled):
     assert scores(labeled, min_confidence=0.3)[0] == [0.45, 0.85]
 
 
-def test_below_it_there_are_more(labeled):
+def test_below_the_threshold_of_the_run_stored_candidates_are_added(labeled):
     assert scores(labeled, min_confidence=0.2) == ([0.25, 0.45, 0.85], ())
     found, notes = scores(labeled, min_confidence=0.0)
     assert found == [0.15, 0.25, 0.45, 0.85]
     assert "the store has kept nothing below a confidence of 0.1" in notes
 
 
-def test_the_store_is_as_it_was(labeled):
+def test_lower_thresholds_leave_the_store_unchanged(labeled):
     scores(labeled, min_confidence=0.2)
     with LabelStore.open(labeled) as store:
         assert store.summary().objects == 2
 
 
-def test_what_people_have_drawn_stays(labeled):
+def test_objects_drawn_by_people_are_kept(labeled):
     drawn = Label("ball", "red thing", (0.0, 0.0, 4.0, 4.0), None, None, None, origin="human")
     with LabelStore.create(labeled) as store:
         run = store.run()

@@ -1,4 +1,4 @@
-"""COCO: what pycocotools and supervision read is what the store holds."""
+"""COCO: pycocotools and supervision read the labels of the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def square(**changes) -> Label:
     return replace(label, **changes)
 
 
-def test_ids_begin_at_one_and_fit_together(rich):
+def test_ids_begin_at_one_and_are_consistent(rich):
     run(rich)
     data = load(rich)
     assert [i["id"] for i in data["images"]] == [1, 2, 3, 4, 5]
@@ -69,7 +69,7 @@ def test_images_are_listed_with_their_sub_folders_background_included(rich):
         assert (rich.folder / "coco" / "images" / "train" / image["file_name"]).is_file()
 
 
-def test_an_annotation_says_all_that_the_store_knows(labeled):
+def test_an_annotation_holds_all_values_of_the_store(labeled):
     labeled.add("a.png", square())
     run(labeled)
     [annotation] = load(labeled)["annotations"]
@@ -89,14 +89,14 @@ def test_an_annotation_says_all_that_the_store_knows(labeled):
     assert isinstance(segmentation["counts"], str)
 
 
-def test_box_and_area_are_the_masks_whatever_the_box_was(labeled):
+def test_box_and_area_are_those_of_the_mask(labeled):
     labeled.add("a.png", square(box_xyxy=(0, 0, 80, 60)))
     run(labeled)
     [annotation] = load(labeled)["annotations"]
     assert (annotation["bbox"], annotation["area"]) == ([30, 10, 30, 10], 300)
 
 
-def test_what_nobody_said_is_not_there(labeled):
+def test_unknown_scores_are_absent(labeled):
     labeled.add("a.png", square(confidence=None, mask_quality=None))
     run(labeled)
     [annotation] = load(labeled)["annotations"]
@@ -115,7 +115,7 @@ def test_objects_without_extent_are_left_out_and_counted(labeled, segmentation):
     assert summary.notes == ("objects without extent, left out: 2",)
 
 
-def test_a_box_is_cut_to_the_image(labeled):
+def test_a_box_is_clipped_to_the_image(labeled):
     labeled.add("a.png", square(mask=None, box_xyxy=(-5.5, 10.25, 40.5, 70)))
     run(labeled)
     [annotation] = load(labeled)["annotations"]
@@ -152,14 +152,14 @@ def test_pycocotools_scores_the_store_against_its_export_as_perfect(rich, kind, 
     truth = COCO(str(rich.folder / "coco" / "annotations" / "instances_train.json"))
     image_ids = {image["file_name"]: i for i, image in truth.imgs.items()}
     category_ids = {category["name"]: i for i, category in truth.cats.items()}
-    answers = []
+    predictions = []
     for item_id, objects in stored(rich).items():
         for label in objects:
             left, top, right, bottom = label.mask.bbox_xyxy
             shape = {"bbox": [left, top, right - left, bottom - top]}
             if kind == "segm":
                 shape = {"segmentation": label.mask.to_coco()}
-            answers.append(
+            predictions.append(
                 {
                     "image_id": image_ids[item_id],
                     "category_id": category_ids[label.class_name],
@@ -167,7 +167,7 @@ def test_pycocotools_scores_the_store_against_its_export_as_perfect(rich, kind, 
                     **shape,
                 }
             )
-    evaluation = COCOeval(truth, truth.loadRes(answers), kind)
+    evaluation = COCOeval(truth, truth.loadRes(predictions), kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -175,7 +175,7 @@ def test_pycocotools_scores_the_store_against_its_export_as_perfect(rich, kind, 
     assert evaluation.stats[0] == pytest.approx(1.0)
 
 
-def test_masks_come_back_exactly_holes_and_parts_included(rich):
+def test_masks_are_read_back_exactly_with_holes_and_parts(rich):
     run(rich)
     truth = COCO(str(rich.folder / "coco" / "annotations" / "instances_train.json"))
     for i, image in truth.imgs.items():
@@ -187,7 +187,7 @@ def test_masks_come_back_exactly_holes_and_parts_included(rich):
             assert annotation["bbox"] == coco_mask.toBbox(truth.annToRLE(annotation)).tolist()
 
 
-def test_polygons_fill_to_the_mask(rich):
+def test_polygons_rasterize_to_the_mask(rich):
     run(rich, segmentation="polygons", min_polygon_iou=0.95)
     truth = COCO(str(rich.folder / "coco" / "annotations" / "instances_train.json"))
     shapes = 0
@@ -201,7 +201,7 @@ def test_polygons_fill_to_the_mask(rich):
     assert shapes == 9  # two of the seven objects have two parts
 
 
-def test_supervision_reads_it(rich):
+def test_supervision_reads_classes_and_masks(rich):
     run(rich)
     root = rich.folder / "coco"
     dataset = sv.DetectionDataset.from_coco(

@@ -1,4 +1,4 @@
-"""CVAT: the XML, read the way that CVAT's own importer reads it."""
+"""CVAT: the XML, read as CVAT's own importer reads it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def images(labeled, split="train") -> dict[str, ElementTree.Element]:
 
 
 def from_mask(element: ElementTree.Element, size_hw=(60, 80)) -> np.ndarray:
-    """As CVAT paints a mask: runs that begin with background, row by row in the box."""
+    """Decode a mask as CVAT does: row-major run lengths in the box, background first."""
     runs = [int(run) for run in element.attrib["rle"].split(",")]
     left, top, width, height = (int(element.attrib[k]) for k in ("left", "top", "width", "height"))
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
@@ -40,7 +40,7 @@ def ring_of(element: ElementTree.Element) -> np.ndarray:
     return np.array([[float(value) for value in pair.split(",")] for pair in pairs])
 
 
-def test_masks_come_back_with_holes_and_parts(rich):
+def test_masks_are_read_back_with_holes_and_parts(rich):
     run(rich)
     read = images(rich)
     for item, labels in rich.store.labels():
@@ -53,7 +53,7 @@ def test_masks_come_back_with_holes_and_parts(rich):
             assert np.array_equal(from_mask(shape), label.mask.decode())
 
 
-def test_parts_as_polygons_form_a_group(rich):
+def test_polygons_of_an_object_form_a_group(rich):
     run(rich, segmentation="polygons")
     read = images(rich)
     for item, labels in rich.store.labels():
@@ -78,7 +78,7 @@ def test_background_is_an_image_without_shapes(rich):
     assert list(images(rich)["background.png"]) == []
 
 
-def test_the_surest_object_is_on_top(labeled):
+def test_the_object_of_higher_confidence_is_on_top(labeled):
     confidences = (0.2, 0.9, None, 0.5)
     labeled.add("a.png", *(labeled.label(labeled.disc(), confidence=c) for c in confidences))
     run(labeled)
@@ -86,7 +86,7 @@ def test_the_surest_object_is_on_top(labeled):
     assert [shape.attrib["z_order"] for shape in shapes] == ["0", "2", "3", "1"]
 
 
-def test_numbers_and_caption_are_attributes_and_what_is_not_known_is_not_there(labeled):
+def test_scores_and_caption_are_attributes_and_unknown_ones_are_absent(labeled):
     labeled.add("a.png", labeled.label(labeled.disc(), confidence=None, caption="a < b"))
     run(labeled)
     [shape] = images(labeled)["a.png"]
@@ -117,7 +117,7 @@ def test_an_object_without_extent_is_left_out_and_counted(labeled):
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
-def test_one_pixel(labeled, segmentation):
+def test_an_object_of_one_pixel_is_read_back(labeled, segmentation):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 0)))
     run(labeled, segmentation=segmentation)
     [shape] = images(labeled)["a.png"]
@@ -138,21 +138,21 @@ def test_names_are_those_of_the_images_of_the_split(rich):
         assert ids == [str(i) for i in range(len(ids))]
 
 
-def test_images_that_differ_by_their_ending_only_are_told_apart(labeled):
+def test_images_with_equal_stems_get_different_names(labeled):
     labeled.add("a.jpg", seed=1)
     labeled.add("a.png", seed=2)
     run(labeled)
     assert set(images(labeled)) == {"a.jpg", "a_png.png"}
 
 
-def test_names_and_classes_that_mean_something_to_xml(labeled):
+def test_names_and_classes_are_escaped_for_xml(labeled):
     labeled.add('a & "b" <c>.png', labeled.label(labeled.disc(), "'x' & \"y\""))
     run(labeled)
     [shape] = images(labeled)['a & "b" <c>.png']
     assert shape.attrib["label"] == "'x' & \"y\""
 
 
-def test_a_turned_image_and_its_size_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_size(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled)
     image = images(labeled)["a.jpg"]
@@ -160,7 +160,7 @@ def test_a_turned_image_and_its_size_agree(labeled):
         assert written.size == (int(image.attrib["width"]), int(image.attrib["height"])) == (80, 60)
 
 
-def test_labels_are_given_for_the_task_and_in_the_document(rich):
+def test_labels_are_listed_for_the_task_and_in_the_document(rich):
     run(rich)
     raw = json.loads((rich.folder / "cvat" / "labels.json").read_text())
     assert [label["name"] for label in raw] == rich.classes

@@ -1,4 +1,4 @@
-"""DAVIS: numbers of objects per pixel."""
+"""DAVIS: an object number per pixel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pixels_of(tracked, place: int, name="clip") -> np.ndarray:
         return np.asarray(image)
 
 
-def test_an_object_has_one_number_through_the_video(tracked):
+def test_an_object_has_the_same_number_in_all_frames(tracked):
     square = tracked.square
     labeled = {
         1: [square(300, 5), square(7, 30, 20, "box")],
@@ -56,7 +56,7 @@ def test_an_object_has_one_number_through_the_video(tracked):
     assert summary.objects == {"ball": 2, "box": 1, "Katze ü": 0}
 
 
-def test_splits_are_lists(tracked):
+def test_splits_are_lists_of_videos(tracked):
     for number in range(8):
         tracked.add(tracked.images(f"clip{number}", 1), {0: []})
     summary = run(tracked, split={"train": 0.5, "val": 0.5})
@@ -69,7 +69,7 @@ def test_splits_are_lists(tracked):
     assert len(list((tracked.folder / "davis/JPEGImages").iterdir())) == 8
 
 
-def test_overlaps_boxes_and_objects_without_a_track(tracked):
+def test_overlaps_show_the_higher_confidence_and_boxes_are_void(tracked):
     square = tracked.square
     objects = [
         square(1, 10, confidence=0.4),

@@ -62,7 +62,7 @@ def test_a_row_is_an_image_with_its_bytes_and_objects(rich):
             assert objects["caption"][i] == label.caption
 
 
-def test_an_object_without_a_mask_has_null_for_it(labeled):
+def test_an_object_without_a_mask_has_a_null_segmentation(labeled):
     labeled.add("a.png", labeled.label(None, box_xyxy=(8.25, 6, 40, 30), mask_quality=None))
     run(labeled)
     [row] = rows(labeled)
@@ -81,14 +81,14 @@ def test_objects_without_extent_are_left_out_and_counted(labeled):
     assert summary.notes == ("objects without extent, left out: 2",)
 
 
-def test_one_pixel(labeled):
+def test_an_object_of_one_pixel_has_a_box_of_one_pixel(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 0)))
     run(labeled)
     assert rows(labeled)[0]["objects"]["bbox"] == [[79, 0, 1, 1]]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
-def test_a_turned_image_is_upright(labeled, name):
+def test_an_image_rotated_by_exif_is_upright(labeled, name):
     path = labeled.add(name, labeled.label(labeled.disc()), orientation=6)
     run(labeled)
     [row] = rows(labeled)
@@ -99,14 +99,14 @@ def test_a_turned_image_is_upright(labeled, name):
     assert abs(difference).mean() < (1.5 if name == "a.jpg" else 1e-9)
 
 
-def test_names_that_differ_by_case_are_told_apart(labeled):
+def test_names_that_differ_by_case_get_different_names(labeled):
     labeled.add("A.png", seed=1)
     labeled.add("a.png", seed=2)
     run(labeled)
     assert [row["file_name"] for row in rows(labeled)] == ["A.png", "a_png.png"]
 
 
-def test_the_card_names_the_shards_of_each_split_that_is_there(rich):
+def test_the_card_names_the_shards_of_each_split_with_images(rich):
     summary = run(rich, split=SPLIT, seed=1)
     text = (rich.folder / "hf" / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(text.split("---")[1])
@@ -119,12 +119,12 @@ def test_the_card_names_the_shards_of_each_split_that_is_there(rich):
     assert "| Katze ü | 2 |" in text
 
 
-def test_splits_that_would_be_called_the_same_are_an_error(rich):
+def test_splits_that_get_the_same_name_are_an_error(rich):
     with pytest.raises(ExportError, match="'a-b' and 'a_b': both would be called 'a_b'"):
         run(rich, split={"a-b": 0.5, "a_b": 0.5})
 
 
-def test_the_features_stand_in_the_schema(rich):
+def test_the_schema_holds_the_features(rich):
     run(rich)
     path = rich.folder / "hf" / "data" / "train-00000-of-00001.parquet"
     features = json.loads(pq.read_schema(path).metadata[b"huggingface"])["info"]["features"]

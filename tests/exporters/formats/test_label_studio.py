@@ -32,7 +32,7 @@ def regions(labeled, name: str) -> list[dict]:
 
 
 def unpacked(packed: list[int], size_hw=(60, 80)) -> np.ndarray:
-    """The scheme read bit by bit: the alpha channel of the image that it stands for."""
+    """Decode a brush stroke bit by bit: the RGBA image ``(h, w, 4)``."""
     bits = "".join(f"{byte:08b}" for byte in packed)
     position = 0
 
@@ -53,7 +53,7 @@ def unpacked(packed: list[int], size_hw=(60, 80)) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["disc", "ring", "two_parts"])
-def test_a_brush_stroke_is_the_mask_in_all_channels(labeled, name):
+def test_a_brush_stroke_holds_the_mask_in_all_channels(labeled, name):
     mask = getattr(labeled, name)()
     image = unpacked(brush_rles(encode(mask))[0])
     assert np.array_equal(image, np.repeat(255 * mask[..., None], 4, axis=2))
@@ -70,12 +70,12 @@ def test_a_brush_stroke_is_the_mask_in_all_channels(labeled, name):
     ],
     ids=["empty", "full", "diagonal", "huge", "one whole run"],
 )
-def test_brush_strokes_of_extremes(mask):
+def test_brush_strokes_of_extreme_masks(mask):
     image = unpacked(brush_rles(encode(mask))[0], mask.shape)
     assert np.array_equal(image[..., 3] == 255, mask)
 
 
-def test_masks_come_back_with_holes_and_parts(rich):
+def test_masks_are_read_back_with_holes_and_parts(rich):
     run(rich)
     for item, labels in rich.store.labels():
         found = {region["id"]: region for region in regions(rich, item.item_id)}
@@ -101,7 +101,7 @@ def test_polygons_are_in_percent_and_one_per_object(rich):
     assert [child.tag for child in config] == ["Image", "PolygonLabels", "RectangleLabels"]
 
 
-def test_the_interface_has_every_name_that_regions_refer_to(rich):
+def test_the_interface_defines_every_name_that_regions_refer_to(rich):
     rich.add("box.png", rich.label(None, box_xyxy=(8, 6, 40, 30)), seed=8)
     run(rich)
     config = ElementTree.parse(rich.folder / "ls" / "label_config.xml").getroot()
@@ -123,7 +123,7 @@ def test_background_is_a_task_with_an_empty_prediction(rich):
     assert "score" not in prediction
 
 
-def test_scores_are_confidences_and_the_surest_is_on_top(labeled):
+def test_scores_are_confidences_and_the_highest_is_on_top(labeled):
     confidences = (0.5, None, 0.25)
     labeled.add("a.png", *(labeled.label(labeled.disc(), confidence=c) for c in confidences))
     run(labeled)
@@ -148,14 +148,14 @@ def test_an_object_without_extent_is_left_out_and_counted(labeled):
     assert regions(labeled, "a.png") == []
 
 
-def test_one_pixel(labeled):
+def test_an_object_of_one_pixel_is_read_back(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 59)))
     run(labeled)
     [region] = regions(labeled, "a.png")
     assert np.array_equal(unpacked(region["value"]["rle"])[..., 3] > 0, labeled.pixel(79, 59))
 
 
-def test_addresses_lead_to_the_images_whatever_they_are_called(labeled):
+def test_urls_lead_to_the_images_whatever_their_names(labeled):
     for seed, name in enumerate(["a b&c#1?.png", "ü/100%.png", "a.jpg", "a.png"]):
         labeled.add(name, seed=seed)
     run(labeled, split={"train": 0.5, "val": 0.5})
@@ -168,7 +168,7 @@ def test_addresses_lead_to_the_images_whatever_they_are_called(labeled):
         assert path.split("/")[1] == task["data"]["split"]
 
 
-def test_images_that_no_browser_shows_become_png(labeled):
+def test_images_that_no_browser_displays_become_png(labeled):
     for seed, name in enumerate(["a.tif", "b.ppm", "c.gif", "d.webp"]):
         labeled.add(name, seed=seed)
     run(labeled)
@@ -176,7 +176,7 @@ def test_images_that_no_browser_shows_become_png(labeled):
     assert written == ["a.png", "b.png", "c.gif", "d.webp"]
 
 
-def test_a_turned_image_and_its_size_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_size(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), orientation=6)
     run(labeled)
     [region] = regions(labeled, "a.jpg")

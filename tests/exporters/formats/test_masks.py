@@ -1,4 +1,4 @@
-"""PNG masks: what PIL and OpenCV read is what the store holds."""
+"""PNG masks: Pillow and OpenCV read the labels of the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(labeled, **options):
 
 
 def read(labeled, kind: str, name: str, split="train") -> np.ndarray:
-    """The values as PIL reads them, which are those that OpenCV reads."""
+    """Return the values of a mask, which Pillow and OpenCV read alike."""
     path = labeled.folder / "masks" / kind / split / f"{name}.png"
     with PIL.Image.open(path) as image:
         values = np.asarray(image)
@@ -29,7 +29,7 @@ def read(labeled, kind: str, name: str, split="train") -> np.ndarray:
     return values
 
 
-def test_classes_and_objects_with_holes_and_parts(rich):
+def test_masks_hold_classes_and_objects_with_holes_and_parts(rich):
     run(rich)
     assert read(rich, "semantic", "a").dtype == np.uint8
     assert read(rich, "instances", "a").dtype == np.uint16
@@ -57,7 +57,7 @@ def test_background_is_all_zero(rich):
     assert not read(rich, "instances", "background").any()
 
 
-def test_one_pixel_stays(labeled):
+def test_an_object_of_one_pixel_is_kept(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 0), "box"))
     run(labeled)
     assert np.argwhere(read(labeled, "semantic", "a") == 2).tolist() == [[0, 79]]
@@ -76,14 +76,14 @@ def test_the_box_of_an_object_without_a_mask_is_to_be_ignored(labeled):
     assert "objects without a mask, to be ignored where their box is: 1" in summary.notes
 
 
-def test_an_object_behind_others_is_counted(labeled):
+def test_an_object_hidden_behind_others_is_counted(labeled):
     small, large = labeled.disc(radius=5), labeled.disc(radius=9)
     labeled.add("a.png", labeled.label(small, confidence=0.3), labeled.label(large, confidence=0.4))
     assert run(labeled).notes == ("objects hidden behind others: 1",)
     assert set(np.unique(read(labeled, "instances", "a")).tolist()) == {0, 2}
 
 
-def test_images_that_differ_by_their_ending_have_masks_of_their_own(labeled):
+def test_images_with_equal_stems_have_their_own_masks(labeled):
     labeled.add("a.jpg", labeled.label(labeled.disc()), seed=1)
     labeled.add("a.png", seed=2)
     run(labeled)
@@ -91,14 +91,14 @@ def test_images_that_differ_by_their_ending_have_masks_of_their_own(labeled):
     assert not read(labeled, "semantic", "a_png").any()
 
 
-def test_a_turned_image_and_its_masks_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_masks(labeled):
     labeled.add("a.jpg", labeled.label(labeled.pixel(79, 0)), orientation=6)
     run(labeled)
     with PIL.Image.open(labeled.folder / "masks" / "images" / "train" / "a.jpg") as image:
         assert image.size[::-1] == read(labeled, "semantic", "a").shape == (60, 80)
 
 
-def test_the_class_file_says_what_values_mean(rich):
+def test_the_class_file_maps_values_to_classes(rich):
     run(rich)
     assert json.loads((rich.folder / "masks" / "classes.json").read_text(encoding="ascii")) == {
         "semantic": {

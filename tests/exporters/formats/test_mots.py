@@ -1,4 +1,4 @@
-"""MOTS: ids per pixel, no two objects on one."""
+"""MOTS: object ids per pixel, and disjoint masks as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(tracked, **options):
 
 
 def rows(tracked, name="clip", split="train"):
-    """Frame, id, class and mask of each line."""
+    """Yield frame, id, class and mask of each line."""
     text = (tracked.folder / "mots/sequences" / split / name / "gt/gt.txt").read_text()
     for line in text.splitlines():
         frame, object_id, class_id, height, width, runs = line.split(" ")
@@ -29,7 +29,7 @@ def rows(tracked, name="clip", split="train"):
         yield int(frame), int(object_id), int(class_id), mask.astype(bool)
 
 
-def test_text_and_images_say_the_same(tracked):
+def test_text_and_images_hold_the_same_masks(tracked):
     square = tracked.square
     labeled = {
         2: [square(9, 5), square(4, 30, 20, "box")],
@@ -82,7 +82,7 @@ def test_text_and_images_say_the_same(tracked):
     assert summary.objects == {"ball": 3, "box": 1, "Katze ü": 0}
 
 
-def test_the_frame_rate_is_that_of_the_frames(tracked):
+def test_the_frame_rate_is_that_of_the_exported_frames(tracked):
     tracked.add(tracked.images("clip", 8), {n: [] for n in (0, 2, 4, 6)}, stride=2)
     run(tracked, frame_stride=2)
     text = (tracked.folder / "mots/sequences/train/clip/seqinfo.ini").read_text()
@@ -91,7 +91,7 @@ def test_the_frame_rate_is_that_of_the_frames(tracked):
     assert "imExt=.png\n" in text
 
 
-def test_the_more_confident_object_is_on_top(tracked):
+def test_the_object_of_higher_confidence_is_on_top(tracked):
     square = tracked.square
     objects = [
         square(1, 10, confidence=0.9),
@@ -106,7 +106,7 @@ def test_the_more_confident_object_is_on_top(tracked):
     assert summary.notes == ("objects hidden behind others: 1",)
 
 
-def test_a_box_without_a_mask_is_to_be_ignored_where_nothing_else_is(tracked):
+def test_a_box_without_a_mask_is_ignored_where_no_mask_is(tracked):
     square = tracked.square
     tracked.add(
         tracked.movie("clip.mp4", 1),
@@ -122,7 +122,7 @@ def test_a_box_without_a_mask_is_to_be_ignored_where_nothing_else_is(tracked):
     }
 
 
-def test_no_class_is_the_one_to_be_ignored(tmp_path, tracked):
+def test_no_class_gets_the_number_that_readers_ignore(tmp_path, tracked):
     with LabelStore.create(tmp_path / "many") as store:
         ontology = tuple((f"c{i}", f"c{i}") for i in range(12))
         tracked.store.close()
@@ -136,7 +136,7 @@ def test_no_class_is_the_one_to_be_ignored(tmp_path, tracked):
     assert {number for _, _, number, _ in rows(tracked)} <= set(classes.values())
 
 
-def test_too_many_classes(tmp_path, tracked):
+def test_more_classes_than_16_bits_hold_are_an_error(tmp_path, tracked):
     with LabelStore.create(tmp_path / "many") as store:
         ontology = tuple((f"c{i}", f"c{i}") for i in range(64))
         store.begin_run(RunConfig(models={"t": "t"}, inference={}), ontology=ontology)

@@ -1,4 +1,4 @@
-"""Pascal VOC: what torchvision, PIL and an XML parser read is what the store holds."""
+"""Pascal VOC: torchvision, Pillow and an XML parser read the labels of the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def root(labeled) -> Path:
 
 
 def boxes(labeled, name: str) -> list[tuple]:
-    """Class and ``xmin ymin xmax ymax`` of every object."""
+    """Return class and ``xmin ymin xmax ymax`` of every object."""
     tree = ElementTree.parse(root(labeled) / "Annotations" / f"{name}.xml")
     return [
         (each.findtext("name"), *(int(value.text) for value in each.find("bndbox")))
@@ -41,7 +41,7 @@ def pixels(labeled, kind: str, name: str) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_boxes_are_one_based_and_hold_both_ends(rich):
+def test_boxes_are_one_based_and_include_both_ends(rich):
     run(rich)
     for item, labels in rich.store.labels():
         expected = []
@@ -70,7 +70,7 @@ def test_background_is_listed_and_all_zero(rich):
         assert listed == ["a", "background", "sub/deep/ring", "sub/ring", "z"]
 
 
-def test_one_pixel_is_a_box_that_begins_where_it_ends(labeled):
+def test_an_object_of_one_pixel_has_a_box_of_one_pixel(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 0)))
     run(labeled)
     assert boxes(labeled, "a") == [("ball", 80, 1, 80, 1)]
@@ -109,7 +109,7 @@ def test_more_classes_than_the_palette_holds_are_an_error(labeled):
         run(labeled)
 
 
-def test_images_become_jpeg_only_if_they_are_not(labeled):
+def test_only_images_that_are_no_jpeg_are_reencoded(labeled):
     kept = [labeled.add(name, seed=i) for i, name in enumerate(["a.jpg", "b.JPG", "c.jpeg"])]
     labeled.add("d.png", seed=4)
     run(labeled)
@@ -127,7 +127,7 @@ def test_images_become_jpeg_only_if_they_are_not(labeled):
     assert abs(difference).mean() < 1.5
 
 
-def test_names_that_collide_or_hold_spaces_are_told_apart(labeled):
+def test_names_that_collide_or_hold_spaces_change(labeled):
     for seed, name in enumerate(["a b.jpg", "a.jpg", "a.png", "a_b.jpg"]):
         labeled.add(name, seed=seed)
     run(labeled)
@@ -137,13 +137,13 @@ def test_names_that_collide_or_hold_spaces_are_told_apart(labeled):
         assert (root(labeled) / "JPEGImages" / f"{name}.jpg").is_file()
 
 
-def test_classes_that_mean_something_to_xml_are_escaped(labeled):
+def test_classes_are_escaped_for_xml(labeled):
     labeled.add("a.png", labeled.label(labeled.disc(), 'a < b & "c"\x07'))
     run(labeled)
     assert boxes(labeled, "a")[0][0] == 'a < b & "c"\ufffd'
 
 
-def test_a_turned_image_and_its_labels_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_labels(labeled):
     labeled.add("a.jpg", labeled.label(labeled.pixel(79, 0)), orientation=6)
     run(labeled)
     with PIL.Image.open(root(labeled) / "JPEGImages" / "a.jpg") as image:
@@ -152,7 +152,7 @@ def test_a_turned_image_and_its_labels_agree(labeled):
     assert pixels(labeled, "Class", "a").shape == (60, 80)
 
 
-def test_the_palette_is_pascals():
+def test_the_palette_is_that_of_pascal_voc():
     palette = voc_palette().tolist()
     assert palette[:4] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
     assert palette[15] == [192, 128, 128]
@@ -169,7 +169,7 @@ def test_the_label_map_names_the_values(rich):
     ]
 
 
-def test_classes_that_the_label_map_cannot_name_are_called_differently(labeled):
+def test_classes_that_the_label_map_cannot_represent_are_renamed(labeled):
     classes = ["car: red", "car_ red", "#1", "void", " a  b "]
     labeled.add("a.png", *(labeled.label(labeled.pixel(1, 1), name) for name in classes))
     summary = run(labeled)

@@ -1,4 +1,4 @@
-"""YOLO segmentation: what Ultralytics and supervision need to read it rightly."""
+"""YOLO segmentation: what Ultralytics and supervision need to read it correctly."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_row_is_an_outline_within_the_image(rich):
         assert all(0 <= float(value) <= 1 for value in row[1:])
 
 
-def test_holes_and_parts_come_back_as_one_object_each(rich):
+def test_an_object_with_holes_and_parts_is_one_row(rich):
     run(rich)
     read = rows(rich.folder / "yolo")
     for item_id, objects in stored(rich).items():
@@ -76,7 +76,7 @@ def test_background_has_an_empty_file(rich):
     assert (rich.folder / "yolo" / "labels" / "train" / "background.txt").read_bytes() == b""
 
 
-def test_the_reader_finds_each_label_from_its_image(rich):
+def test_the_path_of_each_image_leads_to_its_labels(rich):
     run(rich, split={"train": 0.5, "val": 0.5})
     images = [str(p) for p in (rich.folder / "yolo" / "images").rglob("*.png")]
     found = {"/labels/".join(p.rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt" for p in images}
@@ -99,7 +99,7 @@ def test_names_that_would_mislead_the_reader_are_changed(labeled):
     assert (images / "images_" / "b.png").is_file()
 
 
-def test_hidden_images_are_hidden_no_more(labeled):
+def test_hidden_images_and_folders_lose_their_dot(labeled):
     for seed, name in enumerate([".a.jpg", ".b/.c.jpg", "d.e/f.jpg"]):
         labeled.add(name, labeled.label(labeled.disc()), seed=seed)
     run(labeled)
@@ -109,13 +109,13 @@ def test_hidden_images_are_hidden_no_more(labeled):
 
 
 @pytest.mark.parametrize("name", ["images", "names", "path"])
-def test_a_split_called_like_something_else_is_an_error(rich, name):
+def test_a_split_with_a_reserved_name_is_an_error(rich, name):
     with pytest.raises(ExportError, match=f"split '{name}' means something else"):
         run(rich, split={name: 1.0})
 
 
 @pytest.mark.parametrize(("name", "becomes"), [("a.png", "a.png"), ("a.jpg", "a.png")])
-def test_an_image_that_is_not_what_it_is_called_is_written_anew(labeled, name, becomes):
+def test_an_image_with_a_wrong_suffix_is_reencoded(labeled, name, becomes):
     path = labeled.images / name
     labeled.image("a.gif").rename(path)
     labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
@@ -127,7 +127,7 @@ def test_an_image_that_is_not_what_it_is_called_is_written_anew(labeled, name, b
         assert np.array_equal(np.asarray(ours), np.asarray(original.convert("RGB")))
 
 
-def test_an_image_in_a_format_that_is_not_read_becomes_png(labeled):
+def test_an_image_of_an_unsupported_type_becomes_png(labeled):
     path = labeled.add("a.gif")
     run(labeled)
     written = labeled.folder / "yolo" / "images" / "train" / "a.png"
@@ -136,7 +136,7 @@ def test_an_image_in_a_format_that_is_not_read_becomes_png(labeled):
         assert np.array_equal(np.asarray(ours), np.asarray(original.convert("RGB")))
 
 
-def test_an_ending_that_is_not_read_changes_without_touching_the_image(labeled):
+def test_an_unsupported_suffix_changes_without_reencoding(labeled):
     path = labeled.image("a.jpg").rename(labeled.images / "a.jfif")
     labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
     run(labeled)
@@ -174,7 +174,7 @@ def test_objects_without_extent_are_left_out_and_counted(labeled):
     assert "objects without extent, left out: 2" in summary.notes
 
 
-def test_a_turned_image_and_its_labels_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_labels(labeled):
     mask = np.zeros((60, 80), bool)
     mask[:30, :20] = True
     labeled.add("a.jpg", labeled.label(mask), orientation=6)
@@ -208,7 +208,7 @@ def test_with_one_split_train_and_val_are_the_same(rich):
     assert summary.notes == ("data.yaml names 'images/train' as val: there are no val images",)
 
 
-def test_a_split_that_came_out_empty_is_not_named(labeled):
+def test_data_yaml_leaves_out_empty_splits(labeled):
     labeled.add("a.png")
     summary = run(labeled, split={"train": 0.0, "val": 0.0, "test": 1.0})
     data = data_yaml(labeled)
@@ -243,7 +243,7 @@ def test_supervision_reads_classes_counts_and_masks(labeled):
     }
     for name, objects in stored(labeled).items():
         for mask, expected in zip(read[name].mask if objects else (), objects, strict=True):
-            # supervision rounds to whole pixels, which makes things half a pixel larger
+            # supervision rounds to whole pixels, which makes objects half a pixel larger
             assert iou(mask.astype(bool), expected.mask.decode()) > 0.95
 
 

@@ -1,4 +1,4 @@
-"""YOLO detection: rows of five numbers that give back the boxes of the store."""
+"""YOLO detection: rows of five numbers that hold the boxes of the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(labeled, **options):
 
 
 def boxes(labeled, name: str, size_hw=(60, 80)) -> np.ndarray:
-    """xyxy in pixels and class of every row, as Ultralytics computes them."""
+    """Return xyxy in pixels and class of every row, as Ultralytics computes them: ``(n, 5)``."""
     rows = (labeled.folder / "boxes" / "labels" / "train" / name).read_text().splitlines()
     numbers = np.array([row.split() for row in rows], float).reshape(-1, 5)
     height, width = size_hw
@@ -41,13 +41,13 @@ def test_background_has_an_empty_file(rich):
     assert file.read_bytes() == b""
 
 
-def test_one_pixel_is_a_box_of_one_pixel(labeled):
+def test_an_object_of_one_pixel_has_a_box_of_one_pixel(labeled):
     labeled.add("a.png", labeled.label(labeled.pixel(79, 59)))
     run(labeled)
     assert boxes(labeled, "a.txt") == pytest.approx(np.array([[79, 59, 80, 60, 0]]), abs=1e-3)
 
 
-def test_an_object_without_a_mask_has_its_box_cut_to_the_image(labeled):
+def test_an_object_without_a_mask_has_its_box_clipped_to_the_image(labeled):
     labeled.add("a.png", labeled.label(None, box_xyxy=(-5.5, 10.25, 40.5, 70)))
     summary = run(labeled)
     expected = np.array([[0, 10.25, 40.5, 60, 0]])
@@ -63,7 +63,7 @@ def test_an_object_outside_the_image_is_left_out_and_counted(labeled):
     assert "objects without extent, left out: 1" in summary.notes
 
 
-def test_a_turned_image_and_its_boxes_agree(labeled):
+def test_an_image_rotated_by_exif_agrees_with_its_boxes(labeled):
     labeled.add("a.jpg", labeled.label(labeled.pixel(79, 0)), orientation=8)
     run(labeled)
     with PIL.Image.open(labeled.folder / "boxes" / "images" / "train" / "a.jpg") as image:
@@ -72,7 +72,7 @@ def test_a_turned_image_and_its_boxes_agree(labeled):
     assert boxes(labeled, "a.txt") == pytest.approx(np.array([[79, 0, 80, 1, 0]]), abs=1e-3)
 
 
-def test_supervision_reads_it(labeled):
+def test_supervision_reads_classes_and_boxes(labeled):
     labeled.add(
         "a.png", labeled.label(labeled.disc()), labeled.label(labeled.ring(), "box"), seed=1
     )

@@ -29,7 +29,7 @@ def run(tracked, **options):
 
 
 def masks_of(annotation) -> list[np.ndarray | None]:
-    """As readers of the dataset decode it."""
+    """Decode the masks of a track as readers of the dataset do; ``None`` where it has none."""
     height, width = annotation["height"], annotation["width"]
     return [
         None if each is None else coco_mask.decode(coco_mask.frPyObjects(each, height, width))
@@ -99,7 +99,7 @@ def test_videos_of_each_split_have_a_file_and_ids_of_their_own(tracked):
     assert sum(len(dataset["videos"]) for dataset in files.values()) == 8
 
 
-def test_frames_left_out_have_no_entry(tracked):
+def test_frames_skipped_by_the_stride_have_no_entry(tracked):
     labeled = {number: [tracked.square(1 + number % 2, 10 + number)] for number in range(6)}
     tracked.add(tracked.movie("clip.mp4", 6), labeled)
     _, files = run(tracked, frame_stride=2)
@@ -108,10 +108,10 @@ def test_frames_left_out_have_no_entry(tracked):
     assert [box[0] for box in annotation["bboxes"]] == [10, 12, 14]
 
 
-def test_what_is_not_to_be_seen_is_null(tracked):
+def test_frames_without_a_visible_pixel_are_null(tracked):
     square = tracked.square
     labeled = {
-        0: [square(1, 70), square(2, 70), square(None, 5)],  # beyond the edge: no pixel
+        0: [square(1, 70), square(2, 70), square(None, 5)],  # outside the image
         1: [square(1, 5), square(3, 5, confidence=0.1), square(4, 30, has_mask=False)],
     }
     labeled[1][2] = square(4, 30, has_mask=False, box_xyxy=(29.5, 10.0, 42.0, 21.5))
@@ -127,7 +127,7 @@ def test_what_is_not_to_be_seen_is_null(tracked):
     }
 
 
-def test_videos_without_frames_and_unfinished_ones(tracked):
+def test_videos_without_frames_are_left_out_and_unfinished_ones_noted(tracked):
     tracked.store.begin_video(tracked.run.id, VideoRecord("begun", None, tracked.size_hw))
     tracked.add(tracked.movie("clip.mp4", 1), {0: []})
     summary, files = run(tracked)
@@ -136,7 +136,7 @@ def test_videos_without_frames_and_unfinished_ones(tracked):
     assert summary.notes == ("videos that are not labeled to their end: 1",)
 
 
-def test_folders_of_videos_are_told_apart(tracked):
+def test_videos_with_colliding_names_get_different_folders(tracked):
     for name in ("a/b", "a_b", "A b", "..x"):
         tracked.add(tracked.images(name.replace("..", "dots"), 1), {0: []}, name=name)
     _, files = run(tracked)
@@ -145,7 +145,7 @@ def test_folders_of_videos_are_told_apart(tracked):
 
 
 @pytest.mark.parametrize("format_name", ["youtube-vis", "mots", "davis"])
-def test_a_run_of_images_is_no_video(rich, format_name):
+def test_a_run_without_videos_is_an_error(rich, format_name):
     with pytest.raises(ExportError, match=r"run 1 holds no videos; choose .*coco"):
         export(format_name, rich.store, rich.folder / "out", ExportOptions())
     assert not (rich.folder / "out").exists()
