@@ -149,7 +149,7 @@ class Result:
 class Place:
     """A folder of images, and output folders beside it, which all see it at the same place."""
 
-    images = 40
+    image_count = 40
     batch = 3
     """Pictures per transaction."""
 
@@ -158,7 +158,7 @@ class Place:
         self.driver = driver
         self.images = root / "images"
         self.ontology = root / "ontology.yaml"
-        make_images(self.images, self.images)
+        make_images(self.images, self.image_count)
         self.ontology.write_text("warm: [red thing, yellow thing]\ncold: [blue thing]\n")
 
     def label(self, out: str, *more: object, formats: tuple[str, ...] = FORMATS) -> list[object]:

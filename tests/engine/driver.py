@@ -13,7 +13,7 @@ Until its end was told, the number of a process means no other.
 Faults are the accidents, each at a place of the test's choice. Steps of a process are the images
 that its detector is given (``image``) and whatever is done to a file (``file``):
 
-- ``trace``: a file that gets a byte with each step, ``p`` or ``f``.
+- ``trace``: a file that gets a byte with each step, ``i`` or ``f``.
 - ``gate``: ``[step, n, pipe]``: at the n-th such step, or at the end if it never comes so far, the
   process waits until somebody opens the pipe for writing.
 - ``signal``: ``[n, numbers]``: with its n-th image, the process gets these signals.
@@ -233,8 +233,8 @@ def work(command: list[str], faults: dict[str, Any]) -> int:
         for each in steps:
             each(kind)
 
-    grounded_sam2.pipeline.GroundedSAM2.detector = Detector(step)  # type: ignore[assignment]
-    grounded_sam2.pipeline.GroundedSAM2.segmenter = FakeSegmenter()  # type: ignore[assignment]
+    grounded_sam2.pipeline.models.LazyModels.detector = Detector(step)  # type: ignore[assignment]
+    grounded_sam2.pipeline.models.LazyModels.segmenter = FakeSegmenter()  # type: ignore[assignment]
     if "trace" in faults:
         steps.append(writing(faults["trace"]))
     if "gate" in faults:

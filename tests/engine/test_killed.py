@@ -33,8 +33,8 @@ def steps(place: Any) -> Spans:
     """When an undisturbed run labels and exports, in things that are done to files."""
     trace = place.root / "steps"
     assert place.run("traced", trace=str(trace)).code == 0
-    before, _, later = trace.read_text().partition("p")
-    labeling, _, after = later.rpartition("p")
+    before, _, later = trace.read_text().partition("i")
+    labeling, _, after = later.rpartition("i")
     first, last = before.count("f"), (before + labeling).count("f")
     return spans(first, last, last + after.count("f"))
 

@@ -22,7 +22,7 @@ def test_ctrl_c_finishes_the_batch_and_says_how_to_continue(place: Any, whole: A
     counts = re.search(r"stopped after (\d+) of (\d+) images; run the same command again", said)
     assert counts, said
     settled, images = int(counts[1]), int(counts[2])
-    assert 20 <= settled < images == place.images
+    assert 20 <= settled < images == place.image_count
     assert settled % place.batch == 0
     assert place.settled("stopped") == settled
     place.finish("stopped")
@@ -57,7 +57,7 @@ def while_exporting(place: Any, whole: Any) -> Any:
 
 
 def test_ctrl_c_while_a_dataset_is_written(place: Any, whole: Any, while_exporting: Any) -> None:
-    assert place.settled("exporting") == place.images
+    assert place.settled("exporting") == place.image_count
     folder = place.root / "exporting"
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name for name in whole.files if name.startswith("yolo/")} < there
