@@ -1,8 +1,8 @@
-"""Fake models without weights, for testing code that labels.
+"""Fake models without weights, for tests of code that labels images and videos.
 
-The fakes detect objects in plain colors: whatever differs from the color of the upper left pixel is
-an object, and a caption stands for the objects of the color that it names. `FakeTracker` identifies
-an object by its color and, among those of one color, by its position.
+The fakes process images of plain colors: the upper left pixel has the background color, every other
+color is an object, and a caption matches the objects of the color that it names. `FakeTracker`
+associates objects between frames by color and, among those of one color, by distance.
 
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 5:25] = COLORS["red"]
@@ -46,20 +46,20 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
     "yellow": (255, 255, 0),
     "white": (255, 255, 255),
 }
-"""Colors that `FakeDetector` knows, RGB."""
+"""Color names that `FakeDetector` matches in captions, and their RGB values."""
 
-_BACKGROUND, _NO_COLOR = -1, -2
-"""Color numbers of the background and of an object without a color."""
+_BACKGROUND, _NO_OBJECT = -1, -2
+"""Color values of background pixels, and of a prompt that contains no object."""
 
 
 class FakeDetector:
-    """Finds the connected areas of the color that a caption names.
+    """Detects the connected components of the color that a caption names.
 
-    Without captions, it finds the areas of all its colors and calls them by the color.
+    Without captions, it detects the components of all its colors and names them by their color.
 
     Args:
-        confidence: what it says of everything that it finds; ``None`` for a model that gives none.
-        colors: names to look for in captions, RGB.
+        confidence: confidence of every detection; ``None`` for a model that returns none.
+        colors: RGB values by the name that a caption must contain as a word.
     """
 
     def __init__(
@@ -74,32 +74,37 @@ class FakeDetector:
     def detect(
         self, images: Sequence[Image], captions: Sequence[Sequence[str]]
     ) -> list[DetectedBoxes]:
-        """See `grounded_sam2.models.protocols.Detector`. A caption without a color finds nothing.
+        """See `grounded_sam2.models.protocols.Detector`.
 
-        Boxes come in the order of the captions; those of one caption from top to bottom.
+        Boxes are in the order of the captions; those of one caption from top to bottom, then from
+        left to right. A caption without a color has none.
         """
-        return [self._detect(image, asked) for image, asked in zip(images, captions, strict=True)]
+        return [
+            self._detect_image(image, image_captions)
+            for image, image_captions in zip(images, captions, strict=True)
+        ]
 
-    def _detect(self, image: Image, captions: Sequence[str]) -> DetectedBoxes:
-        boxes: list[NDArray[np.float32]] = []
-        names: list[str] = []
+    def _detect_image(self, image: Image, captions: Sequence[str]) -> DetectedBoxes:
+        boxes = [np.zeros((0, 4), np.float32)]
+        box_captions: list[str] = []
         for caption in captions or self.colors:
             for color in [rgb for name, rgb in self.colors.items() if name in caption.split()]:
-                found = _boxes_of_parts((image == np.array(color, np.uint8)).all(axis=2))
-                boxes.append(found)
-                names += [caption] * len(found)
+                color_boxes = _component_boxes((image == np.array(color, np.uint8)).all(axis=2))
+                boxes.append(color_boxes)
+                box_captions += [caption] * len(color_boxes)
         confidence = (
-            None if self.confidence is None else np.full(len(names), self.confidence, np.float32)
+            None
+            if self.confidence is None
+            else np.full(len(box_captions), self.confidence, np.float32)
         )
-        everything = np.concatenate(boxes) if boxes else np.zeros((0, 4), np.float32)
-        return DetectedBoxes(everything, tuple(names), confidence)
+        return DetectedBoxes(np.concatenate(boxes), tuple(box_captions), confidence)
 
 
 class FakeSegmenter:
-    """Takes as the mask what, within the box, has not the color of the upper left pixel.
+    """Segments the pixels inside a box that do not have the background color.
 
     Args:
-        quality: what it says of every mask.
+        quality: mask quality (predicted IoU) of every mask.
     """
 
     def __init__(self, *, quality: float = 0.8) -> None:
@@ -110,16 +115,17 @@ class FakeSegmenter:
     ) -> list[SegmentedMasks]:
         """See `grounded_sam2.models.protocols.Segmenter`."""
         return [
-            self._segment(image, boxes) for image, boxes in zip(images, boxes_xyxy, strict=True)
+            self._segment_image(image, boxes)
+            for image, boxes in zip(images, boxes_xyxy, strict=True)
         ]
 
-    def _segment(self, image: Image, boxes: NDArray[np.float32]) -> SegmentedMasks:
-        things = (image != image[0, 0]).any(axis=2)
-        masks = np.zeros((len(boxes), *things.shape), np.bool_)
+    def _segment_image(self, image: Image, boxes: NDArray[np.float32]) -> SegmentedMasks:
+        foreground = (image != image[0, 0]).any(axis=2)
+        masks = np.zeros((len(boxes), *foreground.shape), np.bool_)
         for mask, box in zip(masks, boxes, strict=True):
             left, top = np.floor(box[:2]).astype(int)
             right, bottom = np.ceil(box[2:]).astype(int)
-            mask[top:bottom, left:right] = things[top:bottom, left:right]
+            mask[top:bottom, left:right] = foreground[top:bottom, left:right]
         return SegmentedMasks(
             masks=tuple(encode(masks)),
             quality=np.full(len(boxes), self.quality, np.float32),
@@ -129,10 +135,10 @@ class FakeSegmenter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FakeFrameFeatures:
-    """A frame as `FakeTracker` sees it."""
+    """Frame features of `FakeTracker`: the color of each pixel."""
 
     colors: NDArray[np.int32]
-    """``(h, w)``: a color's three bytes as one number; negative where there is no thing."""
+    """``(h, w)``: ``0xRRGGBB``; negative for the background."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -143,48 +149,54 @@ class FakeFrameFeatures:
 
 @dataclass(frozen=True, slots=True)
 class FakeTrackerState:
-    """What `FakeTracker` remembers: each object's color and the center of where it was last."""
+    """Tracker state of `FakeTracker`: the color and the last position of each object."""
 
-    memories: Mapping[int, tuple[int, float, float]]
-    """Colour, x and y by id, which rise."""
+    objects: Mapping[int, tuple[int, float, float]]
+    """``(color, x, y)`` by object id, in ascending order of the ids; x and y are the center of the
+    bounding box."""
 
     @property
     def ids(self) -> tuple[int, ...]:
         """See `grounded_sam2.models.protocols.TrackerState`."""
-        return tuple(self.memories)
+        return tuple(self.objects)
 
     def without(self, ids: Collection[int]) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.TrackerState`."""
-        return FakeTrackerState({i: memory for i, memory in self.memories.items() if i not in ids})
+        return FakeTrackerState({i: each for i, each in self.objects.items() if i not in ids})
 
     def select(self, ids: Collection[int]) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.TrackerState`."""
-        return FakeTrackerState({i: memory for i, memory in self.memories.items() if i in ids})
+        return FakeTrackerState({i: each for i, each in self.objects.items() if i in ids})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FakeFrameMasks:
-    """What `FakeTracker` says of the objects of a frame."""
+    """Masks that `FakeTracker` predicts for ``n`` objects on one frame."""
 
     ids: tuple[int, ...]
+    """``n`` object ids."""
     quality: NDArray[np.float32]
+    """``(n,)``: mask quality (predicted IoU); 0 for an absent object."""
     score: NDArray[np.float32]
-    found: tuple[Rle, ...]
+    """``(n,)``: object score logit; 5 for a visible object, -5 for an absent one."""
+    rles: tuple[Rle, ...]
+    """``n`` masks of the frame's size; empty for an absent object."""
     colors: tuple[int, ...]
+    """``n`` colors, ``0xRRGGBB``."""
 
     def to_rles(self) -> tuple[Rle, ...]:
         """See `grounded_sam2.models.protocols.FrameMasks`."""
-        return self.found
+        return self.rles
 
     def select(self, ids: Collection[int]) -> FakeFrameMasks:
         """See `grounded_sam2.models.protocols.FrameMasks`."""
-        places = [place for place, each in enumerate(self.ids) if each in ids]
+        rows = [row for row, object_id in enumerate(self.ids) if object_id in ids]
         return FakeFrameMasks(
-            tuple(self.ids[place] for place in places),
-            self.quality[places],
-            self.score[places],
-            tuple(self.found[place] for place in places),
-            tuple(self.colors[place] for place in places),
+            tuple(self.ids[row] for row in rows),
+            self.quality[rows],
+            self.score[rows],
+            tuple(self.rles[row] for row in rows),
+            tuple(self.colors[row] for row in rows),
         )
 
     def without_overlaps(
@@ -193,36 +205,38 @@ class FakeFrameMasks:
         yielding: Collection[int] = (),
         owners: Collection[tuple[int, int]] = (),
     ) -> FakeFrameMasks:
-        """See `grounded_sam2.models.protocols.FrameMasks`. The first of those that are not yielding
-        keeps what others claim too; who is left with nothing is absent."""
-        behind = Counter(other for _, other in owners)
-        found = list(self.found)
+        """See `grounded_sam2.models.protocols.FrameMasks`.
+
+        The first object of a group that is not yielding keeps the shared pixels. An object that
+        loses all its pixels becomes absent.
+        """
+        owner_counts = Counter(owned for _, owned in owners)
+        rles = list(self.rles)
         for group in groups:
-            rows = [row for row, each in enumerate(self.ids) if each in group]
-            rows.sort(key=lambda row: (self.ids[row] in yielding, behind[self.ids[row]]))
-            parted = remove_overlaps([self.found[row] for row in rows])
-            for row, mask in zip(rows, parted, strict=True):
-                found[row] = mask
-        if found == list(self.found):
+            rows = [row for row, object_id in enumerate(self.ids) if object_id in group]
+            rows.sort(key=lambda row: (self.ids[row] in yielding, owner_counts[self.ids[row]]))
+            disjoint = remove_overlaps([self.rles[row] for row in rows])
+            for row, mask in zip(rows, disjoint, strict=True):
+                rles[row] = mask
+        if rles == list(self.rles):
             return self
         emptied = [
-            number
-            for number, before, after in zip(self.ids, self.found, found, strict=True)
+            object_id
+            for object_id, before, after in zip(self.ids, self.rles, rles, strict=True)
             if before.area and not after.area
         ]
-        return replace(self, found=tuple(found)).mark_absent(emptied)
+        return replace(self, rles=tuple(rles)).mark_absent(emptied)
 
     def mark_absent(self, ids: Collection[int]) -> FakeFrameMasks:
         """See `grounded_sam2.models.protocols.FrameMasks`."""
-        gone = np.array([each in ids for each in self.ids], np.bool_)
-        nothing = [encode(np.zeros((1, *mask.size_hw), np.bool_))[0] for mask in self.found]
+        absent = np.array([object_id in ids for object_id in self.ids], np.bool_)
         return replace(
             self,
-            quality=np.where(gone, 0, self.quality).astype(np.float32),
-            score=np.where(gone, -5, self.score).astype(np.float32),
-            found=tuple(
-                empty if is_gone else mask
-                for mask, empty, is_gone in zip(self.found, nothing, gone.tolist(), strict=True)
+            quality=np.where(absent, 0, self.quality).astype(np.float32),
+            score=np.where(absent, -5, self.score).astype(np.float32),
+            rles=tuple(
+                encode(np.zeros((1, *mask.size_hw), np.bool_))[0] if is_absent else mask
+                for mask, is_absent in zip(self.rles, absent.tolist(), strict=True)
             ),
         )
 
@@ -230,23 +244,24 @@ class FakeFrameMasks:
     def concatenate(cls, parts: Sequence[FakeFrameMasks]) -> FakeFrameMasks:
         """See `grounded_sam2.models.protocols.FrameMasks`."""
         return cls(
-            tuple(each for part in parts for each in part.ids),
+            tuple(object_id for part in parts for object_id in part.ids),
             np.concatenate([part.quality for part in parts]),
             np.concatenate([part.score for part in parts]),
-            tuple(each for part in parts for each in part.found),
-            tuple(each for part in parts for each in part.colors),
+            tuple(mask for part in parts for mask in part.rles),
+            tuple(color for part in parts for color in part.colors),
         )
 
 
 class FakeTracker:
-    """Follows the connected areas of one color.
+    """Tracks connected components by color and position.
 
-    An object is shown to it by a box, a point inside or a mask, and has the color that most of
-    the things there have. On other frames it is the area of this color that is nearest to where
-    it was last, however far; where there is none, it is absent.
+    A prompt (box, mask or a point inside the object) gives an object the most frequent color of
+    its foreground pixels. Propagation predicts the component of this color whose center is nearest
+    to the object's last position, at any distance. Without such a component the object is absent:
+    its mask is empty and its state keeps the last position.
 
     Args:
-        quality: what it says of the mask of everything that is there; 0 of what is absent.
+        quality: mask quality (predicted IoU) of every visible object; that of absent ones is 0.
     """
 
     def __init__(self, *, quality: float = 0.8) -> None:
@@ -271,11 +286,12 @@ class FakeTracker:
         reverse: bool = False,
     ) -> FakeFrameMasks:
         """See `grounded_sam2.models.protocols.Tracker`."""
-        found = {
-            i: (color, _nearest_part(encoded.colors == color, x, y))
-            for i, (color, x, y) in state.memories.items()
-        }
-        return self._answers(found, encoded.size_hw)
+        return self._to_frame_masks(
+            {
+                i: (color, _nearest_component(encoded.colors == color, x, y))
+                for i, (color, x, y) in state.objects.items()
+            }
+        )
 
     def prompt(
         self,
@@ -286,9 +302,10 @@ class FakeTracker:
         *,
         reverse: bool = False,
     ) -> FakeFrameMasks:
-        """See `grounded_sam2.models.protocols.Tracker`. What it remembers makes no difference."""
-        found = {i: _shown(encoded.colors, prompt) for i, prompt in prompts.items()}
-        return self._answers(found, encoded.size_hw)
+        """See `grounded_sam2.models.protocols.Tracker`. The state is ignored."""
+        return self._to_frame_masks(
+            {i: _segment_prompt(encoded.colors, prompt) for i, prompt in prompts.items()}
+        )
 
     def update_state(
         self,
@@ -300,77 +317,85 @@ class FakeTracker:
         prompted: Collection[int] = (),
     ) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.Tracker`."""
-        memories = dict(state.memories)
-        places = bounding_boxes(masks.found).tolist()
-        for i, color, place in zip(masks.ids, masks.colors, places, strict=True):
-            left, top, right, bottom = place
+        objects = dict(state.objects)
+        boxes = bounding_boxes(masks.rles).tolist()
+        for i, color, box in zip(masks.ids, masks.colors, boxes, strict=True):
+            left, top, right, bottom = box
             if right > left:
-                memories[i] = color, (left + right) / 2, (top + bottom) / 2
-            elif i not in memories:
-                memories[i] = color, 0.0, 0.0
-        return FakeTrackerState(dict(sorted(memories.items())))
+                objects[i] = color, (left + right) / 2, (top + bottom) / 2
+            elif i not in objects:
+                objects[i] = color, 0.0, 0.0
+        return FakeTrackerState(dict(sorted(objects.items())))
 
     def save(self, state: FakeTrackerState) -> bytes:
         """See `grounded_sam2.models.protocols.Tracker`."""
-        return json.dumps(list(state.memories.items())).encode()
+        return json.dumps(list(state.objects.items())).encode()
 
     def load(self, saved: bytes) -> FakeTrackerState:
         """See `grounded_sam2.models.protocols.Tracker`."""
         return FakeTrackerState({i: (color, x, y) for i, (color, x, y) in json.loads(saved)})
 
-    def _answers(
-        self, found: Mapping[int, tuple[int, NDArray[np.bool_]]], size_hw: tuple[int, int]
+    def _to_frame_masks(
+        self, objects: Mapping[int, tuple[int, NDArray[np.bool_]]]
     ) -> FakeFrameMasks:
-        there = np.array([mask.any() for _, mask in found.values()], np.bool_)
-        masks = [mask for _, mask in found.values()]
+        """Frame masks of a color and a mask ``(h, w)`` by object id."""
+        masks = [mask for _, mask in objects.values()]
+        visible = np.array([mask.any() for mask in masks], np.bool_)
         return FakeFrameMasks(
-            tuple(found),
-            np.where(there, self.quality, 0).astype(np.float32),
-            np.where(there, 5, -5).astype(np.float32),
+            tuple(objects),
+            np.where(visible, self.quality, 0).astype(np.float32),
+            np.where(visible, 5, -5).astype(np.float32),
             tuple(encode(np.stack(masks))) if masks else (),
-            tuple(color for color, _ in found.values()),
+            tuple(color for color, _ in objects.values()),
         )
 
 
-def _nearest_part(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.bool_]:
-    """The connected part whose box has its center nearest to a point."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+def _nearest_component(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.bool_]:
+    """Mask ``(h, w)`` of the connected component whose bounding box center is nearest to a point;
+    empty if there is no component."""
+    count, components, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
     if count <= 2:
         return mask
     left, top, width, height = stats[1:, :4].T
     distance = np.hypot(left + width / 2 - x, top + height / 2 - y)
-    nearest: NDArray[np.bool_] = parts == 1 + int(np.argmin(distance))
+    nearest: NDArray[np.bool_] = components == 1 + int(np.argmin(distance))
     return nearest
 
 
-def _shown(colors: NDArray[np.int32], prompt: TrackPrompt) -> tuple[int, NDArray[np.bool_]]:
-    """The color of the object of a prompt, and its mask: ``(h, w)``."""
-    where = np.zeros(colors.shape, np.bool_)
+def _segment_prompt(
+    colors: NDArray[np.int32], prompt: TrackPrompt
+) -> tuple[int, NDArray[np.bool_]]:
+    """Color and mask ``(h, w)`` of the prompted object; `_NO_OBJECT` and an empty mask if the
+    prompt contains background only."""
+    region = np.zeros(colors.shape, np.bool_)
     x, y = 0, 0
     if prompt.mask is not None:
-        where |= prompt.mask.decode()
+        region |= prompt.mask.decode()
     elif prompt.box_xyxy is not None:
         left, top = np.maximum(np.floor(prompt.box_xyxy[:2]), 0).astype(int)
         right, bottom = np.ceil(prompt.box_xyxy[2:]).astype(int)
-        where[top:bottom, left:right] = True
+        region[top:bottom, left:right] = True
     elif prompt.points_xy is not None and prompt.point_labels is not None:
         inside = prompt.points_xy[prompt.point_labels == 1].astype(int)
         if not len(inside):
             raise PromptError("track prompt: all points lie outside the object; give one inside")
         x, y = inside[0].tolist()
-        where[y, x] = True
-    values, counts = np.unique(colors[where & (colors >= 0)], return_counts=True)
+        region[y, x] = True
+    values, counts = np.unique(colors[region & (colors >= 0)], return_counts=True)
     if not len(values):
-        return _NO_COLOR, np.zeros(colors.shape, np.bool_)
+        return _NO_OBJECT, np.zeros(colors.shape, np.bool_)
     color = int(values[np.argmax(counts)])
     if prompt.box_xyxy is None and prompt.mask is None:
-        _, parts = cv2.connectedComponents((colors == color).astype(np.uint8), connectivity=8)
-        where = parts == parts[y, x]
-    return color, where & (colors == color)
+        _, components = cv2.connectedComponents((colors == color).astype(np.uint8), connectivity=8)
+        region = components == components[y, x]
+    return color, region & (colors == color)
 
 
-def _boxes_of_parts(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Half-open boxes of the connected parts: ``(n, 4)`` xyxy, ``(0, 4)`` for an empty mask."""
+def _component_boxes(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Half-open boxes of the connected components, from top to bottom, then from left to right:
+    ``(n, 4)`` xyxy, ``(0, 4)`` for an empty mask."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     left, top, width, height = stats[1:, :4].T.astype(np.float32)  # row 0 is the background
     boxes = np.stack([left, top, left + width, top + height], axis=1)

@@ -55,7 +55,7 @@ class BoxTracker(FakeTracker):
             rectangle((left + self.shift, top, right + self.shift, bottom), SIZE_HW)
             for left, top, right, bottom in boxes
         )
-        return replace(masks, found=found, score=np.full(len(found), 5, np.float32))
+        return replace(masks, rles=found, score=np.full(len(found), 5, np.float32))
 
 
 def associated(

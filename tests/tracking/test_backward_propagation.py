@@ -103,12 +103,12 @@ class HalvingTracker(FakeTracker):
         if reverse:
             return masks
         found = []
-        for number, mask in zip(masks.ids, masks.found, strict=True):
+        for number, mask in zip(masks.ids, masks.rles, strict=True):
             half = mask.decode()
             half[15:] &= number != 1
             half[:15] &= number != 2
             found.append(rle.encode(half[None])[0])
-        return replace(masks, found=tuple(found))
+        return replace(masks, rles=tuple(found))
 
 
 def joined_at_five(index):
@@ -138,7 +138,7 @@ def test_a_low_quality_track_that_covers_part_of_another_object_ends(quality, st
             masks = super().propagate(encoded, state, frame, reverse=reverse)
             if reverse or frame < 15:
                 return masks
-            found, score, qualities = list(masks.found), masks.score.copy(), masks.quality
+            found, score, qualities = list(masks.rles), masks.score.copy(), masks.quality
             for row, number in enumerate(masks.ids):
                 mask = np.zeros((40, 60), np.bool_)
                 mask[5:15, 5 if number == 1 else 10 : 10 if number == 1 else 15] = True
@@ -146,7 +146,7 @@ def test_a_low_quality_track_that_covers_part_of_another_object_ends(quality, st
                 score[row] = 5
                 if number == 2:
                     qualities = np.where(np.arange(len(qualities)) == row, quality, qualities)
-            return replace(masks, found=tuple(found), score=score, quality=qualities)
+            return replace(masks, rles=tuple(found), score=score, quality=qualities)
 
     def objects(index):
         return [*static_red(index), *([("yellow", 40, 20, 50, 30)] if index < 15 else [])]
@@ -193,7 +193,7 @@ class BoxTracker(FakeTracker):
     def prompt(self, encoded, prompts, state=None, frame=None, *, reverse=False):
         masks = super().prompt(encoded, prompts, state, frame, reverse=reverse)
         boxes = [tuple(int(side) for side in each.box_xyxy) for each in prompts.values()]
-        return replace(masks, found=tuple(rle.rectangle(box, (40, 60)) for box in boxes))
+        return replace(masks, rles=tuple(rle.rectangle(box, (40, 60)) for box in boxes))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_detection_whose_tracklet_stays_inside_a_track_starts_none(
                 return masks
             if frame < 7:
                 return masks.mark_absent(masks.ids)
-            return replace(masks, found=tuple(rle.rectangle(before, (40, 60)) for _ in masks.ids))
+            return replace(masks, rles=tuple(rle.rectangle(before, (40, 60)) for _ in masks.ids))
 
     script = {10: [("red thing", 0.9, RED_BOX), ("red thing", 0.8, part)]}
     clip = make_clip(12, static_red)

@@ -204,7 +204,7 @@ def test_the_histogram_is_that_of_the_tracked_mask_and_not_of_all_that_the_box_c
             masks = super().prompt(encoded, prompts, state, frame, reverse=reverse)
             both = rectangle((5, 5, 55, 15), SIZE_HW)
             return replace(
-                masks, found=tuple(both if mask.area == 100 else mask for mask in masks.found)
+                masks, rles=tuple(both if mask.area == 100 else mask for mask in masks.rles)
             )
 
     clip = make_clip(4, lambda _: [("red", 5, 5, 45, 15), ("blue", *blue_box)])

@@ -83,7 +83,7 @@ class Forgetful(FakeTracker):
     def propagate(self, encoded, state, frame, *, reverse=False):
         masks = super().propagate(encoded, state, frame, reverse=reverse)
         if not reverse:
-            absent = [i for i, m in zip(masks.ids, masks.found, strict=True) if not m.area]
+            absent = [i for i, m in zip(masks.ids, masks.rles, strict=True) if not m.area]
             self.lost.update(absent)
         masks.score[[i in self.lost for i in masks.ids]] = -5
         return masks
@@ -267,7 +267,7 @@ def test_lost_objects_of_different_colors_are_different_tracks():
             masks = super().propagate(encoded, state, frame, reverse=reverse)
             if not reverse:
                 return masks
-            return replace(masks, found=tuple(rectangle(RED_BOX, SIZE_HW) for _ in masks.ids))
+            return replace(masks, rles=tuple(rectangle(RED_BOX, SIZE_HW) for _ in masks.ids))
 
     def changing(index: int):
         return [("red" if index < 10 else "yellow", *RED_BOX)]
