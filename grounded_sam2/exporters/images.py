@@ -197,7 +197,7 @@ def _process(
         try:
             source = sources.find(item)
             if min(labels.size_hw) < min_side:
-                raise SkipImage(f"have a side of fewer than {min_side} pixels: readers refuse")
+                raise SkipImage(f"have a side shorter than {min_side} pixels, which readers refuse")
             split = assign_split(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )

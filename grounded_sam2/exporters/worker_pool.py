@@ -93,8 +93,8 @@ def map_in_order(
             yield results.popleft().result()
     except BrokenProcessPool as error:
         raise ExportError(
-            "a process that worked out masks was ended from outside, perhaps for lack of memory; "
-            "export with fewer workers"
+            "a worker process that converts masks was killed, perhaps for lack of memory; export "
+            "with fewer workers"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)

@@ -76,7 +76,7 @@ def export_voc(store: LabelStore, folder: str | Path, *, options: ExportOptions)
         root.mkdir(parents=True)
         names = _class_names(data.classes)
         data.counter.note(
-            "classes that the label map cannot name, called differently",
+            "classes that the label map cannot represent, renamed",
             sum(name != class_name for class_name, name in names.items()),
         )
         label_map = "".join(_label_map(list(names.values())))

@@ -178,7 +178,7 @@ def test_classes_that_the_label_map_cannot_represent_are_renamed(labeled):
     called["void"] = "void_2"
     assert [line.split(":")[0] for line in lines] == [called[name] for name in sorted(classes)]
     assert [box[0] for box in boxes(labeled, "a")] == [called[name] for name in classes]
-    assert "classes that the label map cannot name, called differently: 5" in summary.notes
+    assert "classes that the label map cannot represent, renamed: 5" in summary.notes
 
 
 def test_torchvision_reads_boxes_and_masks(rich):
