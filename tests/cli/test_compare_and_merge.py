@@ -1,4 +1,4 @@
-"""``grounded-sam2 compare`` and ``merge`` as users run them."""
+"""``grounded-sam2 compare`` and ``merge``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows(out: str) -> dict[str, list[str]]:
     return {name: values for name, *values in cells}
 
 
-def test_compare_shows_a_row_for_each_class(two: Any, cli: Any) -> None:
+def test_compare_prints_a_row_per_class(two: Any, cli: Any) -> None:
     ran = cli("compare", two.folder, "--run", 1, "--run", 2)
     assert ran.code == 0
     assert rows(ran.out) == {
@@ -36,7 +36,7 @@ def test_compare_shows_a_row_for_each_class(two: Any, cli: Any) -> None:
     assert "1 images only in run 1, not compared" in ran.out
 
 
-def test_of_just_two_runs_none_need_be_named(two: Any, cli: Any) -> None:
+def test_the_only_two_runs_of_a_store_need_no_option(two: Any, cli: Any) -> None:
     named = cli("compare", two.folder, "--run", 1, "--run", 2)
     assert cli("compare", two.folder).out == named.out
     other = cli("compare", two.folder, "--run", 2, "--run", 1, "--min-iou", 0.7)
@@ -54,7 +54,7 @@ def test_merge_writes_a_third_run(two: Any, cli: Any) -> None:
 
 @pytest.mark.parametrize("command", ["compare", "merge"])
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (["--run", "1"], 2, "--run 1, --run 2"),
         (["--run", "1", "--run", "2", "--run", "3"], 2, "--run 1, --run 2"),
@@ -64,9 +64,9 @@ def test_merge_writes_a_third_run(two: Any, cli: Any) -> None:
     ],
 )
 def test_wrong_use_is_one_line(
-    two: Any, cli: Any, command: str, arguments: list[str], code: int, says: str
+    two: Any, cli: Any, command: str, arguments: list[str], code: int, message: str
 ) -> None:
     ran = cli(command, two.folder, *arguments)
     assert ran.code == code
-    assert says in ran.err
+    assert message in ran.err
     assert ran.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""What the command line says and passes on about exports."""
+"""Export options of the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUP: Any = get_command(app)
         ("export", list(EXPORTERS)),
     ],
 )
-def test_the_help_names_every_format(command, names):
+def test_the_help_lists_every_format(command, names):
     (option,) = [p for p in GROUP.commands[command].params if "--format" in p.opts]
     named = option.help.split(":")[1].removesuffix(". Repeatable.").replace(" or ", ", ")
     assert [name.strip() for name in named.split(",")] == names
@@ -33,7 +33,7 @@ def test_thresholds_and_splits_reach_the_export(rich, capsys):
     assert "below the thresholds, left out: 1" in capsys.readouterr().out
 
 
-def test_points_can_be_traded_for_accuracy(rich):
+def test_a_lower_polygon_iou_gives_fewer_points(rich):
     rows = rich.folder / "yolo" / "labels" / "train" / "a.txt"
     sizes = []
     for bound in ("0.8", "0.98", "1"):
@@ -55,17 +55,17 @@ def test_points_can_be_traded_for_accuracy(rich):
         ("--frame-quality", "0", "frame_quality 0"),
     ],
 )
-def test_wrong_values_are_wrong_use(rich, capsys, option, value, reason):
+def test_values_out_of_range_are_usage_errors(rich, capsys, option, value, reason):
     assert main(["export", str(rich.folder), "--format", "coco", option, value]) == 2
     assert reason in capsys.readouterr().err
 
 
-def test_images_are_not_labeled_for_a_format_of_videos(rich, capsys):
+def test_label_refuses_video_formats(rich, capsys):
     assert main(["label", str(rich.images), "--format", "mots"]) == 2
     assert "format 'mots' is made of videos; choose from yolo" in capsys.readouterr().err
 
 
-def test_frames_are_written_as_asked(tracked, capsys):
+def test_frame_options_reach_the_export(tracked, capsys):
     tracked.add(tracked.movie("clip.mp4", 5), {number: [] for number in range(5)})
     command = ["export", str(tracked.folder), "--format", "coco", "--format", "davis"]
     assert main([*command, "--frame-stride", "2", "--frame-format", "png"]) == 0

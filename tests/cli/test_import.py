@@ -1,4 +1,4 @@
-"""``grounded-sam2 import`` as users run it."""
+"""``grounded-sam2 import``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def dataset(tmp_path: Path, write_image: Any) -> Path:
     return data
 
 
-def test_says_what_came_in_and_what_did_not(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+def test_prints_what_was_imported_and_what_was_left_out(
+    cli: Cli, dataset: Path, tmp_path: Path
+) -> None:
     ran = cli("import", dataset, "--out", tmp_path / "labeled")
     assert ran.code == 0
     assert "6 × of a category that is not listed; left out" in ran.out
@@ -42,7 +44,9 @@ def test_says_what_came_in_and_what_did_not(cli: Cli, dataset: Path, tmp_path: P
     assert f"coco is run 1 of {tmp_path / 'labeled' / 'labels.db'}" in ran.out
 
 
-def test_what_was_imported_is_shown_and_exported(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+def test_imported_runs_appear_in_info_and_can_be_exported(
+    cli: Cli, dataset: Path, tmp_path: Path
+) -> None:
     labeled = tmp_path / "labeled"
     cli("import", dataset, "--out", labeled)
     ran = cli("import", dataset, "--out", labeled, "--name", "second", "--origin", "model")
@@ -59,7 +63,7 @@ def test_what_was_imported_is_shown_and_exported(cli: Cli, dataset: Path, tmp_pa
         ] == [{"human"}, {"model"}]
 
 
-def test_images_elsewhere_crowds_and_the_format(
+def test_images_crowds_and_format_options(
     cli: Cli, dataset: Path, tmp_path: Path, write_image: Any
 ) -> None:
     write_image(tmp_path / "pictures" / "c.png", (12, 16))
@@ -72,7 +76,7 @@ def test_images_elsewhere_crowds_and_the_format(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (["absent"], 2, "'absent' does not exist"),
         (["data", "--origin", "cat"], 2, "human or model"),
@@ -88,17 +92,17 @@ def test_wrong_use_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     code: int,
-    says: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     ran = cli("import", *arguments, "--out", "labeled")
     assert ran.code == code
-    assert says in ran.err
+    assert message in ran.err
     assert ran.err.count("\n") == 1
 
 
-def test_not_one_image(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+def test_fails_if_no_image_can_be_read(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (dataset / name).unlink()
     ran = cli("import", dataset, "--out", tmp_path / "labeled")

@@ -1,4 +1,4 @@
-"""What ``track`` takes and says."""
+"""Arguments of ``grounded-sam2 track``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 Cli = Callable[..., Any]
 
 
-def test_digits_are_a_camera_unless_a_file_is_called_so(cli: Cli, tmp_path: Path) -> None:
+def test_digits_are_the_number_of_a_camera(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ran = cli("track", "97", "--config", "demo", "--ontology", "shapes", "--out", out)
     assert ran.code == 1

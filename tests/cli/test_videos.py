@@ -1,4 +1,4 @@
-"""What ``info`` says of videos."""
+"""Videos in ``grounded-sam2 info``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_each_video_with_its_frames_tracks_and_state(tracked: Any, cli: Callable
     assert found["c"] == ["0", "0", "0", "failed: cut off"]
 
 
-def test_failures_tell_the_broken_frames_of_videos(tracked: Any, cli: Callable[..., Any]) -> None:
+def test_failures_list_the_broken_frames_of_videos(tracked: Any, cli: Callable[..., Any]) -> None:
     tracked.store.begin_video(tracked.run.id, VideoRecord("a", None, tracked.size_hw))
     reason = "image '/clips/a/5.png': is empty (0 bytes)"
     broken = [BrokenFrame(index, index / 25, reason) for index in range(5, 110)]
@@ -47,12 +47,14 @@ def test_failures_tell_the_broken_frames_of_videos(tracked: Any, cli: Callable[.
     assert last == "a: 5 more broken frames"
 
 
-def test_images_are_no_videos(labeled: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_over_images_has_no_table_of_videos(
+    labeled: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     print_videos(labeled.store, labeled.run.id)
     assert capsys.readouterr().out == ""
 
 
-def test_of_many_videos_the_first_are_shown(
+def test_only_the_first_50_videos_are_printed(
     tracked: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(53):
