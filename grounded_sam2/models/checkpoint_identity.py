@@ -1,8 +1,8 @@
-"""Which weights a checkpoint's name stands for, told without loading them.
+"""Identity of a checkpoint's weights, computed without loading them.
 
-A hub id says so itself. A folder may hold other weights tomorrow, and the embedded models are
-others in another version of this package: their names get a digest of what the folder holds, so
-that labels of old and new weights are never taken for one run.
+A hub id identifies its weights. The contents of a folder can change, and the embedded models differ
+between versions of this package: their names get a digest of the files in the folder, so that
+labels of different weights are never taken for one run.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 __all__ = ["EMBEDDED", "checkpoint_identity"]
 
 EMBEDDED = Path(__file__).parents[1] / "demo" / "weights"
-"""The embedded models, in a folder for each kind."""
+"""Folder of the embedded models, with a folder for each role."""
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 2**16
 
 
 def checkpoint_identity(checkpoint: str, role: str) -> str:
-    """The name of a checkpoint; of a folder or ``demo`` with a digest: ``demo@1f0c44d2a9be``.
+    """The name of a checkpoint, with a digest for a folder or ``demo``: ``demo@1f0c44d2a9be``.
 
-    Of large files, the digest reads 64 samples of 64 KiB and the size: training changes all
-    weights, and gigabytes need not be read for that.
+    Of large files, the digest covers the size and 64 samples of 64 KiB: training changes all
+    weights, so that reading gigabytes is unnecessary.
 
     Args:
         checkpoint: as in the configuration.

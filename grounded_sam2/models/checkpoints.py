@@ -1,10 +1,9 @@
-"""Finding and loading checkpoints: short names, hub ids, local folders, the embedded models.
+"""Locating and loading of checkpoints: short names, hub ids, local folders, the embedded models.
 
 Weights are data, never code: only safetensors are read, and no code from a checkpoint runs. A
-checkpoint that is on this machine is used without asking the network. One that is not is asked
-for once, with a short time-out, because the hub client's own retries take over 20 seconds to say
-that there is no network. Whatever goes wrong ends in one line that names the checkpoint and every
-way out.
+checkpoint on this machine is used without network access. One that is not is requested from the hub
+once, with a short time-out, because the hub client's own retries take over 20 seconds to report
+that there is no network. Every failure is one line that names the checkpoint and all repairs.
 """
 
 from __future__ import annotations
@@ -55,22 +54,23 @@ _PROBE_SECONDS = 5.0
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def resolve_checkpoint(name: str | Path, role: ModelRole) -> str:
-    """What a checkpoint's name stands for: a hub id, or the path of an existing folder.
+def resolve_checkpoint(name: str | Path, role: ModelRole, *, embedded: Path = EMBEDDED) -> str:
+    """Resolve the name of a checkpoint to a hub id or the path of an existing folder.
 
     Args:
         name: ``demo`` (the embedded model), a short name (segmenter: ``tiny``, ``small``,
             ``base-plus``, ``large`` for SAM 2.1, ``sam2-tiny`` … for SAM 2, ``edgetam``; detector:
             ``base``, ``large``, ``base-ft``, ``large-ft`` for Florence-2), a folder, or a hub id.
-            A folder that is called like a short name is given as ``./tiny``.
+            A folder with the name of a short name is given as ``./tiny``.
         role: the model that the checkpoint is for.
+        embedded: folder of the embedded models.
 
     Raises:
-        CheckpointError: none of these.
+        CheckpointError: the name is none of these.
     """
     text = str(name)
     if text == "demo":
-        return str(EMBEDDED / role)
+        return str(embedded / role)
     if text in _SHORT_NAMES[role]:
         return _SHORT_NAMES[role][text]
     folder = Path(name).expanduser()
@@ -81,21 +81,28 @@ def resolve_checkpoint(name: str | Path, role: ModelRole) -> str:
     raise _error(text, text, role, "is neither a folder on this machine nor a hub id")
 
 
-def locate_checkpoint(name: str | Path, role: ModelRole, *, local_files_only: bool = False) -> Path:
-    """The folder on this machine with a checkpoint's files, fetched from the hub if need be.
+def locate_checkpoint(
+    name: str | Path,
+    role: ModelRole,
+    *,
+    local_files_only: bool = False,
+    embedded: Path = EMBEDDED,
+) -> Path:
+    """The folder on this machine with a checkpoint's files, fetched from the hub if necessary.
 
     Args:
         name: as for `resolve_checkpoint`.
         role: the model that the checkpoint is for.
-        local_files_only: never ask the network.
+        local_files_only: never use the network.
+        embedded: folder of the embedded models.
 
     Returns:
         A folder with ``config.json`` and all its ``.safetensors``.
 
     Raises:
-        CheckpointError: it is not there and cannot be fetched, or lacks files.
+        CheckpointError: it is not on this machine and cannot be fetched, or lacks files.
     """
-    source = resolve_checkpoint(name, role)
+    source = resolve_checkpoint(name, role, embedded=embedded)
     folder = Path(source)
     if str(name) == "demo" or folder.is_dir():
         if problem := _problem(folder):
@@ -117,7 +124,7 @@ def read_model_type(folder: Path) -> str:
     """The ``model_type`` in a checkpoint's ``config.json``; empty if it names none.
 
     Raises:
-        CheckpointError: the file is missing or not JSON.
+        CheckpointError: the file is missing or is not JSON.
     """
     path = folder / "config.json"
     try:
@@ -146,12 +153,12 @@ def load_pretrained(
         role: the model that the checkpoint is for.
         dtype: number format of the weights.
         device: where to put them.
-        local_files_only: never ask the network.
+        local_files_only: never use the network.
 
     Raises:
         CheckpointError: as `locate_checkpoint`; or the files are damaged, or some of the model's
-            weights are missing or of another shape. Weights that the model does not use are no
-            error.
+            weights are missing or have another shape. Weights that the model does not use are
+            ignored.
     """
     folder = locate_checkpoint(name, role, local_files_only=local_files_only)
     with _one_line_errors(name, role), _quiet():
@@ -177,13 +184,13 @@ def load_pretrained(
 def load_processor(
     cls: type[_Loaded], name: str | Path, *, role: ModelRole, local_files_only: bool = False
 ) -> _Loaded:
-    """Load the processor that lies beside a model's weights.
+    """Load the processor of a checkpoint.
 
     Args:
         cls: a ``transformers`` processor, image processor or tokenizer class.
         name: as for `resolve_checkpoint`.
         role: the model that the checkpoint is for.
-        local_files_only: never ask the network.
+        local_files_only: never use the network.
 
     Raises:
         CheckpointError: as `locate_checkpoint`; or the processor's files are missing or damaged.
@@ -197,7 +204,7 @@ def load_processor(
 
 
 def _problem(folder: Path) -> str | None:
-    """Why the folder is not a checkpoint that can be loaded; ``None`` if it is one."""
+    """Why a folder cannot be loaded as a checkpoint; ``None`` if it can."""
     if not (folder / "config.json").is_file():
         return f"has no config.json in {str(folder)!r}"
     if (folder / "model.safetensors").is_file():
@@ -220,7 +227,7 @@ def _problem(folder: Path) -> str | None:
 
 
 def _cached(hub_id: str) -> Path | None:
-    """The checkpoint's folder in the hub client's cache, perhaps with files missing."""
+    """The checkpoint's folder in the hub client's cache, possibly incomplete."""
     try:
         return Path(
             huggingface_hub.snapshot_download(
@@ -228,7 +235,7 @@ def _cached(hub_id: str) -> Path | None:
             )
         )
     except hub_errors.LocalEntryNotFoundError as error:
-        # Somebody who fetched only some of the files may have all that are needed.
+        # A snapshot with only some of the repository's files may contain all that are needed.
         incomplete = getattr(error, "snapshot_path", None)
         return None if incomplete is None else Path(incomplete)
 
@@ -255,7 +262,7 @@ def _download(name: str, hub_id: str, role: ModelRole) -> Path:
 
 @contextmanager
 def _one_line_errors(name: str | Path, role: ModelRole) -> Iterator[None]:
-    """Turn whatever a damaged checkpoint makes the libraries raise into a `CheckpointError`."""
+    """Convert the libraries' errors for a damaged checkpoint to a `CheckpointError`."""
     try:
         yield
     except Exception as error:
@@ -265,7 +272,7 @@ def _one_line_errors(name: str | Path, role: ModelRole) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the loader's bars, advice and warnings off the terminal; errors still raise."""
+    """Silence the loader's progress bars, log messages and warnings; errors still raise."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
@@ -281,16 +288,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _error(name: str, source: str, role: ModelRole, reason: str) -> CheckpointError:
-    """One line: the checkpoint, what is wrong, and the ways out."""
-    stands_for = "" if source == name else f" ({source})"
-    ways = [f"set {role}.checkpoint to a folder that save_pretrained or `hf download` made"]
+    """One line: the checkpoint, the problem, and the repairs."""
+    resolved = "" if source == name else f" ({source})"
+    repairs = [f"set {role}.checkpoint to a folder that save_pretrained or `hf download` made"]
     if _HUB_ID.fullmatch(source):
-        ways.insert(0, f"fetch it where there is a network with `hf download {source}`")
+        repairs.insert(0, f"fetch it where there is a network with `hf download {source}`")
     if name == "demo":
-        ways = ["reinstall the package, which carries it"]
+        repairs = ["reinstall the package, which carries it"]
     else:
-        ways.append("use the embedded models with `--config demo`")
-    return CheckpointError(f"checkpoint {name!r}{stands_for} {reason}; {', or '.join(ways)}")
+        repairs.append("use the embedded models with `--config demo`")
+    return CheckpointError(f"checkpoint {name!r}{resolved} {reason}; {', or '.join(repairs)}")
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""Where the models run and in which number format: names from the configuration made concrete.
+"""Device, number format and batch size from the configuration, and out-of-memory errors.
 
-``auto`` means CUDA with bfloat16 where there is a GPU, and the CPU with float32 otherwise. Apple's
-``mps`` must be asked for by name: it lacks some of the operations that the models need.
+``auto`` is CUDA with bfloat16 on a machine with a GPU, and the CPU with float32 otherwise. Apple's
+``mps`` must be selected by name: it lacks some of the operations that the models need.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _DTYPES = {
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that ``runtime.device`` means on this machine.
+    """Resolve ``runtime.device`` on this machine.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
 
     Raises:
-        ConfigError: not such a name, or the machine (or this build of PyTorch) lacks the device.
+        ConfigError: an unknown name, or the machine (or this build of PyTorch) lacks the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -49,7 +49,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format that ``runtime.dtype`` means on a device.
+    """Resolve ``runtime.dtype`` on a device.
 
     Args:
         name: ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` is bfloat16 on GPUs that
@@ -58,7 +58,7 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
         device: from `resolve_device`.
 
     Raises:
-        ConfigError: not such a name.
+        ConfigError: an unknown name.
     """
     if name == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -69,11 +69,11 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def batch_size_for(device: torch.device) -> int:
-    """Pictures per step that ``runtime.batch_size: auto`` means on a device.
+    """Images per batch for ``runtime.batch_size: auto`` on a device.
 
     Returns:
-        8 on a CPU, whose cores one image keeps busy. On a GPU one for each GiB that is free, as
-        a power of two from 4 to 64: the large checkpoints take less than that for one image.
+        8 on a CPU, whose cores one image keeps busy. On a GPU one per free GiB, rounded down to a
+        power of two from 4 to 64: the large checkpoints need less than that per image.
     """
     if device.type != "cuda":
         return 8
@@ -82,21 +82,21 @@ def batch_size_for(device: torch.device) -> int:
 
 
 @contextmanager
-def memory_errors(what: str) -> Iterator[None]:
-    """Turn what PyTorch raises for want of memory into an `OutOfMemoryError` of ours.
+def memory_errors(role: str) -> Iterator[None]:
+    """Convert PyTorch's out-of-memory errors to `grounded_sam2.errors.OutOfMemoryError`.
 
     Args:
-        what: who wanted it, to be named.
+        role: the model that ran, named in the message.
     """
     advice = "lower runtime.batch_size, or detector.batch_size and segmenter.prompts_per_batch"
     try:
         yield
     except torch.OutOfMemoryError:
-        raise OutOfMemoryError(f"{what}: not enough GPU memory; {advice}") from None
+        raise OutOfMemoryError(f"{role}: not enough GPU memory; {advice}") from None
     except RuntimeError as error:
         if "DefaultCPUAllocator" not in str(error):
             raise
-        raise OutOfMemoryError(f"{what}: not enough memory; {advice}") from None
+        raise OutOfMemoryError(f"{role}: not enough memory; {advice}") from None
 
 
 def _check_cuda(name: str, index: int) -> None:

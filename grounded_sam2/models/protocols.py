@@ -1,7 +1,7 @@
-"""The seams between the models and everything that uses them.
+"""Protocols of the models: detector, segmenter and tracker.
 
-Whatever satisfies these can stand in for Florence-2 and SAM 2: see `grounded_sam2.testing` for
-fakes that need no weights.
+Any class that satisfies them can replace Florence-2 and SAM 2: see `grounded_sam2.testing` for
+fakes without weights.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ __all__ = [
 
 @runtime_checkable
 class Detector(Protocol):
-    """Turns captions into boxes."""
+    """Detects the objects that captions name."""
 
     def detect(
         self, images: Sequence[Image], captions: Sequence[Sequence[str]]
     ) -> list[DetectedBoxes]:
-        """Find what the captions name.
+        """Detect the objects that captions name.
 
         Args:
             images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
-            captions: for each image, the captions to ask of it.
+            captions: for each image, the captions to detect.
 
         Returns:
-            One `DetectedBoxes` per image, in order; empty where nothing was found.
+            One `DetectedBoxes` per image, in order; empty for an image without detections.
         """
         ...
 
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Turns boxes into masks."""
+    """Segments the objects in boxes."""
 
     def segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> list[SegmentedMasks]:
-        """Segment what stands in each box.
+        """Segment the object in each box.
 
         Args:
             images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
@@ -70,14 +70,14 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class DeferredMaskSegmenter(Segmenter, Protocol):
-    """A segmenter whose masks can be made compact while it goes on with other images."""
+    """A segmenter that can defer the encoding of masks while it segments other images."""
 
     def start_segment_boxes(
         self, images: Sequence[Image], boxes_xyxy: Sequence[NDArray[np.float32]]
     ) -> Callable[[], list[SegmentedMasks]]:
-        """As `segment_boxes`, in two steps: the model's now, the rest when the result is called.
+        """`segment_boxes` in two steps: run the model now, encode masks in the returned function.
 
-        What is returned may be called once, in any thread, also while this segmenter is at work in
+        The returned function can be called once, in any thread, also while this segmenter runs in
         another. It holds no image.
         """
         ...
@@ -85,12 +85,12 @@ class DeferredMaskSegmenter(Segmenter, Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackPrompt:
-    """What shows a tracker one object on one frame: a box, points, both, or a mask.
+    """A prompt for one object on one frame: a box, points, both, or a mask.
 
-    Lists and arrays of any number type are taken.
+    Lists and arrays of any number type are converted.
 
     Raises:
-        PromptError: nothing is given, a mask together with something else, points without labels,
+        PromptError: an empty prompt, a mask together with a box or points, points without labels,
             a wrong shape, a number that is not finite, a box without area, a label other than 0
             and 1, or an empty mask.
     """
@@ -112,9 +112,13 @@ class TrackPrompt:
         if self.box_xyxy is None and points is None and self.mask is None:
             raise PromptError("a track prompt is empty; give a box, points or a mask")
         if self.mask is not None and not (self.box_xyxy is None and points is None):
-            raise PromptError("a mask says all there is to say; give it without a box or points")
+            raise PromptError(
+                "a track prompt has a mask and more; give the mask without a box or points"
+            )
         if self.mask is not None and not self.mask.area:
-            raise PromptError("mask of a track prompt: has no pixel; give one of the object")
+            raise PromptError(
+                "the mask of a track prompt has no pixels; give the mask of the object"
+            )
         if (points is None) != (labels is None):
             raise PromptError("points_xy and point_labels belong together; give both or neither")
         if points is not None and labels is not None and not 0 < len(points) == len(labels):
@@ -148,7 +152,7 @@ class TrackPrompt:
 
 
 class FrameFeatures(Protocol):
-    """One frame as the tracker sees it. Opaque; free it by letting go of it."""
+    """Encoded features of one frame. Opaque to callers; freed with the last reference."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -160,28 +164,28 @@ _Self = TypeVar("_Self")
 
 
 class TrackerState(Protocol):
-    """What a tracker remembers of some objects: a value, never changed in place."""
+    """A tracker's memory of some objects: an immutable value."""
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The objects, rising."""
+        """The objects' ids, ascending."""
         ...
 
     def without(self: _Self, ids: Collection[int]) -> _Self:
-        """The state of the other objects; ids that it does not hold are none of them."""
+        """The state without some objects; ids that it does not contain are ignored."""
         ...
 
     def select(self: _Self, ids: Collection[int]) -> _Self:
-        """The state of these objects."""
+        """The state of some objects; ids that it does not contain are ignored."""
         ...
 
 
 class FrameMasks(Protocol):
-    """What a tracker says of ``n`` objects on one frame."""
+    """The masks that a tracker predicts for ``n`` objects on one frame: an immutable value."""
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The objects."""
+        """The objects' ids."""
         ...
 
     @property
@@ -191,15 +195,15 @@ class FrameMasks(Protocol):
 
     @property
     def score(self) -> NDArray[np.float32]:
-        """``(n,)``: logit of the object being there; above 0 it is."""
+        """``(n,)``: logit that the object is present; above 0 it is."""
         ...
 
     def to_rles(self) -> tuple[Rle, ...]:
-        """Of the frame's size; empty where the object is absent."""
+        """The masks, of the frame's size; empty for absent objects."""
         ...
 
     def select(self: _Self, ids: Collection[int]) -> _Self:
-        """The answers about these objects, in the order they have here."""
+        """The masks of some objects, in the order that they have here."""
         ...
 
     def without_overlaps(
@@ -208,18 +212,22 @@ class FrameMasks(Protocol):
         yielding: Collection[int] = (),
         owners: Collection[tuple[int, int]] = (),
     ) -> _Self:
-        """The same where objects of a group share no pixel. No id is in two groups; those that
-        are yielding leave to the others whatever those claim, and of a pair of ``owners`` what
-        both claim is the first one's."""
+        """These masks without overlaps between objects of a group.
+
+        Args:
+            groups: ids of objects, which may be absent here; no id is in two groups.
+            yielding: ids of objects that yield all shared pixels to the others.
+            owners: pairs of ids; the first of a pair gets all pixels that both share.
+        """
         ...
 
     def mark_absent(self: _Self, ids: Collection[int]) -> _Self:
-        """The same, but these objects are not there."""
+        """These masks with some objects marked as absent."""
         ...
 
     @classmethod
     def concatenate(cls: type[_Self], parts: Sequence[_Self]) -> _Self:
-        """FrameMasks about different objects on one frame as one; at least one part."""
+        """The masks of different objects of one frame as one value; at least one part."""
         ...
 
 
@@ -230,15 +238,15 @@ MasksT = TypeVar("MasksT", bound=FrameMasks)
 
 @runtime_checkable
 class Tracker(Protocol[FeaturesT, StateT, MasksT]):
-    """Follows objects through frames. All of it is pure: state goes in, state comes out.
+    """Propagates masks of objects from frame to frame. Pure: states are passed in and returned.
 
-    ``frame`` is a frame's place in the sequence of those that are processed: 0, 1, 2 and so on,
-    whatever frames of the video are left out. An object's id is any positive number; the caller
-    chooses it.
+    ``frame`` is the position of a frame among those that are processed: 0, 1, 2 and so on,
+    whichever frames of the video are left out. An object's id is any positive number, chosen by the
+    caller.
     """
 
     def encode(self, image: Image) -> FeaturesT:
-        """Look at a frame, once, for however many objects.
+        """Encode a frame, once for any number of objects.
 
         Args:
             image: upright RGB, ``(h, w, 3)`` ``uint8``.
@@ -252,13 +260,16 @@ class Tracker(Protocol[FeaturesT, StateT, MasksT]):
     def propagate(
         self, encoded: FeaturesT, state: StateT, frame: int, *, reverse: bool = False
     ) -> MasksT:
-        """Find all objects of the state on a frame, in the order of its ids; none for none.
+        """Predict the masks of all objects of a state on a frame.
 
         Args:
             encoded: the frame.
-            state: what is remembered of other frames.
-            frame: the frame's place.
-            reverse: the remembered frames come after this one.
+            state: memory of other frames.
+            frame: position of the frame.
+            reverse: the frames in memory come after this one.
+
+        Returns:
+            Masks in the order of ``state.ids``; none for no objects.
         """
         ...
 
@@ -271,10 +282,10 @@ class Tracker(Protocol[FeaturesT, StateT, MasksT]):
         *,
         reverse: bool = False,
     ) -> MasksT:
-        """Find objects that are shown to it on a frame, in the order of the prompts.
+        """Predict the masks of prompted objects on a frame, in the order of the prompts.
 
-        An object that the state holds is corrected: what is remembered of it counts as well, and
-        ``frame`` must be given. Any other, and each without a state, is seen for the first time.
+        An object of the state is corrected: its memory counts as well as the prompt, and ``frame``
+        is required. Any other object, and each without a state, is new.
         """
         ...
 
@@ -291,16 +302,16 @@ class Tracker(Protocol[FeaturesT, StateT, MasksT]):
 
         Args:
             encoded: the frame.
-            state: the state before it.
-            frame: the frame's place.
-            masks: what is to be remembered of the frame. Objects new to the state join it; those
-                of the state about which nothing is said stay as they are.
-            prompted: objects to which this frame is shown as an example.
+            state: the state before it; not changed.
+            frame: position of the frame.
+            masks: masks to add to the memory. Objects that are new to the state join it; objects
+                of the state without a mask here keep their memory.
+            prompted: objects for which the frame is kept like a prompted one.
         """
         ...
 
     def save(self, state: StateT) -> bytes:
-        """A state as bytes, exactly, so that tracking goes on from `load` as if never stopped."""
+        """A state as bytes, losslessly: tracking continues from `load` as if uninterrupted."""
         ...
 
     def load(self, saved: bytes) -> StateT:
@@ -309,4 +320,4 @@ class Tracker(Protocol[FeaturesT, StateT, MasksT]):
 
 
 AnyTracker: TypeAlias = Tracker[Any, Any, Any]
-"""For those who only pass a tracker's values on."""
+"""A tracker whose values the caller only passes on."""

@@ -1,7 +1,7 @@
-"""Tiny checkpoints with random weights: every module of the real ones, in a few hundred kB.
+"""Tiny checkpoints with random weights: all modules of the real ones, in a few hundred kB.
 
-Fresh models of `transformers` hide mistakes: biases, positional encodings and the embedding of
-"no memory" begin as zeros, and the mask logits are all but zero. So every parameter is drawn
+Newly initialized models of `transformers` hide errors: biases, positional encodings and the
+embedding of "no memory" are zeros, and the mask logits are near zero. So every parameter is drawn
 again, at a scale that gives masks with an inside and an outside.
 """
 
@@ -101,7 +101,7 @@ def sam2_video() -> Sam2VideoModel:
 
 
 def sam2_tracking() -> Sam2VideoModel:
-    """As `sam2_video`, wide enough for its memory attention, which takes maps of 64 channels."""
+    """As `sam2_video`, wide enough for its memory attention, which requires 64 channels."""
     width = 128
     wide = {"hidden_size": width}
     config = Sam2VideoConfig(
@@ -149,20 +149,20 @@ MODELS = {
     "edgetam_video": edgetam_video,
 }
 SEEDS = {"sam2": 0, "sam2_video": 3, "sam2_tracking": 24, "edgetam": 3, "edgetam_video": 3}
-"""With these the masks on the tests' images are neither all nor nothing."""
+"""Seeds with which the masks on the tests' images are neither empty nor full."""
 
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder per model type, with weights and image processor as the public ones have them."""
+    """A folder per model type, with weights and image processor in the layout of public ones."""
     logging.disable_progress_bar()
     folders = {}
     for name, build in MODELS.items():
         folders[name] = tmp_path_factory.mktemp(name)
         with torch.random.fork_rng():
-            torch.manual_seed(SEEDS[name])  # for what is no parameter: the positional waves
+            torch.manual_seed(SEEDS[name])  # for buffers: the positional frequencies
             model = build()
-        randomise(model, SEEDS[name])
+        randomize(model, SEEDS[name])
         model.save_pretrained(folders[name])
         Sam2ImageProcessor(
             size={"height": SIDE, "width": SIDE}, mask_size={"height": 16, "width": 16}
@@ -172,8 +172,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @torch.no_grad()
-def randomise(model: PreTrainedModel, seed: int) -> None:
-    """Draw all parameters again: weights that keep the scale of what passes, others about 0.2."""
+def randomize(model: PreTrainedModel, seed: int) -> None:
+    """Draw all parameters again: weights that keep the scale of activations, others near 0.2."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""Names of checkpoints: the same weights have the same one, and other weights another."""
+"""Equal weights have the same identity, different weights another."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["facebook/sam2.1-hiera-tiny", "large", "nowhere/at-all"])
-def test_a_name_of_the_hub_says_so_itself(name):
+def test_a_hub_id_is_its_own_identity(name):
     assert checkpoint_identity(name, "segmenter") == name
 
 
-def test_the_embedded_models_are_told_apart():
+def test_the_embedded_models_have_different_identities():
     names = {checkpoint_identity("demo", "detector"), checkpoint_identity("demo", "segmenter")}
     assert len(names) == 2
     assert all(name.startswith("demo@") for name in names)
 
 
 @pytest.mark.parametrize("megabytes", [0, 8])
-def test_other_weights_have_another_name(folder, megabytes):
+def test_changed_weights_have_another_identity(folder, megabytes):
     weights = folder / "model.safetensors"
     weights.write_bytes(bytes(range(256)) * (1000 + 4096 * megabytes))
     before = checkpoint_identity(str(folder), "detector")
@@ -43,7 +43,7 @@ def test_other_weights_have_another_name(folder, megabytes):
     assert checkpoint_identity(str(folder), "detector") != before
 
 
-def test_what_is_no_part_of_the_model_changes_nothing(folder):
+def test_other_files_do_not_change_the_identity(folder):
     before = checkpoint_identity(str(folder), "detector")
     (folder / "README.md").write_text("another card", encoding="utf-8")
     assert checkpoint_identity(str(folder), "detector") == before
@@ -51,7 +51,7 @@ def test_what_is_no_part_of_the_model_changes_nothing(folder):
     assert checkpoint_identity(str(folder), "detector") != before
 
 
-def test_no_model_library_is_loaded_for_it():
+def test_torch_is_not_imported():
     program = (
         "import sys; from grounded_sam2.models.checkpoint_identity import checkpoint_identity; "
         "checkpoint_identity('demo', 'detector'); assert 'torch' not in sys.modules"

@@ -1,3 +1,5 @@
+"""Names, cache, network and damage of checkpoints, and what their errors tell the user."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from transformers import Sam2ImageProcessor, Sam2Model, Sam2VideoModel
 
 from grounded_sam2.errors import CheckpointError
-from grounded_sam2.models import checkpoints as rooms
 from grounded_sam2.models.checkpoints import (
     load_pretrained,
     load_processor,
@@ -27,7 +28,7 @@ HUB_ID = "somebody/something"
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty hub cache of its own."""
+    """An empty hub cache."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     return folder
@@ -35,20 +36,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A hub that cannot be reached; lists what was asked of it."""
-    asked: list[str] = []
+    """A hub that cannot be reached; the list of requested addresses."""
+    requested: list[str] = []
 
     def fail(url: str, **_: Any) -> None:
-        asked.append(url)
+        requested.append(url)
         raise ConnectionError("Name or service\nnot known")
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
-    return asked
+    return requested
 
 
 @pytest.fixture
 def folder(checkpoints: dict[str, Path], tmp_path: Path) -> Path:
-    """A copy of a good checkpoint, to be damaged."""
+    """A copy of a valid checkpoint, to be damaged."""
     return Path(shutil.copytree(checkpoints["sam2"], tmp_path / "checkpoint"))
 
 
@@ -79,23 +80,23 @@ def test_segmenter_names(name: str, hub_id: str) -> None:
     assert resolve_checkpoint(name, "segmenter") == hub_id
 
 
-def test_short_names_belong_to_a_kind() -> None:
+def test_short_names_belong_to_a_role() -> None:
     assert resolve_checkpoint("large", "detector") == "florence-community/Florence-2-large"
     with pytest.raises(CheckpointError, match=r"'tiny' is neither a folder .* nor a hub id"):
         resolve_checkpoint("tiny", "detector")
 
 
 def test_demo_is_inside_the_package() -> None:
-    for kind in ("detector", "segmenter"):
-        assert Path(resolve_checkpoint("demo", kind)).parts[-4:] == (
+    for role in ("detector", "segmenter"):
+        assert Path(resolve_checkpoint("demo", role)).parts[-4:] == (
             "grounded_sam2",
             "demo",
             "weights",
-            kind,
+            role,
         )
 
 
-def test_a_short_name_stays_one_beside_a_folder_of_that_name(
+def test_a_short_name_wins_over_a_folder_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -107,12 +108,12 @@ def test_a_short_name_stays_one_beside_a_folder_of_that_name(
 @pytest.mark.parametrize(
     "name", ["", "no-such-name", "/no/such/folder", "a/b/c", "../x/y", "a b/c"]
 )
-def test_names_of_nothing(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     with pytest.raises(CheckpointError, match="neither a folder"):
         resolve_checkpoint(name, "segmenter")
 
 
-# --- finding
+# --- locating
 
 
 def test_a_local_folder_is_used_as_it_is(folder: Path, no_network: list[str]) -> None:
@@ -150,7 +151,7 @@ def test_local_files_only_never_asks(no_network: list[str]) -> None:
     assert not no_network
 
 
-def test_a_half_fetched_checkpoint_is_fetched_again(
+def test_an_incomplete_cached_checkpoint_is_fetched_again(
     cache: Path, checkpoints: dict[str, Path], no_network: list[str]
 ) -> None:
     (put_in_cache(cache, checkpoints["sam2"]) / "model.safetensors").unlink()
@@ -160,7 +161,7 @@ def test_a_half_fetched_checkpoint_is_fetched_again(
 
 
 @pytest.mark.usefixtures("cache")
-def test_fetching_takes_data_files_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_data_files_are_fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(hub_id: str, *, allow_patterns: list[str], local_files_only: bool = False) -> str:
         if local_files_only:
             raise errors.LocalEntryNotFoundError("not cached")
@@ -174,7 +175,7 @@ def test_fetching_takes_data_files_only(folder: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("cache")
-def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_offline_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(url: str, **_: Any) -> None:
         raise errors.OfflineModeIsEnabled("offline")
 
@@ -183,22 +184,22 @@ def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         locate_checkpoint(HUB_ID, "segmenter")
 
 
-# --- folders that are no checkpoints
+# --- damaged checkpoints
 
 
-def test_no_config(folder: Path) -> None:
+def test_a_missing_config_is_an_error(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
         locate_checkpoint(folder, "segmenter")
 
 
-def test_no_weights(folder: Path) -> None:
+def test_missing_weights_files_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
         locate_checkpoint(folder, "segmenter")
 
 
-def test_pickles_are_refused(folder: Path) -> None:
+def test_pickles_are_an_error(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
@@ -206,7 +207,7 @@ def test_pickles_are_refused(folder: Path) -> None:
         load_pretrained(Sam2Model, folder, role="segmenter")
 
 
-def test_parts_that_are_missing(folder: Path) -> None:
+def test_missing_shards_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -215,19 +216,16 @@ def test_parts_that_are_missing(folder: Path) -> None:
         locate_checkpoint(folder, "segmenter")
 
 
-def test_a_damaged_index(folder: Path) -> None:
+def test_a_damaged_index_is_an_error(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"damaged model\.safetensors\.index\.json"):
         locate_checkpoint(folder, "segmenter")
 
 
-def test_missing_embedded_weights_say_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rooms, "EMBEDDED", tmp_path)
+def test_missing_embedded_weights_are_repaired_by_reinstalling(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"'demo'.*reinstall the package") as caught:
-        locate_checkpoint("demo", "segmenter")
+        locate_checkpoint("demo", "segmenter", embedded=tmp_path)
     assert "--config demo" not in str(caught.value)
 
 
@@ -244,14 +242,14 @@ def test_a_loaded_model_is_ready_for_inference(
     assert capfd.readouterr() == ("", "")
 
 
-def test_weights_beyond_the_model_are_quietly_left_out(
+def test_weights_that_the_model_does_not_use_are_ignored(
     checkpoints: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     load_pretrained(Sam2Model, checkpoints["sam2_video"], role="segmenter")
     assert capfd.readouterr() == ("", "")
 
 
-def test_missing_weights_are_an_error(folder: Path) -> None:
+def test_missing_weights_of_the_model_are_an_error(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lacks \d+ of the weights of Sam2VideoModel, first"):
         load_pretrained(Sam2VideoModel, folder, role="segmenter")
 

@@ -1,3 +1,5 @@
+"""Names of devices and number formats, on machines with and without GPUs."""
+
 from __future__ import annotations
 
 import pytest
@@ -26,7 +28,7 @@ def test_auto_is_the_cpu_without_cuda() -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_auto_is_cuda_with_bfloat16_where_there_is_a_gpu() -> None:
+def test_auto_is_cuda_with_bfloat16_on_a_machine_with_a_gpu() -> None:
     device = resolve_device("auto")
     assert device == torch.device("cuda")
     assert resolve_dtype("auto", device) == torch.bfloat16
@@ -46,19 +48,19 @@ def test_a_gpu_by_index() -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_an_index_past_the_last_gpu_names_the_last() -> None:
+def test_the_error_of_a_missing_gpu_names_the_last_one() -> None:
     with pytest.raises(ConfigError, match=r"'cuda:2'.*2 CUDA device.*'cuda:1'"):
         resolve_device("cuda:2")
 
 
 @pytest.mark.usefixtures("no_cuda")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-def test_cuda_that_is_absent_is_an_error_with_the_way_out(name: str) -> None:
+def test_missing_cuda_is_an_error_with_a_repair(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"runtime.device '{name}'.*use 'auto' or 'cpu'"):
         resolve_device(name)
 
 
-def test_mps_that_is_absent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="needs an Apple GPU"):
         resolve_device("mps")

@@ -1,4 +1,4 @@
-"""What may show an object to a tracker."""
+"""Validation of the tracker's prompts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_lists_become_arrays() -> None:
     ],
     ids=["box", "points", "mask"],
 )
-def test_each_is_enough(given: dict[str, Any]) -> None:
+def test_a_box_points_or_a_mask_is_a_prompt(given: dict[str, Any]) -> None:
     TrackPrompt(**given)
 
 
@@ -43,7 +43,7 @@ def test_each_is_enough(given: dict[str, Any]) -> None:
     [
         ({}, "is empty; give a box, points or a mask"),
         ({"mask": MASK, "box_xyxy": [0, 0, 1, 1]}, "without a box or points"),
-        ({"mask": NO_MASK}, "has no pixel"),
+        ({"mask": NO_MASK}, "has no pixels"),
         ({"points_xy": [[0, 0]]}, "belong together"),
         ({"point_labels": [1]}, "give a box, points or a mask"),
         ({"points_xy": [[0, 0]], "point_labels": [1, 0]}, "1 points_xy with 2 point_labels"),
@@ -57,6 +57,6 @@ def test_each_is_enough(given: dict[str, Any]) -> None:
         ({"box_xyxy": "left"}, "not an array of numbers"),
     ],
 )
-def test_what_shows_nothing_is_refused(given: dict[str, Any], message: str) -> None:
+def test_invalid_prompts_are_errors(given: dict[str, Any], message: str) -> None:
     with pytest.raises(PromptError, match=message):
         TrackPrompt(**given)
