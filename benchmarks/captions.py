@@ -1,7 +1,7 @@
 """Many captions on one image, against one `generate` call per caption with the same model.
 
-The peer is what a user writes today: processor and `generate` for every caption, so that the
-image goes through the vision tower once per caption. Both sides must say the same tokens.
+The peer is the usual code: processor and `generate` for every caption, which encodes the image once
+per caption. Both sides must generate the same tokens.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ TASK = "<OPEN_VOCABULARY_DETECTION>"
 
 
 def ours(model: Florence2Detector, image: Image, captions: list[str]) -> list[tuple[int, ...]]:
-    """Encode once, decode together."""
-    questions = [(0, model.prompt_text(TASK, caption)) for caption in captions]
-    return [answer.tokens for answer in model.generate(model.encode([image]), questions)]
+    """Tokens of each caption: the image encoded once, all captions decoded together."""
+    prompts = [(0, model.prompt_text(TASK, caption)) for caption in captions]
+    return [output.tokens for output in model.generate(model.encode([image]), prompts)]
 
 
 @torch.inference_mode()
 def one_by_one(
     model: Florence2Detector, image: Image, captions: list[str], length: int | None
 ) -> list[tuple[int, ...]]:
-    """One `generate` call per caption, from pixels."""
-    answers = []
+    """Tokens of each caption: one `generate` call per caption, from pixels."""
+    outputs = []
     end = model.model.config.text_config.eos_token_id
     for caption in captions:
         inputs = model.processor(images=image, text=TASK + caption, return_tensors="pt")
         inputs = inputs.to(model.model.device, model.model.dtype)
-        said = model.model.generate(
+        sequence = model.model.generate(
             **inputs, num_beams=1, do_sample=False, max_new_tokens=length or 256
         )[0].tolist()
-        tokens = said[2:] if length is None else said[1:]
-        answers.append(tuple(tokens[: tokens.index(end)] if end in tokens else tokens))
-    return answers
+        tokens = sequence[2:] if length is None else sequence[1:]
+        outputs.append(tuple(tokens[: tokens.index(end)] if end in tokens else tokens))
+    return outputs
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
         captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(count)]
         assert arguments.full_size or ours(model, image, captions) == one_by_one(
             model, image, captions, length
-        ), "both sides must say the same"
+        ), "both sides must generate the same tokens"
         run = partial(ours, model, image, captions)
         peer = partial(one_by_one, model, image, captions, length)
         allowed = count_flops(peer) / count_flops(run)

@@ -1,4 +1,4 @@
-"""The models that benchmarks run: the embedded pair, or full-size ones with random weights."""
+"""The models of the benchmarks: the embedded pair, or full-size ones with random weights."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker
 __all__ = ["add_model_options", "detector", "segmenter", "tracker"]
 
 FORCED_TOKENS = 24
-"""Length of every answer of a full-size detector with random weights: four boxes and a phrase."""
+"""Output length of the full-size detector with random weights: four boxes and a phrase."""
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Options that choose the models."""
+    """Add the options that select the models."""
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--full-size", action="store_true", help="random weights, public sizes")
     parser.add_argument("--sam2", choices=["tiny", "large"], default="tiny")
@@ -36,7 +36,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def detector(arguments: argparse.Namespace) -> Florence2Detector:
-    """The detector that the options choose."""
+    """The detector that the options select."""
     if not arguments.full_size:
         return Florence2Detector.from_pretrained("demo", device=arguments.device)
     torch.manual_seed(0)
@@ -65,7 +65,7 @@ def detector(arguments: argparse.Namespace) -> Florence2Detector:
         image_token_id=processor.image_token_id,
     )
     model = _on_device(Florence2ForConditionalGeneration(config), arguments.device)
-    # An end token outside of what the model can say: every answer runs to the forced length.
+    # An end token that the model cannot generate: every output has the maximum length.
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id = 51289
     with torch.no_grad():
         model.get_input_embeddings().weight[51289] = 0
@@ -73,7 +73,7 @@ def detector(arguments: argparse.Namespace) -> Florence2Detector:
 
 
 def segmenter(arguments: argparse.Namespace) -> Sam2Segmenter:
-    """The segmenter that the options choose."""
+    """The segmenter that the options select."""
     if not arguments.full_size:
         return Sam2Segmenter.from_pretrained("demo", device=arguments.device)
     torch.manual_seed(0)
@@ -104,7 +104,7 @@ def segmenter(arguments: argparse.Namespace) -> Sam2Segmenter:
 
 
 def tracker(arguments: argparse.Namespace) -> Sam2Tracker:
-    """The tracker that the options choose, in the convention of the peer."""
+    """The tracker that the options select, in the convention of the peer."""
     shared = segmenter(arguments)
     if arguments.full_size and torch.device(arguments.device).type == "cuda":
         for part in ("memory_attention", "memory_encoder", "object_pointer_proj"):

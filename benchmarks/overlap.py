@@ -1,14 +1,14 @@
-"""A labeling run, whose stages work at the same time, against its slowest stage alone.
+"""A labeling run, whose stages overlap, against its slowest stage alone.
 
-Each stage is first done by itself for all images, with what it needs in memory; then the whole
-run is done as users do it. Runs of both kinds alternate. ``--models device`` stands for a GPU: the
-models wait, as one waits for a kernel, and leave the processor to the other stages. ``--models
-demo`` computes the embedded models on the processor, which the other stages then share: where it
-has few cores, the time of all stages together, divided by the cores, is the bound.
+Each stage is first run alone for all images, with its inputs in memory; then the whole run is
+executed as users do. Both alternate. ``--models device`` simulates a GPU: the models sleep, as if
+waiting for a kernel, and leave the processor to the other stages. ``--models demo`` computes the
+embedded models on the processor, which the other stages then share: with few cores, the lower bound
+is the time of all stages together divided by the cores.
 
-On a machine that others use as well, the models' thread waits for a core, alone and in a run. Linux
-counts that, and it is told beside the time that the thread was on a core; what then remains of the
-time of the models is waiting for the interpreter's lock.
+On a machine under other load, the models' thread waits for a core, alone and in a run. Linux counts
+that time; it is printed beside the time that the thread ran on a core. The rest of the models' time
+is waiting for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OBJECTS = 6
 
 
 class Device:
-    """Both models as a device that takes its time, and finds six things in every image."""
+    """Both models as a simulated device that sleeps and detects six objects in every image."""
 
     def __init__(self, milliseconds: float) -> None:
         self._seconds = milliseconds / 1000
@@ -64,8 +64,8 @@ class Device:
     ) -> list[DetectedBoxes]:
         time.sleep(self._seconds / 2 * len(images))
         return [
-            DetectedBoxes(_boxes(image), (asked[0],) * OBJECTS, np.full(OBJECTS, 0.9, np.float32))
-            for image, asked in zip(images, captions, strict=True)
+            DetectedBoxes(_boxes(image), (given[0],) * OBJECTS, np.full(OBJECTS, 0.9, np.float32))
+            for image, given in zip(images, captions, strict=True)
         ]
 
     def segment_boxes(
@@ -81,40 +81,40 @@ class Device:
         return lambda: [_discs(size, boxes) for size, boxes in zip(sizes, boxes_xyxy, strict=True)]
 
 
-class Watched:
-    """Both models, and what their thread does in the meantime."""
+class MeasuredModels:
+    """Both models, with the time that their thread runs and waits for a core."""
 
     def __init__(self, detector: Detector, segmenter: Segmenter) -> None:
         self._detector = detector
         self._segmenter = segmenter
-        self._spent = np.zeros(2)
+        self._elapsed = np.zeros(2)
 
-    def spent(self) -> tuple[float, float]:
-        """Seconds on a core, and waiting for one, since this was asked before."""
-        on_core, waiting = self._spent.tolist()
-        self._spent = np.zeros(2)
+    def take_elapsed(self) -> tuple[float, float]:
+        """Seconds on a core and waiting for one since the previous call."""
+        on_core, waiting = self._elapsed.tolist()
+        self._elapsed = np.zeros(2)
         return on_core, waiting
 
     def detect(self, *arguments: Any) -> list[DetectedBoxes]:
-        with self._watched():
+        with self._measured():
             return self._detector.detect(*arguments)
 
     def segment_boxes(self, *arguments: Any) -> list[SegmentedMasks]:
         return self.start_segment_boxes(*arguments)()
 
     def start_segment_boxes(self, *arguments: Any) -> Callable[[], list[SegmentedMasks]]:
-        with self._watched():
+        with self._measured():
             return self._segmenter.start_segment_boxes(*arguments)
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        before = _times_of_thread()
+    def _measured(self) -> Iterator[None]:
+        before = _thread_times()
         yield
-        self._spent += _times_of_thread() - before
+        self._elapsed += _thread_times() - before
 
 
-def _times_of_thread() -> np.ndarray:
-    """Seconds that this thread was on a core, and waiting for one; (2,)."""
+def _thread_times() -> np.ndarray:
+    """Seconds that this thread ran on a core and waited for one: ``(2,)``."""
     nanoseconds = Path("/proc/thread-self/schedstat").read_text().split()[:2]
     return np.array(nanoseconds, np.float64) / 1e9
 
@@ -141,7 +141,7 @@ def _discs(size_hw: tuple[int, ...], boxes: np.ndarray) -> SegmentedMasks:
 def stages_alone(
     images: Path, out: Path, models: tuple[Detector, Segmenter], config: Config
 ) -> dict[str, float]:
-    """Seconds of each stage, one after the other."""
+    """Seconds of each stage, run one after the other."""
     ontology = CaptionOntology({caption: caption for caption in CAPTIONS})
     step = config.runtime.batch_size
     seconds: dict[str, float] = {}
@@ -166,13 +166,13 @@ def stages_alone(
             for batch in batches
         ]
     with timed("masks"):
-        decided = [
+        outcomes = [
             [result_of(*each, ontology, config) for each in zip(batch, finish(), strict=True)]
             for batch, finish in zip(batches, started, strict=True)
         ]
     with timed("store"), LabelStore.create(out) as store:
         run = store.begin_run(RunConfig(models={}, inference={}))
-        for results in decided:
+        for results in outcomes:
             store.write_batch(run.id, results)
     return seconds
 
@@ -180,24 +180,26 @@ def stages_alone(
 def result_of(
     frame: LoadedImage, candidates: tuple[Candidate, ...], ontology: CaptionOntology, config: Config
 ) -> ItemOutcome:
-    """What the store is given of an image."""
-    decision = postprocess(candidates, frame.size_hw, ontology, config)
+    """The store's record of an image."""
+    postprocessed = postprocess(candidates, frame.size_hw, ontology, config)
     item = Item(frame.item_id, frame.path, frame.content_hash, frame.size_hw)
     predictions = RawPredictions(frozenset(CAPTIONS), candidates)
-    return ItemOutcome(item, decision.labels, predictions=predictions, statuses=decision.statuses)
+    return ItemOutcome(
+        item, postprocessed.labels, predictions=predictions, statuses=postprocessed.statuses
+    )
 
 
 def whole_run(
     images: Path, out: Path, models: tuple[Detector, Segmenter], config: Config
 ) -> tuple[float, dict[str, float]]:
-    """Seconds of a run, and how long each of its stages was at work."""
+    """Seconds of a run, and of the work of each of its stages."""
     ontology = CaptionOntology({caption: caption for caption in CAPTIONS})
     model = GroundedSAM2(ontology, config=config, detector=models[0], segmenter=models[1])
     run = model.label(images, output_folder=out, formats=()).run
     return run.seconds, {stage.name: stage.seconds / stage.threads for stage in run.stages}
 
 
-def chosen_models(arguments: argparse.Namespace) -> tuple[Any, Any]:
+def select_models(arguments: argparse.Namespace) -> tuple[Any, Any]:
     if arguments.models == "device":
         device = Device(arguments.milliseconds)
         return device, device
@@ -213,7 +215,7 @@ def chosen_models(arguments: argparse.Namespace) -> tuple[Any, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", choices=["device", "demo"], default="device")
-    parser.add_argument("--milliseconds", type=float, default=60, help="of the device, an image")
+    parser.add_argument("--milliseconds", type=float, default=60, help="of the device per image")
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--side", type=int, default=1024, help="of the images, in pixels")
     parser.add_argument("--repeats", type=int, default=5)
@@ -221,36 +223,38 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = Config().with_options({"runtime.batch_size": 8, "runtime.device": "cpu"})
-    watched = Watched(*chosen_models(arguments))
-    models = (watched, watched)
-    alone, runs, measure, cores = [], [], [], []
+    measured = MeasuredModels(*select_models(arguments))
+    models = (measured, measured)
+    alone, runs, stage_seconds, thread_seconds = [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         images = Path(name) / "images"
         images.mkdir()
         for number, scene in enumerate(make_scenes(arguments.images, 5)):
             image = PILImage.fromarray(scene.image).resize((arguments.side,) * 2)
             image.save(images / f"{number:04}.jpg", quality=92)
-        for repeat in range(-1, arguments.repeats):  # the first is to warm up
+        for repeat in range(-1, arguments.repeats):  # the first warms up
             each = stages_alone(images, Path(name) / f"{repeat} alone", models, config)
-            spent_alone = watched.spent()
+            elapsed_alone = measured.take_elapsed()
             seconds, stages = whole_run(images, Path(name) / f"{repeat} run", models, config)
-            spent = watched.spent()
+            elapsed = measured.take_elapsed()
             if repeat >= 0:
-                cores.append((spent_alone, spent))
+                thread_seconds.append((elapsed_alone, elapsed))
                 alone.append(each)
                 runs.append(seconds)
-                measure.append(stages)
+                stage_seconds.append(stages)
     median = {name: statistics.median(each[name] for each in alone) for name in STAGES}
     rows = [
         [
             name,
             f"{median[name]:.2f} s",
-            f"{statistics.median(each[name] for each in measure):.2f} s",
+            f"{statistics.median(each[name] for each in stage_seconds):.2f} s",
         ]
         for name in STAGES
     ]
     for index, name in enumerate(("on a core", "waiting for one")):
-        medians = [statistics.median(each[where][index] for each in cores) for where in (0, 1)]
+        medians = [
+            statistics.median(each[where][index] for each in thread_seconds) for where in (0, 1)
+        ]
         rows.append([f"models {name}", *(f"{each:.2f} s" for each in medians)])
     run = statistics.median(runs)
     slowest = statistics.median(max(each.values()) for each in alone)

@@ -1,8 +1,8 @@
-"""Pictures per second of each stage, and the share of what the machine's arithmetic allows.
+"""Images per second of each model, and the share of the machine's arithmetic throughput.
 
-The ceiling is measured on the spot: a large matrix product in the number format of the models.
-Operations are counted, not assumed. With full-size models, answers have a forced length and boxes
-are injected, because random weights end no answer and find no object.
+The throughput ceiling is measured in the same run: a large matrix product in the number format of
+the models. Operations are counted, not assumed. With full-size models, outputs have a forced length
+and boxes are injected, because random weights neither end an output nor detect an object.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from grounded_sam2.models.sam2 import Sam2Segmenter
 from grounded_sam2.results import Image
 
 
-def ask(model: Florence2Detector, images: list[Image], captions: list[str]) -> object:
+def generate(model: Florence2Detector, images: list[Image], captions: list[str]) -> object:
+    """Output of every caption on every image."""
     token = "<OPEN_VOCABULARY_DETECTION>"
-    questions = [(i, model.prompt_text(token, c)) for i in range(len(images)) for c in captions]
-    return model.generate(model.encode(images), questions)
+    prompts = [(i, model.prompt_text(token, c)) for i in range(len(images)) for c in captions]
+    return model.generate(model.encode(images), prompts)
 
 
-def outline(model: Sam2Segmenter, images: list[Image], boxes: list[np.ndarray]) -> object:
+def segment(model: Sam2Segmenter, images: list[Image], boxes: list[np.ndarray]) -> object:
+    """Masks of all boxes."""
     return model.segment_boxes(images, boxes)
 
 
 def ceiling(device: str, dtype: torch.dtype) -> float:
-    """Operations per second of a large matrix product."""
+    """Floating-point operations per second of a large matrix product."""
     size = 8192 if torch.device(device).type == "cuda" else 1536
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     timed = interleave({"product": lambda: left @ right}, repeats=7, warm_up=2)["product"]
@@ -57,13 +59,13 @@ def main() -> None:
         scale = np.tile(image.shape[1::-1], 2)
         boxes.append((np.concatenate([corner, corner + size], 1) * scale).astype(np.float32))
     captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(arguments.captions)]
-    find, cut = detector(arguments), segmenter(arguments)
-    find.batcher.batch_size = 256
+    florence, sam2 = detector(arguments), segmenter(arguments)
+    florence.batcher.batch_size = 256
     stages = {
-        "detector": partial(ask, find, images, captions),
-        "segmenter": partial(outline, cut, images, boxes),
+        "detector": partial(generate, florence, images, captions),
+        "segmenter": partial(segment, sam2, images, boxes),
     }
-    limit = ceiling(arguments.device, find.model.dtype)
+    limit = ceiling(arguments.device, florence.model.dtype)
     times = interleave(stages, arguments.repeats)
     rows = []
     for name, run in stages.items():
@@ -85,7 +87,7 @@ def main() -> None:
         f"{arguments.captions} captions and {arguments.boxes} boxes an image; "
         f"ceiling {limit / 1e12:.2f} TFLOP/s"
     )
-    columns = ["stage", "per image", "pictures/s", "arithmetic", "of the ceiling"]
+    columns = ["stage", "per image", "images/s", "arithmetic", "of the ceiling"]
     print_rows(title, columns, rows)
 
 
