@@ -129,7 +129,7 @@ def label_store(
     """A store of synthetic labels in ``folder/labeled``, open for writing."""
     store = LabelStore.create(folder / "labeled")
     run = store.begin_run(RUN_CONFIG, ontology=tuple((name, name) for name in CLASSES))
-    results = item_outcomes(folder / "pictures", images, objects, seed, size_hw)
+    results = item_outcomes(folder / "images", images, objects, seed, size_hw)
     while batch := list(islice(results, 64)):
         store.write_batch(run.id, batch)
     return store

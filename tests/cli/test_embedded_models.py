@@ -25,7 +25,8 @@ class TestWithEmbeddedModels:
         assert "say nothing about photographs" in ran.out
         for name in ("images", "ground_truth.json", "labels.db", "yolo/data.yaml", "coco"):
             assert (tmp_path / "demo" / name).exists()
-        assert PIL.Image.open(tmp_path / "demo" / "contact_sheet.png").width > 512
+        with PIL.Image.open(tmp_path / "demo" / "contact_sheet.png") as sheet:
+            assert sheet.width > 512
 
     def test_predict_finds_a_shape(self, cli: Cli, demo_weights: Path, tmp_path: Path) -> None:
         scene = make_scene(3)

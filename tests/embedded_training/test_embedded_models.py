@@ -5,6 +5,8 @@ The limits are those of docs/embedded-models.md, with a margin for the smaller s
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -21,13 +23,16 @@ from embedded_training.evaluate import (
 )
 from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.config import load_config
-from grounded_sam2.demo.scenes import make_scenes
+from grounded_sam2.demo.scenes import Scene, make_scenes
 from grounded_sam2.models.florence2 import Florence2Detector
 from grounded_sam2.models.sam2 import Prompts, Sam2Segmenter
 
 pytestmark = pytest.mark.slow
 
-SCENES = list(make_scenes(16, HELD_OUT_SEED))
+
+@functools.cache
+def scenes() -> list[Scene]:
+    return list(make_scenes(16, HELD_OUT_SEED))
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +47,31 @@ def segmenter(demo_weights):
 
 @pytest.fixture(scope="module")
 def found(detector):
-    return detect_captions(detector, SCENES)
+    return detect_captions(detector, scenes())
 
 
 def test_recall_is_at_least_90_percent(found):
-    right = sum(true_positives(found, SCENES, confidence_formula()))
-    assert right >= 0.9 * sum(len(scene.objects) for scene in SCENES)
+    right = sum(true_positives(found, scenes(), confidence_formula()))
+    assert right >= 0.9 * sum(len(scene.objects) for scene in scenes())
 
 
 def test_precision_is_above_75_percent(found):
-    right = true_positives(found, SCENES, confidence_formula())
+    right = true_positives(found, scenes(), confidence_formula())
     assert np.mean(right) > 0.75
 
 
 def test_captions_of_absent_objects_stay_below_the_default_threshold(found):
     floor = load_config("demo").detector.min_confidence
-    assert absent_detection_rate(found, SCENES, floor) <= 0.03
+    assert absent_detection_rate(found, scenes(), floor) <= 0.03
 
 
 def test_confidence_separates_true_from_false_detections(found):
-    right = true_positives(found, SCENES, confidence_formula())
+    right = true_positives(found, scenes(), confidence_formula())
     assert auroc([box.scores[confidence_formula()] for box in found], right) >= 0.85
 
 
 def test_true_boxes_give_accurate_masks(segmenter):
-    assert np.mean(mask_iou_from_true_boxes(segmenter, SCENES)) >= 0.9
+    assert np.mean(mask_iou_from_true_boxes(segmenter, scenes())) >= 0.9
 
 
 def test_a_point_segments_an_object_and_its_mask_with_a_box_segments_it_better(segmenter):
@@ -74,10 +79,10 @@ def test_a_point_segments_an_object_and_its_mask_with_a_box_segments_it_better(s
     from grounded_sam2.geometry.rle import encode
 
     first, second = [], []
-    for scene in SCENES[:8]:
+    for scene in scenes()[:8]:
         embeddings = segmenter.encode([scene.image])
-        for thing in scene.objects:
-            rows, columns = np.nonzero(thing.mask)
+        for each in scene.objects:
+            rows, columns = np.nonzero(each.mask)
             middle = len(rows) // 2
             point = np.array([[[columns[middle], rows[middle]]]], np.float32)
             labels = np.ones((1, 1), np.int64)
@@ -88,12 +93,12 @@ def test_a_point_segments_an_object_and_its_mask_with_a_box_segments_it_better(s
                 embeddings,
                 [
                     Prompts(
-                        boxes_xyxy=np.array([thing.box_xyxy], np.float32),
+                        boxes_xyxy=np.array([each.box_xyxy], np.float32),
                         mask_logits=guess.low_res_logits,
                     )
                 ],
             )
-            truth = encode(thing.mask)
+            truth = encode(each.mask)
             first.append(mask_iou(guess.masks, truth)[0, 0])
             second.append(mask_iou(again.masks, truth)[0, 0])
     assert np.mean(first) > 0.8
@@ -108,8 +113,8 @@ def test_other_tasks_name_objects_of_the_scene(detector, task, share):
     """They were trained less than single captions, joint grounding least."""
     other = Florence2Detector(detector.model, detector.processor, task=task)
     hits = total = 0
-    for scene in SCENES:
-        names = sorted({thing.name for thing in scene.objects})
+    for scene in scenes():
+        names = sorted({each.name for each in scene.objects})
         asked = names if task == "phrase_grounding" else []
         (boxes,) = other.detect([scene.image], [asked])
         said = [caption.removeprefix("an ").removeprefix("a ") for caption in boxes.captions]
@@ -120,7 +125,7 @@ def test_other_tasks_name_objects_of_the_scene(detector, task, share):
 
 def test_captioning_then_grounding_needs_no_captions(detector):
     cascade = Florence2Detector(detector.model, detector.processor, task="caption_then_grounding")
-    found = cascade.detect([scene.image for scene in SCENES[:6]], [[]] * 6)
+    found = cascade.detect([scene.image for scene in scenes()[:6]], [[]] * 6)
     words = {word for boxes in found for caption in boxes.captions for word in caption.split()}
     assert words & {word for caption in CAPTIONS for word in caption.split()}
 
@@ -129,7 +134,7 @@ def test_the_pipeline_finds_the_objects_of_an_ontology(demo_weights):
     model = GroundedSAM2(
         CaptionOntology({"red circle": "ball", "orange circle": "ball"}), config="demo"
     )
-    for scene in SCENES:
+    for scene in scenes():
         found = model.predict(scene.image)
         there = [t for t in scene.objects if t.name in ("red circle", "orange circle")]
         assert abs(len(found) - len(there)) <= 1
@@ -138,7 +143,7 @@ def test_the_pipeline_finds_the_objects_of_an_ontology(demo_weights):
 
 def test_unknown_words_as_captions_cause_no_error(detector):
     captions = ["黒い猫", "a very long description of something else entirely", "🚲"]
-    (boxes,) = detector.detect([SCENES[0].image], [captions])
+    (boxes,) = detector.detect([scenes()[0].image], [captions])
     assert set(boxes.captions) <= set(captions)
 
 
@@ -147,12 +152,12 @@ def test_unknown_words_as_captions_cause_no_error(detector):
 def test_cuda_in_bfloat16_finds_the_same(found):
     on_gpu = Florence2Detector.from_pretrained("demo", device="cuda")
     assert on_gpu.model.dtype == torch.bfloat16
-    theirs = detect_captions(on_gpu, SCENES)
+    theirs = detect_captions(on_gpu, scenes())
     right, right_there = (
-        sum(true_positives(f, SCENES, confidence_formula())) for f in (found, theirs)
+        sum(true_positives(f, scenes(), confidence_formula())) for f in (found, theirs)
     )
     assert abs(right - right_there) <= 0.05 * right
 
 
 def _count(scene, name):
-    return sum(thing.name == name for thing in scene.objects)
+    return sum(each.name == name for each in scene.objects)
