@@ -83,8 +83,8 @@ class BatchSampler:
         self.names, self.size = pool.names, size
         self.images = pool.large if size == IMAGE_SIZE else pool.small
         self.instances = pool.instances[:, :: IMAGE_SIZE // size, :: IMAGE_SIZE // size]
-        self.mean = np.float32(processor.image_processor.image_mean)
-        self.std = np.float32(processor.image_processor.image_std)
+        self.mean = np.array(processor.image_processor.image_mean, np.float32)
+        self.std = np.array(processor.image_processor.image_std, np.float32)
 
     def draw(self, rng: np.random.Generator, size: int) -> Batch:
         """Draw ``size`` scenes with replacement and `PROMPTS_PER_IMAGE` objects of each."""
