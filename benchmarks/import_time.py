@@ -1,4 +1,4 @@
-"""What `import grounded_sam2` costs, in fresh interpreters, against an empty one."""
+"""Import time of `grounded_sam2` in fresh interpreters, compared with an empty one."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""An image of 10 000 × 8 000 pixels, labeled with tiles and without: memory, time, what is found.
+"""Memory, time and recall for an image of 10 000 × 8 000 pixels, labeled with and without tiles.
 
-A grey canvas with small shapes all over it and two large ones, of which the truth is known; the
-file is a JPEG that has to be turned upright, in labeling and again in the export, which is where
-most memory is needed. Each run is the command `label` in a fresh process, from the file to a COCO
-dataset; its peak is what the kernel counted as resident, the libraries and models included.
+The image is a gray canvas with many small shapes and two large ones, whose boxes are known. The
+file is a JPEG with an EXIF rotation, which is applied in labeling and again in the export, where
+the most memory is needed. Each run is the command `label` in a fresh process, from the file to a
+COCO dataset. Its peak memory is the maximum resident set size, libraries and models included.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ used = resource.getrusage(resource.RUSAGE_SELF)
 print("used", used.ru_maxrss, used.ru_utime + used.ru_stime, file=sys.stderr)
 sys.exit(code)
 """
-_LEFT_TO_TURN = 6  # EXIF: the camera was turned left
+_ROTATED_LEFT = 6  # EXIF orientation of a camera rotated left
 
 Truth = list[tuple[str, tuple[float, float, float, float]]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run cost and found."""
+    """Cost and matches of one run."""
 
     peak_bytes: int
     seconds: float
     cpu_seconds: float
-    """Of all cores together; on a machine that others use as well, the number to compare."""
+    """Sum over all cores; on a shared machine, the number to compare."""
     small_found: int
     small: int
     large_found: int
     large: int
     others: int
-    """Objects that are none of the shapes, or of another class."""
+    """Objects that match no shape of their class."""
 
 
 def draw(
     size_hw: tuple[int, int], small: int, radius: tuple[float, float], seed: int
 ) -> tuple[Image, Truth]:
-    """A canvas with two large shapes, then so many small ones; none touches another."""
+    """Draw two large shapes and `small` small ones that do not touch; return image and boxes."""
     rng = np.random.default_rng(seed)
     height, width = size_hw
     coarse = rng.integers(90, 170, (6, 7, 1), np.uint8).repeat(3, axis=2)
@@ -68,19 +68,19 @@ def draw(
     radii = [0.16 * height, 0.12 * height, *rng.uniform(*radius, small)]
     for size in radii:
         x, y = _place(rng, free, size, size_hw)
-        thing, image = _paint(rng, size)
+        shape, image = _paint(rng, size)
         left, top = x - image.shape[1] // 2, y - image.shape[0] // 2
         window = canvas[top : top + image.shape[0], left : left + image.shape[1]]
-        window[thing.mask] = image[thing.mask]
-        box = tuple(np.add(thing.box_xyxy, (left, top, left, top)).tolist())
-        truth.append((thing.shape, box))  # type: ignore[arg-type]
+        window[shape.mask] = image[shape.mask]
+        box = tuple(np.add(shape.box_xyxy, (left, top, left, top)).tolist())
+        truth.append((shape.shape, box))  # type: ignore[arg-type]
     return canvas, truth
 
 
 def _place(
     rng: np.random.Generator, free: np.ndarray, radius: float, size_hw: tuple[int, int]
 ) -> tuple[int, int]:
-    """Where a shape touches nothing; it is taken from then on."""
+    """Center of a free area for a shape, ``(x, y)``; marks the area as occupied."""
     reach = int(radius * 1.2 + 20)
     while True:
         x = int(rng.integers(reach, size_hw[1] - reach))
@@ -105,7 +105,7 @@ def _paint(rng: np.random.Generator, radius: float) -> tuple[SceneObject, Image]
 
 
 def label(folder: Path, out: Path, truth: Truth, options: list[str]) -> Outcome:
-    """Label the image in a process of its own."""
+    """Label the image in a separate process."""
     command = [sys.executable, "-c", LABEL, "label", str(folder), "--out", str(out)]
     command += ["--ontology", "shapes", "--config", "demo", "--format", "coco"]
     for option in options:
@@ -132,14 +132,14 @@ def _compare(out: Path, truth: Truth) -> tuple[int, int, int, int, int]:
 
 
 def _draw_to(folder: Path, arguments: argparse.Namespace) -> None:
-    """Make the image and its truth, in a process of its own: the peak of a process counts what
-    its parent had when it began."""
+    """Draw the image and its boxes, in a separate process: the peak memory of a process includes
+    that of its parent at the start."""
     size_hw = arguments.size[1], arguments.size[0]
     image, truth = draw(size_hw, arguments.shapes, tuple(arguments.radius), arguments.seed)
     exif = PILImage.Exif()
-    exif[0x112] = _LEFT_TO_TURN
-    turned = PILImage.fromarray(image).transpose(PILImage.Transpose.ROTATE_90)
-    turned.save(folder / "large.jpg", quality=92, exif=exif)
+    exif[0x112] = _ROTATED_LEFT
+    rotated = PILImage.fromarray(image).transpose(PILImage.Transpose.ROTATE_90)
+    rotated.save(folder / "large.jpg", quality=92, exif=exif)
     (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
 
 
@@ -149,9 +149,9 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=40)
     parser.add_argument("--radius", type=float, nargs=2, default=(30, 60))
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--set", action="append", default=[], help="as of the command label")
+    parser.add_argument("--set", action="append", default=[], help="option of the command label")
     parser.add_argument("--only-tiled", action="store_true")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--draw", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.draw is not None:
@@ -171,7 +171,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({title: asdict(outcome) for title, outcome in outcomes.items()}))
         return
-    from timing import print_rows  # loads torch, which the processes above had better not inherit
+    from timing import print_rows  # loads torch, which must not count for the processes above
 
     rows = [
         [

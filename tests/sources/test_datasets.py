@@ -1,4 +1,4 @@
-"""What ``datasets`` writes, and what our exporter writes for it, read as a source of images."""
+"""Datasets written by the ``datasets`` library and by our exporter, read as image sources."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def pixels(number: int) -> Any:
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[str]:
-    """Files of four images, two of them of one name."""
+    """Paths of four images, two of which have the same name."""
     names = ["0.png", "1.png", "sub/2.png", "sub/0.png"]
-    paths = [tmp_path / "pictures" / name for name in names]
+    paths = [tmp_path / "photos" / name for name in names]
     for number, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(pixels(number)).save(path)
@@ -38,25 +38,25 @@ def opened(given: Path) -> ImageSource:
     return open_image_source(given, images_folder=given.with_name("copies"))
 
 
-def greys(source: ImageSource) -> dict[str, int]:
-    """Ids and what the images show, as the number that they were made with."""
+def grays(source: ImageSource) -> dict[str, int]:
+    """Number that each image was made with, by id."""
     return {ref.item_id: int(load_image(ref.fetch()).mean()) // 10 for ref in source}
 
 
-def test_our_export_comes_back_byte_for_byte(tmp_path: Path, images: list[str]) -> None:
+def test_exported_dataset_is_read_back_byte_for_byte(tmp_path: Path, images: list[str]) -> None:
     model = GroundedSAM2(
         CaptionOntology({"red": "thing"}), detector=FakeDetector(), segmenter=FakeSegmenter()
     )
-    model.label(tmp_path / "pictures", output_folder=tmp_path / "labeled", formats=("hf",))
+    model.label(tmp_path / "photos", output_folder=tmp_path / "labeled", formats=("hf",))
     source = opened(tmp_path / "labeled" / "hf")
-    assert greys(source) == {
+    assert grays(source) == {
         "train/0.png": 0,
         "train/1.png": 1,
         "train/sub/0.png": 3,
         "train/sub/2.png": 2,
     }
     for ref in source:
-        original = tmp_path / "pictures" / ref.item_id.removeprefix("train/")
+        original = tmp_path / "photos" / ref.item_id.removeprefix("train/")
         assert ref.fetch().read_bytes() == original.read_bytes()
 
 
@@ -71,16 +71,16 @@ class TestDatasets:
 
     @pytest.fixture
     def dataset(self, datasets: Any, images: list[str]) -> Any:
-        """With images that have no names."""
+        """A dataset of four images without names."""
         features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
         columns = {"image": [PIL.Image.open(path).copy() for path in images], "label": range(4)}
         return datasets.Dataset.from_dict(columns, features=features)
 
-    def test_saved_to_disk(self, dataset: Any, tmp_path: Path) -> None:
+    def test_dataset_saved_to_disk_is_read(self, dataset: Any, tmp_path: Path) -> None:
         dataset.save_to_disk(tmp_path / "saved", num_shards=3)
-        assert greys(opened(tmp_path / "saved")) == NAMELESS
+        assert grays(opened(tmp_path / "saved")) == NAMELESS
 
-    def test_splits_saved_to_disk_and_used_since(
+    def test_saved_splits_are_read_without_their_caches(
         self, datasets: Any, dataset: Any, tmp_path: Path
     ) -> None:
         splits = datasets.DatasetDict({"train": dataset, "test": dataset.select([2])})
@@ -88,51 +88,53 @@ class TestDatasets:
         loaded = datasets.load_from_disk(tmp_path / "saved")
         loaded["train"].map(lambda row: {"label": row["label"] + 1})  # leaves a cache beside it
         assert len(list((tmp_path / "saved" / "train").glob("*.arrow"))) == 2
-        assert greys(opened(tmp_path / "saved")) == {
+        assert grays(opened(tmp_path / "saved")) == {
             "test/000000.png": 2,
             **{f"train/{name}": number for name, number in NAMELESS.items()},
         }
 
-    def test_paths_instead_of_files(self, datasets: Any, images: list[str], tmp_path: Path) -> None:
+    def test_paths_in_place_of_bytes_are_read(
+        self, datasets: Any, images: list[str], tmp_path: Path
+    ) -> None:
         features = datasets.Features({"image": datasets.Image()})
         dataset = datasets.Dataset.from_dict({"image": images}, features=features)
         dataset.save_to_disk(tmp_path / "saved")
         expected = {"0.png": 0, "1.png": 1, "2.png": 2, "0-000003.png": 3}
-        assert greys(opened(tmp_path / "saved")) == expected
+        assert grays(opened(tmp_path / "saved")) == expected
         dataset.to_parquet(tmp_path / "rows" / "train.parquet")
         expected = {f"train/{name}": number for name, number in expected.items()}
-        assert greys(opened(tmp_path / "rows")) == expected
+        assert grays(opened(tmp_path / "rows")) == expected
 
-    def test_parquet(self, dataset: Any, tmp_path: Path) -> None:
+    def test_parquet_file_is_read(self, dataset: Any, tmp_path: Path) -> None:
         dataset.to_parquet(tmp_path / "cats.parquet")
         expected = {f"cats/{name}": number for name, number in NAMELESS.items()}
-        assert greys(opened(tmp_path / "cats.parquet")) == expected
+        assert grays(opened(tmp_path / "cats.parquet")) == expected
 
-    def test_arrays_of_samples(self, datasets: Any, tmp_path: Path) -> None:
+    def test_array_columns_are_read_as_images(self, datasets: Any, tmp_path: Path) -> None:
         features = datasets.Features({"pixels": datasets.Array3D((4, 5, 3), "uint8")})
         columns = {"pixels": [pixels(number) for number in range(4)]}
         dataset = datasets.Dataset.from_dict(columns, features=features)
         dataset.save_to_disk(tmp_path / "saved")
-        assert greys(opened(tmp_path / "saved")) == NAMELESS
+        assert grays(opened(tmp_path / "saved")) == NAMELESS
         dataset.to_parquet(tmp_path / "rows" / "data.parquet")
-        assert greys(opened(tmp_path / "rows")) == NAMELESS
+        assert grays(opened(tmp_path / "rows")) == NAMELESS
 
-    def test_an_imagefolder_is_a_folder(
+    def test_imagefolder_is_read_as_a_folder(
         self, datasets: Any, images: list[str], tmp_path: Path
     ) -> None:
-        folder = tmp_path / "pictures"
+        folder = tmp_path / "photos"
         (folder / "metadata.csv").write_text(
             "file_name,label\n0.png,a\n1.png,b\nsub/2.png,c\nsub/0.png,d\n", encoding="utf-8"
         )
         loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train")
         assert len(loaded) == 4
-        assert greys(opened(folder)) == {"0.png": 0, "1.png": 1, "sub/0.png": 3, "sub/2.png": 2}
-        assert list(greys(opened(folder / "metadata.csv"))) == [
+        assert grays(opened(folder)) == {"0.png": 0, "1.png": 1, "sub/0.png": 3, "sub/2.png": 2}
+        assert list(grays(opened(folder / "metadata.csv"))) == [
             *("0.png", "1.png", "sub/2.png", "sub/0.png"),
         ]
 
 
-def test_a_saved_dataset_whose_state_is_damaged(tmp_path: Path) -> None:
+def test_saved_dataset_with_a_damaged_state_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train"]}')
     with pytest.raises(

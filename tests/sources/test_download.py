@@ -1,4 +1,4 @@
-"""Pictures from the web, against a server on this machine."""
+"""HTTP downloads of images, from a local server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def png() -> bytes:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One path per case."""
+    """Serves one path per case."""
 
     released = threading.Event()
 
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         elif case == "trickle":
             self.send_response(200)
             self.end_headers()
-            with contextlib.suppress(OSError):  # the client has had enough
+            with contextlib.suppress(OSError):  # the client has closed the connection
                 while not self.released.wait(0.01):
                     self.wfile.write(b".")
         else:
@@ -86,11 +86,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["scene.png", "without-length", "to?/scene.png", "scène a.png"])
-def test_images_arrive(server: str, path: str) -> None:
+def test_download_returns_the_image(server: str, path: str) -> None:
     np.testing.assert_array_equal(load_image(f"{server}/{path}"), PIXELS)
 
 
-def test_the_scheme_may_be_in_capitals(server: str) -> None:
+def test_scheme_is_case_insensitive(server: str) -> None:
     np.testing.assert_array_equal(load_image(server.replace("http", "HTTP") + "/scene.png"), PIXELS)
 
 
@@ -115,19 +115,19 @@ def test_failures_name_the_address_and_the_reason(server: str, path: str, expect
 
 
 @pytest.mark.parametrize("path", ["never", "trickle"])
-def test_servers_that_do_not_finish(server: str, path: str) -> None:
+def test_slow_servers_time_out(server: str, path: str) -> None:
     with pytest.raises(ImageError, match=r"took longer than 0\.2 s; raise images\.url_timeout_s"):
         load_image(f"{server}/{path}", config=ImageConfig(url_timeout_s=0.2))
 
 
 @pytest.mark.parametrize("address", ["http://", "http://127.0.0.1:port/x", "http://[::1/x"])
-def test_addresses_that_are_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_addresses_are_errors(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(ImageError, match="cannot be fetched"):
         load_image(address)
 
 
-def test_nobody_listens(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_connection_is_an_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     free = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     port = free.server_port
     free.server_close()

@@ -1,4 +1,4 @@
-"""What may be given, and what is made of it."""
+"""Selection of the image source for an input, and the default output folder."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def write_table(path: Path, **columns: Any) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with one of each, in folders of their own."""
+    """A working directory with one input of each type, each in its own folder."""
     for number, name in enumerate(["a.png", "b.PNG", "sub/c.jpg", "sub/d.dat"]):
-        path = tmp_path / "pictures" / name
+        path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(number))
     images = pa.array(
@@ -52,10 +52,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pa.struct({"bytes": pa.binary(), "path": pa.string()}),
     )
     write_table(tmp_path / "dataset" / "data" / "train-00000-of-00001.parquet", image=images)
-    write_table(tmp_path / "links.parquet", url=["pictures/a.png", "pictures/sub/c.jpg"])
-    (tmp_path / "list.txt").write_text("pictures/b.PNG\npictures/a.png\n", encoding="utf-8")
+    write_table(tmp_path / "links.parquet", url=["photos/a.png", "photos/sub/c.jpg"])
+    (tmp_path / "list.txt").write_text("photos/b.PNG\nphotos/a.png\n", encoding="utf-8")
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
-        archive.write(tmp_path / "pictures" / "a.png", "x/a.png")
+        archive.write(tmp_path / "photos" / "a.png", "x/a.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -80,39 +80,39 @@ IMAGES = ["a.png", "b.PNG", "sub/c.jpg"]
 ROWS = ["train/0.png", "train/1.png", "train/2.png"]
 
 
-class TestKinds:
+class TestInputs:
     @pytest.mark.parametrize(
         ("given", "kind", "expected"),
         [
-            ("pictures", FolderSource, IMAGES),
-            (Path("pictures"), FolderSource, IMAGES),
-            ("pictures/sub/d.dat", FolderSource, ["d.dat"]),
-            (["pictures"], FolderSource, IMAGES),
-            (["pictures/sub/d.dat", "pictures/a.png"], FolderSource, ["a.png", "sub/d.dat"]),
-            ("pictures/**/*.jpg", GlobSource, ["sub/c.jpg"]),
-            ("list.txt", ListSource, ["pictures/b.PNG", "pictures/a.png"]),
+            ("photos", FolderSource, IMAGES),
+            (Path("photos"), FolderSource, IMAGES),
+            ("photos/sub/d.dat", FolderSource, ["d.dat"]),
+            (["photos"], FolderSource, IMAGES),
+            (["photos/sub/d.dat", "photos/a.png"], FolderSource, ["a.png", "sub/d.dat"]),
+            ("photos/**/*.jpg", GlobSource, ["sub/c.jpg"]),
+            ("list.txt", ListSource, ["photos/b.PNG", "photos/a.png"]),
             ("dataset", RowSource, ROWS),
             ("dataset/**/*.parquet", RowSource, ROWS),
             ("dataset/data/train-00000-of-00001.parquet", RowSource, ROWS),
             ("archive.zip", RemoteSource, ["x/a.png"]),
             ("zip://x::archive.zip", RemoteSource, ["a.png"]),
-            ("memory://bucket/pictures", RemoteSource, IMAGES),
-            ("memory://bucket/pictures/sub/d.dat", RemoteSource, ["d.dat"]),
-            ("memory://bucket/**/*.jpg", RemoteSource, ["pictures/sub/c.jpg"]),
+            ("memory://bucket/photos", RemoteSource, IMAGES),
+            ("memory://bucket/photos/sub/d.dat", RemoteSource, ["d.dat"]),
+            ("memory://bucket/**/*.jpg", RemoteSource, ["photos/sub/c.jpg"]),
             ("memory://bucket/archive.zip", RemoteSource, ["x/a.png"]),
             ("memory://bucket/dataset", RowSource, ROWS),
             ("memory://bucket/dataset/**/*.parquet", RowSource, ROWS),
             ("https://host/x/a.png", ListSource, ["host/x/a.png"]),
-            (["memory://bucket/pictures/a.png"], RemoteSource, ["a.png"]),
+            (["memory://bucket/photos/a.png"], RemoteSource, ["a.png"]),
             (
-                ["memory://bucket/pictures/a.png", "pictures/a.png"],
+                ["memory://bucket/photos/a.png", "photos/a.png"],
                 ListSource,
-                ["bucket/pictures/a.png", "a.png"],
+                ["bucket/photos/a.png", "a.png"],
             ),
         ],
     )
     @pytest.mark.usefixtures("bucket")
-    def test_each_is_found_out(self, given: Any, kind: type, expected: list[str]) -> None:
+    def test_input_selects_the_source(self, given: Any, kind: type, expected: list[str]) -> None:
         source = opened(given)
         assert type(source) is kind
         assert ids(source) == ids(source) == expected
@@ -120,11 +120,11 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("given", "expected"),
         [
-            ("pictures", Path("pictures")),
-            ("pictures/**/*.jpg", Path("pictures")),
+            ("photos", Path("photos")),
+            ("photos/**/*.jpg", Path("photos")),
             ("lists/../list.txt", Path("lists/..")),
             ("dataset", Path("dataset")),
-            ("memory://bucket/pictures", "memory:///bucket/pictures"),
+            ("memory://bucket/photos", "memory:///bucket/photos"),
             ("memory://bucket/dataset", "memory:///bucket/dataset"),
             ("zip://x::archive.zip", "zip://x::archive.zip"),
             ("https://me:secret@host/x/a.png", "https://host/x"),
@@ -132,13 +132,15 @@ class TestKinds:
         ],
     )
     @pytest.mark.usefixtures("bucket")
-    def test_the_root_says_where(self, here: Path, given: Any, expected: Path | str) -> None:
+    def test_root_is_the_location_of_the_input(
+        self, here: Path, given: Any, expected: Path | str
+    ) -> None:
         (here / "lists").mkdir()
         assert opened(given).root == expected
 
     @pytest.mark.usefixtures("bucket")
-    def test_images_that_are_no_files_are_brought(self) -> None:
-        for given in ("dataset", "memory://bucket/pictures", "archive.zip"):
+    def test_images_that_are_no_local_files_are_copied(self) -> None:
+        for given in ("dataset", "memory://bucket/photos", "archive.zip"):
             for ref in opened(given):
                 path = ref.fetch()
                 assert path.is_relative_to("copies")
@@ -146,12 +148,12 @@ class TestKinds:
                 assert path.read_bytes().startswith(b"\x89PNG")
 
     @pytest.mark.usefixtures("here")
-    def test_places_that_call_different_images_the_same(self) -> None:
+    def test_equal_names_of_two_locations_get_separate_copies(self) -> None:
         shutil.copytree("dataset", "other")
         places = {next(iter(opened(given))).path.parent for given in ("dataset", "other")}
         assert {path.parent.name.rpartition("-")[0] for path in places} == {"dataset", "other"}
 
-    def test_copies_are_found_again_where_all_was_moved(
+    def test_copies_are_reused_after_moving_input_and_output_together(
         self, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (before, *_) = opened("dataset")
@@ -162,52 +164,52 @@ class TestKinds:
         assert after == before
         assert after.is_local()
 
-    def test_file_addresses(self, here: Path) -> None:
-        assert ids(opened(f"file://{here}/pictures")) == IMAGES
+    def test_file_addresses_are_paths(self, here: Path) -> None:
+        assert ids(opened(f"file://{here}/photos")) == IMAGES
 
-    def test_a_file_whose_name_looks_like_a_pattern(self, here: Path) -> None:
-        shutil.copy(here / "pictures" / "a.png", here / "a[1].png")
+    def test_existing_file_named_like_a_pattern_is_a_file(self, here: Path) -> None:
+        shutil.copy(here / "photos" / "a.png", here / "a[1].png")
         assert ids(opened("a[1].png")) == ["a[1].png"]
-        assert ids(opened(["a[1].png", "pictures/a.png"])) == ["a[1].png", "pictures/a.png"]
+        assert ids(opened(["a[1].png", "photos/a.png"])) == ["a[1].png", "photos/a.png"]
 
 
 class TestOptions:
-    @pytest.mark.parametrize("given", ["pictures", "memory://bucket/pictures"])
+    @pytest.mark.parametrize("given", ["photos", "memory://bucket/photos"])
     @pytest.mark.usefixtures("bucket")
-    def test_endings_and_folders(self, given: str) -> None:
+    def test_extensions_and_recursion_are_options(self, given: str) -> None:
         assert ids(opened(given, extensions="jpg")) == ["sub/c.jpg"]
         assert ids(opened(given, recursive=False)) == ["a.png", "b.PNG"]
 
-    def test_excluded_folders(self, here: Path) -> None:
-        assert ids(opened("pictures", exclude=["pictures/sub"])) == ["a.png", "b.PNG"]
+    def test_excluded_folders_are_skipped(self, here: Path) -> None:
+        assert ids(opened("photos", exclude=["photos/sub"])) == ["a.png", "b.PNG"]
 
     @pytest.mark.usefixtures("here")
-    def test_columns_of_paths_are_lists(self) -> None:
+    def test_column_of_paths_is_a_list(self) -> None:
         source = opened("links.parquet", column="url")
         assert type(source) is ListSource
-        assert ids(source) == ["pictures/a.png", "pictures/sub/c.jpg"]
+        assert ids(source) == ["photos/a.png", "photos/sub/c.jpg"]
 
-    def test_columns_of_list_files(self, here: Path) -> None:
-        (here / "list.csv").write_text("image,other\nx,pictures/a.png\n", encoding="utf-8")
-        assert ids(opened("list.csv", column="other")) == ["pictures/a.png"]
+    def test_column_of_a_list_file_is_an_option(self, here: Path) -> None:
+        (here / "list.csv").write_text("image,other\nx,photos/a.png\n", encoding="utf-8")
+        assert ids(opened("list.csv", column="other")) == ["photos/a.png"]
 
     @pytest.mark.parametrize(
         "given",
         [
-            *("pictures", "pictures/a.png", "pictures/*.png", "archive.zip"),
-            *("memory://bucket/pictures", "https://host/a.png"),
-            ["pictures/a.png", "pictures/b.PNG"],
+            *("photos", "photos/a.png", "photos/*.png", "archive.zip"),
+            *("memory://bucket/photos", "https://host/a.png"),
+            ["photos/a.png", "photos/b.PNG"],
         ],
     )
     @pytest.mark.usefixtures("bucket")
-    def test_a_column_of_what_has_none(self, given: Any) -> None:
+    def test_column_of_an_input_without_columns_is_an_error(self, given: Any) -> None:
         with pytest.raises(SourceError, match=r"column 'x' was requested, and '.*' has no table"):
             opened(given, column="x")
 
 
 class TestImagesAndTables:
-    def test_both_in_one_folder_are_asked_about(self, here: Path) -> None:
-        shutil.copy(here / "pictures" / "a.png", here / "dataset" / "logo.png")
+    def test_images_and_tables_in_one_folder_are_an_error_unless_selected(self, here: Path) -> None:
+        shutil.copy(here / "photos" / "a.png", here / "dataset" / "logo.png")
         with pytest.raises(SourceError, match=r"holds images and also tables .*'data/train-00000"):
             opened("dataset")
         assert ids(opened("dataset", extensions=[".png"])) == ["logo.png"]
@@ -217,18 +219,18 @@ class TestImagesAndTables:
         assert ids(opened("dataset/*.png")) == ["logo.png"]
 
     @pytest.mark.usefixtures("bucket")
-    def test_the_same_behind_an_address(self) -> None:
+    def test_images_and_tables_at_one_address_are_an_error(self) -> None:
         with pytest.raises(SourceError, match="holds images and also tables with images"):
             opened("memory://bucket")
         assert ids(opened("memory://bucket", extensions="parquet"))[0] == "dataset/train/0.png"
 
-    def test_a_table_that_describes_the_images_beside_it(self, here: Path) -> None:
-        write_table(here / "pictures" / "metadata.parquet", file_name=["a.png"], label=["cat"])
-        assert ids(opened("pictures")) == IMAGES
+    def test_table_of_metadata_beside_images_is_ignored(self, here: Path) -> None:
+        write_table(here / "photos" / "metadata.parquet", file_name=["a.png"], label=["cat"])
+        assert ids(opened("photos")) == IMAGES
 
 
-class TestTheHub:
-    """With a file system in the place of the hub's, which is asked in the same way."""
+class TestHub:
+    """Hub datasets, with another file system in place of that of ``huggingface_hub``."""
 
     @pytest.fixture
     def hub(self, bucket: None) -> Iterator[None]:
@@ -253,15 +255,15 @@ class TestTheHub:
         fsspec.register_implementation("hf", before, clobber=True)
 
     @pytest.mark.usefixtures("hub")
-    def test_datasets_of_rows_and_of_files(self) -> None:
+    def test_hub_datasets_of_rows_and_of_files_are_read(self) -> None:
         rows = opened("hf://datasets/me/it/dataset")
         assert rows.root == "hf://datasets/me/it/dataset"
         assert ids(rows) == ROWS
         assert next(iter(rows)).fetch().read_bytes() == png(0)
-        assert ids(opened("hf://datasets/me/it/pictures")) == IMAGES
+        assert ids(opened("hf://datasets/me/it/photos")) == IMAGES
 
 
-class TestWhatIsNothing:
+class TestInputsWithoutImages:
     @pytest.mark.parametrize(
         ("given", "expected"),
         [
@@ -270,7 +272,7 @@ class TestWhatIsNothing:
             ("ylecun/mnist", "for a dataset on the hub, give hf://datasets/ylecun/mnist"),
             (Path("s3://bucket/x"), "give an address as text, with two slashes, not as a Path"),
             ("none/*.jpg", r"'none' cannot be listed: "),
-            ("pictures/*.bmp", r"no images in 'pictures'; looked for \*\.bmp; found"),
+            ("photos/*.bmp", r"no images in 'photos'; looked for \*\.bmp; found"),
             ("empty", "no images in 'empty'; looked for .jpg, .* found no files"),
             ("empty.txt", r"list 'empty\.txt': names no image"),
             ("empty.parquet", r"'empty\.parquet': its tables have no rows"),
@@ -281,16 +283,18 @@ class TestWhatIsNothing:
                 r"'plain': shard 'x\.parquet': no column with images among n; name",
             ),
             ([], "list of files is empty"),
-            (["pictures/a.png", "pictures"], "is a folder among files"),
-            (["pictures/a.png", "list.txt"], r"'list\.txt' among several: a pattern, list"),
-            (["pictures/a.png", "pictures/*.jpg"], "among several"),
-            (["pictures/a.png", "archive.zip"], "among several"),
+            (["photos/a.png", "photos"], "is a folder among files"),
+            (["photos/a.png", "list.txt"], r"'list\.txt' among several: a pattern, list"),
+            (["photos/a.png", "photos/*.jpg"], "among several"),
+            (["photos/a.png", "archive.zip"], "among several"),
             ("memory://bucket/list.txt", "a list must be a local file; download it first"),
             ("s4://bucket", "unknown protocol 's4'"),
         ],
     )
     @pytest.mark.usefixtures("bucket")
-    def test_is_said_by_name(self, here: Path, given: Any, expected: str) -> None:
+    def test_inputs_without_images_are_errors_that_name_them(
+        self, here: Path, given: Any, expected: str
+    ) -> None:
         (here / "empty").mkdir()
         (here / "empty.txt").touch()
         (here / "damaged.parquet").write_bytes(b"no table")
@@ -301,18 +305,18 @@ class TestWhatIsNothing:
             opened(given)
 
     @pytest.mark.usefixtures("here")
-    def test_tables_where_there_are_none(self) -> None:
-        with pytest.raises(SourceError, match="tables were requested, and 'pictures' has no table"):
-            opened("pictures", extensions="parquet")
+    def test_requesting_tables_of_a_folder_without_tables_is_an_error(self) -> None:
+        with pytest.raises(SourceError, match="tables were requested, and 'photos' has no table"):
+            opened("photos", extensions="parquet")
 
-    def test_nothing_is_written_by_looking(self, here: Path) -> None:
-        for given in ("pictures", "dataset", "archive.zip", "list.txt"):
+    def test_opening_a_source_writes_no_file(self, here: Path) -> None:
+        for given in ("photos", "dataset", "archive.zip", "list.txt"):
             list(opened(given))
         assert not (here / "copies").exists()
 
 
 @pytest.mark.parametrize("given", ["mixed", "mixed/**", "mixed/*.png"])
-def test_a_zoo_of_names(here: Path, given: str) -> None:
+def test_any_file_name_is_read(here: Path, given: str) -> None:
     folder = here / "mixed"
     for name in (b"caf\xe9.png", b"A.png", b"a.png", b".hidden.png", b"x.png/in.png", b"n\n.png"):
         path = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
@@ -331,23 +335,23 @@ def test_a_zoo_of_names(here: Path, given: str) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("pictures", "pictures_labeled"),
-        ("pictures/", "pictures_labeled"),
-        (Path("pictures/sub"), "pictures/sub_labeled"),
+        ("photos", "photos_labeled"),
+        ("photos/", "photos_labeled"),
+        (Path("photos/sub"), "photos/sub_labeled"),
         ("list.txt", "list_labeled"),
         ("archive.zip", "archive_labeled"),
-        ("pictures/**/*.jpg", "pictures_labeled"),
-        (["pictures/a.png", "pictures/sub/c.jpg"], "pictures_labeled"),
+        ("photos/**/*.jpg", "photos_labeled"),
+        (["photos/a.png", "photos/sub/c.jpg"], "photos_labeled"),
         ("memory://bucket/photos", "photos_labeled"),
         ("s3://bucket/photos/2026/*.jpg", "2026_labeled"),
         ("https://host/a.jpg", "a_labeled"),
     ],
 )
-def test_labels_go_beside_what_was_given(here: Path, given: Any, expected: str) -> None:
+def test_default_output_folder_is_beside_the_input(here: Path, given: Any, expected: str) -> None:
     assert default_output_folder(given).absolute() == here / expected
 
 
-def test_labels_of_several_addresses_go_into_the_working_directory() -> None:
+def test_default_output_folder_of_addresses_is_in_the_working_directory() -> None:
     given = ["https://me:secret@h/a/x.mp4?key=b/c", "https://h/a/y.mp4"]
     assert default_output_folder(given) == Path("a_labeled")
     assert default_output_folder(["https://h/x.mp4", "https://h/y.mp4"]) == Path("h_labeled")

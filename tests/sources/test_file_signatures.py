@@ -1,4 +1,4 @@
-"""Files that are called images: what a user reads of them."""
+"""Descriptions of files that are no images, by their first bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from grounded_sam2.sources.file_signatures import SIGNATURE_BYTES, describe_file
         (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video; label it with 'grounded-sam2 track'"),
     ],
 )
-def test_what_can_be_told(beginning: bytes, expected: str) -> None:
+def test_known_signatures_are_described(beginning: bytes, expected: str) -> None:
     assert re.search(expected, describe_file_type(beginning) or "nothing")
 
 
@@ -38,5 +38,5 @@ def test_what_can_be_told(beginning: bytes, expected: str) -> None:
         b"\0\1",
     ],
 )
-def test_what_cannot(beginning: bytes) -> None:
+def test_unknown_signatures_are_not_described(beginning: bytes) -> None:
     assert describe_file_type(beginning) is None

@@ -1,4 +1,4 @@
-"""Folders: which files count as images, under which names, in which order."""
+"""Folders and files as image sources: selection, ids and order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grounded_sam2.sources.refs import ImageRef
 
 
 def make(root: Path, *names: str) -> Path:
-    """Empty files: a folder source opens none."""
+    """Create empty files, which a folder source does not open."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def test_refs_name_the_item_and_its_file(tmp_path: Path) -> None:
     assert ids(FolderSource(str(tmp_path))) == ["a.jpg", "sub/b.png"]
 
 
-def test_order_is_that_of_the_whole_paths(tmp_path: Path) -> None:
+def test_order_is_by_whole_path(tmp_path: Path) -> None:
     names = [
         *("a/1.png", "a.png", "a-1.png", "a-/z.png", "a/b/c.png", "a/b.png", "a/b-.png", "a0.png"),
         *("10.png", "2.png", "B.png", "b.png", "é.png", "z/é.png", "z/𝔞.png", "z/￼.png", "a b.png"),
@@ -55,19 +55,21 @@ def test_order_does_not_depend_on_the_order_of_creation(tmp_path: Path) -> None:
     assert ids(forwards) == ids(backwards)
 
 
-def test_extensions_in_any_case(tmp_path: Path) -> None:
+def test_extensions_match_in_any_case(tmp_path: Path) -> None:
     names = ["a.JPG", "b.jpg", "c.Png", "d.TIFF", "e.jpeg"]
     make(tmp_path, *names, "notes.txt", "jpg", "f.jpg.part", "g.mp4")
     assert ids(FolderSource(tmp_path)) == names
 
 
 @pytest.mark.parametrize("extensions", [".png", "png", "PNG", [".PNG"], ("png",)])
-def test_chosen_extensions_with_or_without_dot(tmp_path: Path, extensions: str | list[str]) -> None:
+def test_extensions_are_given_with_or_without_dot(
+    tmp_path: Path, extensions: str | list[str]
+) -> None:
     make(tmp_path, "a.png", "b.jpg", "c.PNG", "dpng")
     assert ids(FolderSource(tmp_path, extensions=extensions)) == ["a.png", "c.PNG"]
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_skipped(tmp_path: Path) -> None:
     make(tmp_path, ".a.jpg", "._b.jpg", ".git/c.jpg", ".jpg", "d.jpg", "e/.f/g.jpg")
     assert ids(FolderSource(tmp_path)) == ["d.jpg"]
 
@@ -76,16 +78,16 @@ def test_a_hidden_root_is_listed(tmp_path: Path) -> None:
     assert ids(FolderSource(make(tmp_path / ".cache", "a.jpg"))) == ["a.jpg"]
 
 
-def test_without_folders(tmp_path: Path) -> None:
+def test_subfolders_are_skipped_without_recursion(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "sub/b.jpg")
     assert ids(FolderSource(tmp_path, recursive=False)) == ["a.jpg"]
 
 
-def test_a_folder_named_like_an_image(tmp_path: Path) -> None:
+def test_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
     assert ids(FolderSource(make(tmp_path, "a.jpg/b.png"))) == ["a.jpg/b.png"]
 
 
-def test_excluded_folders(tmp_path: Path) -> None:
+def test_excluded_folders_are_skipped(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "out/images/a.jpg", "outer/b.jpg", "sub/out/c.jpg")
     source = FolderSource(tmp_path, exclude=[tmp_path / "sub" / ".." / "out"])
     assert ids(source) == ["a.jpg", "outer/b.jpg", "sub/out/c.jpg"]
@@ -99,26 +101,26 @@ class TestLinks:
         (root / "one.jpg").symlink_to(elsewhere / "x.jpg")
         assert ids(FolderSource(root)) == ["a.jpg", "linked/x.jpg", "one.jpg"]
 
-    def test_loops_end(self, tmp_path: Path) -> None:
+    def test_links_to_a_parent_folder_are_not_followed(self, tmp_path: Path) -> None:
         root = make(tmp_path, "a.jpg", "sub/b.jpg", "sub/deep/c.jpg")
         (root / "sub" / "deep" / "up").symlink_to(root)
         (root / "sub" / "here").symlink_to(root / "sub")
         (root / "self").symlink_to(root / "self")
         assert ids(FolderSource(root)) == ["a.jpg", "sub/b.jpg", "sub/deep/c.jpg"]
 
-    def test_a_broken_link_is_an_image_that_will_fail(self, tmp_path: Path) -> None:
+    def test_broken_link_is_an_image_that_fails_when_opened(self, tmp_path: Path) -> None:
         root = make(tmp_path, "a.jpg")
         (root / "b.jpg").symlink_to(root / "gone.jpg")
         (root / "c.txt").symlink_to(root / "gone.txt")
         assert ids(FolderSource(root)) == ["a.jpg", "b.jpg"]
 
 
-def test_pipes_are_left_alone(tmp_path: Path) -> None:
+def test_pipes_are_skipped(tmp_path: Path) -> None:
     os.mkfifo(make(tmp_path, "a.jpg") / "b.jpg")
     assert ids(FolderSource(tmp_path)) == ["a.jpg"]
 
 
-def test_names_that_are_not_unicode_get_ids_that_are(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_get_printable_ids(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/d\xff/caf\xe9.png"
     Path(os.fsdecode(path)).parent.mkdir()
     Path(os.fsdecode(path)).touch()
@@ -127,31 +129,35 @@ def test_names_that_are_not_unicode_get_ids_that_are(tmp_path: Path) -> None:
     assert os.fsencode(ref.path) == path
 
 
-def test_names_that_look_like_those_that_are_not_unicode_are_told_apart(tmp_path: Path) -> None:
+def test_literal_escapes_in_names_get_ids_of_their_own(tmp_path: Path) -> None:
     make(tmp_path, os.fsdecode(b"\xff.png"), r"\xff.png", r"a\b.png")
     assert sorted(ids(FolderSource(tmp_path))) == [r"\x5cxff.png", r"\xff.png", r"a\b.png"]
 
 
 class TestFiles:
-    def test_one_file_whatever_its_extension(self, tmp_path: Path) -> None:
+    def test_one_file_is_read_whatever_its_extension(self, tmp_path: Path) -> None:
         make(tmp_path, "scan.dat", "other.jpg")
         source = FolderSource(tmp_path / "scan.dat")
         assert list(source) == [ImageRef("scan.dat", tmp_path / "scan.dat")]
         assert len(source) == 1
 
-    def test_several_are_named_from_the_folder_that_all_lie_in(self, tmp_path: Path) -> None:
+    def test_ids_of_several_files_are_relative_to_their_common_folder(self, tmp_path: Path) -> None:
         make(tmp_path, "x/b/1.jpg", "x/a/2.jpg", "x/a/3.jpg")
         given = [tmp_path / name for name in ("x/b/1.jpg", "x/a/2.jpg", "x/b/../a/2.jpg")]
         source = FolderSource(given)
         assert ids(source) == ["a/2.jpg", "b/1.jpg"]
         assert source.root == tmp_path / "x"
 
-    def test_relative_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_relative_paths_are_accepted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         make(tmp_path, "a.jpg", "sub/b.jpg")
         monkeypatch.chdir(tmp_path / "sub")
         assert ids(FolderSource(["b.jpg", "../a.jpg"])) == ["a.jpg", "sub/b.jpg"]
 
-    def test_missing_folder_among_them_and_none(self, tmp_path: Path) -> None:
+    def test_missing_files_folders_among_files_and_empty_lists_are_errors(
+        self, tmp_path: Path
+    ) -> None:
         make(tmp_path, "a.jpg")
         with pytest.raises(SourceError, match=r"none\.jpg' does not exist"):
             FolderSource([tmp_path / "a.jpg", tmp_path / "none.jpg"])
@@ -161,19 +167,19 @@ class TestFiles:
             FolderSource([])
 
 
-class TestNothing:
-    def test_a_missing_folder(self, tmp_path: Path) -> None:
+class TestNoImages:
+    def test_missing_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="none' does not exist"):
             FolderSource(tmp_path / "none")
 
-    def test_an_empty_folder_names_what_was_looked_for(self, tmp_path: Path) -> None:
+    def test_empty_folder_is_an_error_that_names_the_extensions(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError) as caught:
             FolderSource(tmp_path)
         assert str(tmp_path) in str(caught.value)
         assert ", ".join(IMAGE_EXTENSIONS) in str(caught.value)
         assert "found no files" in str(caught.value)
 
-    def test_other_files_are_counted_by_extension(self, tmp_path: Path) -> None:
+    def test_error_counts_other_files_by_extension(self, tmp_path: Path) -> None:
         make(tmp_path, "a.txt", "sub/b.TXT", "c.mp4", "README")
         expected = r"looked for \.png; found \.txt \(2\), .*"
         with pytest.raises(SourceError, match=expected) as caught:
@@ -181,7 +187,7 @@ class TestNothing:
         assert ".mp4 (1)" in str(caught.value)
         assert "none (1)" in str(caught.value)
 
-    def test_images_in_folders_that_were_not_asked_for(self, tmp_path: Path) -> None:
+    def test_images_only_in_subfolders_are_an_error_without_recursion(self, tmp_path: Path) -> None:
         make(tmp_path, "sub/a.jpg")
         with pytest.raises(SourceError, match="without its subfolders"):
             FolderSource(tmp_path, recursive=False)
@@ -189,7 +195,7 @@ class TestNothing:
 
 @pytest.fixture
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Makes a folder one that may not be listed, also for root, whom no permission stops."""
+    """Make listing a folder fail, also for root, to whom permissions do not apply."""
     listed = os.scandir
 
     def lock(folder: Path) -> None:
@@ -204,7 +210,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 
 class TestFoldersThatCannotBeListed:
-    def test_they_come_in_their_place_and_fail_with_the_reason(
+    def test_unreadable_folder_is_a_failed_item_in_its_place(
         self, tmp_path: Path, unreadable: Callable[[Path], None]
     ) -> None:
         root = make(tmp_path, "a.jpg", "b/c/d.jpg", "b/e.jpg", "f.jpg")
@@ -215,7 +221,7 @@ class TestFoldersThatCannotBeListed:
         with pytest.raises(SourceError, match="b/c' cannot be listed: Permission denied"):
             refs[1].fetch()
 
-    def test_one_that_vanishes_while_it_is_walked(self, tmp_path: Path) -> None:
+    def test_folder_deleted_during_the_walk_is_a_failed_item(self, tmp_path: Path) -> None:
         images = iter(FolderSource(make(tmp_path, "a.jpg", "sub/b.jpg")))
         next(images)
         shutil.rmtree(tmp_path / "sub")
@@ -223,21 +229,22 @@ class TestFoldersThatCannotBeListed:
         with pytest.raises(SourceError, match="sub' cannot be listed: No such file"):
             ref.fetch()
 
-    def test_one_without_anything_beside_it_is_an_error(
+    def test_folder_with_nothing_readable_is_an_error(
         self, tmp_path: Path, unreadable: Callable[[Path], None]
     ) -> None:
         unreadable(make(tmp_path, "sub/b.jpg") / "sub")
         with pytest.raises(SourceError, match=r"no images in .*sub' cannot be listed: Perm"):
             FolderSource(tmp_path)
 
-    def test_the_root_is_an_error_at_any_time(self, tmp_path: Path) -> None:
+    def test_unreadable_root_is_an_error_in_every_iteration(self, tmp_path: Path) -> None:
         source = FolderSource(make(tmp_path / "root", "a.jpg"))
         shutil.rmtree(tmp_path / "root")
         with pytest.raises(SourceError, match="root' cannot be listed: No such file"):
             list(source)
 
 
-def test_folders_as_deep_as_paths_can_be(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_folders_as_deep_as_paths_allow_are_listed(tmp_path: Path) -> None:
     folders = [f"{tmp_path}/" + "d/" * depth for depth in range(1, 1501)]
     try:
         for folder in folders:
@@ -253,12 +260,14 @@ def test_folders_as_deep_as_paths_can_be(tmp_path: Path) -> None:
 
 class TestExtensions:
     @pytest.mark.parametrize("extensions", ["*.png", [".png", "PNG", ".Png"]])
-    def test_however_they_are_written(self, tmp_path: Path, extensions: str | list[str]) -> None:
+    def test_extensions_are_normalized(self, tmp_path: Path, extensions: str | list[str]) -> None:
         source = FolderSource(make(tmp_path, "a.png", "b.jpg"), extensions=extensions)
         assert source.extensions == (".png",)
         assert ids(source) == ["a.png"]
 
     @pytest.mark.parametrize("extensions", ["", ".", "*", [], [".jpg", ""]])
-    def test_none_is_an_error(self, tmp_path: Path, extensions: str | list[str]) -> None:
+    def test_empty_extensions_are_an_error(
+        self, tmp_path: Path, extensions: str | list[str]
+    ) -> None:
         with pytest.raises(SourceError, match=r"empty; give at least one, such as \.jpg"):
             FolderSource(make(tmp_path, "a.jpg"), extensions=extensions)

@@ -1,4 +1,4 @@
-"""The image loader: every way in gives the same pixels, and every bad file says why."""
+"""The image loader: inputs, headers, limits and errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from grounded_sam2.sources.image import (
 
 @pytest.fixture
 def pixels() -> Image:
-    """An image that no turn or flip leaves as it is."""
+    """An image that every rotation and flip changes."""
     return np.random.default_rng(0).integers(0, 256, (5, 8, 3), dtype=np.uint8)
 
 
@@ -41,7 +41,7 @@ def png(pixels: Image) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels."""
+    """A PNG whose header states a size and which has no pixels."""
     size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     chunks = [b"IHDR" + size + b"\x08\x02\0\0\0", b"IDAT"]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -65,7 +65,7 @@ def png_header(width: int, height: int) -> bytes:
     ],
     ids=["str", "Path", "bytes", "bytearray", "memoryview", "BytesIO", "file", "PIL", "array"],
 )
-def test_every_way_in_gives_the_same_pixels(
+def test_every_type_of_input_gives_the_same_pixels(
     tmp_path: Path, pixels: Image, way_in: Callable[[Path], Any]
 ) -> None:
     path = tmp_path / "scène 1.png"
@@ -85,7 +85,7 @@ def test_decoded_images_are_writable(pixels: Image) -> None:
     assert image[0, 0].tolist() == [0, 0, 0]
 
 
-def test_a_suffix_says_nothing(tmp_path: Path, pixels: Image) -> None:
+def test_content_decides_the_format_not_the_extension(tmp_path: Path, pixels: Image) -> None:
     path = tmp_path / "scene.jpg"
     path.write_bytes(png(pixels))
     np.testing.assert_array_equal(load_image(path), pixels)
@@ -94,18 +94,18 @@ def test_a_suffix_says_nothing(tmp_path: Path, pixels: Image) -> None:
 @pytest.mark.parametrize(
     ("kind", "expected"), [("png", ".png"), ("jpeg", ".jpg"), ("tiff", ".tif"), ("webp", ".webp")]
 )
-def test_the_ending_that_a_file_should_have(pixels: Image, kind: str, expected: str) -> None:
+def test_extension_is_guessed_from_the_content(pixels: Image, kind: str, expected: str) -> None:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, kind)
     assert guess_extension(buffer.getvalue()) == expected
     assert guess_extension(b"no image") == ""
 
 
-def test_one_pixel() -> None:
+def test_image_of_one_pixel_is_loaded() -> None:
     assert load_image(png(np.full((1, 1, 3), 7, np.uint8))).tolist() == [[[7, 7, 7]]]
 
 
-def test_a_frame_carries_name_hash_and_orientation(tmp_path: Path, pixels: Image) -> None:
+def test_loaded_file_carries_name_hash_and_orientation(tmp_path: Path, pixels: Image) -> None:
     path = tmp_path / "scene.png"
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
@@ -117,7 +117,7 @@ def test_a_frame_carries_name_hash_and_orientation(tmp_path: Path, pixels: Image
     np.testing.assert_array_equal(frame.image, pixels)
 
 
-def test_a_pil_image_is_left_as_it_is(pixels: Image) -> None:
+def test_pil_image_is_not_modified(pixels: Image) -> None:
     image = PIL.Image.fromarray(pixels)
     image.getexif()[0x0112] = 3
     np.testing.assert_array_equal(load_image(image), pixels[::-1, ::-1])
@@ -125,12 +125,12 @@ def test_a_pil_image_is_left_as_it_is(pixels: Image) -> None:
     assert image.getexif()[0x0112] == 3
 
 
-class TestAsManyPixelsAsNeeded:
-    """``longer_side``: an image that is shown small need not be decoded large."""
+class TestReducedSize:
+    """``longer_side``: reduced decoding of images that are shown small."""
 
     @pytest.fixture
     def jpeg(self, tmp_path: Path) -> Path:
-        """160×80 as stored, from dark on the left to bright on the right; to be turned."""
+        """160×80 as stored, a gradient from dark on the left to bright on the right; rotated."""
         ramp = np.tile(np.linspace(0, 255, 160).astype(np.uint8), (80, 1))
         exif = PIL.Image.Exif()
         exif[0x0112] = 6
@@ -150,21 +150,21 @@ class TestAsManyPixelsAsNeeded:
             (5000, (160, 80)),
         ],
     )
-    def test_a_jpeg_comes_in_halves_and_never_with_fewer(
+    def test_jpeg_is_decoded_at_a_fraction_never_below_the_requested_size(
         self, jpeg: Path, longer_side: int, size_hw: tuple[int, int]
     ) -> None:
         assert load_image(jpeg, longer_side=longer_side).shape == (*size_hw, 3)
 
-    def test_it_is_the_same_image_upright(self, jpeg: Path) -> None:
+    def test_reduced_jpeg_is_upright(self, jpeg: Path) -> None:
         small = load_image(jpeg, longer_side=20)[:, 5, 0].astype(int)
         whole = load_image(jpeg)[4::8, 40, 0].astype(int)
         assert np.abs(small - whole).max() < 8
 
-    def test_the_limit_is_that_of_the_whole_image(self, jpeg: Path) -> None:
+    def test_size_limit_applies_to_the_full_size(self, jpeg: Path) -> None:
         with pytest.raises(ImageError, match="160 × 80"):
             load_image(jpeg, config=ImageConfig(max_pixels=1000), longer_side=10)
 
-    def test_other_images_come_as_they_are(self, pixels: Image, jpeg: Path) -> None:
+    def test_other_inputs_keep_their_size(self, pixels: Image, jpeg: Path) -> None:
         assert load_image(png(pixels), longer_side=1).shape == pixels.shape
         assert load_image(pixels, longer_side=1).shape == pixels.shape
         with PIL.Image.open(jpeg) as opened:
@@ -173,20 +173,20 @@ class TestAsManyPixelsAsNeeded:
 
 
 class TestArrays:
-    def test_grey_with_and_without_its_axis(self, pixels: Image) -> None:
-        grey = pixels[..., 0]
-        expected = np.repeat(grey[..., None], 3, axis=2)
-        np.testing.assert_array_equal(load_image(grey), expected)
-        np.testing.assert_array_equal(load_image(grey[..., None]), expected)
+    def test_gray_array_with_or_without_channel_axis_becomes_rgb(self, pixels: Image) -> None:
+        gray = pixels[..., 0]
+        expected = np.repeat(gray[..., None], 3, axis=2)
+        np.testing.assert_array_equal(load_image(gray), expected)
+        np.testing.assert_array_equal(load_image(gray[..., None]), expected)
 
-    def test_rgba_is_laid_on_white(self) -> None:
+    def test_rgba_is_blended_onto_white(self) -> None:
         rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)
         assert load_image(rgba).tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
-    def test_rgb_is_returned_as_it_is(self, pixels: Image) -> None:
+    def test_rgb_array_is_returned_without_copy(self, pixels: Image) -> None:
         assert load_image(pixels) is pixels
 
-    def test_views_become_contiguous(self, pixels: Image) -> None:
+    def test_array_views_become_contiguous(self, pixels: Image) -> None:
         image = load_image(pixels[:, ::-1])
         assert image.flags.c_contiguous
         np.testing.assert_array_equal(image, pixels[:, ::-1])
@@ -203,7 +203,7 @@ class TestArrays:
             (np.zeros((0, 4, 3), np.uint8), "has no pixels"),
         ],
     )
-    def test_other_forms_are_refused(self, array: Any, expected: str) -> None:
+    def test_arrays_of_other_forms_are_errors(self, array: Any, expected: str) -> None:
         with pytest.raises(ImageError, match=expected):
             load_image(array)
 
@@ -211,19 +211,19 @@ class TestArrays:
 class TestHeaders:
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
-    def test_say_what_the_decoded_image_says(
+    def test_header_agrees_with_the_decoded_image(
         self, tmp_path: Path, pixels: Image, kind: str, orientation: int
     ) -> None:
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
-        path = tmp_path / "picture"
+        path = tmp_path / "photo"
         PIL.Image.fromarray(pixels).save(path, kind, exif=exif)
-        header, frame = read_image_header(path), load_image_file(path, "picture")
+        header, frame = read_image_header(path), load_image_file(path, "photo")
         assert header.size_hw == frame.size_hw
         assert header.exif_orientation == frame.exif_orientation
         assert header.content_hash == frame.content_hash
 
-    def test_of_a_tiff_that_pillow_does_not_know(self, tmp_path: Path) -> None:
+    def test_header_of_a_tiff_that_pillow_does_not_support(self, tmp_path: Path) -> None:
         path = tmp_path / "doubles.tif"
         cv2.imwrite(str(path), np.zeros((3, 7), np.float64))
         assert read_image_header(path).size_hw == (3, 7)
@@ -233,13 +233,15 @@ class TestHeaders:
         [(b"", "0 bytes"), (b"text", "not an image")],
         ids=["empty", "text"],
     )
-    def test_of_what_is_no_image(self, tmp_path: Path, content: bytes, expected: str) -> None:
+    def test_header_of_a_file_that_is_no_image_is_an_error(
+        self, tmp_path: Path, content: bytes, expected: str
+    ) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(content)
         with pytest.raises(ImageError, match=expected):
             read_image_header(path)
 
-    def test_of_an_image_that_is_too_large(self, tmp_path: Path) -> None:
+    def test_header_of_an_image_above_the_limit_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(png_header(30_000, 30_000))
         with pytest.raises(ImageError, match="max_pixels"):
@@ -248,7 +250,7 @@ class TestHeaders:
 
 class TestBadImages:
     @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "bmp", "ppm", "gif"])
-    def test_truncated(self, tmp_path: Path, kind: str) -> None:
+    def test_truncated_file_is_an_error(self, tmp_path: Path, kind: str) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         path = tmp_path / "cut"
         PIL.Image.fromarray(noise).save(path, kind)
@@ -259,7 +261,9 @@ class TestBadImages:
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
     @pytest.mark.parametrize("size", [1, 2, 4, 9, 16, 30])
     @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "bmp", "ppm", "gif"])
-    def test_cut_within_the_header(self, pixels: Image, kind: str, size: int) -> None:
+    def test_file_cut_within_the_header_is_an_error(
+        self, pixels: Image, kind: str, size: int
+    ) -> None:
         buffer = io.BytesIO()
         PIL.Image.fromarray(pixels).save(buffer, kind)
         with pytest.raises(ImageError, match=r"image \(bytes\): "):
@@ -276,44 +280,46 @@ class TestBadImages:
         ],
         ids=["empty", "text", "PostScript", "SVG", "zeros"],
     )
-    def test_not_an_image(self, tmp_path: Path, content: bytes, expected: str) -> None:
+    def test_file_that_is_no_image_is_described(
+        self, tmp_path: Path, content: bytes, expected: str
+    ) -> None:
         path = tmp_path / "odd.jpg"
         path.write_bytes(content)
         with pytest.raises(ImageError, match=f"{path}': {expected}"):
             load_image(path)
 
-    def test_missing(self, tmp_path: Path) -> None:
+    def test_missing_file_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"none\.png': does not exist"):
             load_image(tmp_path / "none.png")
 
-    def test_a_link_to_nothing(self, tmp_path: Path) -> None:
+    def test_broken_link_names_its_target(self, tmp_path: Path) -> None:
         (tmp_path / "link.png").symlink_to("no/where.png")
         with pytest.raises(ImageError, match=r"is a link to 'no/where\.png', which does not exist"):
             load_image(tmp_path / "link.png")
 
-    def test_a_folder(self, tmp_path: Path) -> None:
+    def test_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="is a folder; give a file"):
             load_image_file(tmp_path, "x")
 
-    def test_a_pipe_that_nobody_writes_to(self, tmp_path: Path) -> None:
+    def test_pipe_is_an_error_without_waiting(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(ImageError, match=r"pipe\.png': is a pipe or device; give a file"):
             load_image_file(tmp_path / "pipe.png", "x")
 
-    def test_a_path_that_cannot_be(self) -> None:
+    def test_invalid_path_is_an_error(self) -> None:
         with pytest.raises(ImageError, match="cannot be read"):
             load_image("a\0b.png")
         with pytest.raises(ImageError, match="cannot be read: File name too long"):
             load_image("a" * 5000)
 
-    def test_a_name_that_is_not_unicode_can_be_printed(self, tmp_path: Path) -> None:
+    def test_error_of_a_name_that_is_not_utf8_is_printable(self, tmp_path: Path) -> None:
         path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
         with pytest.raises(ImageError) as caught:
             load_image(path)
         assert "caf\\\\xe9.png" in str(caught.value)
         str(caught.value).encode("utf-8")
 
-    def test_a_file_opened_as_text_or_closed(self, tmp_path: Path, pixels: Image) -> None:
+    def test_file_opened_as_text_or_closed_is_an_error(self, tmp_path: Path, pixels: Image) -> None:
         path = tmp_path / "scene.png"
         path.write_bytes(png(pixels))
         with path.open() as file, pytest.raises(ImageError, match=r"opened as text.*'rb'"):
@@ -323,20 +329,20 @@ class TestBadImages:
         with pytest.raises(ImageError, match=r"scene\.png': cannot be read: .*closed"):
             load_image(closed)
 
-    def test_other_things(self) -> None:
+    def test_unsupported_types_are_errors(self) -> None:
         with pytest.raises(ImageError, match="cannot load a int; give a path"):
             load_image(3)  # type: ignore[arg-type]
 
-    def test_other_addresses(self) -> None:
+    def test_unsupported_protocols_are_errors(self) -> None:
         with pytest.raises(ImageError, match="cannot fetch 'file' addresses; give http or https"):
             load_image("file:///etc/passwd")
 
 
 class TestSizeLimit:
-    def test_exactly_the_limit_passes(self, pixels: Image) -> None:
+    def test_image_of_exactly_the_limit_is_loaded(self, pixels: Image) -> None:
         assert load_image(png(pixels), config=ImageConfig(max_pixels=40)).shape == (5, 8, 3)
 
-    def test_one_pixel_more_does_not(self, tmp_path: Path, pixels: Image) -> None:
+    def test_image_of_one_pixel_more_is_an_error(self, tmp_path: Path, pixels: Image) -> None:
         path = tmp_path / "scene.png"
         path.write_bytes(png(pixels))
         limit = ImageConfig(max_pixels=39)
@@ -345,12 +351,12 @@ class TestSizeLimit:
         with PIL.Image.open(path) as image, pytest.raises(ImageError, match="has 8 × 5 pixels"):
             load_image(image, config=limit)
 
-    def test_a_bomb_is_refused_by_its_header_alone(self) -> None:
+    def test_decompression_bomb_is_refused_by_its_header(self) -> None:
         with pytest.raises(ImageError, match="has 60000 × 60000 pixels"):
             load_image(png_header(60_000, 60_000))
 
-    def test_only_our_limit_counts_and_nothing_warns(self) -> None:
-        """Pillow's own would warn at 90 and refuse at 180 million pixels."""
+    def test_limit_of_pillow_neither_applies_nor_warns(self) -> None:
+        """Pillow's own limit warns at 90 and refuses at 180 million pixels."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with pytest.raises(ImageError, match="cannot be decoded"):  # not: too large
@@ -358,25 +364,27 @@ class TestSizeLimit:
         assert PIL.Image.MAX_IMAGE_PIXELS is not None
 
 
-class TestPixelsOf:
-    def test_the_header_tells(self, tmp_path: Path, pixels: Image) -> None:
+class TestPixelCount:
+    def test_pixels_are_counted_by_the_header(self, tmp_path: Path, pixels: Image) -> None:
         (tmp_path / "scene.png").write_bytes(png(pixels))
         assert pixel_count(tmp_path / "scene.png") == 40
 
-    def test_however_many_and_nothing_warns(self, tmp_path: Path) -> None:
-        """Pillow's own limit would refuse to tell, and such images would count as nothing."""
+    def test_pixels_above_the_limit_of_pillow_are_counted_without_warning(
+        self, tmp_path: Path
+    ) -> None:
+        """Pillow's own limit would refuse such images, and they would count as 0 pixels."""
         (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert pixel_count(tmp_path / "huge.png") == 3_600_000_000
 
-    def test_what_has_no_pixels(self, tmp_path: Path) -> None:
+    def test_files_that_are_no_images_count_zero_pixels(self, tmp_path: Path) -> None:
         (tmp_path / "text.png").write_text("no image")
         (tmp_path / "empty.png").touch()
         for name in ("text.png", "empty.png", "absent.png", "."):
             assert pixel_count(tmp_path / name) == 0
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+    def test_pipe_counts_zero_pixels_without_waiting(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.png")
         assert pixel_count(tmp_path / "pipe.png") == 0

@@ -1,4 +1,4 @@
-"""Columns that hold images, found by what is in them; and the bytes of one cell."""
+"""Detection of image columns by type, and the image bytes of cells."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from grounded_sam2.errors import ImageError, SourceError
 from grounded_sam2.sources.image_column import ImageColumn, find_column, image_bytes
 
 PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-GREY = pa.list_(pa.list_(pa.uint8()))
-COLOR = pa.list_(GREY)
+GRAY = pa.list_(pa.list_(pa.uint8()))
+COLOR = pa.list_(GRAY)
 
 
 def features(**types: str) -> dict[str, str]:
@@ -25,7 +25,7 @@ def features(**types: str) -> dict[str, str]:
     return {"huggingface": json.dumps({"info": info})}
 
 
-class TestFindingTheColumn:
+class TestFindColumn:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
@@ -37,7 +37,7 @@ class TestFindingTheColumn:
             ({"jpg": pa.binary(), "label": pa.string()}, ImageColumn("jpg", "bytes", None)),
             ({"jpg": pa.large_binary()}, ImageColumn("jpg", "bytes", None)),
             (
-                {"pixels": GREY, "row": pa.list_(pa.uint8())},
+                {"pixels": GRAY, "row": pa.list_(pa.uint8())},
                 ImageColumn("pixels", "samples", None),
             ),
             (
@@ -52,32 +52,34 @@ class TestFindingTheColumn:
             ({}, None),
         ],
     )
-    def test_by_its_type(self, fields: dict[str, Any], expected: ImageColumn | None) -> None:
+    def test_column_is_found_by_its_type(
+        self, fields: dict[str, Any], expected: ImageColumn | None
+    ) -> None:
         assert find_column(pa.schema(fields)) == expected
 
-    def test_features_tell_images_from_sounds(self) -> None:
+    def test_recorded_features_separate_images_from_audio(self) -> None:
         schema = pa.schema(
             {"sound": PICTURE, "photo": PICTURE}, metadata=features(sound="Audio", photo="Image")
         )
         assert find_column(schema) == ImageColumn("photo", "image", "photo.path")
 
-    def test_features_tell_arrays_from_lists(self) -> None:
+    def test_recorded_features_separate_arrays_from_lists(self) -> None:
         fields = {"cells": COLOR, "pixels": COLOR}
         schema = pa.schema(fields, metadata=features(cells="List", pixels="Array3D"))
         assert find_column(schema) == ImageColumn("pixels", "samples", None)
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"info": null}'])
-    def test_features_that_make_no_sense(self, text: str) -> None:
+    def test_invalid_features_are_ignored(self, text: str) -> None:
         schema = pa.schema({"image": PICTURE}, metadata={"huggingface": text})
         assert find_column(schema) is not None
 
-    def test_several_are_asked_about(self) -> None:
+    def test_several_image_columns_are_an_error(self) -> None:
         schema = pa.schema({"left": PICTURE, "right": PICTURE})
         with pytest.raises(SourceError, match=r"left and right hold images; say which \(column\)"):
             find_column(schema)
         assert find_column(schema, "right") == ImageColumn("right", "image", "right.path")
 
-    def test_one_that_was_asked_for(self) -> None:
+    def test_requested_column_may_have_any_supported_type(self) -> None:
         schema = pa.schema({"image": PICTURE, "url": pa.string(), "n": pa.int64()})
         assert find_column(schema, "url") == ImageColumn("url", "text", None)
         for wanted in ("n", "none"):
@@ -86,12 +88,12 @@ class TestFindingTheColumn:
 
 
 class TestBytes:
-    def test_as_they_are(self) -> None:
+    def test_bytes_are_returned_unchanged(self) -> None:
         cell = pa.scalar({"bytes": b"file", "path": "a.jpg"}, PICTURE)
         assert image_bytes(cell, "image", folder=None) == b"file"
         assert image_bytes(pa.scalar(b"file"), "bytes", folder=None) == b"file"
 
-    def test_from_the_path(self, tmp_path: Path) -> None:
+    def test_path_is_read_relative_to_the_folder(self, tmp_path: Path) -> None:
         (tmp_path / "a.jpg").write_bytes(b"file")
         cell = pa.scalar({"bytes": None, "path": "a.jpg"}, PICTURE)
         assert image_bytes(cell, "image", folder=tmp_path) == b"file"
@@ -104,7 +106,7 @@ class TestBytes:
             (pa.scalar(None, PICTURE), "image"),
             (pa.scalar({"bytes": None, "path": None}, PICTURE), "image"),
             (pa.scalar(None, pa.binary()), "bytes"),
-            (pa.scalar(None, GREY), "samples"),
+            (pa.scalar(None, GRAY), "samples"),
         ],
     )
     def test_nothing(self, value: Any, kind: Any) -> None:
@@ -114,9 +116,9 @@ class TestBytes:
 
 class TestSamples:
     @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3), (3, 5, 4), (3, 5, 1), (1, 1), (1, 1, 3)])
-    def test_they_become_a_png_without_loss(self, shape: tuple[int, ...]) -> None:
+    def test_samples_become_a_lossless_png(self, shape: tuple[int, ...]) -> None:
         samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        cell = pa.scalar(samples.tolist(), GREY if len(shape) == 2 else COLOR)
+        cell = pa.scalar(samples.tolist(), GRAY if len(shape) == 2 else COLOR)
         data = image_bytes(cell, "samples", folder=None)
         assert data == image_bytes(cell, "samples", folder=None)
         with PIL.Image.open(io.BytesIO(data)) as image:
@@ -126,7 +128,7 @@ class TestSamples:
         "samples",
         [[[1, 2], [3]], [[]], [], [[[1, 2]], [[1, 2]]], [[1, None]], [[[1, 2, 3]], [[1]]]],
     )
-    def test_what_is_no_image(self, samples: Any) -> None:
+    def test_samples_that_form_no_image_are_errors(self, samples: Any) -> None:
         depth = 3 if str(samples).startswith("[[[") else 2
         with pytest.raises(ImageError, match="samples of the row form no image"):
-            image_bytes(pa.scalar(samples, COLOR if depth == 3 else GREY), "samples", folder=None)
+            image_bytes(pa.scalar(samples, COLOR if depth == 3 else GRAY), "samples", folder=None)

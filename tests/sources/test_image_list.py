@@ -1,4 +1,4 @@
-"""Lists of paths and addresses: what each is called, and where it comes from."""
+"""List files, and image sources of paths and addresses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WebServer:
                 self.send_response(200)
                 self.send_header("Content-Length", "12")
                 self.end_headers()
-                with contextlib.suppress(OSError):  # the client has gone
+                with contextlib.suppress(OSError):  # the client has closed the connection
                     self.wfile.write(b"from the web")
 
             def log_message(self, format: str, *args: object) -> None:
@@ -80,7 +80,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
 def source(root: Path, *entries: str) -> ListSource:
     return ListSource(
         lambda: entries,
-        name="list 'pictures.txt'",
+        name="list 'photos.txt'",
         folder=root,
         root=root,
         images_folder=root.parent / "copies",
@@ -93,7 +93,7 @@ def ids(source: ListSource) -> list[str]:
 
 
 class TestFiles:
-    def test_in_the_order_of_the_list_and_once(self, root: Path) -> None:
+    def test_images_are_yielded_in_listed_order_without_duplicates(self, root: Path) -> None:
         given = source(root, "sub/b.png", "a.jpg", "./sub/../a.jpg", str(root / "sub" / "b.png"))
         assert list(given) == [
             ImageRef("sub/b.png", root / "sub" / "b.png"),
@@ -101,7 +101,7 @@ class TestFiles:
         ]
         assert ids(given) == ids(given)
 
-    def test_outside_of_the_folder_they_are_called_by_their_whole_path(self, root: Path) -> None:
+    def test_id_outside_of_the_folder_is_the_whole_path(self, root: Path) -> None:
         outside = root.parent / "elsewhere" / "c.jpg"
         whole = str(outside).removeprefix("/")
         assert list(source(root, "a.jpg", "../elsewhere/c.jpg")) == [
@@ -110,29 +110,29 @@ class TestFiles:
         ]
         assert ids(source(root, str(outside))) == [whole]
 
-    def test_relative_roots(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_root_may_be_relative(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(root)
         assert list(source(Path(), "a.jpg")) == [ImageRef("a.jpg", root / "a.jpg")]
 
-    def test_file_addresses(self, root: Path) -> None:
+    def test_file_addresses_are_paths(self, root: Path) -> None:
         (root / "a b.jpg").touch()
         assert list(source(root, f"file://{root}/a%20b.jpg")) == [
             ImageRef("a b.jpg", root / "a b.jpg")
         ]
 
-    def test_missing_ones_fail_alone(self, root: Path) -> None:
+    def test_missing_files_fail_alone(self, root: Path) -> None:
         refs = list(source(root, "none.jpg", "a.jpg", "nul\0.jpg"))
         with pytest.raises(FileNotFoundError):
             refs[0].stamp()
         with pytest.raises(ImageError, match="is no path"):
             refs[2].stamp()
 
-    def test_names_that_are_not_unicode(self, root: Path) -> None:
+    def test_names_that_are_not_utf8_are_found(self, root: Path) -> None:
         name = os.fsdecode(b"caf\xe9.jpg")
         (root / name).touch()
         assert list(source(root, name)) == [ImageRef(r"caf\xe9.jpg", root / name)]
 
-    def test_links_keep_their_names(self, root: Path) -> None:
+    def test_links_keep_their_own_names(self, root: Path) -> None:
         (root / "link.jpg").symlink_to(root / "a.jpg")
         assert ids(source(root, "link.jpg", "a.jpg")) == ["link.jpg", "a.jpg"]
 
@@ -147,22 +147,22 @@ class TestAddresses:
             ("simplecache::memory://bucket/x/d.jpg", "bucket/x/d.jpg"),
         ],
     )
-    def test_they_are_called_by_host_and_path(
+    def test_id_of_an_address_is_host_and_path(
         self, root: Path, address: str, expected: str
     ) -> None:
         (ref,) = source(root, address)
         assert ref.item_id == expected
         assert ref.path == root.parent / "copies" / expected
 
-    def test_the_same_name_behind_different_addresses(self, root: Path) -> None:
+    def test_equal_names_of_different_addresses_get_different_ids(self, root: Path) -> None:
         addresses = [f"https://host/photo.jpg?id={number}" for number in range(3)]
         names = ids(source(root, *addresses))
         assert names[0] == "host/photo.jpg"
         assert len(set(names)) == 3
         assert names[:2] == ids(source(root, *addresses[:2]))
 
-    def test_archives_may_be_missing_one_by_one(self, root: Path) -> None:
-        archive = str(root / "pictures.zip")
+    def test_missing_archive_fails_alone(self, root: Path) -> None:
+        archive = str(root / "photos.zip")
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("x/a.jpg", b"zipped")
         there, missing = source(root, f"zip://x/a.jpg::{archive}", "zip://a.jpg::none.zip")
@@ -204,13 +204,13 @@ class TestAddresses:
             ref.fetch()
         assert not ref.is_local()
 
-    def test_a_failed_download_leaves_nothing(self, root: Path) -> None:
+    def test_failed_download_leaves_no_file(self, root: Path) -> None:
         ref = WebRef("a.jpg", root / "new" / "a.jpg", "http://127.0.0.1:1/a.jpg", ImageConfig())
         with pytest.raises(ImageError, match="cannot be fetched"):
             ref.fetch()
         assert [path for path in (root / "new").rglob("*") if path.is_file()] == []
 
-    def test_what_an_address_is(self) -> None:
+    def test_addresses_are_recognized(self) -> None:
         assert is_address("s3://bucket/x")
         assert is_address("simplecache::s3://bucket/x")
         assert not is_address("a::b.jpg")
@@ -218,16 +218,16 @@ class TestAddresses:
         assert not is_address("/a/b://c")
 
 
-class TestWhatIsNoList:
+class TestInvalidLists:
     def test_empty(self, root: Path) -> None:
-        with pytest.raises(SourceError, match=r"list 'pictures\.txt': names no image; write one"):
+        with pytest.raises(SourceError, match=r"list 'photos\.txt': names no image; write one"):
             source(root)
 
-    def test_a_text_about_something_else(self, root: Path) -> None:
+    def test_text_without_existing_files_is_an_error(self, root: Path) -> None:
         with pytest.raises(SourceError, match=r"none of its 2 files exists; the first is 'Dear', "):
             source(root, "Dear", "reader")
 
-    def test_an_unknown_protocol(self, root: Path) -> None:
+    def test_unknown_protocol_is_an_error(self, root: Path) -> None:
         with pytest.raises(SourceError, match="unknown protocol 's4'"):
             source(root, "a.jpg", "s4://bucket/a.jpg")
 
@@ -239,31 +239,31 @@ def entries(folder: Path, name: str, content: str | bytes, column: str | None = 
 
 
 class TestText:
-    def test_comments_and_empty_lines_are_left_out(self, tmp_path: Path) -> None:
+    def test_comments_and_empty_lines_are_skipped(self, tmp_path: Path) -> None:
         content = "# images\na.jpg\n\n  b c.jpg \n  # no\n./#1.jpg\nhttps://host/x.jpg?a#b"
         expected = ["a.jpg", "b c.jpg", "./#1.jpg", "https://host/x.jpg?a#b"]
         assert entries(tmp_path, "list.txt", content) == expected
         assert entries(tmp_path, "list.lst", content) == expected
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-    def test_line_ends(self, tmp_path: Path, end: str) -> None:
+    def test_any_line_ending_is_read(self, tmp_path: Path, end: str) -> None:
         assert entries(tmp_path, "list.txt", f"a.jpg{end}b.jpg{end}") == ["a.jpg", "b.jpg"]
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-    def test_encodings_that_say_what_they_are(self, tmp_path: Path, encoding: str) -> None:
+    def test_byte_order_mark_decides_the_encoding(self, tmp_path: Path, encoding: str) -> None:
         assert entries(tmp_path, "list.txt", "é.jpg\n漢.jpg".encode(encoding)) == [
             "é.jpg",
             "漢.jpg",
         ]
 
-    def test_names_in_any_other_encoding_are_those_of_the_file_system(self, tmp_path: Path) -> None:
+    def test_names_in_other_encodings_are_kept_as_bytes(self, tmp_path: Path) -> None:
         assert entries(tmp_path, "list.txt", b"caf\xe9.jpg") == [os.fsdecode(b"caf\xe9.jpg")]
 
     def test_nothing(self, tmp_path: Path) -> None:
         assert entries(tmp_path, "list.txt", "") == []
         assert entries(tmp_path, "list.txt", "# none\n") == []
 
-    def test_a_column_is_refused(self, tmp_path: Path) -> None:
+    def test_column_of_a_text_list_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"list\.txt': has no columns, so none called 'x'"):
             entries(tmp_path, "list.txt", "a.jpg", "x")
 
@@ -282,9 +282,9 @@ class TestTables:
     def test_the_column_is_found_by_its_name(self, tmp_path: Path, name: str, content: str) -> None:
         assert entries(tmp_path, name, content) == ["a.jpg", "b, c.jpg"]
 
-    def test_another_column(self, tmp_path: Path) -> None:
-        content = "path,picture\na,b\n"
-        assert entries(tmp_path, "list.csv", content, "picture") == ["b"]
+    def test_requested_column_is_read(self, tmp_path: Path) -> None:
+        content = "path,photo\na,b\n"
+        assert entries(tmp_path, "list.csv", content, "photo") == ["b"]
 
     def test_none(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"called image or .*; it has a\.jpg; say which"):
@@ -296,7 +296,7 @@ class TestTables:
 
 
 class TestJsonLines:
-    def test_objects_and_texts(self, tmp_path: Path) -> None:
+    def test_objects_and_strings_are_read(self, tmp_path: Path) -> None:
         content = '{"file_name": "a.jpg", "objects": {}}\n\n"é.jpg"\n{"image": "\\u00e9.png"}\n'
         assert entries(tmp_path, "list.jsonl", content) == ["a.jpg", "é.jpg", "é.png"]
         assert entries(tmp_path, "list.jsonl", '{"x": "a", "image": "b"}', "x") == ["a"]

@@ -1,4 +1,4 @@
-"""Names of images as ids and as files, whoever chose them."""
+"""Item ids, safe paths and redacted addresses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from grounded_sam2.sources.names import UniqueIds, item_name, redact_address, sa
 
 class TestItemNames:
     @pytest.mark.parametrize("name", ["a.jpg", "sub/é b.jpg", "漢字/😀.png", r"a\b", r"\x", "a\nb"])
-    def test_unicode_stays_as_it_is(self, name: str) -> None:
+    def test_unicode_names_are_unchanged(self, name: str) -> None:
         assert item_name(name) == name
 
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
             (os.fsdecode(b"caf\xe9.png"), r"caf\xe9.png"),
-            ("half\ud83d.png", r"half\ud83d.png"),  # JSON can say this
+            ("half\ud83d.png", r"half\ud83d.png"),  # JSON can express this
             (r"caf\xe9.png", r"caf\x5cxe9.png"),
             (r"half\ud83d.png", r"half\x5cud83d.png"),
             ("\\\udcff", r"\\xff"),
@@ -31,15 +31,15 @@ class TestItemNames:
         assert item_name(name) == expected
         expected.encode()
 
-    def test_printable_takes_anything(self) -> None:
+    def test_printable_escapes_surrogates(self) -> None:
         assert printable(Path("a\udcff\ud800")) == r"a\xff\ud800"
 
 
-class TestLocalPaths:
+class TestSafePath:
     @pytest.mark.parametrize(
         "item_id", ["a.jpg", "sub/é b.jpg", "漢字/😀.png", "a", "a.b.c", "COMB"]
     )
-    def test_a_plain_id_is_its_path(self, tmp_path: Path, item_id: str) -> None:
+    def test_plain_id_is_its_path(self, tmp_path: Path, item_id: str) -> None:
         assert safe_path(tmp_path, item_id) == tmp_path / item_id
 
     @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ class TestLocalPaths:
             *("x" * 300 + ".jpg", "漢" * 90 + ".jpg", "x." + "y" * 300, "?.jpg", "a" * 201),
         ],
     )
-    def test_any_other_stays_in_the_folder_and_can_be_written(
+    def test_unsafe_ids_stay_in_the_folder_and_are_writable(
         self, tmp_path: Path, item_id: str
     ) -> None:
         path = safe_path(tmp_path, item_id)
@@ -76,19 +76,19 @@ class TestLocalPaths:
         ]
         assert len({safe_path(tmp_path, item_id) for item_id in ids}) == len(ids)
 
-    def test_the_ending_is_kept(self, tmp_path: Path) -> None:
+    def test_extension_is_kept(self, tmp_path: Path) -> None:
         assert safe_path(tmp_path, "x" * 300 + ".jpg").suffix == ".jpg"
         assert safe_path(tmp_path, "a:b.PNG").suffix == ".PNG"
 
 
 class TestUniqueIds:
-    def test_the_first_keeps_its_name(self) -> None:
+    def test_first_claim_keeps_its_name(self) -> None:
         ids = UniqueIds()
         assert ids.claim("x/a.jpg", otherwise="7") == "x/a.jpg"
         assert ids.claim("x/a.jpg", otherwise="9") == "x/a-9.jpg"
         assert ids.claim("y/a.jpg", otherwise="9") == "y/a.jpg"
 
-    def test_also_where_the_other_name_is_taken(self) -> None:
+    def test_claim_is_unique_when_the_alternative_is_taken(self) -> None:
         ids = UniqueIds()
         claimed = [
             ids.claim(name, otherwise="9") for name in ("a-9.jpg", "a.jpg", "a.jpg", "a.jpg")
@@ -96,7 +96,7 @@ class TestUniqueIds:
         assert claimed == ["a-9.jpg", "a.jpg", "a-9-2.jpg", "a-9-3.jpg"]
 
 
-def test_passwords_are_not_written_down() -> None:
+def test_passwords_are_redacted() -> None:
     address = "zip://x::ftp://me:secret@host/a@b.zip"
     assert redact_address(address) == "zip://x::ftp://host/a@b.zip"
     assert redact_address("hf://datasets/me/it@main/x") == "hf://datasets/me/it@main/x"
@@ -120,5 +120,5 @@ def test_passwords_are_not_written_down() -> None:
         ("https://host/sig=x/key=y.jpg", "https://host/sig=x/key=y.jpg"),
     ],
 )
-def test_signatures_are_not_written_down(address: str, expected: str) -> None:
+def test_signatures_are_redacted(address: str, expected: str) -> None:
     assert redact_address(address) == expected

@@ -1,4 +1,4 @@
-"""Patterns: what they match, where they look, and what they are relative to."""
+"""Glob patterns: matches, listed folders and ids."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ids(source: GlobSource) -> list[str]:
         ("./**/./c.png", ["c.png"]),
     ],
 )
-def test_what_matches(images: Path, pattern: str, expected: list[str]) -> None:
+def test_pattern_matches_files(images: Path, pattern: str, expected: list[str]) -> None:
     source = GlobSource(f"{images}/{pattern}")
     assert ids(source) == ids(source) == expected
     assert source.root == images
@@ -60,28 +60,30 @@ def test_ids_are_relative_to_the_folder_before_the_wildcard(images: Path) -> Non
     assert GlobSource(f"{images}/val/.git/*.jpg").root == images / "val" / ".git"
 
 
-def test_relative_to_the_working_directory(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pattern_may_be_relative_to_the_working_directory(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(images)
     assert ids(GlobSource("*.png")) == ["c.png"]
     assert GlobSource("*.png").root == Path()
 
 
-def test_other_endings_where_the_pattern_names_none(images: Path) -> None:
+def test_extensions_apply_where_the_pattern_names_none(images: Path) -> None:
     assert ids(GlobSource(f"{images}/*", extensions="png")) == ["c.png"]
     assert ids(GlobSource(f"{images}/*.jpg", extensions="png")) == ["a.jpg"]
 
 
-def test_excluded_folders(images: Path) -> None:
+def test_excluded_folders_are_skipped(images: Path) -> None:
     source = GlobSource(f"{images}/**/*.jpg", exclude=[images / "train"])
     assert ids(source) == ["a.jpg", "val/a.jpg", "val/x.jpg/d.jpg"]
 
 
-def test_loops_end(images: Path) -> None:
+def test_links_to_a_parent_folder_are_not_followed(images: Path) -> None:
     (images / "train" / "up").symlink_to(images)
     assert ids(GlobSource(f"{images}/t*/**/a.jpg")) == ["train/a.jpg"]
 
 
-def test_only_folders_that_can_match_are_looked_into(
+def test_only_folders_that_may_match_are_listed(
     images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = []
@@ -91,15 +93,15 @@ def test_only_folders_that_can_match_are_looked_into(
     assert set(listed) == {str(images), str(images / "train")}
 
 
-def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_found(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
     path.touch()
     (ref,) = GlobSource(f"{tmp_path}/c*.png")
     assert ref.path == path
 
 
-class TestNothing:
-    def test_no_match_says_what_is_there(self, images: Path) -> None:
+class TestNoImages:
+    def test_error_names_the_extensions_found(self, images: Path) -> None:
         with pytest.raises(
             SourceError, match=r"no images in '.*/images'; looked for \*\.bmp; "
         ) as caught:
@@ -108,16 +110,16 @@ class TestNothing:
         with pytest.raises(SourceError, match=r"for \* with the extension \.bmp, \.gif; found"):
             GlobSource(f"{images}/*", extensions=["bmp", "gif"])
 
-    def test_no_folder(self, images: Path) -> None:
+    def test_missing_folder_is_an_error(self, images: Path) -> None:
         with pytest.raises(SourceError, match="none' cannot be listed: No such file"):
             GlobSource(f"{images}/none/*.jpg")
 
-    def test_folders_within_a_name(self, images: Path) -> None:
+    def test_double_star_within_a_name_is_an_error(self, images: Path) -> None:
         with pytest.raises(SourceError, match=r"'\*\*' stands for folders and must be between"):
             GlobSource(f"{images}/**.jpg")
 
 
-def test_what_a_pattern_is() -> None:
+def test_wildcards_are_recognized() -> None:
     assert is_pattern("a/*.jpg")
     assert is_pattern("a[1].jpg")
     assert not is_pattern("a/b{1}.jpg")

@@ -1,4 +1,4 @@
-"""Colour models, depths, transparency and orientation: the right pixels for each."""
+"""Conversion of color models, depths, transparency and orientations to upright RGB."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def grey_row(*values: int) -> list[list[list[int]]]:
+def gray_row(*values: int) -> list[list[list[int]]]:
     return [[[value] * 3 for value in values]]
 
 
 def tiff(samples: NDArray[Any]) -> bytes:
-    """A TIFF of any depth, RGB given, by a writer that is not Pillow."""
+    """A TIFF of any depth from RGB samples, written by OpenCV."""
     done, data = cv2.imencode(".tiff", samples[..., ::-1] if samples.ndim == 3 else samples)
     assert done
     return data.tobytes()
 
 
 def tiff_by_hand(strip: bytes, tags: dict[int, list[int]]) -> bytes:
-    """An uncompressed little-endian TIFF with one strip, for what no writer here can write."""
+    """An uncompressed little-endian TIFF with one strip, of a variant that no library writes."""
     values = {259: [1], 273: [8], 279: [len(strip)]} | tags
     data = b"II*\0" + bytes(4) + strip + bytes(len(strip) % 2)
     directory = len(values).to_bytes(2, "little")
@@ -75,20 +75,20 @@ def tiff_by_hand(strip: bytes, tags: dict[int, list[int]]) -> bytes:
 
 
 class TestColorModels:
-    def test_one_bit(self) -> None:
+    def test_one_bit_images(self) -> None:
         image = PIL.Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
-        assert load_image(saved(image, "png")).tolist() == grey_row(0, 255)
-        assert load_image(saved(image, "tiff")).tolist() == grey_row(0, 255)
+        assert load_image(saved(image, "png")).tolist() == gray_row(0, 255)
+        assert load_image(saved(image, "tiff")).tolist() == gray_row(0, 255)
 
-    def test_grey(self) -> None:
+    def test_gray_images(self) -> None:
         image = PIL.Image.fromarray(np.array([[0, 100, 255]], np.uint8))
-        assert load_image(saved(image, "png")).tolist() == grey_row(0, 100, 255)
+        assert load_image(saved(image, "png")).tolist() == gray_row(0, 100, 255)
 
-    def test_grey_and_alpha(self) -> None:
+    def test_gray_images_with_alpha(self) -> None:
         image = PIL.Image.fromarray(np.array([[[100, 255], [100, 0], [0, 51]]], np.uint8), "LA")
-        assert load_image(saved(image, "png")).tolist() == grey_row(100, 255, 204)
+        assert load_image(saved(image, "png")).tolist() == gray_row(100, 255, 204)
 
-    def test_rgba(self) -> None:
+    def test_rgba_images(self) -> None:
         rgba = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]], np.uint8)
         expected = [[[200, 100, 0], WHITE, [244, 224, 204]]]
         image = PIL.Image.fromarray(rgba)
@@ -96,7 +96,7 @@ class TestColorModels:
         assert load_image(saved(image, "tiff")).tolist() == expected
         assert load_image(image).tolist() == expected
 
-    def test_palette(self) -> None:
+    def test_palette_images(self) -> None:
         image = PIL.Image.new("P", (2, 1))
         image.putpalette([200, 100, 0, 0, 50, 250])
         image.putpixel((1, 0), 1)
@@ -113,19 +113,19 @@ class TestColorModels:
         assert load_image(saved(image, "gif", transparency=0)).tolist() == expected
 
     def test_palette_with_an_alpha_for_each_color(self) -> None:
-        picture = PIL.Image.new("P", (2, 1))
-        picture.putpalette([200, 100, 0, 0, 50, 250])
-        picture.putpixel((1, 0), 1)
-        image = load_image(saved(picture, "png", transparency=bytes([51, 255])))
-        assert image.tolist() == [[[244, 224, 204], [0, 50, 250]]]
+        image = PIL.Image.new("P", (2, 1))
+        image.putpalette([200, 100, 0, 0, 50, 250])
+        image.putpixel((1, 0), 1)
+        loaded = load_image(saved(image, "png", transparency=bytes([51, 255])))
+        assert loaded.tolist() == [[[244, 224, 204], [0, 50, 250]]]
 
-    def test_rgb_and_grey_with_a_transparent_color(self) -> None:
+    def test_rgb_and_gray_with_a_transparent_color(self) -> None:
         rgb = PIL.Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
         assert load_image(saved(rgb, "png", transparency=(1, 2, 3))).tolist() == [
             [WHITE, [4, 5, 6]]
         ]
-        grey = PIL.Image.fromarray(np.array([[9, 8]], np.uint8))
-        assert load_image(saved(grey, "png", transparency=9)).tolist() == grey_row(255, 8)
+        gray = PIL.Image.fromarray(np.array([[9, 8]], np.uint8))
+        assert load_image(saved(gray, "png", transparency=9)).tolist() == gray_row(255, 8)
 
     def test_cmyk_tiff(self) -> None:
         cmyk = np.array(
@@ -156,9 +156,9 @@ class TestColorModels:
 
 class TestDepth:
     SIXTEEN = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
-    EIGHT = grey_row(0, 0, 1, 128, 255)
+    EIGHT = gray_row(0, 0, 1, 128, 255)
 
-    def test_16_bit_grey(self) -> None:
+    def test_16_bit_gray(self) -> None:
         image = PIL.Image.fromarray(self.SIXTEEN)
         for kind in ("png", "tiff", "jpeg2000"):
             assert load_image(saved(image, kind)).tolist() == self.EIGHT, kind
@@ -179,12 +179,12 @@ class TestDepth:
 
     def test_16_bit_tiff_where_white_is_zero(self) -> None:
         data = saved(PIL.Image.fromarray(self.SIXTEEN), "tiff", tiffinfo={262: 0})
-        assert load_image(data).tolist() == grey_row(255, 255, 254, 127, 0)
+        assert load_image(data).tolist() == gray_row(255, 255, 254, 127, 0)
 
     def test_12_bit_tiff(self) -> None:
         strip = bytes([0x80, 0x0F, 0xFF])  # two samples, 0x800 and 0xfff
         data = tiff_by_hand(strip, {256: [2], 257: [1], 258: [12], 262: [1], 277: [1]})
-        assert load_image(data).tolist() == grey_row(128, 255)
+        assert load_image(data).tolist() == gray_row(128, 255)
 
     def test_32_bit_integers_are_read_as_16_bits(self) -> None:
         image = PIL.Image.fromarray(self.SIXTEEN.astype(np.int32))
@@ -199,20 +199,20 @@ class TestDepth:
     def test_floats_to_one_mean_black_to_white(self) -> None:
         samples = np.array([[0, 0.2, 0.5, 1]], np.float32)
         data = saved(PIL.Image.fromarray(samples), "tiff")
-        assert load_image(data).tolist() == grey_row(0, 51, 128, 255)
-        assert load_image(PIL.Image.fromarray(samples)).tolist() == grey_row(0, 51, 128, 255)
+        assert load_image(data).tolist() == gray_row(0, 51, 128, 255)
+        assert load_image(PIL.Image.fromarray(samples)).tolist() == gray_row(0, 51, 128, 255)
 
     def test_floats_above_one_are_read_as_0_to_255(self) -> None:
         samples = np.array([[0, 1, 99.6, 255]], np.float32)
         data = saved(PIL.Image.fromarray(samples), "tiff")
-        assert load_image(data).tolist() == grey_row(0, 1, 100, 255)
+        assert load_image(data).tolist() == gray_row(0, 1, 100, 255)
 
     def test_float_rgb_and_doubles(self) -> None:
         rgb = np.array([[[0, 0.2, 1], [1, 0.4, 0]]], np.float32)
         expected = [[[0, 51, 255], [255, 102, 0]]]
         assert load_image(tiff(rgb)).tolist() == expected
         assert load_image(tiff(rgb.astype(np.float64))).tolist() == expected
-        assert load_image(tiff(rgb[..., 1].astype(np.float64))).tolist() == grey_row(51, 102)
+        assert load_image(tiff(rgb[..., 1].astype(np.float64))).tolist() == gray_row(51, 102)
 
     def test_float_rgb_obeys_the_size_limit(self) -> None:
         with pytest.raises(
@@ -238,7 +238,7 @@ class TestDepth:
 
 class TestAnimations:
     @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
-    def test_the_first_frame_counts(self, kind: str) -> None:
+    def test_animation_yields_its_first_frame(self, kind: str) -> None:
         frames = [PIL.Image.new("RGB", (4, 4), color) for color in ("red", "lime", "blue")]
         options = {"lossless": True} if kind == "webp" else {}
         data = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
@@ -246,7 +246,7 @@ class TestAnimations:
 
 
 def stored(upright: Image, orientation: int) -> Image:
-    """How a camera that writes this orientation lays out a scene (EXIF 2.32, section 4.6.4)."""
+    """The stored layout of a scene for this orientation tag (EXIF 2.32, section 4.6.4)."""
     turned = {
         1: upright,
         2: upright[:, ::-1],
@@ -263,7 +263,7 @@ def stored(upright: Image, orientation: int) -> Image:
 class TestOrientation:
     UPRIGHT = np.kron(
         np.random.default_rng(1).integers(0, 256, (3, 5, 1), dtype=np.uint8),
-        np.ones((16, 16, 3), np.uint8),  # blocks of one grey, which JPEG keeps
+        np.ones((16, 16, 3), np.uint8),  # blocks of one gray, which JPEG preserves
     )
 
     @pytest.mark.parametrize("orientation", range(1, 9))
@@ -295,7 +295,7 @@ class TestOrientation:
             np.testing.assert_array_equal(pixels.upright_rgb(rows, band_pixels=1), frame.image)
 
     @pytest.mark.parametrize("orientation", [0, 9, 1000])
-    def test_orientations_that_are_none_are_ignored(self, tmp_path: Path, orientation: int) -> None:
+    def test_invalid_orientations_are_ignored(self, tmp_path: Path, orientation: int) -> None:
         path = tmp_path / "scene.png"
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
@@ -305,12 +305,12 @@ class TestOrientation:
         np.testing.assert_array_equal(frame.image, self.UPRIGHT)
 
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-    def test_damaged_metadata_does_not_cost_the_image(self) -> None:
+    def test_damaged_metadata_does_not_fail_the_image(self) -> None:
         data = saved(PIL.Image.fromarray(self.UPRIGHT), "png", exif=b"Exif\0\0II*\0garbage")
         np.testing.assert_array_equal(load_image(data), self.UPRIGHT)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_float_rgb_tiff(self, orientation: int) -> None:
+    def test_float_rgb_tiff_is_upright(self, orientation: int) -> None:
         samples = stored(self.UPRIGHT, orientation)
         height, width = samples.shape[:2]
         shape = {256: [width], 257: [height], 258: [32] * 3, 277: [3], 339: [3] * 3}
@@ -320,7 +320,7 @@ class TestOrientation:
 
 @pytest.mark.parametrize("band_pixels", [1, pixels.BAND_PIXELS])
 @pytest.mark.parametrize("size_hw", [(1, 1), (3, 5), (7, 1), (1, 7)], ids=str)
-def test_pillow_gets_the_same_pixels(size_hw: tuple[int, int], band_pixels: int) -> None:
+def test_to_pillow_keeps_the_pixels(size_hw: tuple[int, int], band_pixels: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
     pillow_image = pixels.to_pillow(image, band_pixels=band_pixels)
     assert (pillow_image.mode, pillow_image.size) == ("RGB", size_hw[::-1])

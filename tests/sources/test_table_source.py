@@ -1,4 +1,4 @@
-"""Pictures in rows: of what our exporter, pyarrow and ``datasets`` write."""
+"""Images in the rows of Parquet and Arrow files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ FILES = [png(number) for number in range(50)]
 
 @pytest.fixture(params=["parquet", "arrow stream", "arrow file", "parquet elsewhere"])
 def shard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shard]:
-    """Fifty images in groups of twenty."""
+    """Fifty images in row groups of twenty."""
     content = table(0, NAMES)
     if request.param.startswith("arrow"):
         stream = request.param == "arrow stream"
@@ -88,28 +88,28 @@ def shard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shard]:
 
 
 class TestReading:
-    def test_in_order(self, tmp_path: Path, shard: Shard) -> None:
+    def test_rows_are_read_in_order(self, tmp_path: Path, shard: Shard) -> None:
         images = source(tmp_path, shard)
         assert ids(images) == ids(images) == [f"cats/{name}" for name in NAMES]
         assert contents(images) == FILES
         assert (tmp_path / "copies" / "cats" / "7.png").read_bytes() == FILES[7]
 
     @pytest.mark.parametrize("step", [-1, 7, 23, -11])
-    def test_in_any_other_order(self, tmp_path: Path, shard: Shard, step: int) -> None:
+    def test_rows_are_read_in_any_order(self, tmp_path: Path, shard: Shard, step: int) -> None:
         refs = list(source(tmp_path, shard))[::step]
         assert contents(refs) == FILES[::step]
 
-    def test_from_several_threads(self, tmp_path: Path, shard: Shard) -> None:
+    def test_rows_are_read_from_several_threads(self, tmp_path: Path, shard: Shard) -> None:
         with ThreadPoolExecutor(8) as pool:
             brought = list(pool.map(lambda ref: ref.fetch(), source(tmp_path, shard)))
         assert [path.read_bytes() for path in brought] == FILES
 
-    def test_after_a_journey_to_another_process(self, tmp_path: Path, shard: Shard) -> None:
+    def test_row_references_are_picklable(self, tmp_path: Path, shard: Shard) -> None:
         refs = list(source(tmp_path, shard))
         refs[3].fetch()
-        travelled = pickle.loads(pickle.dumps(refs[4]))
-        assert travelled == refs[4]
-        assert travelled.fetch().read_bytes() == FILES[4]
+        copied = pickle.loads(pickle.dumps(refs[4]))
+        assert copied == refs[4]
+        assert copied.fetch().read_bytes() == FILES[4]
 
     def test_once(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
         assert contents(source(tmp_path, shard)) == FILES
@@ -122,9 +122,9 @@ class TestReading:
 
         monkeypatch.setattr(Shard, "batches", counted)
         assert contents(source(tmp_path, shard)) == FILES
-        assert opened == [["image.path"]]  # names, and no image
+        assert opened == [["image.path"]]  # names alone, no image
 
-    def test_groups_are_read_once_whoever_asks(
+    def test_each_row_group_is_read_once(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shard = write_parquet(tmp_path, "cats.parquet", table(0, NAMES), row_group_size=20)
@@ -139,11 +139,11 @@ class TestReading:
         monkeypatch.setattr(Shard, "batches", counted)
         for row in (0, 2, 1, 8, 7, 19, 41, 40, 49):
             assert refs[row].fetch().read_bytes() == FILES[row]
-        assert opened == [0, 41]  # what lies between was left out
+        assert opened == [0, 41]  # the row group between was skipped
 
 
 class TestNames:
-    def test_splits_go_on_from_shard_to_shard(self, tmp_path: Path) -> None:
+    def test_rows_are_numbered_across_the_shards_of_a_split(self, tmp_path: Path) -> None:
         first = write_parquet(tmp_path, "data/train-00000-of-00002.parquet", table(0, [None] * 2))
         second = write_parquet(tmp_path, "data/train-00001-of-00002.parquet", table(2, [None]))
         other = write_parquet(tmp_path, "data/test-00000-of-00001.parquet", table(3, [None]))
@@ -164,7 +164,7 @@ class TestNames:
             ("cats.v2.parquet", "cats.v2/a.png"),
         ],
     )
-    def test_the_split_is_the_name_of_the_shard(
+    def test_split_is_the_name_of_the_shard(
         self, tmp_path: Path, shard: str, expected: str
     ) -> None:
         assert ids(source(tmp_path, write_parquet(tmp_path, shard, table(0, ["a.png"])))) == [
@@ -176,31 +176,31 @@ class TestNames:
         [
             ("sub/a.png", "x/sub/a.png"),
             ("/root/.cache/a.png", "x/a.png"),
-            (r"C:\pictures\a.png", "x/a.png"),
-            ("zip://a.png::https://host/pictures.zip", "x/a.png"),
+            (r"C:\photos\a.png", "x/a.png"),
+            ("zip://a.png::https://host/photos.zip", "x/a.png"),
             ("../../a.png", "x/a.png"),
             ("a", "x/a.png"),
             ("", "x/000000.png"),
             ("a.JPEG", "x/a.JPEG"),
         ],
     )
-    def test_the_path_of_an_image(self, tmp_path: Path, path: str, expected: str) -> None:
+    def test_stored_path_becomes_the_name(self, tmp_path: Path, path: str, expected: str) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, [path]))
         assert ids(source(tmp_path, shard)) == [expected]
 
-    def test_names_that_come_twice(self, tmp_path: Path) -> None:
+    def test_equal_names_get_different_ids(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, ["a.png", "b.png", "a.png"]))
         images = source(tmp_path, shard)
         assert ids(images) == ["x/a.png", "x/b.png", "x/a-000002.png"]
         assert contents(images) == FILES[:3]
 
-    def test_file_names_of_their_own(self, tmp_path: Path) -> None:
+    def test_column_of_file_names_takes_precedence(self, tmp_path: Path) -> None:
         content = table(0, ["a.png", "a.png"])
         content = content.append_column("file_name", [["x/a.png", None]])
         shard = write_parquet(tmp_path, "train.parquet", content)
         assert ids(source(tmp_path, shard)) == ["train/x/a.png", "train/000001.png"]
 
-    def test_an_ending_is_that_of_the_first_image(self, tmp_path: Path) -> None:
+    def test_missing_extension_is_that_of_the_first_image(self, tmp_path: Path) -> None:
         jpeg = io.BytesIO()
         PIL.Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
         files = [None, b"damaged", jpeg.getvalue(), png(0)]
@@ -223,7 +223,7 @@ class TestNames:
 
 
 class TestStamps:
-    def test_they_change_with_the_shard(self, tmp_path: Path) -> None:
+    def test_stamps_change_with_the_shard(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, ["a.png", "b.png"]))
         before = [ref.stamp() for ref in source(tmp_path, shard)]
         assert before == [ref.stamp() for ref in source(tmp_path, shard)]
@@ -234,8 +234,8 @@ class TestStamps:
         assert contents(source(tmp_path, shard)) == FILES[5:8]
 
 
-class TestWhatCannotBeRead:
-    def test_a_shard_is_one_item(self, tmp_path: Path) -> None:
+class TestFailures:
+    def test_unreadable_shard_is_one_failed_item(self, tmp_path: Path) -> None:
         good = write_parquet(tmp_path, "b.parquet", table(0, ["a.png"]))
         (tmp_path / "a.parquet").write_bytes(b"PAR1 damaged")
         (tmp_path / "c.parquet").write_bytes((tmp_path / "b.parquet").read_bytes()[:-100])
@@ -258,21 +258,21 @@ class TestWhatCannotBeRead:
             with pytest.raises(SourceError, match=f"cannot be read: .*{expected}"):
                 refs[number].fetch()
 
-    def test_a_row_without_an_image_fails_alone(self, tmp_path: Path) -> None:
+    def test_row_without_an_image_fails_alone(self, tmp_path: Path) -> None:
         content = pa.table({"image": pa.array([None, {"bytes": png(1), "path": "b"}], PICTURE)})
         first, second = source(tmp_path, write_parquet(tmp_path, "x.parquet", content))
         with pytest.raises(ImageError, match="the row holds no image"):
             first.fetch()
         assert second.fetch().read_bytes() == FILES[1]
 
-    def test_a_row_that_is_gone(self, tmp_path: Path) -> None:
+    def test_row_that_no_longer_exists_is_an_error(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", table(0, ["a.png", "b.png"]))
         refs = list(source(tmp_path, shard))
         write_parquet(tmp_path, "x.parquet", table(0, ["a.png"]))
         with pytest.raises(ImageError, match=r"shard 'x\.parquet' has no row 1 any more"):
             refs[1].fetch()
 
-    def test_no_column(self, tmp_path: Path) -> None:
+    def test_table_without_image_column_is_an_error(self, tmp_path: Path) -> None:
         shard = write_parquet(tmp_path, "x.parquet", pa.table({"url": ["a"], "n": [1]}))
         with pytest.raises(SourceError, match=r"'x\.parquet': no column with images among url, n;"):
             find_shard_column([shard])
@@ -280,7 +280,7 @@ class TestWhatCannotBeRead:
             find_shard_column([shard], "n")
         assert list(text_entries([shard], find_shard_column([shard], "url"))) == ["a"]
 
-    def test_an_empty_table(self, tmp_path: Path) -> None:
+    def test_empty_table_is_an_error(self, tmp_path: Path) -> None:
         assert ids(source(tmp_path, write_parquet(tmp_path, "x.parquet", table(0, [])))) == []
 
 
@@ -298,4 +298,4 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     for ref in source(tmp_path, shard):
         ref.fetch()
         peak = max(peak, pa.total_allocated_bytes() - before)
-    assert 0 < peak < 80 * size  # the rows that are kept, and a page twice
+    assert 0 < peak < 80 * size  # the kept rows, and a page twice

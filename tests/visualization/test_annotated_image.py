@@ -21,7 +21,7 @@ from grounded_sam2.visualization.annotated_image import (
 SIZE = (60, 80)
 
 
-def grey(height: int = SIZE[0], width: int = SIZE[1]) -> Image:
+def gray(height: int = SIZE[0], width: int = SIZE[1]) -> Image:
     return np.full((height, width, 3), 128, np.uint8)
 
 
@@ -40,30 +40,30 @@ def labels(*, confidence: float | None = 0.9, with_mask: bool = True) -> Labels:
 
 
 class TestAnnotate:
-    def test_draws_into_the_mask_and_not_far_from_it(self) -> None:
-        drawn = annotate(grey(), to_supervision(labels(), ["ball"]))
+    def test_draws_into_the_mask_and_nowhere_far_from_it(self) -> None:
+        drawn = annotate(gray(), to_supervision(labels(), ["ball"]))
         assert drawn.shape == (*SIZE, 3)
         assert drawn.dtype == np.uint8
         assert (drawn[43:47, 43:57] != 128).any(axis=2).all()
         assert (drawn[55:, :30] == 128).all()
 
-    def test_leaves_the_image_as_it_is(self) -> None:
-        image = grey()
+    def test_does_not_modify_the_image(self) -> None:
+        image = gray()
         annotate(image, to_supervision(labels(), ["ball"]))
         assert (image == 128).all()
 
-    def test_of_nothing_is_a_copy(self) -> None:
-        image = grey()
+    def test_no_detections_give_a_copy(self) -> None:
+        image = gray()
         drawn = annotate(image, to_supervision(Labels(SIZE), ["ball"]))
         np.testing.assert_array_equal(drawn, image)
         assert not np.shares_memory(drawn, image)
 
     @pytest.mark.parametrize("case", [{"confidence": None}, {"with_mask": False}])
-    def test_of_objects_that_lack_something(self, case: dict[str, bool]) -> None:
-        drawn = annotate(grey(), to_supervision(labels(**case), ["ball"]))  # type: ignore[arg-type]
+    def test_objects_without_mask_or_confidence_are_drawn(self, case: dict[str, bool]) -> None:
+        drawn = annotate(gray(), to_supervision(labels(**case), ["ball"]))  # type: ignore[arg-type]
         assert (drawn != 128).any()
 
-    def test_tints_as_supervision_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_masks_are_blended_as_supervision_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import supervision as sv
 
         rng = np.random.default_rng(0)
@@ -90,7 +90,7 @@ class TestAnnotate:
 
 
 def frame(*track_ids: int, size_hw: tuple[int, int] = (240, 426)) -> Labels:
-    """Squares side by side, one for each track."""
+    """Squares side by side, one per track."""
     objects = []
     for place, track_id in enumerate(track_ids):
         left, top = 20 + 100 * place, 100
@@ -104,7 +104,7 @@ def frame(*track_ids: int, size_hw: tuple[int, int] = (240, 426)) -> Labels:
 
 
 def inside_of(track_ids: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
-    """Colour in the middle of each thing's mask, drawn on black, by its track."""
+    """Color in the center of each object's mask, drawn on black, by track id."""
     black = np.zeros((240, 426, 3), np.uint8)
     drawn = annotate(black, to_supervision(frame(*track_ids), ["ball"]))
     return {
@@ -114,18 +114,18 @@ def inside_of(track_ids: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
 
 
 class TestAnnotateFrames:
-    def test_a_track_keeps_its_color_whatever_is_beside_it(self) -> None:
+    def test_track_keeps_its_color_whatever_the_other_tracks(self) -> None:
         first, later = inside_of((1, 2, 3)), inside_of((7, 3, 9, 1))
         assert first[3] == later[3]
         assert first[1] == later[1]
 
-    def test_tracks_that_came_together_differ(self) -> None:
+    def test_consecutive_tracks_have_distinct_colors(self) -> None:
         for track_id in range(1, 22):
             one, other = inside_of((track_id, track_id + 1)).values()
-            distance = np.abs(np.subtract(one, other)).sum() / 0.3  # the mask is that opaque
+            distance = np.abs(np.subtract(one, other)).sum() / 0.3  # 0.3: opacity of masks
             assert distance > 120, (track_id, one, other)
 
-    def test_ids_are_written(self) -> None:
+    def test_track_ids_are_written(self) -> None:
         black = np.zeros((240, 426, 3), np.uint8)
         one, other = (
             annotate(black, to_supervision(frame(track_id), ["ball"])) for track_id in (1, 22)
@@ -136,38 +136,38 @@ class TestAnnotateFrames:
     @pytest.mark.parametrize(
         ("size_hw", "track_ids"), [((240, 426), range(1, 22)), ((2160, 3840), (4, 7, 10))]
     )
-    def test_text_stands_out_from_its_ground(
+    def test_text_contrasts_with_its_background(
         self, size_hw: tuple[int, int], track_ids: Sequence[int]
     ) -> None:
         for track_id in track_ids:
             detections = to_supervision(frame(track_id, size_hw=size_hw), ["ball"])
             drawn = annotate(np.zeros((*size_hw, 3), np.uint8), detections)
-            # Just above the box, over its left corner; text is about a twentieth of it.
+            # Just above the top left corner of the box; about a twentieth of it is text.
             written = drawn[100 - size_hw[0] // 40 : 98, 22:70] @ (0.3, 0.6, 0.1)
             assert np.ptp(written) > 110, track_id
 
-    def test_of_an_empty_frame_is_a_copy(self) -> None:
+    def test_empty_frame_gives_a_copy(self) -> None:
         black = np.zeros((240, 426, 3), np.uint8)
         np.testing.assert_array_equal(annotate(black, to_supervision(frame(), ["ball"])), black)
 
 
 class TestSaveImage:
     def test_writes_rgb(self, tmp_path: Path) -> None:
-        image = grey()
+        image = gray()
         image[..., 0] = 200
         save_image(image, tmp_path / "new" / "a.PNG")
         saved = np.asarray(PIL.Image.open(tmp_path / "new" / "a.PNG"))
         np.testing.assert_array_equal(saved, image)
 
     @pytest.mark.parametrize("name", ["a.mp4", "a", "a.psd"])
-    def test_refuses_what_is_no_image_format(self, name: str, tmp_path: Path) -> None:
+    def test_unknown_image_format_is_an_error(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"use \.png or \.jpg"):
-            save_image(grey(), tmp_path / name)
+            save_image(gray(), tmp_path / name)
 
-    def test_says_why_it_cannot_write(self, tmp_path: Path) -> None:
+    def test_error_states_why_the_file_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(ImageError, match="cannot be written"):
-            save_image(grey(), tmp_path / "file" / "a.png")
+            save_image(gray(), tmp_path / "file" / "a.png")
 
-    def test_knows_formats_by_their_endings(self) -> None:
+    def test_format_is_found_by_the_extension(self) -> None:
         assert image_format("a.jpeg") == "JPEG"

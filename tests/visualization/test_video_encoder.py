@@ -32,7 +32,7 @@ def write(path: Path, times: list[float | None], size_hw: tuple[int, int] = (48,
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_VIDEO_EXTENSIONS)
-def test_every_ending_gives_back_images_and_times(suffix: str, tmp_path: Path) -> None:
+def test_every_extension_keeps_images_and_times(suffix: str, tmp_path: Path) -> None:
     times: list[float | None] = [0.0, 0.04, 0.05, 0.5, 1.0, 3.0]
     video = open_video(write(tmp_path / f"a{suffix}", times))
     frames = list(video)
@@ -42,7 +42,7 @@ def test_every_ending_gives_back_images_and_times(suffix: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov"])
-def test_it_is_what_players_expect(suffix: str, tmp_path: Path) -> None:
+def test_format_is_what_players_expect(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"a{suffix}", [None] * 30)
     data = path.read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat"), "the index comes first"
@@ -56,7 +56,7 @@ def test_it_is_what_players_expect(suffix: str, tmp_path: Path) -> None:
         assert (stream.frames, stream.average_rate) == (30, 25)
 
 
-def test_times_nearer_than_a_tick_still_rise(tmp_path: Path) -> None:
+def test_times_closer_than_a_tick_still_increase(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.040001, 0.040002, 0.08]
     frames = list(open_video(write(tmp_path / "a.mp4", [*times])))
     assert len(frames) == 5
@@ -64,42 +64,42 @@ def test_times_nearer_than_a_tick_still_rise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_VIDEO_EXTENSIONS)
-def test_a_comment_is_found_again(suffix: str, tmp_path: Path) -> None:
+def test_comment_is_read_back(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     with VideoEncoder(path, size_hw=(48, 64), comment="ein Wort") as video:
         video.write(plain())
     assert video_comment(path) == "ein Wort"
 
 
-def test_no_comment(tmp_path: Path) -> None:
+def test_video_without_comment_has_none(tmp_path: Path) -> None:
     (tmp_path / "b.mp4").write_text("text")
     assert video_comment(write(tmp_path / "a.mp4", [0.0])) is None
     assert video_comment(tmp_path / "b.mp4") is None
     assert video_comment(tmp_path / "nowhere.mp4") is None
 
 
-def test_it_lasts_as_long_as_its_images(tmp_path: Path) -> None:
+def test_duration_is_that_of_the_images(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", [10.0, 10.01, 10.02, 13.0])
     with av.open(path) as container:
         assert container.duration == pytest.approx(3.04e6, abs=2e3)
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (47, 64), (48, 63), (241, 427)])
-def test_odd_sizes_are_made_even(size_hw: tuple[int, int], tmp_path: Path) -> None:
+def test_odd_sizes_are_padded_to_even(size_hw: tuple[int, int], tmp_path: Path) -> None:
     (frame,) = open_video(write(tmp_path / "a.mp4", [0.0], size_hw))
     assert frame.size_hw == (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)
     np.testing.assert_allclose(frame.image[-1, -1], RED, atol=3)
 
 
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])
-def test_colors_stay(color: tuple[int, int, int], tmp_path: Path) -> None:
+def test_colors_are_kept(color: tuple[int, int, int], tmp_path: Path) -> None:
     with VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
         video.write(plain(color))
     (frame,) = open_video(tmp_path / "a.mp4")
     np.testing.assert_allclose(frame.image[24, 32], color, atol=4)
 
 
-def test_a_view_into_a_larger_image_is_written(tmp_path: Path) -> None:
+def test_view_into_a_larger_image_is_written(tmp_path: Path) -> None:
     wide = np.zeros((48, 128, 3), np.uint8)
     wide[:, ::2] = RED
     with VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video:
@@ -108,15 +108,15 @@ def test_a_view_into_a_larger_image_is_written(tmp_path: Path) -> None:
     np.testing.assert_allclose(frame.image, plain(), atol=3)
 
 
-class TestAppearsWhole:
-    def test_only_at_the_end_and_in_a_new_folder(self, tmp_path: Path) -> None:
+class TestAtomicity:
+    def test_file_appears_at_the_end_in_a_new_folder(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "folder" / "a.mp4"
         with VideoEncoder(path, size_hw=(48, 64)) as video:
             video.write(plain())
             assert not path.exists()
         assert [each.name for each in path.parent.iterdir()] == ["a.mp4"]
 
-    def test_after_an_error_what_was_there_stays(self, tmp_path: Path) -> None:
+    def test_existing_file_is_kept_after_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp4"
         path.write_text("earlier")
 
@@ -130,7 +130,7 @@ class TestAppearsWhole:
         assert path.read_text() == "earlier"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_a_killed_run_does_not_hinder_the_next(self, tmp_path: Path) -> None:
+    def test_partial_file_of_a_killed_process_is_replaced(self, tmp_path: Path) -> None:
         (tmp_path / ".a.mp4.partial").write_bytes(b"half")
         write(tmp_path / "a.mp4", [0.0])
         assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
@@ -140,7 +140,7 @@ class TestAppearsWhole:
             write(tmp_path / "a.mp4", [])
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_full_disk_is_told(self, tmp_path: Path) -> None:
+    def test_full_disk_is_an_error(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         noise = [rng.integers(0, 256, (240, 320, 3), np.uint8) for _ in range(20)]
 
@@ -161,13 +161,13 @@ class TestAppearsWhole:
         assert list(tmp_path.iterdir()) == []
 
 
-class TestRefuses:
+class TestErrors:
     @pytest.mark.parametrize("name", ["a.avi", "a.png", "a"])
-    def test_other_endings(self, name: str) -> None:
+    def test_unknown_extensions_are_errors(self, name: str) -> None:
         with pytest.raises(VideoError, match=r"cannot write a video with extension .*use \.mp4"):
             check_video_extension(name)
 
-    def test_a_place_that_is_no_folder(self, tmp_path: Path) -> None:
+    def test_path_below_a_file_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(VideoError, match=r"a\.mp4.*cannot be written"):
             VideoEncoder(tmp_path / "file" / "a.mp4", size_hw=(48, 64))
@@ -175,7 +175,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("size_hw", "fps"), [((0, 64), 25), ((48, 64), 0), ((48, 64), float("nan"))]
     )
-    def test_numbers_out_of_range(
+    def test_numbers_out_of_range_are_errors(
         self, size_hw: tuple[int, int], fps: float, tmp_path: Path
     ) -> None:
         with pytest.raises(VideoError, match="give numbers above 0"):
@@ -184,9 +184,9 @@ class TestRefuses:
     @pytest.mark.parametrize(
         "image",
         [plain(size_hw=(48, 66)), plain()[..., 0], plain().astype(np.float32)],
-        ids=["size", "grey", "float"],
+        ids=["size", "gray", "float"],
     )
-    def test_an_image_of_another_kind(self, image: Image, tmp_path: Path) -> None:
+    def test_images_of_other_sizes_or_types_are_errors(self, image: Image, tmp_path: Path) -> None:
         with (
             pytest.raises(VideoError, match=r"all must be \(48, 64, 3\) uint8"),
             VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64)) as video,
@@ -194,11 +194,11 @@ class TestRefuses:
             video.write(image)
 
     @pytest.mark.parametrize("second", [1.0, 0.5])
-    def test_times_that_do_not_rise(self, second: float, tmp_path: Path) -> None:
+    def test_times_that_do_not_increase_are_errors(self, second: float, tmp_path: Path) -> None:
         with pytest.raises(VideoError, match=rf"at {second:g} s comes after that at 1 s"):
             write(tmp_path / "a.mp4", [1.0, second])
 
-    def test_a_build_without_encoders(
+    def test_build_without_encoders_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(av, "codecs_available", {"ffv1"})
@@ -206,7 +206,7 @@ class TestRefuses:
             VideoEncoder(tmp_path / "a.mp4", size_hw=(48, 64))
 
 
-def test_a_build_without_x264_writes_what_it_can(
+def test_build_without_x264_uses_the_next_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(av, "codecs_available", {"mpeg4"})

@@ -1,4 +1,4 @@
-"""Small videos, made by PyAV as they are needed."""
+"""Small videos and audio files, written by PyAV on demand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeVideo = Callable[..., Path]
 
 
 def draw_image(number: int, size_hw: tuple[int, int] = SIZE) -> Image:
-    """Grey that rises with the number of the frame, a red corner above left, a blue edge below."""
+    """Gray that increases with the index, a red top left corner, a blue bottom edge."""
     image = np.full((*size_hw, 3), 40 + number * 3 % 160, np.uint8)
     image[:16, :16] = (220, 20, 20)
     image[-8:] = (20, 20, 220)
@@ -30,7 +30,7 @@ def draw_image(number: int, size_hw: tuple[int, int] = SIZE) -> Image:
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
-    """Writes a video: ``make_video("a.mp4", 30, pts=[0, 40, 50], rotation=(90,))``."""
+    """Write a video: ``make_video("a.mp4", 30, pts=[0, 40, 50], rotation=(90,))``."""
 
     def make(
         name: str = "clip.mp4",
@@ -70,7 +70,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 @pytest.fixture
 def make_sound(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a moment of silence: ``make_sound("a.mp3", "mp3", with_cover=True)``."""
+    """Write a moment of silence: ``make_sound("a.mp3", "mp3", with_cover=True)``."""
 
     def make(name: str = "sound.m4a", codec: str = "aac", *, with_cover: bool = False) -> Path:
         path = tmp_path / name

@@ -8,7 +8,7 @@ from grounded_sam2.sources.video.decoding import TimestampNormalizer
 
 
 def times(stamps: list[int | None], durations: list[int | None] | None = None) -> list[float]:
-    """Of frames at 10 per second, in tenths of a second."""
+    """Times of frames at 10 per second, in tenths of a second."""
     timestamps = TimestampNormalizer(0.1)
     given = durations or [None] * len(stamps)
 
@@ -46,9 +46,11 @@ def times(stamps: list[int | None], durations: list[int | None] | None = None) -
         "negative",
     ],
 )
-def test_times_rise_whatever_the_stamps(stamps: list[int | None], expected: list[float]) -> None:
+def test_times_increase_whatever_the_timestamps(
+    stamps: list[int | None], expected: list[float]
+) -> None:
     assert times(stamps) == expected
 
 
-def test_a_missing_stamp_is_the_end_of_the_frame_before() -> None:
+def test_missing_timestamp_is_the_end_of_the_previous_frame() -> None:
     assert times([0, None, None], [3, 4, None]) == [0, 3, 7]

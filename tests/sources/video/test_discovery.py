@@ -1,4 +1,4 @@
-"""Which videos are meant, and what they are called."""
+"""Discovery and names of the videos among inputs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def folder(clip, tmp_path) -> Path:
     return folder
 
 
-def test_a_file_has_its_name_without_ending_and_a_folder_of_frames_its_own(clip, frames_folder):
+def test_file_is_named_without_extension_and_folder_of_frames_by_its_name(clip, frames_folder):
     assert names(clip, frames_folder, 0) == ["clip", "walk", "camera-0"]
 
 
-def test_videos_of_a_folder_keep_their_names_whatever_joins_them(clip, folder):
+def test_videos_of_a_folder_keep_their_names_when_others_are_added(clip, folder):
     assert names(folder) == ["day/one.mp4", "two.mp4"]
     shutil.copy(clip, folder / "two.mov")
     assert names(folder) == ["day/one.mp4", "two.mov", "two.mp4"]
 
 
-def test_a_folder_is_called_by_its_name_however_it_is_written(frames_folder, monkeypatch):
+def test_folder_has_one_name_however_its_path_is_written(frames_folder, monkeypatch):
     (frames_folder / "below").mkdir()
     monkeypatch.chdir(frames_folder / "below")
     assert names("..") == ["walk"]
@@ -49,53 +49,53 @@ def test_a_folder_is_called_by_its_name_however_it_is_written(frames_folder, mon
         ("rtsp://me:secret@host:554/live", "live"),
     ],
 )
-def test_passwords_and_signatures_are_no_names(address, name):
+def test_names_hold_no_passwords_and_signatures(address, name):
     assert names(address) == [name]
 
 
-def test_two_of_one_name_are_told_without_their_passwords():
+def test_two_videos_of_one_name_are_an_error_without_passwords():
     with pytest.raises(SourceError, match="would both be named 'live'") as caught:
         names("rtsp://me:secret@a/live", "rtsp://me:secret@b/live")
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("video", ["clip.mp4", "below/clip.mp4"])
-def test_frames_and_a_video_in_one_folder_are_refused(clip, frames_folder, video):
+def test_frames_and_a_video_in_one_folder_are_an_error(clip, frames_folder, video):
     (frames_folder / video).parent.mkdir(exist_ok=True)
     shutil.copy(clip, frames_folder / video)
     with pytest.raises(SourceError, match=r"holds 24 images .* and 1 video "):
         names(frames_folder)
 
 
-def test_images_below_are_not_frames_of_a_folder_of_videos(folder):
+def test_images_in_subfolders_are_no_frames_of_a_folder_of_videos(folder):
     PIL.Image.new("L", (8, 8)).save(folder / "day" / "cover.png")
     assert names(folder) == ["day/one.mp4", "two.mp4"]
 
 
-def test_what_may_be_a_video_is_opened_to_see(clip, folder):
+def test_files_with_ambiguous_extensions_are_opened(clip, folder):
     shutil.copy(clip, folder / "none")
     (folder / "notes").write_text("none\n" * 50)
-    moving = [PIL.Image.new("L", (8, 8), grey) for grey in (0, 200)]
+    moving = [PIL.Image.new("L", (8, 8), gray) for gray in (0, 200)]
     moving[0].save(folder / "moving.gif", save_all=True, append_images=moving[1:])
     assert names(folder) == ["day/one.mp4", "moving.gif", "none", "two.mp4"]
 
 
-def test_what_is_excluded_is_left_out(folder):
+def test_excluded_files_and_folders_are_skipped(folder):
     assert names(folder, exclude=[folder / "day"]) == ["two.mp4"]
     assert names(folder, exclude=[folder / "two.mp4"]) == ["day/one.mp4"]
 
 
-def test_options_are_those_of_all(clip, frames_folder):
+def test_options_apply_to_all_videos(clip, frames_folder):
     found = find_videos([clip, frames_folder], VideoOptions(stride=3, fps=10))
     assert [len(list(video.open())) for video in found] == [8, 8]
 
 
-def test_what_can_be_read_again_has_a_path(clip):
+def test_local_videos_have_a_path(clip):
     given = [clip, clip.as_uri(), "https://host/a.mp4", 0]
     paths = [find_videos(each)[0].path for each in given]
     assert paths == [clip, clip, None, None]
 
 
-def test_none_given():
+def test_empty_input_is_an_error():
     with pytest.raises(SourceError, match="none given"):
         find_videos([])

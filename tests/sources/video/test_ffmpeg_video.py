@@ -24,7 +24,7 @@ LONG_GROUPS = {"g": "12", "bf": "3"}
 ALL_INTRA = {"g": "1"}
 
 
-def test_a_video_says_what_it_is(make_video: MakeVideo) -> None:
+def test_video_states_its_properties(make_video: MakeVideo) -> None:
     path = make_video("my clip.mp4", 30, rate=10)
     video = open_video(path)
     assert (video.name, video.path) == ("my clip", path)
@@ -36,7 +36,7 @@ def test_a_video_says_what_it_is(make_video: MakeVideo) -> None:
     assert open_video(path).stamp() != before
 
 
-def test_frames_come_in_order_as_rgb(make_video: MakeVideo) -> None:
+def test_frames_are_yielded_in_order_as_rgb(make_video: MakeVideo) -> None:
     frames = list(open_video(make_video(options=LONG_GROUPS)))
     assert [frame.index for frame in frames] == list(range(30))
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(30) / 25)
@@ -70,13 +70,13 @@ def test_other_containers_and_codecs(
     assert video.frame_count == pytest.approx(30, abs=1)
 
 
-def test_a_gif_is_a_video(make_video: MakeVideo) -> None:
+def test_gif_is_read_as_a_video(make_video: MakeVideo) -> None:
     frames = list(open_video(make_video("a.gif", 5, codec="gif", pixels="rgb8")))
     assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
     np.testing.assert_allclose(frames[0].image[4, 4], (220, 20, 20), atol=70)  # few colors
 
 
-def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_transparency_is_blended_onto_white(tmp_path: Path) -> None:
     import PIL.Image
 
     images = [PIL.Image.new("RGBA", (32, 16), (255, 0, 0, 128 * n)) for n in range(2)]
@@ -88,16 +88,16 @@ def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
 
 
 class TestTimes:
-    def test_of_variable_frame_rate(self, make_video: MakeVideo) -> None:
+    def test_times_of_a_variable_frame_rate_are_kept(self, make_video: MakeVideo) -> None:
         stamps = [0, 40, 45, 200, 1000, 1010, 3000]
         frames = list(open_video(make_video("a.mkv", pts=stamps, options=LONG_GROUPS)))
         np.testing.assert_allclose([frame.time for frame in frames], np.array(stamps) / 1000)
 
-    def test_count_from_the_first_frame(self, make_video: MakeVideo) -> None:
+    def test_times_begin_at_the_first_frame(self, make_video: MakeVideo) -> None:
         frames = list(open_video(make_video("a.mkv", pts=[5000, 5040, 5100])))
         np.testing.assert_allclose([frame.time for frame in frames], [0, 0.04, 0.1])
 
-    def test_rise_where_two_recordings_were_joined(self, make_video: MakeVideo) -> None:
+    def test_times_increase_across_joined_recordings(self, make_video: MakeVideo) -> None:
         one, other = make_video("1.ts", 10), make_video("2.ts", 20)
         one.write_bytes(one.read_bytes() + other.read_bytes())
         frames = list(open_video(one))
@@ -112,10 +112,12 @@ def test_frames_whose_resolution_changes_keep_the_first_size(make_video: MakeVid
     np.testing.assert_allclose(frames[-1].image[3, 3], (220, 20, 20), atol=24)
 
 
-class TestTurns:
+class TestOrientation:
     @pytest.mark.parametrize("degrees", [0, 90, 180, -90])
     @pytest.mark.parametrize("mirrored", [False, True])
-    def test_are_undone(self, degrees: int, mirrored: bool, make_video: MakeVideo) -> None:
+    def test_rotation_and_mirroring_are_undone(
+        self, degrees: int, mirrored: bool, make_video: MakeVideo
+    ) -> None:
         plain = next(iter(open_video(make_video("plain.mp4", 1))))
         video = open_video(make_video(count=1, rotation=(degrees, mirrored)))
         upright = next(iter(video)).image
@@ -127,18 +129,18 @@ class TestTurns:
 
 
 class TestSelection:
-    def test_a_stride_keeps_numbers_and_times(self, make_video: MakeVideo) -> None:
+    def test_stride_keeps_indices_and_times(self, make_video: MakeVideo) -> None:
         video = open_video(make_video(), stride=7)
         assert [(f.index, f.time) for f in video] == [(n, n / 25) for n in (0, 7, 14, 21, 28)]
         assert video.expected_frames == 5
 
-    def test_a_range_is_in_seconds_and_ends_before_its_end(self, make_video: MakeVideo) -> None:
+    def test_range_is_in_seconds_and_excludes_its_end(self, make_video: MakeVideo) -> None:
         video = open_video(make_video(), start=0.4, end=0.8, stride=4)
         assert [frame.index for frame in video] == [12, 16]
         assert video.expected_frames == 2
         assert video.frame_count == 30
 
-    def test_a_range_after_the_end_is_an_error(self, make_video: MakeVideo) -> None:
+    def test_range_after_the_last_frame_is_an_error(self, make_video: MakeVideo) -> None:
         with pytest.raises(SourceError, match=r"'clip'.*from 60 s on; the last .* is at 1\.16 s"):
             list(open_video(make_video(), start=60))
 
@@ -153,7 +155,7 @@ class TestSelection:
             ({"fps": 0}, "fps is 0"),
         ],
     )
-    def test_refuses_what_makes_no_sense(
+    def test_options_out_of_range_are_errors(
         self, options: dict[str, float], message: str, make_video: MakeVideo
     ) -> None:
         with pytest.raises(SourceError, match=message):
@@ -171,7 +173,7 @@ class TestSelection:
     ids=["B-frames", "all intra", "variable frame rate", "VP9"],
 )
 @pytest.mark.parametrize("start_index", [1, 11, 12, 29])
-def test_taken_up_later_it_gives_the_same_frames(
+def test_resumed_reading_yields_the_same_frames(
     how: dict[str, object], start_index: int, make_video: MakeVideo
 ) -> None:
     video = open_video(make_video(**how))
@@ -182,12 +184,12 @@ def test_taken_up_later_it_gives_the_same_frames(
         np.testing.assert_array_equal(once.image, again.image)
 
 
-def test_taken_up_after_the_end_it_gives_nothing(make_video: MakeVideo) -> None:
+def test_reading_resumed_after_the_end_yields_nothing(make_video: MakeVideo) -> None:
     assert list(open_video(make_video()).frames(30)) == []
 
 
 @pytest.mark.parametrize("start_index", [0, 11])
-def test_of_frames_that_are_not_wanted_no_image_is_made(
+def test_frames_that_are_not_selected_are_not_converted(
     start_index: int, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
@@ -207,7 +209,7 @@ def test_of_frames_that_are_not_wanted_no_image_is_made(
         np.testing.assert_array_equal(frame.image, whole[frame.index].image)
 
 
-def test_after_the_last_that_is_wanted_reading_ends(make_video: MakeVideo) -> None:
+def test_reading_ends_after_the_last_selected_frame(make_video: MakeVideo) -> None:
     path = make_video(count=60, options=ALL_INTRA)
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 2)
@@ -219,7 +221,9 @@ def test_after_the_last_that_is_wanted_reading_ends(make_video: MakeVideo) -> No
 
 
 class TestDamage:
-    def test_in_the_middle_costs_what_is_damaged(self, make_video: MakeVideo) -> None:
+    def test_damage_in_the_middle_loses_only_the_damaged_frames(
+        self, make_video: MakeVideo
+    ) -> None:
         path = make_video(count=60, options=LONG_GROUPS)
         data = bytearray(path.read_bytes())
         whole = list(open_video(path))
@@ -242,7 +246,7 @@ class TestDamage:
         for once, twice in zip(frames, again, strict=True):
             np.testing.assert_array_equal(once.image, twice.image)
 
-    def test_no_half_of_a_motion_jpeg_counts_as_a_frame(self, make_video: MakeVideo) -> None:
+    def test_truncated_motion_jpeg_frame_is_broken(self, make_video: MakeVideo) -> None:
         path = make_video("a.avi", codec="mjpeg", pixels="yuvj420p")
         whole = {frame.time: frame.image for frame in open_video(path)}
         data = path.read_bytes()
@@ -256,7 +260,9 @@ class TestDamage:
             np.testing.assert_array_equal(frame.image, whole[frame.time])
 
     @pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.avi"])
-    def test_a_file_cut_off_gives_what_there_is(self, name: str, make_video: MakeVideo) -> None:
+    def test_truncated_file_yields_the_frames_it_has(
+        self, name: str, make_video: MakeVideo
+    ) -> None:
         codec = "mjpeg" if name == "a.avi" else "libx264"
         pixels = "yuvj420p" if name == "a.avi" else "yuv420p"
         options = {} if name == "a.avi" else LONG_GROUPS
@@ -266,14 +272,14 @@ class TestDamage:
         assert 10 < len(frames) < 60
         assert [frame.index for frame in frames] == list(range(len(frames)))
 
-    def test_an_mp4_cut_off_before_its_index_is_an_error(self, make_video: MakeVideo) -> None:
+    def test_mp4_cut_off_before_its_index_is_an_error(self, make_video: MakeVideo) -> None:
         path = make_video()
         path.write_bytes(path.read_bytes()[:-600])
         with pytest.raises(SourceError, match=r"clip\.mp4.*cut off.*copy"):
             open_video(path)
 
 
-class TestWhatIsNoVideo:
+class TestInvalidVideos:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
@@ -285,7 +291,9 @@ class TestWhatIsNoVideo:
             ("a.mp4", bytes(range(256)) * 40, "no video that FFmpeg can read"),
         ],
     )
-    def test_a_file(self, name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    def test_file_that_is_no_video_is_described(
+        self, name: str, content: bytes, message: str, tmp_path: Path
+    ) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(SourceError, match=f"{name}.*{message}"):
             open_video(tmp_path / name)
@@ -294,22 +302,22 @@ class TestWhatIsNoVideo:
         with pytest.raises(SourceError, match=r"a\.mp4.*does not exist"):
             open_video(tmp_path / "a.mp4")
 
-    def test_an_image(self, tmp_path: Path) -> None:
+    def test_image_is_an_error(self, tmp_path: Path) -> None:
         import PIL.Image
 
         PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
         with pytest.raises(SourceError, match=r"a\.png.*single image"):
             open_video(tmp_path / "a.png")
 
-    def test_sound(self, make_sound: Callable[[], Path]) -> None:
+    def test_audio_file_is_an_error(self, make_sound: Callable[[], Path]) -> None:
         with pytest.raises(SourceError, match=r"sound\.m4a.*no video stream, but audio"):
             open_video(make_sound())
 
-    def test_sound_with_a_cover(self, make_sound: Callable[..., Path]) -> None:
+    def test_audio_file_with_cover_art_is_an_error(self, make_sound: Callable[..., Path]) -> None:
         with pytest.raises(SourceError, match=r"no video stream, but audio, cover; give"):
             open_video(make_sound("a.mp3", "mp3", with_cover=True))
 
-    def test_a_video_without_a_frame(self, make_video: MakeVideo) -> None:
+    def test_video_without_decodable_frames_is_an_error(self, make_video: MakeVideo) -> None:
         path = make_video()
         data = bytearray(path.read_bytes())
         begin, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
@@ -318,18 +326,18 @@ class TestWhatIsNoVideo:
         with pytest.raises(SourceError, match=r"clip\.mp4.*no frame that can be decoded"):
             open_video(path)
 
-    def test_a_video_of_nothing_but_a_header(self, make_video: MakeVideo) -> None:
+    def test_video_of_a_header_alone_is_an_error(self, make_video: MakeVideo) -> None:
         path = make_video("a.mkv", 1, setup=lambda stream: stream.container.start_encoding())
         path.write_bytes(path.read_bytes()[: path.read_bytes().index(b"\x1f\x43\xb6\x75")])
         with pytest.raises(SourceError, match=r"a\.mkv.*no video that FFmpeg can read"):
             open_video(path)
 
-    def test_frames_above_the_limit(self, make_video: MakeVideo) -> None:
+    def test_frames_above_the_size_limit_are_an_error(self, make_video: MakeVideo) -> None:
         with pytest.raises(SourceError, match=r"64 × 48 pixels; the limit"):
             open_video(make_video(), limits=ImageConfig(max_pixels=1000))
 
 
-def test_frames_are_let_go(make_video: MakeVideo) -> None:
+def test_yielded_frames_are_released(make_video: MakeVideo) -> None:
     path = make_video(count=2000, options={"preset": "ultrafast"})
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
@@ -347,7 +355,7 @@ def test_frames_are_let_go(make_video: MakeVideo) -> None:
         tracemalloc.stop()
     gc.collect()
     assert most <= 2
-    # Up to 2 000 freed tuples are kept by Python for later ones, some 60 bytes each.
+    # Python keeps up to 2 000 freed tuples for reuse, some 60 bytes each.
     assert peaks[-1] - peaks[1] < 20 * frame.image.nbytes
 
 
@@ -363,10 +371,10 @@ def test_stopping_early_closes_the_file(make_video: MakeVideo) -> None:
     assert not any(each.resolve() == path for each in opened.iterdir() if each.is_symlink())
 
 
-def test_what_is_decoded_is_let_go_at_once(make_video: MakeVideo) -> None:
+def test_decoded_frames_are_released_before_the_next(make_video: MakeVideo) -> None:
     video = open_video(make_video(count=30, rotation=(90,)))
     gc.collect()
-    gc.disable()  # which may come late: until then, hundreds of large frames would wait for it
+    gc.disable()  # a late collection must not hide frames held by reference cycles
     try:
         assert sum(1 for _ in video) == 30
         kept = sum(type(each) is av.VideoFrame for each in gc.get_objects())

@@ -13,20 +13,20 @@ from grounded_sam2.sources.video import open_video
 from grounded_sam2.sources.video.frame_folder import natural_sort_key
 
 
-def save(path: Path, grey: int = 0, size_hw: tuple[int, int] = (12, 16)) -> None:
+def save(path: Path, gray: int = 0, size_hw: tuple[int, int] = (12, 16)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.fromarray(np.full((*size_hw, 3), grey, np.uint8)).save(path)
+    PIL.Image.fromarray(np.full((*size_hw, 3), gray, np.uint8)).save(path)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve frames, ``frame1.png`` to ``frame12.png``, each as grey as its number."""
+    """Twelve frames, ``frame1.png`` to ``frame12.png``, each with its number as gray value."""
     for number in range(1, 13):
         save(tmp_path / "walk" / f"frame{number}.png", number)
     return tmp_path / "walk"
 
 
-def test_frames_come_in_natural_order(folder: Path) -> None:
+def test_frames_are_yielded_in_natural_order(folder: Path) -> None:
     video = open_video(folder)
     assert [int(frame.image[0, 0, 0]) for frame in video] == list(range(1, 13))
     assert [frame.index for frame in video] == list(range(12))
@@ -51,12 +51,12 @@ def test_frame_rate_stride_and_range_are_options(folder: Path) -> None:
         ["a2b3.png", "a2b12.png", "a12b1.png"],
     ],
 )
-def test_numbers_in_names_count_as_numbers(names: list[str]) -> None:
+def test_digits_in_names_sort_as_numbers(names: list[str]) -> None:
     shuffled = random.Random(0).sample(names, len(names))
     assert sorted(shuffled, key=natural_sort_key) == names
 
 
-def test_images_are_turned_as_their_orientation_says(tmp_path: Path) -> None:
+def test_exif_orientation_of_frames_is_applied(tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     PIL.Image.new("RGB", (16, 12)).save(tmp_path / "1.jpg", exif=exif)
@@ -65,7 +65,7 @@ def test_images_are_turned_as_their_orientation_says(tmp_path: Path) -> None:
     assert next(iter(video)).image.shape == (16, 12, 3)
 
 
-def test_a_broken_image_keeps_its_number(folder: Path) -> None:
+def test_broken_image_keeps_its_index(folder: Path) -> None:
     (folder / "frame1.png").write_bytes(b"")
     (folder / "frame5.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     video = open_video(folder)
@@ -75,14 +75,14 @@ def test_a_broken_image_keeps_its_number(folder: Path) -> None:
     assert "frame1.png': is empty" in video.broken.first[0].reason
 
 
-def test_an_image_of_another_size_is_broken(folder: Path) -> None:
+def test_image_of_another_size_is_broken(folder: Path) -> None:
     save(folder / "frame3.png", size_hw=(16, 16))
     video = open_video(folder)
     assert len(list(video)) == 11
     assert "16 × 16 pixels, and the frames before it are 16 × 12" in video.broken.first[0].reason
 
 
-def test_what_is_broken_is_written_down_a_hundred_times_at_most(tmp_path: Path) -> None:
+def test_at_most_a_hundred_broken_frames_are_recorded(tmp_path: Path) -> None:
     for number in range(150):
         (tmp_path / f"{number}.jpg").write_bytes(b"")
     save(tmp_path / "150.jpg")
@@ -93,7 +93,7 @@ def test_what_is_broken_is_written_down_a_hundred_times_at_most(tmp_path: Path) 
     assert video.broken.count == 150, "of the last reading"
 
 
-def test_other_files_hidden_ones_and_folders_are_left_out(folder: Path) -> None:
+def test_other_files_hidden_files_and_folders_are_skipped(folder: Path) -> None:
     (folder / "notes.txt").write_text("")
     save(folder / ".frame0.png")
     save(folder / "masks" / "frame1.png")
@@ -110,7 +110,7 @@ def test_stamp_and_hash_follow_the_files(folder: Path) -> None:
     assert video.content_hash() != content
 
 
-def test_a_file_that_cannot_be_opened_is_a_broken_frame(folder: Path) -> None:
+def test_unreadable_file_is_a_broken_frame(folder: Path) -> None:
     image = (folder / "frame4.png").read_bytes()
     (folder / "frame4.png").unlink()
     (folder / "frame4.png").symlink_to(folder / "nowhere")
@@ -123,29 +123,29 @@ def test_a_file_that_cannot_be_opened_is_a_broken_frame(folder: Path) -> None:
     assert video.content_hash() != content
 
 
-class TestRefuses:
-    def test_a_mixture_of_videos_and_images(self, folder: Path) -> None:
+class TestErrors:
+    def test_videos_among_images_are_an_error(self, folder: Path) -> None:
         (folder / "clip.mp4").write_bytes(b"")
         with pytest.raises(
             SourceError, match=r"holds 1 videos, such as 'clip\.mp4', and 12 images"
         ):
             open_video(folder)
 
-    def test_a_folder_of_videos(self, tmp_path: Path) -> None:
+    def test_folder_of_videos_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "clip.MP4").write_bytes(b"")
         with pytest.raises(SourceError, match=r"holds 1 videos.*; give one of them"):
             open_video(tmp_path)
 
-    def test_two_images_of_one_name(self, folder: Path) -> None:
+    def test_two_images_of_one_name_are_an_error(self, folder: Path) -> None:
         save(folder / "frame3.jpg")
         with pytest.raises(SourceError, match=r"'frame3\.jpg' and 'frame3\.png' would be two"):
             open_video(folder)
 
-    def test_an_empty_folder(self, tmp_path: Path) -> None:
+    def test_empty_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="is a folder without images"):
             open_video(tmp_path)
 
-    def test_images_none_of_which_can_be_read(self, tmp_path: Path) -> None:
+    def test_folder_without_readable_images_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "1.png").write_bytes(b"")
         with pytest.raises(SourceError, match=r"none of its 1 frames can be read.*is empty"):
             open_video(tmp_path)

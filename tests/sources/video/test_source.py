@@ -8,16 +8,16 @@ import pytest
 from grounded_sam2.sources.video import prefetch
 
 
-def test_items_come_in_order() -> None:
+def test_prefetched_items_keep_their_order() -> None:
     assert list(prefetch(iter(range(50)), 4)) == list(range(50))
     assert list(prefetch(iter(()), 4)) == []
 
 
-def test_items_that_are_false_are_items() -> None:
+def test_falsy_items_are_yielded() -> None:
     assert list(prefetch(iter([0, None, ""]), 2)) == [0, None, ""]
 
 
-def test_no_more_are_made_than_may_wait() -> None:
+def test_no_more_items_are_computed_than_the_buffer_holds() -> None:
     made: list[int] = []
     reached = threading.Event()
 
@@ -35,12 +35,12 @@ def test_no_more_are_made_than_may_wait() -> None:
     assert made == [0, 1, 2, 3]
 
 
-def test_they_are_made_in_another_thread() -> None:
+def test_items_are_computed_in_another_thread() -> None:
     names = list(prefetch((threading.current_thread().name for _ in range(3)), 2))
     assert all(name.startswith("frames") for name in names)
 
 
-def test_what_is_raised_comes_in_its_place() -> None:
+def test_exception_is_raised_in_its_place() -> None:
     def items() -> Iterator[int]:
         yield 1
         yield 2
