@@ -149,7 +149,7 @@ def test_the_python_of_the_other_pages_runs(page: Path, as_described: Path) -> N
     ("mark", "command"),
     [
         ("demo", "pip install -e . && grounded-sam2 demo --out demo"),
-        ("tests", 'pip install -e ".[test]" && pytest'),
+        ("tests", 'pip install -e ".[test]" && pytest -n auto'),
     ],
 )
 def test_the_check_of_a_commit_takes_its_commands_from_here(mark: str, command: str) -> None:
