@@ -54,24 +54,24 @@ def reference(
     model: Any, features: list[Tensor], images: list[int], prompts: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """All four masks and their quality from the model's own decoder, one row per image."""
-    decoder, collected = model.mask_decoder, {}
-
-    def keep(masks: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-        collected["all"] = masks[:, 0], quality[:, 0]
-        return masks[:, :, :1], quality[:, :, :1]
-
-    decoder._dynamic_multimask_via_stability = keep
-    positions = model.get_image_wide_positional_embeddings()
-    decoder(
-        image_embeddings=features[2][images],
-        image_positional_embeddings=positions.repeat(len(images), 1, 1, 1),
-        sparse_prompt_embeddings=prompts[0],
-        dense_prompt_embeddings=prompts[1],
-        multimask_output=False,
-        high_resolution_features=[features[0][images], features[1][images]],
-    )
-    del decoder._dynamic_multimask_via_stability
-    return collected["all"]
+    decoder, positions = model.mask_decoder, model.get_image_wide_positional_embeddings()
+    by_stability = decoder.dynamic_multimask_via_stability
+    decoder.dynamic_multimask_via_stability = False  # the first mask, however unstable
+    outputs = [
+        decoder(
+            image_embeddings=features[2][images],
+            image_positional_embeddings=positions.repeat(len(images), 1, 1, 1),
+            sparse_prompt_embeddings=prompts[0],
+            dense_prompt_embeddings=prompts[1],
+            multimask_output=multimask,
+            high_resolution_features=[features[0][images], features[1][images]],
+        )
+        for multimask in (False, True)
+    ]
+    decoder.dynamic_multimask_via_stability = by_stability
+    (first, first_quality, *_), (others, other_quality, *_) = outputs
+    masks = torch.cat((first[:, 0], others[:, 0]), dim=1)
+    return masks, torch.cat((first_quality[:, 0], other_quality[:, 0]), dim=1)
 
 
 @pytest.mark.parametrize("images", [[1] * COUNT, [0, 0, 1, 1, 1]], ids=["shared", "mixed"])
