@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ __all__ = [
     "CandidateStatus",
     "DetectedBoxes",
     "Image",
+    "ImageProgress",
     "Label",
     "Labels",
     "LoadedImage",
@@ -35,6 +36,7 @@ __all__ = [
     "TrackOrigin",
     "TrackedFrame",
     "VideoFrame",
+    "VideoProgress",
     "to_supervision",
 ]
 
@@ -201,6 +203,30 @@ class TrackedFrame:
     """As of `VideoFrame`."""
     time: float
     labels: Labels
+
+
+class ImageProgress(Protocol):
+    """Receives the progress of whatever goes through images; called in the thread that runs it."""
+
+    def start(self, total: int) -> None:
+        """Begin a run over this many images."""
+        ...
+
+    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
+        """Add images that are done and committed; skipped ones were done before."""
+        ...
+
+
+class VideoProgress(Protocol):
+    """Receives the progress of whatever goes through videos; called in the thread that runs it."""
+
+    def start(self, name: str, total: int | None) -> None:
+        """Begin a video of about this many frames; ``None`` if unknown."""
+        ...
+
+    def advance(self, frames: int) -> None:
+        """Add frames that are done; the first call of a video counts those of earlier runs."""
+        ...
 
 
 def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:

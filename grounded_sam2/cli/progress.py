@@ -19,7 +19,7 @@ __all__ = ["ProgressBar", "VideoProgressBar"]
 class ProgressBar:
     """Progress bar of a run over images, on standard error; a context manager.
 
-    Implements `grounded_sam2.engine.summaries.ImageProgress`. Draws nothing before the run begins,
+    Implements `grounded_sam2.results.ImageProgress`. Draws nothing before the run begins,
     and nothing at all where there is no terminal, so that logs stay free of bars.
 
     Args:
@@ -67,14 +67,14 @@ class ProgressBar:
         self._progress.stop()
 
     def start(self, total: int | None) -> None:
-        """See `grounded_sam2.engine.summaries.ImageProgress`; ``None`` if the total is unknown."""
+        """See `grounded_sam2.results.ImageProgress`; ``None`` if the total is unknown."""
         self._start_time = self._clock()
         self._total = total
         self._progress.update(self._task, total=total)
         self._progress.start()
 
     def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """See `grounded_sam2.engine.summaries.ImageProgress`."""
+        """See `grounded_sam2.results.ImageProgress`."""
         self._done += labeled + failed + skipped
         self._processed += labeled + failed
         self._failed += failed
@@ -97,7 +97,7 @@ class ProgressBar:
 class VideoProgressBar:
     """One `ProgressBar` per video.
 
-    Implements `grounded_sam2.engine.summaries.VideoProgress`.
+    Implements `grounded_sam2.results.VideoProgress`.
     """
 
     def __init__(self) -> None:
@@ -117,13 +117,13 @@ class VideoProgressBar:
             self._bar.__exit__(kind, error, traceback)
 
     def start(self, name: str, total: int | None) -> None:
-        """See `grounded_sam2.engine.summaries.VideoProgress`."""
+        """See `grounded_sam2.results.VideoProgress`."""
         self.__exit__(None, None, None)
         self._bar, self._first_advance = ProgressBar(name, unit="frames"), True
         self._bar.start(total)
 
     def advance(self, frames: int) -> None:
-        """See `grounded_sam2.engine.summaries.VideoProgress`."""
+        """See `grounded_sam2.results.VideoProgress`."""
         assert self._bar is not None, "start() comes before advance()"
         # The first call counts the frames of earlier runs.
         labeled, skipped = (0, frames) if self._first_advance else (frames, 0)

@@ -28,9 +28,9 @@ from grounded_sam2.demo.coco_metrics import (
 )
 from grounded_sam2.demo.output_folder import CONTACT_SHEET, writable_demo_folder
 from grounded_sam2.demo.scenes import SHAPES, Scene, make_scenes
-from grounded_sam2.engine.summaries import ImageProgress, ImageRunSummary
+from grounded_sam2.engine.summaries import ImageRunSummary
 from grounded_sam2.pipeline import GroundedSAM2, LabelResult
-from grounded_sam2.results import to_supervision
+from grounded_sam2.results import ImageProgress, to_supervision
 from grounded_sam2.sources.image import load_image
 from grounded_sam2.store import LabelStore
 from grounded_sam2.visualization.annotated_image import annotate, save_image

@@ -21,9 +21,9 @@ from pathlib import Path
 from grounded_sam2.demo.clips import Clip, make_clips
 from grounded_sam2.demo.davis_metrics import DavisScores, FrameMasks, davis_scores
 from grounded_sam2.demo.output_folder import CONTACT_SHEET, writable_demo_folder
-from grounded_sam2.engine.summaries import VideoProgress, VideoRunSummary
+from grounded_sam2.engine.summaries import VideoRunSummary
 from grounded_sam2.pipeline import GroundedSAM2, LabelResult
-from grounded_sam2.results import Image
+from grounded_sam2.results import Image, VideoProgress
 from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import LabelStore
 from grounded_sam2.visualization.annotated_image import save_image

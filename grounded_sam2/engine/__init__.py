@@ -9,10 +9,8 @@ from grounded_sam2.engine.image_run import label_images
 from grounded_sam2.engine.planner import StoredImage, plan_image, stored_images
 from grounded_sam2.engine.run_config import image_run_config, video_run_config
 from grounded_sam2.engine.summaries import (
-    ImageProgress,
     ImageRunSummary,
     RunInterrupted,
-    VideoProgress,
     VideoRunSummary,
     VideoSummary,
 )
@@ -20,11 +18,9 @@ from grounded_sam2.engine.video_run import label_videos
 from grounded_sam2.engine.work_item import WorkItem, WorkState, postprocess_item
 
 __all__ = [
-    "ImageProgress",
     "ImageRunSummary",
     "RunInterrupted",
     "StoredImage",
-    "VideoProgress",
     "VideoRunSummary",
     "VideoSummary",
     "WorkItem",

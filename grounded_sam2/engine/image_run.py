@@ -29,7 +29,7 @@ from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.run_config import OntologyChange, image_run_config, lowest_confidence
 from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.engine.stages import StagePipeline, StageTimer
-from grounded_sam2.engine.summaries import ImageProgress, ImageRunSummary, RunInterrupted
+from grounded_sam2.engine.summaries import ImageRunSummary, RunInterrupted
 from grounded_sam2.engine.work_item import WorkItem, postprocess_item
 from grounded_sam2.errors import (
     CheckpointError,
@@ -41,6 +41,7 @@ from grounded_sam2.errors import (
 from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
+from grounded_sam2.results import ImageProgress
 from grounded_sam2.sources.refs import FailedRef, ImageSource
 from grounded_sam2.store import ItemOutcome, LabelStore
 

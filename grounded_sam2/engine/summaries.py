@@ -1,45 +1,18 @@
-"""What runs report: progress while they last, a summary at their end, and their interruption."""
+"""What runs report: a summary at their end, or their interruption."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from grounded_sam2.engine.run_config import OntologyChange
 from grounded_sam2.engine.stages import StageTime
 
 __all__ = [
-    "ImageProgress",
     "ImageRunSummary",
     "RunInterrupted",
-    "VideoProgress",
     "VideoRunSummary",
     "VideoSummary",
 ]
-
-
-class ImageProgress(Protocol):
-    """Progress of an image run. Called in the thread that runs it."""
-
-    def start(self, total: int) -> None:
-        """The run begins; its source holds this many images."""
-        ...
-
-    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """This many more images are done and committed; skipped ones were done before."""
-        ...
-
-
-class VideoProgress(Protocol):
-    """Progress of a video run. Called in the thread that runs it."""
-
-    def start(self, name: str, total: int | None) -> None:
-        """A video begins; it has about this many frames."""
-        ...
-
-    def advance(self, frames: int) -> None:
-        """This many more frames are labeled; the first call counts those of earlier runs."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,13 @@ from typing import NamedTuple
 
 from grounded_sam2.config import Config
 from grounded_sam2.engine.signals import StopRequest
-from grounded_sam2.engine.summaries import (
-    RunInterrupted,
-    VideoProgress,
-    VideoRunSummary,
-    VideoSummary,
-)
+from grounded_sam2.engine.summaries import RunInterrupted, VideoRunSummary, VideoSummary
 from grounded_sam2.engine.video_resume import DuplicateVideoError, resume_or_begin
 from grounded_sam2.errors import CheckpointError, SourceError, StoreError
 from grounded_sam2.inference.detect_and_segment import requested_captions
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.results import TrackedFrame, VideoFrame
+from grounded_sam2.results import TrackedFrame, VideoFrame, VideoProgress
 from grounded_sam2.sources.video import VideoSource, prefetch
 from grounded_sam2.sources.video.discovery import FoundVideo
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, StoredVideo

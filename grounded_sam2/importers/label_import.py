@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from grounded_sam2.config import ImageConfig
 from grounded_sam2.engine.signals import StopRequest
-from grounded_sam2.engine.summaries import ImageProgress, ImageRunSummary, RunInterrupted
+from grounded_sam2.engine.summaries import ImageRunSummary, RunInterrupted
 from grounded_sam2.errors import DatasetError, GroundedSAM2Error, one_line, printable
 from grounded_sam2.importers.conversion import convert_annotations
 from grounded_sam2.importers.dataset import (
@@ -34,7 +34,7 @@ from grounded_sam2.importers.dataset import (
 from grounded_sam2.importers.formats.coco import find_annotation_files, open_coco
 from grounded_sam2.importers.formats.hugging_face import find_shards, open_hugging_face
 from grounded_sam2.importers.formats.yolo import find_data_yaml, open_yolo
-from grounded_sam2.results import Origin
+from grounded_sam2.results import ImageProgress, Origin
 from grounded_sam2.sources.image import read_image_header
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, StoreSummary
 

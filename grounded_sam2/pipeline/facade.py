@@ -20,12 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config, load_config
-from grounded_sam2.engine.summaries import (
-    ImageProgress,
-    ImageRunSummary,
-    VideoProgress,
-    VideoRunSummary,
-)
+from grounded_sam2.engine.summaries import ImageRunSummary, VideoRunSummary
 from grounded_sam2.errors import PromptError
 from grounded_sam2.exporters import ExportOptions
 from grounded_sam2.inference.detect_and_segment import predict_labels
@@ -33,7 +28,7 @@ from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, Trac
 from grounded_sam2.ontology import CaptionOntology, prompt_ontology, resolve_ontology
 from grounded_sam2.pipeline.labeling import LabelResult, label_folder, track_into_folder
 from grounded_sam2.pipeline.models import LazyModels, TiledModels
-from grounded_sam2.results import to_supervision
+from grounded_sam2.results import ImageProgress, VideoProgress, to_supervision
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput, load_image
 from grounded_sam2.sources.video import open_video, prefetch

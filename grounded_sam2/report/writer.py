@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,26 +23,15 @@ from grounded_sam2.report.rules import find_issues
 from grounded_sam2.report.scan import Scan, scan_run
 from grounded_sam2.report.selection import select
 from grounded_sam2.report.views import LabelView, load_views
+from grounded_sam2.results import ImageProgress
 from grounded_sam2.store import LabelStore
 
-__all__ = ["Progress", "ReportSummary", "write_report"]
+__all__ = ["ReportSummary", "write_report"]
 
 PAGE = "report.html"
 """Default name of the page in the folder of the store."""
 _MAX_FAILURES = 200
 """Maximum number of failures that the page lists; the JSON lists all."""
-
-
-class Progress(Protocol):
-    """Receives the progress of a report, like that of a labeling run."""
-
-    def start(self, total: int) -> None:
-        """Called once, with the number of images to read; those that are shown are read twice."""
-        ...
-
-    def advance(self, *, labeled: int, failed: int, skipped: int) -> None:
-        """Called with the numbers of images done since the last call."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +62,7 @@ def write_report(
     run_id: int | None = None,
     options: ReportOptions | None = None,
     json_out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> ReportSummary:
     """Write an HTML page with the statistics of a run and the labels to review first.
 

@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from grounded_sam2.errors import SourceError, StoreError, VideoError
-from grounded_sam2.results import to_supervision
+from grounded_sam2.results import VideoProgress, to_supervision
 from grounded_sam2.sources.names import safe_path
 from grounded_sam2.sources.video import VIDEO_EXTENSIONS, VideoSource, prefetch
 from grounded_sam2.sources.video.discovery import FoundVideo
@@ -31,25 +30,12 @@ from grounded_sam2.visualization.video_encoder import (
 )
 
 __all__ = [
-    "RenderProgress",
     "RenderedVideos",
     "annotated_video_paths",
     "is_up_to_date",
     "render_video",
     "render_videos",
 ]
-
-
-class RenderProgress(Protocol):
-    """Receives the progress of rendering; called in the thread that renders."""
-
-    def start(self, name: str, total: int | None) -> None:
-        """Begin a video of about `total` frames; ``None`` for an unknown number."""
-        ...
-
-    def advance(self, frames: int) -> None:
-        """Add `frames` written frames."""
-        ...
 
 
 @dataclass(slots=True)
@@ -102,7 +88,7 @@ def render_videos(
     paths: Mapping[str, Path],
     store: LabelStore,
     run_id: int,
-    progress: RenderProgress | None = None,
+    progress: VideoProgress | None = None,
 ) -> RenderedVideos:
     """Render the videos whose annotated video is missing or out of date.
 
@@ -212,7 +198,7 @@ def _render_with_progress(
     path: Path,
     store: LabelStore,
     run_id: int,
-    progress: RenderProgress | None,
+    progress: VideoProgress | None,
 ) -> None:
     if progress is None:
         render_video(path, video.open(), store, run_id=run_id)
