@@ -1,12 +1,12 @@
 """Frames per second of tracking, against ``Sam2VideoModel`` with the same weights.
 
-Both are given the same frames and boxes, and every object is carried from frame to frame with a
-full memory; the clock runs from pixels to mask logits and the memory of the frame. They take turns,
-frame by frame. Agreement is asserted on the first frames; of the last, it says how many pixels are
-the same.
+Both get the same frames and boxes, and propagate every object from frame to frame with a full
+memory. A step is timed from pixels to mask logits and the memory of the frame. The two take turns,
+frame by frame. Agreement is asserted on the first frames; for the last frame, the share of equal
+pixels is printed.
 
-``--lengths`` tracks longer clips with one number of objects and says what the last frames cost, in
-time and in memory, against the first.
+``--lengths`` tracks longer clips with one number of objects, and prints the cost of the last frames
+in time and memory, relative to the first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WARM_UP = 16
 
 
 def images(count: int) -> Iterator[NDArray[np.uint8]]:
-    """Blobs that move over noise; the same every time."""
+    """Frames of blobs that move over noise, the same on every run."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 90, (*SIZE_HW, 3), dtype=np.uint8)
     rows, columns = np.mgrid[: SIZE_HW[0], : SIZE_HW[1]]
@@ -46,7 +46,7 @@ def images(count: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def boxes(objects: int) -> list[NDArray[np.float32]]:
-    """As many boxes, spread over the image."""
+    """Boxes of a number of objects, spread over the image."""
     side = int(np.ceil(np.sqrt(objects)))
     step = SIZE_HW[0] / side
     corners = [(column * step, row * step) for row in range(side) for column in range(side)]
@@ -64,15 +64,15 @@ class Ours:
     def step(self, frame: int, image: NDArray[np.uint8]) -> Sam2FrameMasks:
         encoded = self.tracker.encode(image)
         if frame:
-            answers = self.tracker.propagate(encoded, self.state, frame)
+            masks = self.tracker.propagate(encoded, self.state, frame)
         else:
-            answers = self.tracker.prompt(encoded, self.prompts)
-        self.state = self.tracker.update_state(encoded, self.state, frame, answers)
-        return answers
+            masks = self.tracker.prompt(encoded, self.prompts)
+        self.state = self.tracker.update_state(encoded, self.state, frame, masks)
+        return masks
 
 
 class Peer:
-    """`Sam2VideoModel`, streaming: it is given the pixels as its processor makes them."""
+    """`Sam2VideoModel` in streaming mode, with the pixels of its own processor."""
 
     def __init__(self, tracker: Sam2Tracker, objects: int) -> None:
         self.tracker = tracker
@@ -108,12 +108,12 @@ class Peer:
 
 
 def seconds(run: object, frame: int, image: NDArray[np.uint8]) -> tuple[float, object]:
-    """Of one step of a contestant, and what it said."""
+    """Duration of one step of a contestant, and its masks."""
     wait()
     began = time.perf_counter()
-    said = run.step(frame, image)  # type: ignore[attr-defined]
+    masks = run.step(frame, image)  # type: ignore[attr-defined]
     wait()
-    return time.perf_counter() - began, said
+    return time.perf_counter() - began, masks
 
 
 def wait() -> None:
@@ -122,17 +122,17 @@ def wait() -> None:
 
 
 def against_the_peer(ours_with: Sam2Tracker, objects: int, frames: int) -> list[str]:
-    """One row of the table: a clip with so many objects."""
+    """One row of the table: speed on a clip with a number of objects."""
     contestants = {"ours": Ours(ours_with, objects), "peer": Peer(ours_with, objects)}
     times: dict[str, list[float]] = {name: [] for name in contestants}
     agreement = 1.0
     for frame, image in enumerate(images(WARM_UP + frames)):
-        said = {}
+        masks = {}
         for name, contestant in contestants.items():
-            took, said[name] = seconds(contestant, frame, image)
+            took, masks[name] = seconds(contestant, frame, image)
             if frame >= WARM_UP:
                 times[name].append(took)
-        mine, theirs = said["ours"].logits, said["peer"].float()
+        mine, theirs = masks["ours"].logits, masks["peer"].float()
         agreement = float(((mine > 0) == (theirs > 0)).float().mean())
         if frame < 2 and ours_with.device.type == "cpu":
             torch.testing.assert_close(mine, theirs, atol=2e-2, rtol=2e-2)
@@ -151,7 +151,7 @@ def against_the_peer(ours_with: Sam2Tracker, objects: int, frames: int) -> list[
 
 
 def over_length(ours_with: Sam2Tracker, objects: int, length: int) -> list[str]:
-    """One row: what the last frames of a clip cost, against the first with a full memory."""
+    """One row: cost of the last frames of a clip, relative to the first ones with a full memory."""
     contestant, times, sizes = Ours(ours_with, objects), [], []
     for frame, image in enumerate(images(length)):
         times.append(seconds(contestant, frame, image)[0])
@@ -166,7 +166,7 @@ def over_length(ours_with: Sam2Tracker, objects: int, length: int) -> list[str]:
 
 
 def resident() -> int:
-    """Bytes in memory: of the GPU where there is one, else of this process."""
+    """Bytes of memory in use: of the GPU where there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

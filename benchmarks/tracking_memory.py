@@ -1,9 +1,10 @@
-"""Memory of labeling a video of 10 000 frames with 8 objects, against 500: what a frame costs.
+"""Memory of labeling a video of 10 000 frames with 8 objects, relative to 500: bytes per frame.
 
 A fresh process labels each video into a store, as `grounded-sam2 track` does: decoding, detector,
-SAM 2's memory, matching, checkpoints, writing. Resident memory is read as frames are labeled. The
+SAM 2's memory, matching, saved states, writing. Resident memory is read as frames are labeled. The
 tracker is the embedded one at a quarter of its resolution, so that 10 000 frames take minutes; what
-it remembers of an object is smaller then, but as many frames. The detector finds bright blobs.
+it remembers of an object is smaller then, but covers as many frames. The detector finds bright
+blobs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Blobs:
-    """A detector: whatever is bright, for every caption."""
+    """A detector that finds bright blobs for every caption."""
 
     def detect(self, images: Sequence, captions: Sequence) -> list:
         """See `grounded_sam2.models.protocols.Detector`."""
@@ -47,24 +48,24 @@ class Blobs:
 
 
 class Readings:
-    """A `VideoProgress` that reads the resident memory."""
+    """A `VideoProgress` that records the resident memory."""
 
     def __init__(self) -> None:
         self.frames = array("q", [0])  # not lists, which would grow with what they measure
         self.resident = array("q", [0])
 
     def start(self, name: str, total: int | None) -> None:
-        """Nothing to read yet."""
+        """No frame is labeled yet: nothing is recorded."""
 
     def advance(self, frames: int) -> None:
-        """Read."""
+        """Record the resident memory after some frames."""
         self.frames.append(self.frames[-1] + frames)
         pages = Path("/proc/self/statm").read_text().split()[1]
         self.resident.append(int(pages) * PAGE)
 
 
 def draw(path: Path, frames: int) -> None:
-    """Eight blobs that wander over a dark ground, each in its own lane."""
+    """Write a video of eight blobs that move over a dark background, each in its own lane."""
     from grounded_sam2.visualization.video_encoder import VideoEncoder
 
     rng = np.random.default_rng(0)
@@ -80,7 +81,7 @@ def draw(path: Path, frames: int) -> None:
 
 
 def measure(video: Path, out: Path) -> None:
-    """Label in this process, and print what it took."""
+    """Label a video in this process, and print memory, time and number of tracks as JSON."""
     from embedded_training.segmenter import build_processor, with_image_size
     from grounded_sam2 import GroundedSAM2
     from grounded_sam2.models.sam2 import Sam2Segmenter, Sam2Tracker

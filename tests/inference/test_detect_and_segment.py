@@ -21,9 +21,9 @@ AS_THEY_ARE = CONFIG.with_options(
 )
 
 
-def draw_image(*things: tuple[str, int, int, int, int], size_hw=(40, 60)) -> np.ndarray:
+def draw_image(*objects: tuple[str, int, int, int, int], size_hw=(40, 60)) -> np.ndarray:
     image = np.zeros((*size_hw, 3), np.uint8)
-    for color, left, top, right, bottom in things:
+    for color, left, top, right, bottom in objects:
         image[top:bottom, left:right] = COLORS[color]
     return image
 

@@ -227,6 +227,21 @@ class TestPartsOfTracks:
     def test_a_detection_that_continues_an_older_track_starts_one(self):
         assert self.starts(Reidentification({5: ()}, {5: make_track(3)}))
 
+    @pytest.mark.parametrize("is_doubtful", [True, False], ids=["corrected", "undetected"])
+    def test_a_part_of_a_track_that_is_corrected_or_undetected_starts_one(self, is_doubtful):
+        """The mask of that track may have spilled over a neighbor."""
+        detections = [detection(*PART), detection(*PART, object_id=5)]
+        result = associated(
+            detections,
+            Matches(drifted={0: 1} if is_doubtful else {}, unmatched=(1,)),
+            {make_track(1): WHOLE},
+            doubtful={0: 1} if is_doubtful else {},
+            expected={1: PART},
+            reidentification=Reidentification({5: ()}, {}),
+        )
+        assert list(result.corrected) == ([1] if is_doubtful else [])
+        assert [each.object_id for each in result.new] == [5]
+
     def test_objects_of_different_classes_may_lie_inside_each_other(self):
         other = make_track(1, name="box")
         assert self.starts(Reidentification({5: ()}, {}), track=other)

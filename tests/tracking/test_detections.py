@@ -11,10 +11,10 @@ from grounded_sam2.tracking.detections import FrameContext, detect_objects
 
 
 @pytest.fixture
-def look():
+def detect():
     """Detect objects on an image with a scripted detector."""
 
-    def looked(objects, script, **values):
+    def detected(objects, script, **values):
         image = draw_image(0, objects)
         tracker = FakeTracker()
         detector = ScriptedDetector({0: script})
@@ -23,13 +23,13 @@ def look():
         context = FrameContext(image, encoded, 0, True, {}, detector, tracker, ONTOLOGY, config)
         return detect_objects(context, first_object_id=5)
 
-    return looked
+    return detected
 
 
 OBJECTS = [("red", 0, 20, 10, 30), ("blue", 20, 20, 30, 30), ("yellow", 40, 20, 50, 30)]
 
 
-def test_a_detection_keeps_the_object_id_under_which_its_box_was_prompted(look):
+def test_a_detection_keeps_the_object_id_under_which_its_box_was_prompted(detect):
     script = [
         ("red thing", 0.5, (0, 20, 10, 30)),
         ("blue thing", 0.2, (20, 20, 30, 30)),  # not sure enough: never asked for
@@ -38,7 +38,7 @@ def test_a_detection_keeps_the_object_id_under_which_its_box_was_prompted(look):
         ("red thing", 0.7, (40, 20, 50, 30)),
         ("yellow thing", 0.8, (40, 20, 50, 30)),  # the same, under another caption
     ]
-    found = look(OBJECTS, script)
+    found = detect(OBJECTS, script)
     assert (found.box_count, found.masks.ids) == (5, (5, 6, 7, 8, 9))
     assert [(d.object_id, d.label.caption, d.object_mask.box_xyxy) for d in found.detections] == [
         (6, "blue thing", (20, 20, 30, 30)),
@@ -48,8 +48,8 @@ def test_a_detection_keeps_the_object_id_under_which_its_box_was_prompted(look):
     assert found.detections[0].prompt().box_xyxy.tolist() == [20, 20, 30, 30]
 
 
-def test_without_boxes_the_tracker_is_not_prompted(look):
-    found = look(OBJECTS, [])
+def test_without_boxes_the_tracker_is_not_prompted(detect):
+    found = detect(OBJECTS, [])
     assert (found.detections, found.masks, found.box_count) == ((), None, 0)
 
 

@@ -52,6 +52,7 @@ OPTIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", OPTIONS, ids=str)
 def test_resuming_from_any_frame_gives_the_same_labels(frames, values):
     config = make_config(**values)
@@ -88,11 +89,11 @@ def test_processed_frames_are_encoded_again_but_not_detected_again(frames):
     clip = ClipTracker(*models)
     for frame in frames[:20]:
         clip.feed(frame)
-    looked = detector.frames.copy()
+    detected = detector.frames.copy()
     resumed = ClipTracker(*models, resume=clip.state())
     for frame in frames[10:20]:
         resumed.feed(frame)
-    assert detector.frames == looked
+    assert detector.frames == detected
 
 
 def test_a_saved_state_at_the_end_holds_the_pending_frames(frames):

@@ -119,15 +119,15 @@ def test_a_cut_box_that_lies_whole_only_in_a_much_larger_tile_stays() -> None:
 
 
 def test_the_order_of_the_tiles_does_not_matter() -> None:
-    seen = [
+    found = [
         (SECOND, (257.0, 11.0, 291.0, 61.0), 0.8),
         (FIRST, (100.0, 100.0, 300.0, 200.0), 0.5),
         (FIRST, (256.0, 10.0, 290.0, 60.0), 0.6),
         (SECOND, (250.0, 100.0, 400.0, 200.0), 0.7),
     ]
     assert (
-        merged(*seen)
-        == merged(*seen[::-1])
+        merged(*found)
+        == merged(*found[::-1])
         == [
             ((257, 11, 291, 61), 0.8),
             ((100, 100, 400, 200), 0.7),
@@ -143,10 +143,10 @@ def test_memory_of_thousands_of_boxes_is_less_than_a_matrix_of_all_pairs() -> No
     tile_index = np.repeat(np.arange(40), 100)
     corners = tiles[tile_index, :2] + rng.uniform(0, 2980, (4000, 2))
     boxes = np.concatenate((corners, corners + 20), axis=1)
-    seen = TileBoxes(boxes, np.full(4000, 0.5, np.float32), tile_index, tiles)
+    found = TileBoxes(boxes, np.full(4000, 0.5, np.float32), tile_index, tiles)
     tracemalloc.start()
     try:
-        kept, _ = merge_boxes(seen, (3000, 100_500))
+        kept, _ = merge_boxes(found, (3000, 100_500))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

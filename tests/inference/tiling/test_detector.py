@@ -37,11 +37,11 @@ class NearSighted:
 
     def _without_small(self, found: DetectedBoxes) -> DetectedBoxes:
         sides = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
-        seen = (sides >= self.smallest).all(axis=1)
+        large_enough = (sides >= self.smallest).all(axis=1)
         return DetectedBoxes(
-            found.boxes_xyxy[seen],
-            tuple(found.captions[index] for index in np.flatnonzero(seen)),
-            None if found.confidence is None else found.confidence[seen],
+            found.boxes_xyxy[large_enough],
+            tuple(found.captions[index] for index in np.flatnonzero(large_enough)),
+            None if found.confidence is None else found.confidence[large_enough],
         )
 
 
@@ -51,10 +51,10 @@ def _plain(image: Image) -> Image:
 
 
 def draw_image(
-    size_hw: tuple[int, int], *things: tuple[str, tuple[int, int, int, int]]
+    size_hw: tuple[int, int], *objects: tuple[str, tuple[int, int, int, int]]
 ) -> NDArray[np.uint8]:
     image = np.zeros((*size_hw, 3), np.uint8)
-    for color, (left, top, right, bottom) in things:
+    for color, (left, top, right, bottom) in objects:
         image[top:bottom, left:right] = COLORS[color]
     return image
 
@@ -64,18 +64,18 @@ def test_it_satisfies_the_protocol() -> None:
 
 
 def test_small_objects_are_found_in_tiles_and_missed_without() -> None:
-    things = [(20, 30, 40, 45), (430, 500, 445, 520), (190, 700, 210, 720), (880, 880, 900, 900)]
-    image = draw_image((900, 900), *(("red", thing) for thing in things))
+    objects = [(20, 30, 40, 45), (430, 500, 445, 520), (190, 700, 210, 720), (880, 880, 900, 900)]
+    image = draw_image((900, 900), *(("red", box) for box in objects))
     (without,) = NearSighted().detect([image[::5, ::5]], [[RED]])
     (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
     assert len(without) == 0
-    assert sorted(map(tuple, found.boxes_xyxy.tolist())) == sorted(things)
+    assert sorted(map(tuple, found.boxes_xyxy.tolist())) == sorted(objects)
     assert found.captions == (RED,) * 4
     assert found.boxes_xyxy.dtype == found.confidence.dtype == np.float32  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "box",
     {
         "in the corner of four tiles": (155, 155, 195, 195),
         "as large as the overlap": (150, 10, 200, 60),
@@ -86,11 +86,11 @@ def test_small_objects_are_found_in_tiles_and_missed_without() -> None:
     }.values(),
     ids=str,
 )
-def test_an_object_is_one_box_wherever_the_tiles_cut_it(thing: tuple[int, int, int, int]) -> None:
-    image = draw_image((900, 900), ("red", thing))
+def test_an_object_is_one_box_wherever_the_tiles_cut_it(box: tuple[int, int, int, int]) -> None:
+    image = draw_image((900, 900), ("red", box))
     (found,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])
     assert len(found) == 1
-    np.testing.assert_allclose(found.boxes_xyxy[0], thing, atol=5)  # a pixel of the whole image
+    np.testing.assert_allclose(found.boxes_xyxy[0], box, atol=5)  # a pixel of the whole image
 
 
 def test_captions_come_in_the_order_in_which_they_were_requested() -> None:
@@ -148,8 +148,8 @@ def test_tiles_are_detected_in_batches_and_none_exceeds_the_tile_size() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_the_number_of_tiles_in_a_batch_changes_nothing(size: int) -> None:
-    things = [("red", (x, y, x + 30, y + 20)) for x, y in [(5, 5), (140, 180), (560, 300)]]
-    image = draw_image((600, 600), *things)
+    objects = [("red", (x, y, x + 30, y + 20)) for x, y in [(5, 5), (140, 180), (560, 300)]]
+    image = draw_image((600, 600), *objects)
     options = TilingConfig(above_side=500, tile_size=200, tiles_per_batch=size)
     (found,) = TiledDetector(NearSighted(), options).detect([image], [[RED]])
     (same,) = TiledDetector(NearSighted(), OPTIONS).detect([image], [[RED]])

@@ -26,7 +26,7 @@ def drawn() -> tuple[Any, Any]:
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
-    sys.modules["large_image"] = script  # where dataclasses look for what they are made in
+    sys.modules["large_image"] = script  # dataclasses look up their module there
     spec.loader.exec_module(script)
     return script.draw((1800, 2400), small=14, radius=(30, 50), seed=3)
 
