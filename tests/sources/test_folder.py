@@ -243,7 +243,6 @@ class TestFoldersThatCannotBeListed:
             list(source)
 
 
-@pytest.mark.slow
 def test_folders_as_deep_as_paths_allow_are_listed(tmp_path: Path) -> None:
     folders = [f"{tmp_path}/" + "d/" * depth for depth in range(1, 1501)]
     try:
