@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from grounded_sam2 import GroundedSAM2
+from grounded_sam2.config import load_config
 from grounded_sam2.geometry.boxes import box_iou
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "large_image.py"
@@ -33,8 +34,7 @@ def drawn() -> tuple[Any, Any]:
 
 def found(image: Any, truth: Any, mode: str) -> Any:
     """IoU of the best object of the right shape with each of the true ones."""
-    model = GroundedSAM2(config="demo")
-    model.config = model.config.with_options({"tiling.mode": mode})
+    model = GroundedSAM2(config=load_config("demo").with_options({"tiling.mode": mode}))
     objects = model.predict(image, prompt=NAMES)
     iou = box_iou([box for _, box in truth], objects.xyxy)
     shapes = np.array([shape for shape, _ in truth], np.object_)
