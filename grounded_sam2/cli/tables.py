@@ -109,7 +109,7 @@ def print_report(summary: ReportSummary) -> None:
             table.add_row(ISSUE_KINDS[name].title, str(count))
     if table.row_count:
         Console().print(table)
-    print_line(f"{summary.flagged} of {summary.objects} labels are worth a look")
+    print_line(f"{summary.flagged} of {summary.objects} labels to review")
     if summary.unreadable:
         print_line(
             f"{summary.unreadable} of {summary.images} images cannot be shown; the page gives the "

@@ -419,7 +419,7 @@ class TestCommand:
         out, rows = tmp_path / "page.html", tmp_path / "issues.json"
         ran = cli("report", planted.folder, "--out", out, "--json", rows, "--split", "0.5/0.5")
         assert ran.code == 0
-        assert "7 of 50 labels are worth a look" in ran.out
+        assert "7 of 50 labels to review" in ran.out
         assert f"report: {out} (49 of 49 images" in ran.out
         assert f"issues: {rows}" in ran.out
         assert out.exists()
@@ -429,7 +429,7 @@ class TestCommand:
         ran = cli(
             "report", planted.folder, "--set", "low_confidence=0.3", "--set", "low_quality=0.1"
         )
-        assert "6 of 50 labels are worth a look" in ran.out
+        assert "6 of 50 labels to review" in ran.out
         ran = cli("report", planted.folder, "--set", "low=0.3")
         assert ran.code == 2
         assert "unknown threshold 'low'" in ran.err

@@ -36,7 +36,7 @@ def report(
     ] = 200,
     labels: Annotated[
         int,
-        typer.Option("--labels", metavar="N", min=0, help="Labels with issues to show, at most."),
+        typer.Option("--labels", metavar="N", min=0, help="Labels to review on the page, at most."),
     ] = 150,
     split: SplitOption = "1",
     split_by: SplitByOption = "content",
@@ -53,14 +53,14 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write an HTML page that lists the labels with issues.
+    """Write an HTML page with the labels to review first.
 
-    One self-contained file: counts, images with their masks, histograms, and the labels that are
-    most likely wrong, each with the reason. Needs no model and no network.
+    One self-contained file: counts, images with their masks, histograms, and the labels that
+    are most likely wrong, each with its issues. Needs no model and no network.
 
     \b
     Example:
-      grounded-sam2 report labeled --split 0.8/0.1/0.1 --json labeled/doubts.json
+      grounded-sam2 report labeled --split 0.8/0.1/0.1 --json labeled/issues.json
     """
     from grounded_sam2.cli.progress import ProgressBar
     from grounded_sam2.cli.tables import print_report
