@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from grounded_sam2.engine.loader import PendingImage
 from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.stages import StageTimer
-from grounded_sam2.engine.work_item import WorkItem
-from grounded_sam2.errors import one_line
+from grounded_sam2.engine.work_item import WorkItem, failure_reason
 from grounded_sam2.inference.detect_and_segment import start_detect_and_segment
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.results import Candidate
@@ -121,7 +120,7 @@ class _Failure:
 
     @classmethod
     def of(cls, error: Exception) -> _Failure:
-        return cls(one_line(error, with_type=True, max_length=500), isinstance(error, MemoryError))
+        return cls(failure_reason(error), isinstance(error, MemoryError))
 
 
 def detect_batch(

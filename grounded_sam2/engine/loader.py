@@ -16,8 +16,7 @@ from grounded_sam2.config import Config, ImageConfig
 from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.planner import StoredImage, plan_image, stored_images
 from grounded_sam2.engine.stages import StageTimer
-from grounded_sam2.engine.work_item import WorkItem
-from grounded_sam2.errors import one_line
+from grounded_sam2.engine.work_item import WorkItem, failure_reason
 from grounded_sam2.sources.image import load_image_file, pixel_count
 from grounded_sam2.sources.refs import ImageRef, ImageSource
 from grounded_sam2.store import LabelStore
@@ -111,5 +110,5 @@ class _Loader:
             try:
                 loaded = load_image_file(work.path, work.item.item_id, config=self.limits)
             except Exception as error:  # whatever a broken file does to a decoder, the run goes on
-                return work.with_failure(one_line(error, with_type=True, max_length=500))
+                return work.with_failure(failure_reason(error))
             return work.with_image(loaded, self.captions)

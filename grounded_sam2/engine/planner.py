@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from grounded_sam2.engine.work_item import WorkItem
-from grounded_sam2.errors import SourceError, one_line
+from grounded_sam2.engine.work_item import WorkItem, failure_reason
+from grounded_sam2.errors import SourceError
 from grounded_sam2.results import RawPredictions
 from grounded_sam2.sources.fingerprint import file_hash
 from grounded_sam2.sources.refs import ImageRef
@@ -97,7 +97,7 @@ def plan_image(
                 f"image '{ref.item_id}' cannot be kept in the output folder: "
                 f"{error.strerror}; make space and run the same command again"
             ) from error
-        return WorkItem(item, "failed", error=one_line(error, with_type=True, max_length=500))
+        return WorkItem(item, "failed", error=failure_reason(error))
     return WorkItem(
         item,
         "detect",

@@ -22,7 +22,7 @@ from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import Candidate, Image, LoadedImage, RawPredictions
 from grounded_sam2.store import Item, ItemOutcome
 
-__all__ = ["WorkItem", "WorkState", "postprocess_item"]
+__all__ = ["WorkItem", "WorkState", "failure_reason", "postprocess_item"]
 
 WorkState: TypeAlias = Literal["skip", "detect", "postprocess", "failed"]
 """What has to be done next. ``skip``: nothing, the store is up to date. ``detect``: decode the
@@ -92,6 +92,11 @@ class WorkItem:
         return replace(self, state="failed", image=None, error=reason)
 
 
+def failure_reason(error: Exception) -> str:
+    """An error as the store records it: one line, with its type unless it is one of ours."""
+    return one_line(error, with_type=True, max_length=500)
+
+
 def postprocess_item(
     work: WorkItem, ontology: CaptionOntology | None, config: Config
 ) -> ItemOutcome | None:
@@ -110,7 +115,7 @@ def postprocess_item(
     try:
         result = postprocess(work.predictions.candidates, work.item.size_hw, ontology, config)
     except Exception as error:  # a malformed mask fails its image, not the run
-        return ItemOutcome(work.item, None, one_line(error, with_type=True, max_length=500))
+        return ItemOutcome(work.item, None, failure_reason(error))
     return ItemOutcome(
         work.item, result.labels, predictions=work.predictions, statuses=result.statuses
     )

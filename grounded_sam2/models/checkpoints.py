@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
@@ -21,7 +22,7 @@ import torch
 from huggingface_hub import errors as hub_errors
 from transformers.utils import logging as transformers_logging
 
-from grounded_sam2.errors import CheckpointError
+from grounded_sam2.errors import CheckpointError, one_line
 from grounded_sam2.models.checkpoint_identity import EMBEDDED
 
 __all__ = [
@@ -48,6 +49,7 @@ _SHORT_NAMES: dict[ModelRole, dict[str, str]] = {
         "edgetam": "yonigozlan/EdgeTAM-hf",
     },
 }
+_one_line = partial(one_line, with_type=True, max_length=200)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt"]
 _PROBE_SECONDS = 5.0
@@ -298,8 +300,3 @@ def _error(name: str, source: str, role: ModelRole, reason: str) -> CheckpointEr
     else:
         repairs.append("use the embedded models with `--config demo`")
     return CheckpointError(f"checkpoint {name!r}{resolved} {reason}; {', or '.join(repairs)}")
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
