@@ -1,4 +1,4 @@
-"""How well a confidence separates right from wrong detections, and how well it is calibrated."""
+"""Metrics of a detector's confidence: separation of true and false detections, calibration."""
 
 from __future__ import annotations
 

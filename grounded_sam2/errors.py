@@ -49,7 +49,7 @@ class SourceError(GroundedSAM2Error):
 
 
 class PromptError(GroundedSAM2Error, ValueError):
-    """A caption, box, point or mask prompt has the wrong form for the image it is asked of."""
+    """A caption, box, point or mask prompt is malformed or does not fit its image."""
 
 
 class CheckpointError(GroundedSAM2Error):
@@ -65,11 +65,11 @@ class GeometryError(GroundedSAM2Error, ValueError):
 
 
 class StoreError(GroundedSAM2Error):
-    """A label store cannot be opened, is in use, or does not fit what is asked of it."""
+    """A label store cannot be opened, is in use, or does not allow the operation."""
 
 
 class ExportError(GroundedSAM2Error):
-    """A dataset cannot be written as asked."""
+    """A dataset cannot be written with the given options or labels."""
 
 
 class DatasetError(GroundedSAM2Error):
@@ -77,7 +77,7 @@ class DatasetError(GroundedSAM2Error):
 
 
 class VideoError(GroundedSAM2Error):
-    """A video cannot be written as asked."""
+    """An annotated video cannot be written."""
 
 
 def one_line(

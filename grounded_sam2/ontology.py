@@ -17,7 +17,7 @@ The list form can, by naming a class again; `CaptionOntology.to_yaml` uses it wh
     - ball: [orange circle]
 
 Text is compared as people read it: Unicode is brought to its composed form (NFC), outer white space
-is removed and inner white space becomes one blank, in what is given and in what is looked up.
+is removed and inner white space becomes one blank, both in definitions and in look-ups.
 Case is kept, since names differ by it.
 """
 
@@ -180,7 +180,7 @@ class CaptionOntology:
 def resolve_ontology(
     given: CaptionOntology | Mapping[str, str] | str | Path | None,
 ) -> CaptionOntology | None:
-    """The ontology that a user means: an object, a mapping, a shipped name or a YAML file.
+    """The ontology from any accepted form: an object, a mapping, a shipped name or a YAML file.
 
     Raises:
         OntologyError: see `CaptionOntology`.
@@ -222,7 +222,7 @@ def _pairs(document: object, source: str) -> Iterator[tuple[object, object]]:
                 raise OntologyError(f"{source}: class {name!r} has no captions; add at least one")
             if not isinstance(captions, list):
                 # A bare text is refused on purpose: in `red circle: ball` it would be taken for
-                # the caption, by someone who wrote caption: class.
+                # the caption, of a user who wrote caption: class.
                 raise OntologyError(
                     f"{source}: class {name!r} must have a list of captions, not {captions!r}; "
                     f"write `{name}: [...]`, the class first"

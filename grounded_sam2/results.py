@@ -68,7 +68,7 @@ class LoadedImage:
     content_hash: str | None = None
     """SHA-256 of the file's bytes, hexadecimal."""
     exif_orientation: int = 1
-    """Orientation tag of the file (1 to 8). `image` is upright whatever it says."""
+    """Orientation tag of the file (1 to 8). `image` is upright whatever its value."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -84,7 +84,7 @@ class VideoFrame:
     index: int
     """Its number in the video as decoded, from 0, whatever frames are left out."""
     time: float
-    """Seconds from the first frame, as the video's timestamps say."""
+    """Seconds from the first frame, by the video's timestamps."""
     image: Image
 
     @property
@@ -96,12 +96,12 @@ class VideoFrame:
 
 @dataclass(frozen=True, slots=True)
 class BrokenFrame:
-    """Something of a video that could not be read."""
+    """A frame, or a part of a video without frames, that could not be read."""
 
     index: int
-    """Number of the frame. Of a part that gave no frame at all: of the next one that came."""
+    """Number of the frame; for a part that yields no frame, that of the next frame."""
     time: float
-    """Seconds from the first frame; of a part that gave no frame, of the one before."""
+    """Seconds from the first frame; for a part that yields no frame, that of the frame before."""
     reason: str
 
 
@@ -112,7 +112,7 @@ class DetectedBoxes:
     boxes_xyxy: NDArray[np.float32]
     """``(n, 4)``, pixels."""
     captions: tuple[str, ...]
-    """Caption of each box; for tasks without captions, the model's own words."""
+    """Caption of each box; for tasks without captions, the text that the model generated."""
     confidence: NDArray[np.float32] | None
     """``(n,)`` in [0, 1]; ``None`` where the model gives none."""
 
@@ -130,8 +130,8 @@ class SegmentedMasks:
     complement: NDArray[np.bool_]
     """``(n,)`` true where the mask covers, after any repair, the complement of the object."""
     low_res_logits: NDArray[np.float32] | None = None
-    """``(n, s, s)`` in the model's own space, to be given back as mask prompts; ``None`` unless
-    asked for."""
+    """``(n, s, s)`` in the model's own space, to be passed back as mask prompts; ``None`` unless
+    requested."""
 
     def __len__(self) -> int:
         return len(self.masks)

@@ -166,9 +166,9 @@ def labeled(tmp_path) -> Iterator[Labeled]:
 
 
 class Tracked:
-    """A store to put videos into, and the folder that these are in.
+    """A label store of videos, and the folder of the videos.
 
-    A frame tells its number by its grey, which survives being compressed twice.
+    The gray level of a frame encodes its number, and survives being compressed twice.
     """
 
     size_hw = (48, 64)
@@ -185,7 +185,7 @@ class Tracked:
         return np.full((*self.size_hw, 3), 20 + 15 * number, np.uint8)
 
     def number_of(self, path: Path) -> int:
-        """The number that a frame tells."""
+        """The number that the gray level of a frame encodes."""
         with PIL.Image.open(path) as image:
             assert image.size == self.size_hw[::-1]
             return round((float(np.asarray(image.convert("L")).mean()) - 20) / 15)

@@ -1,4 +1,4 @@
-"""Runs a command and turns errors and warnings into single lines, and errors into an exit code.
+"""Entry point of the command line: errors and warnings become single lines, errors an exit code.
 
 0: success. 1: the run failed. 2: wrong usage (an option, a path that does not exist, a
 configuration, an ontology or a caption). 130: stopped with Ctrl-C. An error that is not one of the

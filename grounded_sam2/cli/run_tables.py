@@ -1,4 +1,4 @@
-"""Printed output: what one call labeled, and the runs, videos and failures of a store."""
+"""Printed output: results of labeling, and the runs, videos and failures of a store."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _PLACE = re.compile(r"""(source: )?(image|folder|video) ('([^'\\]|\\.)*'|"([^"\\
 
 
 def print_label_result(result: LabelResult[ImageRunSummary]) -> None:
-    """Print what a labeling run did: images, objects per class, failures, time, files."""
+    """Print the result of a run over images: counts, objects per class, failures, time, files."""
     run = result.run
     with LabelStore.open(result.folder) as store:
         print_counts(store, result.summary)
@@ -69,7 +69,7 @@ def print_label_result(result: LabelResult[ImageRunSummary]) -> None:
 
 
 def print_track_result(result: LabelResult[VideoRunSummary]) -> None:
-    """Print what a run over videos did: frames and tracks of each, objects per class, files."""
+    """Print the result of a run over videos: frames and tracks of each, counts per class, files."""
     run = result.run
     table = count_table("video", "frames", "tracks", "broken frames", "frames/s")
     for video in run.videos:

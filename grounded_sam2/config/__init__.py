@@ -1,4 +1,4 @@
-"""Everything that can be set: frozen, validated dataclasses read from YAML."""
+"""Configuration: frozen, validated dataclasses read from YAML."""
 
 from grounded_sam2.config.sections import (
     CleanupConfig,

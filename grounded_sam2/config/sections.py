@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class DetectorConfig(ValidatedSection):
-    """Florence-2: captions in, boxes and confidence out."""
+    """Options of the detector, Florence-2: captions in, boxes and confidence out."""
 
     section: ClassVar[str] = "detector"
 
@@ -70,7 +70,7 @@ class DetectorConfig(ValidatedSection):
 
 @dataclass(frozen=True)
 class SegmenterConfig(ValidatedSection):
-    """SAM 2: boxes in, masks and mask quality out.
+    """Options of the segmenter, SAM 2: boxes in, masks and mask quality out.
 
     Short names of checkpoints: ``tiny``, ``small``, ``base-plus``, ``large`` are
     ``facebook/sam2.1-hiera-<name>``; with ``sam2-`` before them (``sam2-tiny``) they are
@@ -97,7 +97,7 @@ class SegmenterConfig(ValidatedSection):
 
 @dataclass(frozen=True)
 class TrackerConfig(ValidatedSection):
-    """SAM 2 in videos: its memory. The checkpoint is the segmenter's."""
+    """Options of the tracker: SAM 2's memory in videos. The checkpoint is the segmenter's."""
 
     section: ClassVar[str] = "tracker"
 
@@ -117,7 +117,8 @@ class TrackerConfig(ValidatedSection):
 
 @dataclass(frozen=True)
 class RuntimeConfig(ValidatedSection):
-    """Where and how the models run. Changes speed; of the results, at most the last digits."""
+    """Device, precision and batching of the models. Changes speed, and at most the last digits of
+    results."""
 
     section: ClassVar[str] = "runtime"
 
@@ -126,7 +127,7 @@ class RuntimeConfig(ValidatedSection):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto``: bfloat16 on CUDA, where it is twice as fast; float32 on CPU, where it is not."""
     batch_size: PositiveInt | Literal["auto"] = "auto"
-    """Pictures per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
+    """Images per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
     nothing from more; on a GPU what its memory holds, 64 at most. A run that is continued keeps its
     size. If the device runs out of memory all the same, batches are halved."""
     prefetch: CountInt = 2
@@ -137,12 +138,12 @@ class RuntimeConfig(ValidatedSection):
     loader_threads: PositiveInt = 2
     """Threads that decode images. Decoders release the GIL, so that two keep a GPU fed."""
     local_files_only: bool = False
-    """Never ask the network for a checkpoint."""
+    """Never request a checkpoint from the network."""
 
 
 @dataclass(frozen=True)
 class TilingConfig(ValidatedSection):
-    """Large images are processed in tiles, so that small objects are not lost.
+    """Tiled inference on large images, so that small objects are not lost.
 
     The models resize an image to a square of 768 or 1024 pixels a side, so
     that what they lose is set by the longer side.
@@ -157,7 +158,7 @@ class TilingConfig(ValidatedSection):
     """Longer side in pixels. Photographs of 24 million pixels are 6000 wide and show objects at
     viewing size; larger images are mostly scans, maps or aerial images."""
     tile_size: Annotated[int, Range(64)] = 1024
-    """Side of a tile in pixels: SAM 2 sees it as it is, Florence-2 at three quarters."""
+    """Side of a tile in pixels: SAM 2 takes it at full size, Florence-2 at three quarters."""
     overlap: Annotated[float, Range(0, 0.5)] = 0.25
     """Fraction of a tile that the next one repeats. Smaller objects are whole in one of the two;
     larger ones are whole in tiles of four times the size, or in the whole image."""
@@ -264,7 +265,7 @@ class ImageConfig(ValidatedSection):
     section: ClassVar[str] = "images"
 
     max_pixels: PositiveInt = 200_000_000
-    """Pictures of more pixels are refused before decoding. The largest phone cameras make 200
+    """Images of more pixels are refused before decoding. The largest phone cameras make 200
     million, which are 600 MB as RGB."""
     url_timeout_s: Annotated[float, Range(0.001)] = 20.0
     """Seconds for a whole download."""
@@ -368,7 +369,7 @@ def _from_mapping(values: object) -> Config:
 
 
 def _current_name(name: str) -> str:
-    """The name that a key has now, with a warning if that is not the one given."""
+    """The current name of a key, with a warning if the given name is an earlier one."""
     current = RENAMED_KEYS.get(name, name)
     if current != name:
         warnings.warn(

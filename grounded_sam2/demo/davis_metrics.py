@@ -1,4 +1,4 @@
-"""Agreement of tracked masks with the truth: J and F as in DAVIS.
+"""Agreement of tracked masks with the ground truth: J and F as in DAVIS.
 
 J (region similarity) is the IoU of two masks, F (contour accuracy) the agreement of their
 boundaries. An object that is absent from both scores 1 in both.

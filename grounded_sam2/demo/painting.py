@@ -31,7 +31,7 @@ def coverage(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> 
 
 
 def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """A textured background of low saturation with grey lines: ``(h, w, 3)`` in [0, 255]."""
+    """A textured background of low saturation with gray lines: ``(h, w, 3)`` in [0, 255]."""
     hue, saturation = rng.uniform(0, 360), rng.uniform(0, 0.22)
     dark, bright = sorted(rng.uniform(0.15, 0.95, 2))
     blend = 0.5 + 0.5 * _texture(rng, size_hw)[..., None]
@@ -40,9 +40,9 @@ def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> NDArray[np
     height, width = size_hw
     for _ in range(int(rng.integers(0, 5))):
         ends = rng.uniform(0, [width, height], (2, 2)).astype(int)
-        grey = [float(rng.uniform(20, 235))] * 3
+        gray = [float(rng.uniform(20, 235))] * 3
         start, end = (int(ends[0, 0]), int(ends[0, 1])), (int(ends[1, 0]), int(ends[1, 1]))
-        cv2.line(canvas, start, end, grey, int(rng.integers(1, 5)), cv2.LINE_AA)
+        cv2.line(canvas, start, end, gray, int(rng.integers(1, 5)), cv2.LINE_AA)
     return canvas
 
 
@@ -88,7 +88,7 @@ class Exposure:
     blur: float | None
     """Standard deviation in pixels; ``None`` for none."""
     noise: float
-    """Standard deviation in grey levels."""
+    """Standard deviation in gray levels."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size_hw: tuple[int, int]) -> Exposure:

@@ -5,7 +5,7 @@ The embedded models are trained, tested and demonstrated on these. A scene is ma
 All random choices come from one seeded generator, so a seed always gives the same image.
 
 The images vary in many ways: textured and shaded fills, backgrounds with gradients, stripes, checks
-and smooth noise, grey lines as distractors, uneven light, blur, noise, rotation, scale, and shapes
+and smooth noise, gray lines as distractors, uneven light, blur, noise, rotation, scale, and shapes
 that occlude parts of each other.
 """
 

@@ -1,7 +1,7 @@
-"""Run the models on batches of work items, and contain their failures.
+"""Batched inference on work items, with retries of failed batches.
 
-If a batch fails, its images are run one by one, so that only the culprit fails. If the device runs
-out of memory, the batch is halved until it fits, and later batches are cut to that size.
+If a batch fails, its images are run one by one, so that one bad image fails alone. If the device
+runs out of memory, the batch is halved until it fits, and later batches are cut to that size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["BatchedInference", "detect_batch"]
 
 
 class BatchedInference:
-    """The models, and how many images fit into their memory together.
+    """Detector and segmenter, with a batch limit that falls when the device runs out of memory.
 
     Args:
         detector: finds boxes.
@@ -136,7 +136,7 @@ def detect_batch(
     release their memory.
 
     Args:
-        batch: emptied, since whoever keeps it would keep its pixels.
+        batch: emptied, since a reference to it would keep its pixels in memory.
         inference: the models.
         budget: the bytes of the images are released when the returned function was called.
         timer: adds up the time of the models.

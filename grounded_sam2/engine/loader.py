@@ -30,7 +30,7 @@ class PendingImage:
 
     size: Future[int]
     """Bytes of the budget that it takes, known before it is decoded; 0 if it is not decoded.
-    Whoever consumes the image releases them."""
+    The consumer of the image releases them."""
     work: Future[WorkItem]
     """The planned item, with its pixels where its state is ``detect``."""
 
@@ -66,7 +66,7 @@ def load_batches(
                 work.add_done_callback(partial(_resolve_size, size))
                 pending.append(PendingImage(size, work))
             yield pending
-    except BaseException:  # nobody will consume the rest
+    except BaseException:  # the rest will not be consumed
         budget.close()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -74,7 +74,7 @@ def load_batches(
 
 
 def _resolve_size(size: Future[int], _: Future[WorkItem]) -> None:
-    """Set the size of an image that failed or is not decoded, so that nobody waits for it."""
+    """Set the size of an image that failed or is not decoded, so that no thread waits for it."""
     if not size.done():
         size.set_result(0)
 

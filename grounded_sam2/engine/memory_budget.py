@@ -11,8 +11,8 @@ import threading
 __all__ = ["MemoryBudget", "MemoryBudgetClosed"]
 
 
-class MemoryBudgetClosed(Exception):  # noqa: N818  (not an error: nobody waits for the image)
-    """The run has ended before there was enough memory."""
+class MemoryBudgetClosed(Exception):  # noqa: N818  (not an error: the image is not needed)
+    """Raised in waiting threads when the run ends before there is enough memory."""
 
 
 class MemoryBudget:
@@ -32,7 +32,7 @@ class MemoryBudget:
         self._changed = threading.Condition()
 
     def ticket(self) -> int:
-        """A place in the queue. Whoever draws one must `acquire` or `skip` with it."""
+        """Draw a place in the queue. Every ticket must be passed to `acquire` or `skip`."""
         with self._changed:
             self._tickets += 1
             return self._tickets - 1

@@ -1,4 +1,4 @@
-"""Planning: what has to be done with each image of a source.
+"""Planning: decide for each image of a source whether to skip, postprocess or detect.
 
 An image is skipped if the store is up to date; post-processed if the stored raw predictions
 suffice; otherwise sent to the models, with all captions or only with those that are new. Planning
@@ -26,7 +26,7 @@ from grounded_sam2.store import Item, ItemState, LabelStore
 __all__ = ["StoredImage", "plan_image", "stored_images"]
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors that every later image to be downloaded would meet as well."""
+"""Errors that every later download would raise as well."""
 
 
 @dataclass(frozen=True, slots=True)

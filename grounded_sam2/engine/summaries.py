@@ -1,4 +1,4 @@
-"""What runs report: a summary at their end, or their interruption."""
+"""Summaries of runs, and the exception of an interrupted run."""
 
 from __future__ import annotations
 

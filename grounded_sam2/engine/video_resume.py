@@ -1,4 +1,4 @@
-"""Whether a video continues a stored one, begins anew, or is refused.
+"""Resumption of videos: continue a stored video, begin anew, or refuse.
 
 Labels are dropped only if the same file has changed. Another video of a stored name, or a stream
 that cannot be read again, is refused.

@@ -105,7 +105,7 @@ def _label(
     *,
     is_only: bool,
 ) -> VideoSummary:
-    """Label one video from where it stands; errors of the only one are raised."""
+    """Label one video, or continue it; raise its error only if it is the only video."""
     began = time.perf_counter()
     store, run_id = labeler.store, labeler.run_id
     stored: StoredVideo | None = None

@@ -160,7 +160,7 @@ class FrameReader:
             )
         except (SourceError, OSError) as error:
             raise SkipImage(
-                "are of videos that are gone or broken; say where they are now (images_from)"
+                "are of videos that are gone or broken; give the folder of the videos (images_from)"
             ) from error
         if not unchanged:
             raise SkipImage("are of videos that have changed since they were labeled; label again")

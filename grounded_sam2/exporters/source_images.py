@@ -140,7 +140,7 @@ def find_source_image(item: Item, images_from: Path | None) -> Path:
     try:
         unchanged = is_same_file(path, stamp=item.file_stamp, content_hash=item.content_hash)
     except (OSError, ValueError) as error:
-        raise SkipImage("are gone; say where they are now (images_from)") from error
+        raise SkipImage("are gone; give the folder that holds them now (images_from)") from error
     if not unchanged:
         raise SkipImage("have changed since they were labeled; label again")
     return path

@@ -1,4 +1,4 @@
-"""`GroundedSAM2`: the whole package behind one object."""
+"""`GroundedSAM2`: the façade of the package."""
 
 from grounded_sam2.pipeline.facade import GroundedSAM2, VideoDetections
 from grounded_sam2.pipeline.labeling import LabelResult

@@ -1,4 +1,4 @@
-"""`GroundedSAM2`: the whole package behind one object.
+"""`GroundedSAM2`: the façade of the package: predict, label and track behind one object.
 
     from grounded_sam2 import CaptionOntology, GroundedSAM2
 
@@ -53,7 +53,7 @@ class VideoDetections(NamedTuple):
 
 
 class GroundedSAM2:
-    """Florence-2 detects what the captions describe, SAM 2 segments and tracks it.
+    """Detection by captions with Florence-2, segmentation and tracking with SAM 2.
 
     Args:
         ontology: captions and their classes: a `CaptionOntology`, a ``{caption: class}`` mapping,

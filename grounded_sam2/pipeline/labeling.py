@@ -39,7 +39,7 @@ RunT = TypeVar("RunT", ImageRunSummary, VideoRunSummary)
 
 @dataclass(frozen=True, slots=True)
 class LabelResult(Generic[RunT]):
-    """What labeling images or videos did, and where its output is."""
+    """Summary of labeling images or videos, and the paths of its output."""
 
     folder: Path
     """Output folder: the label store and one folder per format."""
@@ -192,7 +192,7 @@ def _export(
 
 
 def _own_output(folder: Path, images: str | Path | Sequence[str | Path]) -> list[Path]:
-    """What lies in the output folder and is not an input.
+    """Paths in the output folder that are not inputs.
 
     All of it, if it is a folder among the images; if the images lie in it, earlier exports.
     """

@@ -85,7 +85,7 @@ class LazyModels:
         return Sam2Tracker.sharing(self.segmenter, self.config.tracker)
 
     def names(self) -> dict[str, str]:
-        """Name of each model by role: its checkpoint, or the class of one that was given."""
+        """Name of each model by role: its checkpoint, or the class of one that was passed in."""
         checkpoints = {
             "detector": self.config.detector.checkpoint,
             "segmenter": self.config.segmenter.checkpoint,

@@ -20,7 +20,7 @@ from grounded_sam2.results import Image
 
 __all__ = ["Duplicates", "ImageSignature", "find_duplicates", "image_signature"]
 
-_GREY_SIDE = 24
+_GRAY_SIDE = 24
 _COLOR_SIDE = 8
 _LEAST_CONTRAST = 4.0
 """Lower bound of an image's standard deviation, of 255: the contrast of an image of one color is
@@ -47,9 +47,9 @@ class ImageSignature:
 
 def image_signature(image: Image) -> ImageSignature:
     """Return the signature of an image, ``(h, w, 3)``; it may have been shrunk to 72 pixels."""
-    grey = cv2.cvtColor(_area_averages(image, _GREY_SIDE), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(_area_averages(image, _GRAY_SIDE), cv2.COLOR_RGB2GRAY)
     return ImageSignature(
-        perceptual_hashes(np.asarray(grey, np.uint8)[None])[0], _area_averages(image, _COLOR_SIDE)
+        perceptual_hashes(np.asarray(gray, np.uint8)[None])[0], _area_averages(image, _COLOR_SIDE)
     )
 
 

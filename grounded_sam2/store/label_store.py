@@ -1,4 +1,4 @@
-"""The label store, as the rest of the package uses it.
+"""The label store: reads and writes the runs, items, objects and videos of one output folder.
 
     with LabelStore.create("labeled") as store:
         run = store.begin_run(run_config)
@@ -84,7 +84,7 @@ class LabelStore:
         return cls(StoreConnection.open(Path(folder) / cls.FILE_NAME))
 
     def close(self) -> None:
-        """Close the file and let others label. Calling it again has no effect."""
+        """Close the file and release the writer lock. Calling it again has no effect."""
         self._connection.close()
 
     def __enter__(self) -> LabelStore:

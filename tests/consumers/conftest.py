@@ -210,8 +210,8 @@ def _noise(size_hw: tuple[int, int], seed: int) -> PIL.Image.Image:
 
 
 def _deep(drawn: PIL.Image.Image, dtype: str) -> PIL.Image.Image:
-    grey = np.asarray(drawn.convert("L"))
-    deep = grey / 255 if dtype.startswith("float") else grey.astype(np.uint16) * 257
+    gray = np.asarray(drawn.convert("L"))
+    deep = gray / 255 if dtype.startswith("float") else gray.astype(np.uint16) * 257
     return PIL.Image.fromarray(deep.astype(dtype))
 
 
@@ -318,8 +318,8 @@ def _files(awkward: Awkward) -> None:
     awkward.add("turned/png.png", corner, lamp, orientation=6)
     awkward.add("turned/webp.webp", corner, lamp, orientation=7)
     awkward.add("turned/tif.tif", corner, lamp, orientation=8)
-    modes = {"grey.png": "L", "grey jpeg.jpg": "L", "palette.png": "P", "alpha.png": "RGBA"}
-    modes |= {"grey alpha.png": "LA", "bits.png": "1", "cmyk.jpg": "CMYK", "cmyk tiff.tif": "CMYK"}
+    modes = {"gray.png": "L", "gray jpeg.jpg": "L", "palette.png": "P", "alpha.png": "RGBA"}
+    modes |= {"gray alpha.png": "LA", "bits.png": "1", "cmyk.jpg": "CMYK", "cmyk tiff.tif": "CMYK"}
     modes |= {"deep.png": "uint16", "deep tiff.tif": "uint16", "floats.tif": "float32"}
     for name, mode in modes.items():
         awkward.add(f"modes/{name}", label(disc()), mode=mode)

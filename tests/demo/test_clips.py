@@ -41,8 +41,8 @@ def clip_of(*bodies: Body, shape: str = "square", camera: Camera | None = None, 
 
 
 def test_scenes_keep_the_pixels_that_the_models_were_trained_on():
-    grey = make_scene(3, SMALL).image.mean(2)
-    blocks = grey.reshape(3, 32, 4, 30).mean((1, 3))
+    gray = make_scene(3, SMALL).image.mean(2)
+    blocks = gray.reshape(3, 32, 4, 30).mean((1, 3))
     expected = [[93.9, 92.7, 94.6, 101.2], [102.4, 105.0, 96.4, 93.0], [103.5, 98.6, 94.3, 93.3]]
     np.testing.assert_allclose(blocks, expected, atol=0.2)
 

@@ -39,9 +39,9 @@ def test_images_and_masks_get_the_same_symmetry(sampler_of):
         episode = sampler.draw(np.random.default_rng(seed), clips=1, frames=3, objects=2)
         order = set()
         for masks, pixels in zip(episode.masks, episode.pixels, strict=True):
-            grey = pixels[0].mean(0)
-            values = [grey[mask].median().item() for mask in masks]
-            background = grey[~masks.any(0)].median().item()
+            gray = pixels[0].mean(0)
+            values = [gray[mask].median().item() for mask in masks]
+            background = gray[~masks.any(0)].median().item()
             assert background < min(values)
             order.add(values[0] < values[1])
         assert len(order) == 1, "the same object in every frame"

@@ -86,10 +86,10 @@ def test_a_type_that_pillow_cannot_open_is_reencoded(labeled, format_name):
 def test_floats_are_reencoded_as_the_models_saw_them(labeled, format_name):
     path = labeled.images / "a.tif"
     path.parent.mkdir(parents=True)
-    grey = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
-    PIL.Image.fromarray(grey).save(path)
+    gray = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
+    PIL.Image.fromarray(gray).save(path)
     labeled.write(ItemOutcome(labeled.item(path), Labels((60, 80))))
     folder = labeled.folder / format_name
     export(format_name, labeled.store, folder, ExportOptions())
     read = cv2.imread(str(folder / "images" / "train" / "a.tif"))
-    assert np.abs(read[..., 0] - grey * 255).max() <= 0.5
+    assert np.abs(read[..., 0] - gray * 255).max() <= 0.5

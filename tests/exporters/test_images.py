@@ -175,7 +175,7 @@ def test_moved_images_are_found_in_the_given_folder(rich, files):
     run(rich)
     before = files(rich.folder / "coco")
     rich.images.rename(rich.images.with_name("moved"))
-    with pytest.raises(ExportError, match="5 are gone; say where they are now"):
+    with pytest.raises(ExportError, match="5 are gone; give the folder that holds them now"):
         run(rich)
     assert files(rich.folder / "coco") == before
     run(rich, images_from=rich.images.with_name("moved"))

@@ -15,7 +15,7 @@ def test_invalid_options_are_named():
         ({"min_polygon_iou": 1.5}, r"min_polygon_iou 1\.5"),
         ({"min_confidence": -0.1}, r"min_confidence -0\.1"),
         ({"min_mask_quality": 80}, r"min_mask_quality 80: must lie between 0 and 1"),
-        ({"split_by": "colour"}, "split_by 'colour': must be one of content, folder"),
+        ({"split_by": "color"}, "split_by 'color': must be one of content, folder"),
         ({"split": {"train": 0.5}}, "sums to 0.5"),
     ]:
         with pytest.raises(ExportError, match=reason):

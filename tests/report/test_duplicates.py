@@ -67,7 +67,7 @@ def test_an_image_in_other_colors_is_not_a_near_duplicate() -> None:
 
 
 def test_images_of_one_color_are_near_duplicates_whatever_the_color() -> None:
-    blank = [PIL.Image.new("RGB", (40, 30), grey) for grey in ("black", "white")]
+    blank = [PIL.Image.new("RGB", (40, 30), gray) for gray in ("black", "white")]
     assert found([*blank, *scenes(3)]) == [(1, 0)]
 
 

@@ -30,7 +30,7 @@ class TestReading:
         (tmp_path / "elsewhere").mkdir()
         (labeled.images / "sub").rename(tmp_path / "elsewhere" / "sub")
         assert read_image(item, None, 72) == Unreadable(
-            "are gone; say where they are now (images_from)"
+            "are gone; give the folder that holds them now (images_from)"
         )
         assert read_image(item, tmp_path / "elsewhere", 72).shape == (60, 80, 3)
 

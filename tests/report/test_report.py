@@ -334,7 +334,7 @@ class TestUnusualStores:
         assert summary.unreadable == 1
         assert parsed.all("img") == []
         assert len(parsed.all("path", "m")) == 2  # in the card and in the crop
-        assert "1 of 1 images are gone; say where they are now" in parsed.text()
+        assert "1 of 1 images are gone; give the folder that holds them now" in parsed.text()
 
     def test_moved_images_are_read_from_images_from(self, labeled, clean, page, tmp_path) -> None:
         labeled.add("sub/a.png", clean(labeled.disc()))

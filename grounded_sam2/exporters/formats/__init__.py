@@ -1,0 +1,1 @@
+"""Dataset formats that are written, one module each."""

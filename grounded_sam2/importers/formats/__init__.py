@@ -1,0 +1,1 @@
+"""Dataset formats that are read, one module each."""
