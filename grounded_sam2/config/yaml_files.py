@@ -77,7 +77,7 @@ def read_yaml(path: Path, *, kind: ShippedKind) -> Any:
 
     Raises:
         ConfigError, OntologyError: unreadable, not YAML, a key written twice in one mapping, or a
-            tag that asks for anything but plain values. Names the file and the line.
+            tag for anything but plain values. Names the file and the line.
     """
     try:
         return yaml.load(path.read_bytes(), Loader=_StrictLoader)

@@ -132,7 +132,7 @@ def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
         # The last connection to close a WAL file removes the files beside it, if it may write.
         mode = "mode=rw"
     elif not write and not _wal_file(path).exists():
-        # Even readers of a WAL file write beside it, unless told that nobody changes it.
+        # Even readers of a WAL file write beside it, unless it is opened as immutable.
         mode = "immutable=1"
     with _store_errors(path):
         sqlite = sqlite3.connect(

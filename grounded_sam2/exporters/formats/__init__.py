@@ -1,1 +1,0 @@
-"""Dataset formats that are written, one module each."""

@@ -1,1 +1,0 @@
-"""Dataset formats that are read, one module each."""
