@@ -59,7 +59,7 @@ def cards(page: Path) -> dict[str, str]:
     return {re.search(r'data-name="(.*?)"', card)[1]: card for card in found}
 
 
-def grey_number(card: str) -> int:
+def gray_number(card: str) -> int:
     """The frame number that the gray value of a frame encodes."""
     data = base64.b64decode(re.search(r"data:image/webp;base64,([^\"]+)", card)[1])
     with PIL.Image.open(io.BytesIO(data)) as image:
@@ -79,7 +79,7 @@ class TestFrames:
     def test_every_labeled_frame_is_shown(self, clips) -> None:
         summary = write_report(clips.folder)
         assert summary.unreadable == 0
-        shown = {name: grey_number(card) for name, card in cards(summary.page).items()}
+        shown = {name: gray_number(card) for name, card in cards(summary.page).items()}
         assert shown == {
             **{f"b/{number:06}": number for number in (2, 10, 11)},
             **{f"sub/a/{number:06}": number for number in (0, 1, 2, 5, 6, 11)},
