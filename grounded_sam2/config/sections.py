@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from grounded_sam2.config.renames import RENAMED_KEYS
-from grounded_sam2.config.validation import CountInt, Fraction, PositiveInt, Range, ValidatedSection
+from grounded_sam2.config.validation import (
+    NonNegativeInt,
+    PositiveInt,
+    Range,
+    UnitInterval,
+    ValidatedSection,
+)
 from grounded_sam2.config.yaml_files import find_yaml, read_yaml
 from grounded_sam2.errors import ConfigError
 
@@ -32,6 +38,7 @@ __all__ = [
     "SegmenterConfig",
     "TilingConfig",
     "TrackerConfig",
+    "TrackingConfig",
     "load_config",
 ]
 
@@ -61,9 +68,9 @@ class DetectorConfig(ValidatedSection):
     batch_size: PositiveInt = 64
     """Caption rows decoded together, from however many images. Decoding is bound by reading the
     weights, so wide batches are nearly free until memory ends."""
-    min_confidence: Fraction = 0.3
+    min_confidence: UnitInterval = 0.3
     """Detections below are not labels. Boxes for captions of absent objects score below it."""
-    candidate_confidence: Fraction = 0.1
+    candidate_confidence: UnitInterval = 0.1
     """Detections below are dropped; between it and `min_confidence` they are kept in the label
     store as candidates, so that a lower threshold needs no model. Each costs a mask."""
 
@@ -91,7 +98,7 @@ class SegmenterConfig(ValidatedSection):
     of objects."""
     complement: Literal["repair", "flag"] = "repair"
     """What to do with a mask that lies mostly outside its box: predict it again, or flag it."""
-    min_mask_quality: Fraction = 0.0
+    min_mask_quality: UnitInterval = 0.0
     """Masks with a lower predicted IoU are dropped. Off: a low score is for a person to review."""
 
 
@@ -108,7 +115,7 @@ class TrackerConfig(ValidatedSection):
     max_prompted_frames: Annotated[int, Range(2)] = 6
     """Prompted frames that an object remembers: the first, and the last of the others. SAM 2 keeps
     all, which would grow with the video; it was trained with up to 4."""
-    correction_window: CountInt = 0
+    correction_window: NonNegativeInt = 0
     """How many of the last remembered frames may still be corrected. Each costs a feature map per
     object, 0.5 MiB at full size. Tracking from text corrects frames before that."""
     objects_per_batch: PositiveInt = 64
@@ -130,7 +137,7 @@ class RuntimeConfig(ValidatedSection):
     """Images per step, and per transaction of the store. ``auto``: 8 on a CPU, which gains
     nothing from more; on a GPU what its memory holds, 64 at most. A run that is continued keeps its
     size. If the device runs out of memory all the same, batches are halved."""
-    prefetch: CountInt = 2
+    prefetch: NonNegativeInt = 2
     """Batches decoded ahead: one hides the disk, the second evens out large images."""
     decoded_megabytes: PositiveInt = 2048
     """MiB of decoded images in memory at a time: 60 photographs of 12 million pixels. Batches of
@@ -172,9 +179,9 @@ class CleanupConfig(ValidatedSection):
 
     section: ClassVar[str] = "cleanup"
 
-    min_part_area: CountInt = 16
+    min_part_area: NonNegativeInt = 16
     """Parts of fewer pixels are specks. 4×4: below what an annotator draws. 0 keeps all."""
-    max_hole_area: CountInt = 16
+    max_hole_area: NonNegativeInt = 16
     """Holes of at most so many pixels are pin-holes, and filled. 0 keeps all."""
     largest_part_only: bool = False
     """Keep one part per mask. Off: objects are cut in two by what occludes them."""
@@ -182,9 +189,9 @@ class CleanupConfig(ValidatedSection):
     """Boxes become tight around the masks: a detector's box lives on a grid of 1000 bins."""
     nms: Literal["none", "class_specific", "class_agnostic"] = "class_specific"
     """Which objects may suppress each other, by IoU of their masks."""
-    nms_iou: Fraction = 0.7
+    nms_iou: UnitInterval = 0.7
     """Masks with a higher IoU are duplicates. High: neighbors in a crowd overlap less."""
-    merge_iou: Fraction = 0.5
+    merge_iou: UnitInterval = 0.5
     """The same between different captions of one class. Lower: ``car`` and ``vehicle`` are
     expected to find the same objects."""
     across_classes: bool = False
@@ -204,16 +211,16 @@ class TrackingConfig(ValidatedSection):
     detect_every: PositiveInt = 10
     """Frames between two detections. New objects wait a third of a second and are then propagated
     backwards to where they entered; the detector costs as much as many tracks."""
-    cut_difference: Fraction = 0.3
+    cut_difference: UnitInterval = 0.3
     """The detector also runs where colors differ from the frame before in more than this fraction
     of the image: a shot boundary. A false alarm costs one detection; 1 turns it off."""
-    match_iou: Fraction = 0.5
+    match_iou: UnitInterval = 0.5
     """IoU from which a detection and a track are the same object. Two objects of a class do not
     share half of their pixels."""
-    drift_iou: Fraction = 0.2
+    drift_iou: UnitInterval = 0.2
     """A detection and a track of one class with an IoU between this and `match_iou` are the same
     object, and the track has drifted. Masks of neighbors overlap less."""
-    correct_iou: Fraction = 0.75
+    correct_iou: UnitInterval = 0.75
     """A track with a lower IoU with a confident detection is prompted with its box, and corrected
     if that fits better: its mask has begun to leak onto a neighbor, or to fray. Masks of one
     object, from a box and from memory, agree more."""
@@ -221,10 +228,10 @@ class TrackingConfig(ValidatedSection):
     """Which tracks share no pixel: pixels of two masks go to the more confident one, in the labels
     and in memory. A mask that leaks onto a neighbor would otherwise follow both from then on.
     ``class``: two objects of a class, which are opaque; a helmet and its wearer may overlap."""
-    high_confidence: Fraction = 0.5
+    high_confidence: UnitInterval = 0.5
     """From here on a single detection suffices: it starts a confirmed track, and corrects one that
     has drifted or whose mask is uncertain."""
-    low_quality: Fraction = 0.5
+    low_quality: UnitInterval = 0.5
     """A mask with a lower predicted IoU is uncertain: the tracker itself does not expect half of it
     to be right."""
     max_misses: PositiveInt = 3
@@ -242,12 +249,12 @@ class TrackingConfig(ValidatedSection):
     ``place``: also a detection of its class near the place where it was lost."""
     reid_distance: Annotated[float, Range(0)] = 2.0
     """How near, in object sizes. Farther away it may as well be another object of its class."""
-    min_similarity: Fraction = 0.5
+    min_similarity: UnitInterval = 0.5
     """Similarity of colors (Bhattacharyya coefficient of histograms) that a mask, or a detection
     near where a track was lost, needs to belong to the track. It is 0.8 and more for one object
     from one second to the next, in half the light as well, and 0.1 for objects of different colors;
     0 turns it off, for objects that change their color."""
-    fill_backwards: CountInt | Literal["auto"] = "auto"
+    fill_backwards: NonNegativeInt | Literal["auto"] = "auto"
     """Frames through which a new object is propagated backwards to where it entered, and an
     uncertain one to where its track was right. ``auto``: all since the last detection. Features of
     so many frames are kept, and their labels wait; 0 turns it off, as for a live camera."""

@@ -29,7 +29,7 @@ from typing import (
 
 from grounded_sam2.errors import ConfigError
 
-__all__ = ["CountInt", "Fraction", "PositiveInt", "Range", "ValidatedSection"]
+__all__ = ["NonNegativeInt", "PositiveInt", "Range", "UnitInterval", "ValidatedSection"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Range:
     high: float = math.inf
 
 
-Fraction: TypeAlias = Annotated[float, Range(0, 1)]
+UnitInterval: TypeAlias = Annotated[float, Range(0, 1)]
 PositiveInt: TypeAlias = Annotated[int, Range(1)]
-CountInt: TypeAlias = Annotated[int, Range(0)]
+NonNegativeInt: TypeAlias = Annotated[int, Range(0)]
 
 
 class ValidatedSection:

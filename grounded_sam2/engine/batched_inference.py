@@ -55,17 +55,20 @@ class BatchedInference:
 
         Returns:
             A function that encodes the masks, in any thread, and returns one item per image, in
-            order, in state ``postprocess`` or ``failed``. The models are free meanwhile.
+            order, in state ``postprocess`` or ``failed``. The models are free meanwhile, unless
+            encoding fails and the batch is run again in parts.
         """
         step = self.max_batch_size or max(1, len(items))
         parts = [self._start(items[first : first + step]) for first in range(0, len(items), step)]
         return lambda: [item for finish in parts for item in finish()]
 
     def _start(self, items: Sequence[WorkItem]) -> Callable[[], list[WorkItem]]:
+        images = [item.image for item in items if item.image is not None]
+        assert len(images) == len(items), "every image to detect was decoded"
         try:
             with self._models_lock:
                 finish = start_detect_and_segment(
-                    [item.image for item in items if item.image is not None],
+                    images,
                     [item.captions for item in items],
                     self._detector,
                     self._segmenter,
@@ -106,8 +109,10 @@ class BatchedInference:
             step = (len(items) + 1) // 2
             self.max_batch_size = min(step, self.max_batch_size or step)
         done: list[WorkItem] = []
-        for first in range(0, len(items), step):
-            done += self._start(items[first : first + step])()
+        while rest := items[len(done) :]:
+            # A part may have run out of memory again, and halved the size for the rest.
+            size = min(step, self.max_batch_size or step)
+            done += self._start(rest[:size])()
         return done
 
 

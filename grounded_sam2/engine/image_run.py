@@ -19,14 +19,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import Any
 
 from grounded_sam2.config import Config
 from grounded_sam2.engine.batched_inference import BatchedInference, detect_batch
 from grounded_sam2.engine.loader import PendingImage, load_batches
 from grounded_sam2.engine.memory_budget import MemoryBudget
-from grounded_sam2.engine.run_config import OntologyChange, image_run_config, lowest_confidence
+from grounded_sam2.engine.run_config import (
+    OntologyChange,
+    image_run_config,
+    lowest_confidence,
+    package_versions,
+)
 from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.engine.stages import StagePipeline, StageTimer
 from grounded_sam2.engine.summaries import ImageRunSummary, RunInterrupted
@@ -43,7 +47,7 @@ from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import ImageProgress
 from grounded_sam2.sources.refs import FailedRef, ImageSource
-from grounded_sam2.store import ItemOutcome, LabelStore
+from grounded_sam2.store import LabelStore
 
 __all__ = ["label_images"]
 
@@ -51,8 +55,6 @@ _CPU_BATCH = 8
 
 _FATAL: tuple[type[Exception], ...] = (CheckpointError, ConfigError, OntologyError)
 """Errors that the next image would meet as well."""
-
-_RECORDED_PACKAGES = ("grounded-sam2", "torch", "transformers", "numpy", "pillow", "pycocotools")
 
 
 def label_images(
@@ -95,7 +97,8 @@ def label_images(
         StoreError: the store was made with other settings, and `new_run` is false.
         RunInterrupted: Ctrl-C, after the batches in flight were finished and written.
         KeyboardInterrupt: a second Ctrl-C, which does not wait for them.
-        CheckpointError, ConfigError, OntologyError, SourceError: no image can be labeled.
+        CheckpointError, ConfigError, OntologyError, PromptError, SourceError: no image can be
+            labeled.
         SourceError: also when nothing is pruned, because a folder of the source cannot be read, and
             when the disk has no space for an image that must be downloaded.
     """
@@ -111,7 +114,7 @@ def label_images(
         run_config,
         ontology=pairs,
         settings=config.with_options({"runtime.batch_size": batch_size}).to_dict(),
-        versions=_versions(),
+        versions=package_versions(),
         new_run=new_run,
     )
     if prune:
@@ -143,14 +146,14 @@ def label_images(
         fatal=_FATAL if ontology is None else (*_FATAL, PromptError),
     )
 
-    def postprocess_batch(finish: Callable[[], list[WorkItem]]) -> list[_Finished]:
+    def postprocess_batch(finish: Callable[[], list[WorkItem]]) -> list[WorkItem]:
         with timer.measure("masks"):
-            return [_Finished(work, postprocess_item(work, ontology, config)) for work in finish()]
+            return [postprocess_item(work, ontology, config) for work in finish()]
 
     counts = _Counts()
     with (
         closing(budget),  # even on failure: a blocked loader thread would never end
-        StagePipeline[list[PendingImage], list[_Finished]](
+        StagePipeline[list[PendingImage], list[WorkItem]](
             {
                 "models": lambda batch: detect_batch(batch, inference, budget, timer),
                 "masks": postprocess_batch,
@@ -225,19 +228,13 @@ def _postprocess_removed(
         if found is not None and found[1].captions.issuperset(captions):
             item, predictions = found
             work = WorkItem(item, "postprocess", predictions=predictions)
-            _write(store, run_id, [_Finished(work, postprocess_item(work, ontology, config))])
+            _write(store, run_id, [postprocess_item(work, ontology, config)])
 
 
-class _Finished(NamedTuple):
-    work: WorkItem
-    outcome: ItemOutcome | None
-    """``None`` for a skipped image."""
-
-
-def _write(store: LabelStore, run_id: int, batch: Sequence[_Finished]) -> None:
-    if outcomes := [each.outcome for each in batch if each.outcome is not None]:
+def _write(store: LabelStore, run_id: int, batch: Sequence[WorkItem]) -> None:
+    if outcomes := [work.outcome for work in batch if work.outcome is not None]:
         store.write_batch(run_id, outcomes)
-    if touched := [each.work.item for each in batch if each.work.is_touched]:
+    if touched := [work.item for work in batch if work.is_touched]:
         store.update_file_stamps(run_id, touched)
 
 
@@ -248,29 +245,15 @@ class _Counts:
     skipped: int = 0
     postprocessed: int = 0
 
-    def add(self, batch: Sequence[_Finished], progress: ImageProgress | None) -> None:
+    def add(self, batch: Sequence[WorkItem], progress: ImageProgress | None) -> None:
         """Count a committed batch."""
-        failed = sum(each.outcome is not None and each.outcome.labels is None for each in batch)
-        skipped = sum(each.outcome is None for each in batch)
-        labeled = len(batch) - failed - skipped
+        done = [(work, work.outcome) for work in batch if work.outcome is not None]
+        without_failed = [work for work, outcome in done if outcome.labels is not None]
+        labeled, failed = len(without_failed), len(done) - len(without_failed)
+        skipped = len(batch) - len(done)
         self.labeled += labeled
         self.failed += failed
         self.skipped += skipped
-        self.postprocessed += sum(
-            each.outcome is not None
-            and each.outcome.labels is not None
-            and not each.work.used_models
-            for each in batch
-        )
+        self.postprocessed += sum(not work.used_models for work in without_failed)
         if progress is not None:
             progress.advance(labeled=labeled, failed=failed, skipped=skipped)
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in _RECORDED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

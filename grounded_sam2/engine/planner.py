@@ -5,7 +5,7 @@ suffice; otherwise sent to the models, with all captions or only with those that
 reads fingerprints, and bytes only where a fingerprint has changed; it decodes nothing.
 
     for refs in batched(source):
-        known = stored_images(store, run_id, refs)
+        known = stored_images(store, run_id, [ref.item_id for ref in refs])
         work = [plan_image(ref, known.get(ref.item_id), captions) for ref in refs]
 """
 
@@ -81,13 +81,15 @@ def plan_image(
     if stored is not None and _is_unchanged(ref, item.file_stamp, stored.state):
         status = stored.state.status
         if status == "done" or (status == "failed" and not retry_failed):
-            return WorkItem(item, "skip", is_touched=item.file_stamp != stored.state.file_stamp)
+            touched = item.file_stamp not in (None, stored.state.file_stamp)
+            return WorkItem(item, "skip", is_touched=touched)
         predictions = stored.predictions
     wanted = tuple(captions)
     if stored is not None and stored.item is not None and predictions is not None:
         wanted = tuple(caption for caption in captions if caption not in predictions.captions)
         if not wanted:
-            item = replace(stored.item, file_stamp=item.file_stamp)
+            stamp = item.file_stamp or stored.item.file_stamp
+            item = replace(stored.item, file_stamp=stamp)
             return WorkItem(item, "postprocess", predictions=predictions)
     try:
         path = ref.fetch()

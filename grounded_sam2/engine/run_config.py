@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from grounded_sam2.config import Config
@@ -19,6 +20,7 @@ __all__ = [
     "OntologyChange",
     "image_run_config",
     "lowest_confidence",
+    "package_versions",
     "video_run_config",
 ]
 
@@ -29,6 +31,8 @@ _SPEED_OPTIONS = {
     ("tracker", "objects_per_batch"),
 }
 """Options of the models that, like all of ``runtime``, change no label: a run may change them."""
+
+_RECORDED_PACKAGES = ("grounded-sam2", "torch", "transformers", "numpy", "pillow", "pycocotools")
 
 _POSTPROCESS_OPTIONS = {("detector", "min_confidence"), ("segmenter", "min_mask_quality")}
 """Options of other sections that, like all of ``cleanup``, change only post-processing."""
@@ -111,6 +115,17 @@ def video_run_config(
 def lowest_confidence(config: Config) -> float:
     """Detections below this confidence are not kept, not even as candidates."""
     return min(config.detector.candidate_confidence, config.detector.min_confidence)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a run records; those that are not installed are left out."""
+    versions = {}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ that cannot be read again, is refused.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from grounded_sam2.errors import SourceError, StoreError
 from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import LabelStore, StoredVideo, VideoRecord
@@ -90,7 +93,7 @@ def _check_replaceable(store: LabelStore, record: VideoRecord, earlier: StoredVi
             f"'{record.name}', which cannot be read again; label into another folder"
         )
     before, now = earlier.record.path, record.path
-    if before is not None and now is not None and before != now.absolute():
+    if before is not None and now is not None and before != Path(os.path.abspath(now)):  # noqa: PTH100 (resolve() would follow links)
         raise StoreError(
             f"label store '{store.path}' holds another video named '{record.name}' ({before}); "
             "rename the file, or label into another folder"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from grounded_sam2.config import Config
+from grounded_sam2.engine.run_config import package_versions
 from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.engine.summaries import RunInterrupted, VideoRunSummary, VideoSummary
 from grounded_sam2.engine.video_resume import DuplicateVideoError, resume_or_begin
@@ -81,7 +82,13 @@ def label_videos(
     began = time.perf_counter()
     requested_captions(ontology, config)
     pairs = None if ontology is None else tuple(ontology.to_dict().items())
-    run = store.begin_run(run_config, ontology=pairs, settings=config.to_dict(), new_run=new_run)
+    run = store.begin_run(
+        run_config,
+        ontology=pairs,
+        settings=config.to_dict(),
+        versions=package_versions(),
+        new_run=new_run,
+    )
     labeler = _VideoLabeler(store, run.id, detector, tracker, ontology, config, commit_seconds)
     summaries: list[VideoSummary] = []
     with StopRequest() as stop:
@@ -123,6 +130,9 @@ def _label(
             except UnreadableStateError as unreadable:
                 warning = f"its {stored.frames} frames were labeled again: {unreadable}"
                 stored = store.begin_video(run_id, stored.record, restart=True)
+                if progress is not None:
+                    progress.start(video.name, source.expected_frames)
+                    progress.advance(stored.frames)
                 labeler.label(source, stored, stop, progress)
     except (SourceError, DuplicateVideoError) as reason:
         if is_only:

@@ -1,9 +1,9 @@
 """The work item: one image on its way from the source to the store.
 
-    skip ──────────────────────────────────────────────► nothing, or a new fingerprint
-    failed ────────────────────────────────────────────► failure
-    detect ─ load ─ models ─► postprocess ─ pure ──────► labels
-                              postprocess ─ pure ──────► labels (earlier predictions suffice)
+    skip ───────────────────────────────────────► nothing to write, or a new fingerprint
+    failed ─────────────────────────────────────► done: a failure
+    detect ─ load ─ models ─► postprocess ─ pure ─► done: labels
+                              postprocess ─ pure ─► done: labels (earlier predictions suffice)
 
 A work item is a plain frozen value: it holds no closure, future, lock or model and can be pickled,
 so that any thread, process or machine can take it up where another one left it.
@@ -24,10 +24,10 @@ from grounded_sam2.store import Item, ItemOutcome
 
 __all__ = ["WorkItem", "WorkState", "failure_reason", "postprocess_item"]
 
-WorkState: TypeAlias = Literal["skip", "detect", "postprocess", "failed"]
+WorkState: TypeAlias = Literal["skip", "detect", "postprocess", "failed", "done"]
 """What has to be done next. ``skip``: nothing, the store is up to date. ``detect``: decode the
 image, then run the models. ``postprocess``: turn `WorkItem.predictions` into labels. ``failed``:
-record `WorkItem.error`."""
+record `WorkItem.error`. ``done``: write `WorkItem.outcome`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +53,8 @@ class WorkItem:
     """``skip``: the file's fingerprint changed, its content did not."""
     used_models: bool = False
     """Whether the models ran in this run."""
+    outcome: ItemOutcome | None = None
+    """``done``: what to write to the store."""
 
     def with_image(self, loaded: LoadedImage, all_captions: tuple[str, ...]) -> WorkItem:
         """The item after decoding.
@@ -97,16 +99,18 @@ def failure_reason(error: Exception) -> str:
     return one_line(error, with_type=True, max_length=500)
 
 
-def postprocess_item(
-    work: WorkItem, ontology: CaptionOntology | None, config: Config
-) -> ItemOutcome | None:
-    """The outcome to store for an item that has passed the models.
+def postprocess_item(work: WorkItem, ontology: CaptionOntology | None, config: Config) -> WorkItem:
+    """An item that has passed the models, with its outcome: labels or a failure.
 
     Returns:
-        Labels or a failure; ``None`` for an item that is skipped.
+        The item in state ``done``; one that is skipped stays as it is.
     """
     if work.state == "skip":
-        return None
+        return work
+    return replace(work, state="done", outcome=_outcome(work, ontology, config))
+
+
+def _outcome(work: WorkItem, ontology: CaptionOntology | None, config: Config) -> ItemOutcome:
     if work.state == "failed":
         return ItemOutcome(work.item, None, work.error)
     assert work.state == "postprocess", "an item is post-processed after inference"

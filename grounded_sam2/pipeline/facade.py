@@ -23,7 +23,7 @@ from grounded_sam2.config import Config, load_config
 from grounded_sam2.engine.summaries import ImageRunSummary, VideoRunSummary
 from grounded_sam2.errors import PromptError
 from grounded_sam2.exporters import ExportOptions
-from grounded_sam2.inference.detect_and_segment import predict_labels
+from grounded_sam2.inference.detect_and_segment import predict_labels, requested_captions
 from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
 from grounded_sam2.ontology import CaptionOntology, prompt_ontology, resolve_ontology
 from grounded_sam2.pipeline.labeling import LabelResult, label_folder, track_into_folder
@@ -31,7 +31,7 @@ from grounded_sam2.pipeline.models import LazyModels, TiledModels
 from grounded_sam2.results import ImageProgress, VideoProgress, to_supervision
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput, load_image
-from grounded_sam2.sources.video import open_video, prefetch
+from grounded_sam2.sources.video import VideoSource, open_video, prefetch
 from grounded_sam2.sources.video.discovery import VideoInput, VideoOptions
 from grounded_sam2.tracking import track_frames, track_prompts
 
@@ -222,11 +222,11 @@ class GroundedSAM2:
             end: seconds at which to stop.
             fps: frames per second of folders and images, which do not carry it.
 
-        Yields:
-            Every frame in order.
+        Returns:
+            An iterator over the frames, in order.
 
         Raises:
-            SourceError: the video cannot be read.
+            SourceError: the video cannot be read; also while iterating.
             PromptError: a caption or prompt cannot be used, or both kinds are given.
             ConfigError: there is neither ontology nor prompt, and the task needs one; or
                 `detect_every` is below 1.
@@ -244,20 +244,9 @@ class GroundedSAM2:
         source = open_video(
             video, stride=stride, start=start, end=end, fps=fps, limits=config.images
         )
-        with closing(prefetch(source.frames())) as frames:
-            if prompts is not None:
-                is_exclusive = config.tracking.exclusive == "all"
-                tracked = track_prompts(frames, self.tracker, prompts, exclusive=is_exclusive)
-                classes = ["object"]
-            else:
-                models = TiledModels(self._models)
-                tracked = track_frames(frames, models, self.tracker, ontology, config)
-                classes = ontology.classes() if ontology is not None else []
-            for frame in tracked:
-                names = (label.class_name for label in frame.labels.objects)
-                classes = list(dict.fromkeys([*classes, *names]))
-                detections = to_supervision(frame.labels, classes)
-                yield VideoDetections(frame.index, frame.time, detections)
+        if prompts is None:
+            requested_captions(ontology, config)
+        return self._track(source, ontology, config, prompts)
 
     def label(
         self,
@@ -378,6 +367,28 @@ class GroundedSAM2:
             new_run=new_run,
             progress=progress,
         )
+
+    def _track(
+        self,
+        source: VideoSource,
+        ontology: CaptionOntology | None,
+        config: Config,
+        prompts: Mapping[int, Mapping[int, TrackPrompt]] | None,
+    ) -> Iterator[VideoDetections]:
+        with closing(prefetch(source.frames())) as frames:
+            if prompts is not None:
+                is_exclusive = config.tracking.exclusive == "all"
+                tracked = track_prompts(frames, self.tracker, prompts, exclusive=is_exclusive)
+                classes = ["object"]
+            else:
+                models = TiledModels(self._models)
+                tracked = track_frames(frames, models, self.tracker, ontology, config)
+                classes = ontology.classes() if ontology is not None else []
+            for frame in tracked:
+                names = (label.class_name for label in frame.labels.objects)
+                classes = list(dict.fromkeys([*classes, *names]))
+                detections = to_supervision(frame.labels, classes)
+                yield VideoDetections(frame.index, frame.time, detections)
 
     def _config_with(self, option: str, value: object | None) -> Config:
         """The configuration with one option set; unchanged for ``None``."""

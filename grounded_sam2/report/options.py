@@ -9,7 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from grounded_sam2.config.validation import CountInt, Fraction, PositiveInt, Range, ValidatedSection
+from grounded_sam2.config.validation import (
+    NonNegativeInt,
+    PositiveInt,
+    Range,
+    UnitInterval,
+    ValidatedSection,
+)
 from grounded_sam2.errors import ConfigError
 from grounded_sam2.exporters.splits import check_split
 
@@ -26,25 +32,25 @@ class Thresholds(ValidatedSection):
 
     section: ClassVar[str] = "report"
 
-    low_confidence: Fraction = 0.5
+    low_confidence: UnitInterval = 0.5
     """Below, the detector rates the object as more likely wrong than right."""
-    low_quality: Fraction = 0.8
+    low_quality: UnitInterval = 0.8
     """Predicted IoU below which SAM 2's own automatic mask generator drops masks."""
-    disagreement: Fraction = 0.4
+    disagreement: UnitInterval = 0.4
     """Difference of confidence and mask quality in either direction: a certain object with a poor
     mask, or a good mask of something that may not be the object."""
-    overlap_iou: Fraction = 0.5
+    overlap_iou: UnitInterval = 0.5
     """IoU with another object, whatever its class: two objects with mostly the same pixels."""
-    overlap_inside: Fraction = 0.85
+    overlap_inside: UnitInterval = 0.85
     """Fraction of an object inside a larger one of its class: a part labeled in addition to its
     whole. Objects in front of each other occlude each other, and share few pixels."""
-    outside_box: Fraction = 0.1
+    outside_box: UnitInterval = 0.1
     """Fraction of the mask outside the detector's box, which was the prompt of the segmenter.
     Uncertain boundary pixels are fewer than this, except for the smallest objects."""
-    along_box: Fraction = 0.8
+    along_box: UnitInterval = 0.8
     """Fraction of a side of the detector's box that the mask runs along, as if cut off there. Only
     if at most 1 in 100 objects of the class do: doors and screens do so by nature."""
-    along_border: Fraction = 0.25
+    along_border: UnitInterval = 0.25
     """Fraction of the image border that the mask covers: a whole side of a square image. Objects
     that the border cuts off cover less; masks that cover more are often the background."""
     size_outlier: Annotated[float, Range(0.001)] = 3.5
@@ -86,12 +92,12 @@ class ReportOptions(ValidatedSection):
 
     section: ClassVar[str] = "report"
 
-    images: CountInt = 200
+    images: NonNegativeInt = 200
     """Number of images on the page: first those of the labels to review, then near-duplicates, then
     a sample. Each takes at most 60 kB of the page, so the default 12 MB."""
-    labels: CountInt = 150
+    labels: NonNegativeInt = 150
     """Number of labels to review on the page; all issues are counted, and all are in the JSON."""
-    seed: CountInt = 0
+    seed: NonNegativeInt = 0
     """Seed of the splits, as in exports, and of the sample of images."""
     split_by: Literal["content", "folder"] = "content"
     """As in exports."""

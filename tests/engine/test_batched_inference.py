@@ -75,7 +75,7 @@ class TestOutOfMemory:
         models = inference(detector)
         items = [to_detect(n) for n in range(7)]
         assert left_edges(models.start(items)()) == list(range(7))
-        assert detector.batches == [7, 4, 2, 2, 3, 2, 1]
+        assert detector.batches == [7, 4, 2, 2, 2, 1]
         assert models.max_batch_size == 2
 
         detector.batches.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -102,7 +102,17 @@ def test_a_failed_image_is_tried_again_when_asked(
 def test_labels_of_a_file_that_cannot_be_examined_stay(ref: ImageRef) -> None:
     known = stored(ref, "done", captions={"cat"})
     ref.path.unlink()
-    assert plan_image(ref, known, CAPTIONS).state == "skip"
+    work = plan_image(ref, known, CAPTIONS)
+    assert (work.state, work.is_touched) == ("skip", False)  # the stored fingerprint stays
+
+
+def test_predictions_of_a_file_that_cannot_be_examined_keep_its_fingerprint(ref: ImageRef) -> None:
+    known = stored(ref, "pending", captions={"cat", "dog"})
+    known = replace(known, item=replace(known.item, file_stamp=known.state.file_stamp))
+    ref.path.unlink()
+    work = plan_image(ref, known, CAPTIONS)
+    assert work.state == "postprocess"
+    assert work.item.file_stamp == known.state.file_stamp
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,14 @@ class TestTransitions:
 
 class TestOutcome:
     def test_a_skipped_item_has_none(self) -> None:
-        assert postprocess_item(WorkItem(Item("a", None), "skip"), ONTOLOGY, Config()) is None
+        work = postprocess_item(WorkItem(Item("a", None), "skip"), ONTOLOGY, Config())
+        assert (work.state, work.outcome) == ("skip", None)
 
     def test_a_failed_item_keeps_its_reason(self) -> None:
-        outcome = postprocess_item(
-            WorkItem(Item("a", None), "failed", error="no"), ONTOLOGY, Config()
-        )
+        failed = WorkItem(Item("a", None), "failed", error="no")
+        work = postprocess_item(failed, ONTOLOGY, Config())
+        outcome = work.outcome
+        assert work.state == "done"
         assert outcome is not None
         assert (outcome.labels, outcome.error) == (None, "no")
 
@@ -94,7 +96,7 @@ class TestOutcome:
             (candidate("cat", 0), candidate("bird", 15)),
         )
         work = WorkItem(Item("a", None, size_hw=SIZE_HW), "postprocess", predictions=predictions)
-        outcome = postprocess_item(work, ONTOLOGY, Config())
+        outcome = postprocess_item(work, ONTOLOGY, Config()).outcome
         assert outcome is not None
         assert outcome.labels is not None
         assert [label.class_name for label in outcome.labels.objects] == ["animal"]
@@ -104,7 +106,7 @@ class TestOutcome:
     def test_a_malformed_mask_fails_its_image(self) -> None:
         predictions = RawPredictions(frozenset({"cat"}), (candidate("cat", 0, size_hw=(40, 40)),))
         work = WorkItem(Item("a", None, size_hw=SIZE_HW), "postprocess", predictions=predictions)
-        outcome = postprocess_item(work, ONTOLOGY, Config())
+        outcome = postprocess_item(work, ONTOLOGY, Config()).outcome
         assert outcome is not None
         assert outcome.labels is None
         assert outcome.error is not None
