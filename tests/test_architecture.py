@@ -1,4 +1,4 @@
-"""The house rules that keep the package readable: who may import whom, and what loads what."""
+"""Architecture: imports between subpackages, and what importing the package loads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = {"errors", "config", "ontology"}
 INPUT_AND_STORE = {"sources", "store"}
 
 MAY_IMPORT: dict[str, set[str]] = {
-    # From the ground up; a room imports itself, what is named here, and nothing else.
+    # From the bottom layer up: a subpackage imports itself and what is named here, nothing else.
     "errors": set(),
     "geometry": {"errors"},
     "config": {"errors"},
@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SETTINGS
     | INPUT_AND_STORE
     | {"engine", "exporters", "inference", "models", "tracking", "visualization"},
-    # The synthetic scenes know nothing of the package but its values; the demo command uses all.
+    # The synthetic scenes import values only; the demo commands use the whole pipeline.
     "demo": VALUES,
     "demo.run": VALUES | INPUT_AND_STORE | {"demo", "engine", "pipeline", "visualization"},
     "demo.run_clips": VALUES | INPUT_AND_STORE | {"demo", "engine", "pipeline", "visualization"},
@@ -61,8 +61,8 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def room_of(module: str) -> str:
-    """The row of the table that a module of the package belongs to."""
+def subpackage_of(module: str) -> str:
+    """The key of `MAY_IMPORT` that a module of the package belongs to."""
     return module if module in MAY_IMPORT else module.split(".")[0]
 
 
@@ -75,143 +75,141 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
             assert node.level == 0, f"{path}:{node.lineno}: relative import; write the whole name"
             assert node.module is not None
             submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            is_module = [is_file_of_ours(name) for name in submodules]
+            is_module = [is_module_of_the_package(name) for name in submodules]
             yield from ((n, node.lineno) for n, m in zip(submodules, is_module, strict=True) if m)
             if not all(is_module):
                 yield node.module, node.lineno
 
 
-def is_file_of_ours(name: str) -> bool:
+def is_module_of_the_package(name: str) -> bool:
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def allowed(module: str, imported: str) -> bool:
-    room = room_of(module)
-    if imported == room or imported.startswith(f"{room}."):
+    subpackage = subpackage_of(module)
+    if imported == subpackage or imported.startswith(f"{subpackage}."):
         return True
-    return any(imported == known or imported.startswith(f"{known}.") for known in MAY_IMPORT[room])
+    return any(
+        imported == known or imported.startswith(f"{known}.") for known in MAY_IMPORT[subpackage]
+    )
 
 
-def test_every_room_is_in_the_table() -> None:
-    rooms = {name_of(path).split(".")[0] for path in FILES}
-    assert rooms == {room.split(".")[0] for room in MAY_IMPORT}
-
-
-def test_the_table_has_no_circles() -> None:
-    done: set[str] = set()
-    waiting = dict(MAY_IMPORT)
-    while waiting:
-        ready = [
-            room
-            for room, below in waiting.items()
-            if all(known in done or known.split(".")[0] in done for known in below)
-        ]
-        assert ready, f"these rooms import each other: {sorted(waiting)}"
-        done |= set(ready)
-        for room in ready:
-            del waiting[room]
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_go_one_way(path: Path) -> None:
-    module = name_of(path)
-    wrong = [
-        f"line {line}: {imported}"
-        for imported, line in imports(path)
-        if imported.startswith("grounded_sam2.")
-        and not allowed(module, imported.removeprefix("grounded_sam2."))
-    ]
-    assert not wrong, f"{module} (room {room_of(module)}) may not import: {wrong}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_models_import_model_libraries(path: Path) -> None:
-    if name_of(path).split(".")[0] in ("models",):
-        return
-    used = {imported.split(".")[0] for imported, _ in imports(path)} & MODEL_LIBRARIES
-    assert not used
-
-
-def test_the_protocols_load_no_model_library() -> None:
-    used = {name.split(".")[0] for name, _ in imports(PACKAGE / "models" / "protocols.py")}
-    assert not used & MODEL_LIBRARIES
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_every_module_says_what_it_is_and_what_it_offers(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    if not tree.body:  # an empty __init__.py
-        return
-    assert ast.get_docstring(tree), "no module docstring"
-    names = {
-        target.id
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    assert "__all__" in names, "no __all__"
-
-
-def in_a_new_process(code: str) -> None:
+def run_in_a_new_process(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["grounded_sam2", "grounded_sam2.pipeline", "grounded_sam2.testing", "grounded_sam2.cli"],
-)
-def test_importing_loads_no_model_library(module: str) -> None:
-    in_a_new_process(
-        f"import sys, {module}\n"
-        f"loaded = {MODEL_LIBRARIES!r} & set(sys.modules)\n"
-        "assert not loaded, loaded"
+class TestImportTable:
+    def test_every_subpackage_is_in_the_table(self) -> None:
+        subpackages = {name_of(path).split(".")[0] for path in FILES}
+        assert subpackages == {subpackage.split(".")[0] for subpackage in MAY_IMPORT}
+
+    def test_the_table_has_no_cycles(self) -> None:
+        done: set[str] = set()
+        remaining = dict(MAY_IMPORT)
+        while remaining:
+            ready = [
+                subpackage
+                for subpackage, below in remaining.items()
+                if all(name in done or name.split(".")[0] in done for name in below)
+            ]
+            assert ready, f"these subpackages import each other: {sorted(remaining)}"
+            done |= set(ready)
+            for subpackage in ready:
+                del remaining[subpackage]
+
+    @pytest.mark.parametrize("path", FILES, ids=name_of)
+    def test_imports_follow_the_table(self, path: Path) -> None:
+        module = name_of(path)
+        wrong = [
+            f"line {line}: {imported}"
+            for imported, line in imports(path)
+            if imported.startswith("grounded_sam2.")
+            and not allowed(module, imported.removeprefix("grounded_sam2."))
+        ]
+        assert not wrong, f"{module} (subpackage {subpackage_of(module)}) may not import: {wrong}"
+
+    @pytest.mark.parametrize("path", FILES, ids=name_of)
+    def test_only_models_import_model_libraries(self, path: Path) -> None:
+        if name_of(path).split(".")[0] in ("models",):
+            return
+        used = {imported.split(".")[0] for imported, _ in imports(path)} & MODEL_LIBRARIES
+        assert not used
+
+    def test_the_protocols_import_no_model_library(self) -> None:
+        used = {name.split(".")[0] for name, _ in imports(PACKAGE / "models" / "protocols.py")}
+        assert not used & MODEL_LIBRARIES
+
+    @pytest.mark.parametrize(
+        ("module", "imported", "expected"),
+        [
+            ("exporters.coco", "models.sam2", False),
+            ("pipeline", "cli", False),
+            ("inference.detect_and_segment", "models.protocols", True),
+            ("inference.detect_and_segment", "models.florence2", False),
+            ("demo.scenes", "pipeline", False),
+            ("demo.run", "pipeline", True),
+            ("geometry.rle", "geometry.compressed_counts", True),
+        ],
     )
+    def test_allowed_resolves_modules_and_subpackages(
+        self, module: str, imported: str, expected: bool
+    ) -> None:
+        assert allowed(module, imported) is expected
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    in_a_new_process(
-        "import sys, grounded_sam2\n"
-        "loaded = {'numpy', 'cv2', 'PIL', 'scipy', 'supervision', 'yaml'} & set(sys.modules)\n"
-        "assert not loaded, loaded"
+class TestModules:
+    @pytest.mark.parametrize("path", FILES, ids=name_of)
+    def test_every_module_has_a_docstring_and_all(self, path: Path) -> None:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if not tree.body:  # an empty __init__.py
+            return
+        assert ast.get_docstring(tree), "no module docstring"
+        names = {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        assert "__all__" in names, "no __all__"
+
+    def test_every_public_name_resolves_and_is_listed(self) -> None:
+        for name in grounded_sam2.__all__:
+            assert getattr(grounded_sam2, name) is not None
+            assert name in dir(grounded_sam2)
+
+    def test_an_unknown_name_is_an_attribute_error(self) -> None:
+        with pytest.raises(AttributeError, match="Florence3"):
+            _ = grounded_sam2.Florence3
+
+
+class TestImporting:
+    @pytest.mark.parametrize(
+        "module",
+        ["grounded_sam2", "grounded_sam2.pipeline", "grounded_sam2.testing", "grounded_sam2.cli"],
     )
+    def test_importing_loads_no_model_library(self, module: str) -> None:
+        run_in_a_new_process(
+            f"import sys, {module}\n"
+            f"loaded = {MODEL_LIBRARIES!r} & set(sys.modules)\n"
+            "assert not loaded, loaded"
+        )
 
+    def test_importing_the_package_loads_no_large_library(self) -> None:
+        run_in_a_new_process(
+            "import sys, grounded_sam2\n"
+            "loaded = {'numpy', 'cv2', 'PIL', 'scipy', 'supervision', 'yaml'} & set(sys.modules)\n"
+            "assert not loaded, loaded"
+        )
 
-def test_importing_touches_neither_network_nor_environment() -> None:
-    in_a_new_process(
-        "import os, sys\n"
-        "before = dict(os.environ)\n"
-        "def watch(event, arguments):\n"
-        "    assert not event.startswith(('socket.', 'os.putenv', 'os.unsetenv')), event\n"
-        "sys.addaudithook(watch)\n"
-        "import grounded_sam2\n"
-        "assert dict(os.environ) == before"
-    )
-
-
-def test_every_public_name_is_found_and_listed() -> None:
-    for name in grounded_sam2.__all__:
-        assert getattr(grounded_sam2, name) is not None
-        assert name in dir(grounded_sam2)
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="Florence3"):
-        _ = grounded_sam2.Florence3
-
-
-@pytest.mark.parametrize(
-    ("module", "imported", "answer"),
-    [
-        ("exporters.coco", "models.sam2", False),
-        ("pipeline", "cli", False),
-        ("inference.detect_and_segment", "models.protocols", True),
-        ("inference.detect_and_segment", "models.florence2", False),
-        ("demo.scenes", "pipeline", False),
-        ("demo.run", "pipeline", True),
-        ("geometry.rle", "geometry.compressed_counts", True),
-    ],
-)
-def test_the_table_is_read_as_meant(module: str, imported: str, answer: bool) -> None:
-    assert allowed(module, imported) is answer
+    def test_importing_touches_neither_network_nor_environment(self) -> None:
+        run_in_a_new_process(
+            "import os, sys\n"
+            "before = dict(os.environ)\n"
+            "def watch(event, arguments):\n"
+            "    assert not event.startswith(('socket.', 'os.putenv', 'os.unsetenv')), event\n"
+            "sys.addaudithook(watch)\n"
+            "import grounded_sam2\n"
+            "assert dict(os.environ) == before"
+        )

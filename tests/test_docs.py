@@ -1,4 +1,4 @@
-"""What README and docs say is true: commands parse, code runs, links lead somewhere."""
+"""README and documentation: commands parse, code runs, links and paths exist."""
 
 from __future__ import annotations
 
@@ -47,69 +47,9 @@ def options(command: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_are_accepted(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for folder in ("images", "labeled", "tracked"):
-        Path(folder).mkdir()
-    _, name, *arguments = shlex.split(command)
-    GROUP.commands[name].make_context(name, arguments)
-
-
-def test_every_command_is_shown_in_use() -> None:
-    assert {shlex.split(command)[1] for command in commands()} == set(GROUP.commands)
-
-
-@pytest.mark.parametrize("command", sorted(GROUP.commands))
-def test_every_option_is_in_the_row_of_its_command(command: str) -> None:
-    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}` |")]
-    missing = [option for option in options(command) if f"`{option}`" not in row]
-    assert not missing
-
-
-def test_the_table_of_commands_names_no_option_that_is_not_there() -> None:
-    for command in GROUP.commands:
-        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}` |")]
-        assert set(re.findall(r"`(--[a-z-]+)`", row)) == set(options(command))
-
-
-@pytest.mark.parametrize("name", shipped_names("config"))
-def test_every_configuration_is_explained(name: str) -> None:
-    assert f"[`{name}`](configs/{name}.yaml)" in README
-
-
-@pytest.mark.parametrize("name", shipped_names("ontology"))
-def test_every_ontology_is_named(name: str) -> None:
-    assert f"(ontologies/{name}.yaml)" in README
-
-
-@pytest.mark.parametrize("name", EXPORTERS)
-def test_every_format_is_explained(name: str) -> None:
-    assert f"\n| `{name}` | " in TEXTS[ROOT / "docs" / "formats.md"]
-    assert f"`{name}`" in README
-
-
-def test_the_example_of_a_configuration_is_one() -> None:
-    (example,) = blocks("yaml")
-    config = load_config(yaml.safe_load(example))
-    assert config.cleanup.across_classes
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path) -> None:
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", TEXTS[page])
-    assert [target for target in targets if not (page.parent / target).exists()] == []
-
-
-def test_every_page_is_linked_from_the_readme() -> None:
-    assert all(f"(docs/{page.name})" in README for page in PAGES[1:])
-
-
 @pytest.fixture
-def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with the images and the video that the pages speak of."""
+def working_folder(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the images and the video that the pages use."""
     from grounded_sam2.demo.clips import make_clip
     from grounded_sam2.demo.scenes import make_scenes
     from grounded_sam2.visualization.video_encoder import VideoEncoder
@@ -126,57 +66,115 @@ def as_described(demo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return tmp_path
 
 
-@pytest.mark.slow
-def test_the_python_of_the_readme_runs_as_it_stands(
-    as_described: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names: dict[str, Any] = {}
-    for block in blocks("python", [PAGES[0]]):
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["annotated"].shape[2] == 3
-    assert (as_described / "labeled" / "yolo" / "data.yaml").is_file()
-    assert len(capsys.readouterr().out.splitlines()) == 50
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
-def test_the_python_of_the_other_pages_runs(page: Path, as_described: Path) -> None:
-    for block in blocks("python", [page]):
-        exec(compile(block, page.name, "exec"), {})
-
-
-@pytest.mark.parametrize(
-    ("mark", "command"),
-    [
-        ("demo", "pip install -e . && grounded-sam2 demo --out demo"),
-        ("tests", 'pip install -e ".[test]" && pytest -n auto'),
-    ],
-)
-def test_the_check_of_a_commit_takes_its_commands_from_here(mark: str, command: str) -> None:
-    assert README.count(f"<!-- ci: {mark} -->\n```bash\n{command}\n```\n") == 1
-
-
-def test_the_check_of_a_commit_is_a_script_that_bash_accepts() -> None:
-    script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111
-    subprocess.run(["bash", "-n", script], check=True)
-
-
 PATH = re.compile(r"`((?:[a-z0-9_]+/)*[a-z0-9_]+(?:\.py|/))`")
 
 
-@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
-def test_every_path_of_the_map_exists(page: str) -> None:
-    paths = PATH.findall((ROOT / page).read_text(encoding="utf-8"))
-    assert len(paths) > 10
-    package = ROOT / "grounded_sam2"
-    roots = (ROOT, package, package / "exporters", package / "exporters" / "formats")
-    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+class TestCommands:
+    @pytest.mark.parametrize("command", commands())
+    def test_every_documented_command_is_accepted(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for folder in ("images", "labeled", "tracked"):
+            Path(folder).mkdir()
+        _, name, *arguments = shlex.split(command)
+        GROUP.commands[name].make_context(name, arguments)
+
+    def test_every_command_has_an_example(self) -> None:
+        assert {shlex.split(command)[1] for command in commands()} == set(GROUP.commands)
+
+    @pytest.mark.parametrize("command", sorted(GROUP.commands))
+    def test_the_table_of_commands_lists_every_option(self, command: str) -> None:
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}` |")]
+        missing = [option for option in options(command) if f"`{option}`" not in row]
+        assert not missing
+
+    def test_the_table_of_commands_lists_no_unknown_option(self) -> None:
+        for command in GROUP.commands:
+            (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}` |")]
+            assert set(re.findall(r"`(--[a-z-]+)`", row)) == set(options(command))
 
 
-def test_the_map_names_every_room() -> None:
-    package = ROOT / "grounded_sam2"
-    rooms = {path.name + "/" for path in package.iterdir() if (path / "__init__.py").is_file()}
-    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert [name for name in rooms | modules if f"\n| `{name}` |" not in text] == []
+class TestReferences:
+    @pytest.mark.parametrize("name", shipped_names("config"))
+    def test_every_shipped_configuration_is_linked(self, name: str) -> None:
+        assert f"[`{name}`](configs/{name}.yaml)" in README
+
+    @pytest.mark.parametrize("name", shipped_names("ontology"))
+    def test_every_shipped_ontology_is_linked(self, name: str) -> None:
+        assert f"(ontologies/{name}.yaml)" in README
+
+    @pytest.mark.parametrize("name", EXPORTERS)
+    def test_every_export_format_is_documented(self, name: str) -> None:
+        assert f"\n| `{name}` | " in TEXTS[ROOT / "docs" / "formats.md"]
+        assert f"`{name}`" in README
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+    def test_links_lead_to_existing_files(self, page: Path) -> None:
+        targets = re.findall(r"\]\((?!http)([^)#]+)\)", TEXTS[page])
+        assert [target for target in targets if not (page.parent / target).exists()] == []
+
+    def test_every_page_is_linked_from_the_readme(self) -> None:
+        assert all(f"(docs/{page.name})" in README for page in PAGES[1:])
+
+    @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+    def test_every_documented_path_exists(self, page: str) -> None:
+        paths = PATH.findall((ROOT / page).read_text(encoding="utf-8"))
+        assert len(paths) > 10
+        package = ROOT / "grounded_sam2"
+        roots = (ROOT, package, package / "exporters", package / "exporters" / "formats")
+        assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+
+    def test_the_architecture_page_lists_every_subpackage_and_module(self) -> None:
+        package = ROOT / "grounded_sam2"
+        subpackages = {
+            path.name + "/" for path in package.iterdir() if (path / "__init__.py").is_file()
+        }
+        modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+        text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+        assert [name for name in subpackages | modules if f"\n| `{name}` |" not in text] == []
+
+
+class TestCode:
+    def test_the_example_configuration_is_valid(self) -> None:
+        (example,) = blocks("yaml")
+        config = load_config(yaml.safe_load(example))
+        assert config.cleanup.across_classes
+
+    @pytest.mark.slow
+    def test_the_python_code_of_the_readme_runs(
+        self, working_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        names: dict[str, Any] = {}
+        for block in blocks("python", [PAGES[0]]):
+            exec(compile(block, "README.md", "exec"), names)
+        assert names["annotated"].shape[2] == 3
+        assert (working_folder / "labeled" / "yolo" / "data.yaml").is_file()
+        assert len(capsys.readouterr().out.splitlines()) == 50
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+    def test_the_python_code_of_the_other_pages_runs(
+        self, page: Path, working_folder: Path
+    ) -> None:
+        for block in blocks("python", [page]):
+            exec(compile(block, page.name, "exec"), {})
+
+
+class TestContinuousIntegration:
+    @pytest.mark.parametrize(
+        ("mark", "command"),
+        [
+            ("demo", "pip install -e . && grounded-sam2 demo --out demo"),
+            ("tests", 'pip install -e ".[test]" && pytest -n auto'),
+        ],
+    )
+    def test_the_readme_marks_the_commands_that_continuous_integration_runs(
+        self, mark: str, command: str
+    ) -> None:
+        assert README.count(f"<!-- ci: {mark} -->\n```bash\n{command}\n```\n") == 1
+
+    def test_the_script_of_continuous_integration_is_executable_and_valid_bash(self) -> None:
+        script = ROOT / ".ci" / "run"
+        assert script.stat().st_mode & 0o111
+        subprocess.run(["bash", "-n", script], check=True)

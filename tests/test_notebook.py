@@ -1,4 +1,4 @@
-"""The quick-start notebook runs from top to bottom, offline, without a notebook server."""
+"""Quick-start notebook: valid, without outputs, and runs from top to bottom offline."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def cells() -> list[dict[str, Any]]:
     return cells
 
 
-def test_is_kept_without_outputs_so_that_changes_can_be_read(cells: list[dict[str, Any]]) -> None:
+def test_cells_have_no_outputs(cells: list[dict[str, Any]]) -> None:
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert len(code) >= 8
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
 
 
-def test_cells_have_ids_of_their_own(cells: list[dict[str, Any]]) -> None:
+def test_cell_ids_are_unique(cells: list[dict[str, Any]]) -> None:
     assert len({cell["id"] for cell in cells}) == len(cells)
 
 
 @pytest.mark.slow
-def test_runs(
+def test_all_cells_run(
     cells: list[dict[str, Any]],
     demo_weights: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Renamed configuration keys: files and stores of earlier versions keep working."""
+"""Renamed configuration keys: files and stores of earlier versions are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def all_keys() -> set[str]:
     return {f"{section}.{key}" for section, values in sections for key in values}
 
 
-def test_every_key_of_the_table_leads_to_a_key_that_exists() -> None:
+def test_every_renamed_key_maps_to_a_current_key() -> None:
     assert set(RENAMED_KEYS.values()) <= all_keys()
     assert not set(RENAMED_KEYS) & all_keys()
 
@@ -38,7 +38,7 @@ def test_an_option_with_the_earlier_name_is_set_with_a_warning() -> None:
     assert config.tracking.reid_distance == 3.0
 
 
-def test_both_names_at_once_are_an_error() -> None:
+def test_an_earlier_and_a_current_name_together_are_an_error() -> None:
     values = {"tracking": {"min_likeness": 0.1, "min_similarity": 0.2}}
     with (
         pytest.warns(FutureWarning),

@@ -1,4 +1,4 @@
-"""Where the shipped files are found: in an installed package, and in a checkout."""
+"""Location of the shipped YAML files, in an installed package and in a checkout."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_checkout_has_them_beside_the_package(package: Path) -> None:
+def test_in_a_checkout_they_are_beside_the_package(package: Path) -> None:
     (package.parent / "configs").mkdir()
     (package.parent / "configs" / "mine.yaml").touch()
     assert shipped_folder("config", package) == package.parent / "configs"
     assert shipped_names("config", package) == ("mine",)
 
 
-def test_an_installed_package_has_them_inside_and_looks_no_further(package: Path) -> None:
-    (package.parent / "configs").mkdir()  # a stranger's
+def test_in_an_installed_package_they_are_inside_it(package: Path) -> None:
+    (package.parent / "configs").mkdir()  # of another package
     (package / "configs").mkdir()
     (package / "configs" / "ours.yaml").touch()
     assert shipped_names("config", package) == ("ours",)
 
 
-def test_a_path_is_never_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_object_is_never_a_shipped_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="'demo' does not exist"):
         find_yaml(Path("demo"), kind="config")
