@@ -8,3 +8,5 @@ Imports nothing, so that its small parts stay light; the room offers
 - `run_config.image_run_config`, `run_config.video_run_config`: the identity of a run;
 - `summaries`: what runs report, `RunInterrupted` among it.
 """
+
+__all__ = ()
