@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import signal
 from collections.abc import Callable, Iterator
@@ -31,6 +32,22 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(trylast=True)  # when all markers are set
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let other programs warn: only our own warnings are errors."""
+    for item in items:
+        if item.get_closest_marker("consumers") is not None:
+            item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+@pytest.fixture(autouse=True)
+def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Files that other programs leave open are warned of in the test that opened them."""
+    yield
+    if request.node.get_closest_marker("consumers") is not None:
+        gc.collect()
 
 
 @dataclass(frozen=True)

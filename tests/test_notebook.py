@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def test_cell_ids_are_unique(cells: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a cell shows an image that it opened
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_all_cells_run(
     cells: list[dict[str, Any]],
     demo_weights: Path,
@@ -43,3 +46,4 @@ def test_all_cells_run(
             exec(compile("".join(cell["source"]), f"{NOTEBOOK.name}:{cell['id']}", "exec"), names)
     assert len(names["dataset"]) == 8
     assert names["again"].run.nothing_to_do
+    gc.collect()  # or the next test would be told of it

@@ -9,4 +9,17 @@ Imports nothing, so that its small parts stay light; the room offers
 - `summaries`: what runs report, `RunInterrupted` among it.
 """
 
-__all__ = ()
+__all__ = [
+    "batched_inference",
+    "image_run",
+    "loader",
+    "memory_budget",
+    "planner",
+    "run_config",
+    "signals",
+    "stages",
+    "summaries",
+    "video_resume",
+    "video_run",
+    "work_item",
+]

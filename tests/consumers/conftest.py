@@ -217,11 +217,10 @@ def _deep(drawn: PIL.Image.Image, dtype: str) -> PIL.Image.Image:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder as ``consumers``, and let the other programs warn."""
+    """Mark every test of this folder as ``consumers``."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("consumers")
-            item.add_marker(pytest.mark.filterwarnings("default"))
 
 
 @pytest.fixture(scope="session")
