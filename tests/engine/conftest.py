@@ -1,4 +1,4 @@
-"""Processes that label one folder of small images, and what an undisturbed one makes of it."""
+"""Processes that label one folder of small images, and the result of a complete run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DRIVER = Path(__file__).with_name("driver.py")
 FORMATS = ("yolo", "coco", "masks", "hf", "jsonl")
 CLOCKS = {"created_at", "last_begun"}
 DEADLINE_S = 60
-"""No process here needs a second of its own; one that takes so long waits for ever."""
+"""Every process here takes less than a second; one that takes this long is deadlocked."""
 
 
 @dataclass
 class Process:
-    """A command of the package that runs in a process of its own."""
+    """A command of the package that runs in its own process."""
 
     driver: Driver
     pid: int
@@ -42,39 +42,39 @@ class Process:
     code: int | None = None
 
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process has not ended yet."""
         if self.code is None:
-            self.code = self.driver.ask(poll=self.pid)
+            self.code = self.driver.request(poll=self.pid)
         return self.code is None
 
     def wait_for_gate(self) -> int:
-        """Wait until it waits at its gate; closing the file that is returned opens it."""
+        """Wait until the process reaches its gate; closing the returned descriptor opens it."""
         assert self.gate is not None
         return os.open(self.gate, os.O_WRONLY)
 
     def open_gate(self) -> None:
-        """Wait until it waits at its gate, and let it go on."""
+        """Wait until the process reaches its gate, and let it continue."""
         os.close(self.wait_for_gate())
 
     def send(self, number: int) -> None:
-        """Send a signal, unless it is known to have ended."""
+        """Send a signal, unless the process is known to have ended."""
         if self.code is None:
             os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """Its exit code; negative if a signal has ended it."""
+        """Wait for its end and return its exit code; negative if a signal ended it."""
         if self.code is None:
-            self.code = self.driver.ask(wait=self.pid)
+            self.code = self.driver.request(wait=self.pid)
         return self.code
 
     @property
     def text(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return self.log.read_text(encoding="utf-8", errors="surrogateescape")
 
 
 class Driver:
-    """Starts processes. See `driver.py`."""
+    """Client of `driver.py`, which starts processes."""
 
     def __init__(self, logs: Path, *wrapper: str) -> None:
         self.logs = logs
@@ -86,7 +86,7 @@ class Driver:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        assert self.answer() == "ready"
+        assert self.receive() == "ready"
 
     def start(
         self, *command: object, gate: tuple[str, int] | None = None, **faults: object
@@ -99,45 +99,45 @@ class Driver:
             pipe = log.with_suffix(".pipe")
             os.mkfifo(pipe)
             faults["gate"] = (*gate, str(pipe))
-        pid = self.ask(start=[str(word) for word in command], log=str(log), faults=faults)
+        pid = self.request(start=[str(word) for word in command], log=str(log), faults=faults)
         return Process(self, pid, log, pipe)
 
-    def ask(self, **request: object) -> Any:
-        """Send a line, get a line."""
+    def request(self, **message: object) -> Any:
+        """Send a message as a line of JSON, and return the reply."""
         assert self.server.stdin is not None
-        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.write(json.dumps(message) + "\n")
         self.server.stdin.flush()
         try:
-            return self.answer()
+            return self.receive()
         except TimeoutError as error:
-            if "wait" in request:
-                os.kill(request["wait"], signal.SIGKILL)
-            raise AssertionError(f"no answer to {request} within {DEADLINE_S} s") from error
+            if "wait" in message:
+                os.kill(message["wait"], signal.SIGKILL)
+            raise AssertionError(f"no reply to {message} within {DEADLINE_S} s") from error
 
-    def answer(self) -> Any:
-        """Get a line."""
+    def receive(self) -> Any:
+        """Return the next reply."""
         assert self.server.stdout is not None
         if not select.select([self.server.stdout], [], [], DEADLINE_S)[0]:
             raise TimeoutError
         return json.loads(self.server.stdout.readline())
 
     def close(self) -> None:
-        """End the server; processes that it has started go on."""
+        """End the driver; processes that it started continue."""
         self.server.communicate()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run has left: rows of its tables, and hashes of the files that it exported."""
+    """Result of a run: rows of its tables, and hashes of the files that it exported."""
 
     tables: dict[str, list[Any]]
     files: dict[str, str]
 
     @classmethod
     def of(cls, folder: Path) -> Result:
-        """What is in an output folder."""
+        """Read an output folder."""
         return cls(
-            tables=content(folder / "labels.db"),
+            tables=read_tables(folder / "labels.db"),
             files={
                 path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
                 for path in sorted(folder.rglob("*"))
@@ -146,12 +146,12 @@ class Result:
         )
 
 
-class Place:
-    """A folder of images, and output folders beside it, which all see it at the same place."""
+class Workspace:
+    """A folder of images, and output folders beside it: all have the same relative paths to it."""
 
     image_count = 40
     batch = 3
-    """Pictures per transaction."""
+    """Images per transaction."""
 
     def __init__(self, root: Path, driver: Driver) -> None:
         self.root = root
@@ -159,10 +159,12 @@ class Place:
         self.images = root / "images"
         self.ontology = root / "ontology.yaml"
         make_images(self.images, self.image_count)
-        self.ontology.write_text("warm: [red thing, yellow thing]\ncold: [blue thing]\n")
+        self.ontology.write_text("warm: [red object, yellow object]\ncold: [blue object]\n")
 
-    def label(self, out: str, *more: object, formats: tuple[str, ...] = FORMATS) -> list[object]:
-        """The command that labels all images into a folder."""
+    def label_command(
+        self, out: str, *more: object, formats: tuple[str, ...] = FORMATS
+    ) -> list[object]:
+        """Command that labels all images into an output folder."""
         return [
             *("label", self.images, "--ontology", self.ontology, "--out", self.root / out),
             *("--split", "0.7/0.3/0", "--set", f"runtime.batch_size={self.batch}"),
@@ -171,32 +173,32 @@ class Place:
         ]
 
     def start(self, out: str, **faults: Any) -> Process:
-        """Begin to label all images into a folder."""
-        return self.driver.start(*self.label(out), **faults)
+        """Start to label all images into an output folder."""
+        return self.driver.start(*self.label_command(out), **faults)
 
     def run(self, out: str, **faults: Any) -> Process:
-        """Label all images into a folder, to the end."""
+        """Label all images into an output folder, and wait for the end of the process."""
         process = self.start(out, **faults)
         process.wait()
         return process
 
     def finish(self, out: str) -> None:
-        """Label what is left to do, which must go well."""
+        """Complete the labeling of an output folder, and assert success."""
         process = self.run(out)
         assert process.code == 0, process.text
 
     def result(self, out: str) -> Result:
-        """What is in an output folder."""
+        """Result in an output folder."""
         return Result.of(self.root / out)
 
-    def settled(self, out: str) -> int:
-        """Number of images that a run has labeled or failed on."""
+    def processed_count(self, out: str) -> int:
+        """Number of labeled and failed images in an output folder."""
         with LabelStore.open(self.root / out) as store:
             counts = store.summary()
         return counts.images + counts.failed
 
     def copy_of_store(self, out: str, to: str) -> Path:
-        """The store as it lies on the disk, its log beside it, in an output folder of its own."""
+        """Copy the store and its log, as they are on the disk, to another output folder."""
         folder = self.root / to
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -206,7 +208,8 @@ class Place:
 
 
 def make_images(folder: Path, count: int) -> None:
-    """Blocks of color, some with holes or on top of others; turned, empty and broken files."""
+    """Write images of colored blocks, some with holes or overlaps, and rotated, empty, noisy and
+    broken files."""
     (folder / "more").mkdir(parents=True)
     for number in range(count - 2):
         rng = np.random.default_rng(number)
@@ -224,9 +227,9 @@ def make_images(folder: Path, count: int) -> None:
     (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:100])
 
 
-def content(path: Path) -> dict[str, list[Any]]:
-    """The rows of all tables of a store, as what they mean: clocks are left out, and numbers of
-    rows are replaced by the rows that they stand for."""
+def read_tables(path: Path) -> dict[str, list[Any]]:
+    """Rows of all tables of a store, comparable between runs: without times, and with each foreign
+    key replaced by the row that it references."""
     rows: dict[str, dict[Any, Any]] = {}
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
         store.row_factory = sqlite3.Row
@@ -235,13 +238,13 @@ def content(path: Path) -> dict[str, list[Any]]:
             if table not in rows:
                 columns = store.execute(f"PRAGMA table_info({table})").fetchall()
                 keys = [c["name"] for c in columns if c["pk"] == 1 and c["type"] == "INTEGER"]
-                refers = {
+                references = {
                     reference["from"]: read(reference["table"])
                     for reference in store.execute(f"PRAGMA foreign_key_list({table})")
                 }
                 rows[table] = {
                     row[keys[0]] if keys else number: tuple(
-                        (name, refers[name].get(row[name]) if name in refers else row[name])
+                        (name, references[name].get(row[name]) if name in references else row[name])
                         for name in row.keys()  # noqa: SIM118  (iterating gives the values)
                         if name not in CLOCKS and name not in keys
                     )
@@ -261,14 +264,14 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> Place:
-    return Place(tmp_path_factory.mktemp("place"), driver)
+def workspace(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"), driver)
 
 
 @pytest.fixture(scope="session")
-def whole(place: Place) -> Result:
-    """What an undisturbed run leaves."""
-    place.finish("whole")
-    result = place.result("whole")
+def complete(workspace: Workspace) -> Result:
+    """Result of a run without interruptions."""
+    workspace.finish("complete")
+    result = workspace.result("complete")
     assert len(result.files) > 100
     return result

@@ -1,36 +1,36 @@
-"""The command line as a process that accidents happen to, on models that need no weights.
+"""Fault injection: runs the command line on fake models in processes that fail as requested.
 
-``python driver.py`` imports the package once, says ``"ready"``, and then forks a process for each
-command that it is given, so that a process to be killed costs no start-up. A line of JSON comes in,
-one goes out:
+``python driver.py`` imports the package once, prints ``"ready"``, and then forks a process for each
+command, so that a process to be killed has no start-up time. Each request is a line of JSON, and so
+is its reply:
 
-    {"start": ["label", "images", …], "log": "FILE", "faults": {…}}  →  123, the process
+    {"start": ["label", "images", …], "log": "FILE", "faults": {…}}  →  123, the process id
     {"poll": 123}  →  null while it runs, then its exit code; negative if a signal ended it
     {"wait": 123}  →  its exit code, once it has ended
 
-Until its end was told, the number of a process means no other.
+A process id is not reused before the exit code was returned.
 
-Faults are the accidents, each at a place of the test's choice. Steps of a process are the images
-that its detector is given (``image``) and whatever is done to a file (``file``):
+Faults are given by name. Steps of a process are the images that its detector receives (``image``)
+and its operations on files (``file``):
 
-- ``trace``: a file that gets a byte with each step, ``i`` or ``f``.
-- ``gate``: ``[step, n, pipe]``: at the n-th such step, or at the end if it never comes so far, the
-  process waits until somebody opens the pipe for writing.
-- ``signal``: ``[n, numbers]``: with its n-th image, the process gets these signals.
-- ``impatient``: with its n-th image, the process gets Ctrl-C, and again when it has heard the
-  first; its models never come to an end. It is run, and ended, as the installed command is.
-- ``on_open``: ``[pattern, n, command]``: a shell command to run just before a file whose path fits
-  is opened for the n-th time.
-- ``die``: the process kills itself at this call of a function, counted over all its threads.
-- ``calls``: a file to write three numbers of such calls into: before the first image, up to the
-  last, in all.
+- ``trace``: a file to append one byte per step to, ``i`` or ``f``.
+- ``gate``: ``[step, n, pipe]``: at the n-th such step, or at the end if there are fewer, the
+  process waits until the pipe is opened for writing and closed.
+- ``signal``: ``[n, numbers]``: at its n-th image, the process sends itself these signals.
+- ``impatient``: at its n-th image, the process sends itself Ctrl-C, and again once it has handled
+  the first; its models never return. It is run, and ended, as the installed command is.
+- ``on_open``: ``[pattern, n, command]``: a shell command to run just before a file whose path
+  matches is opened for the n-th time.
+- ``die``: the process kills itself at this function call, counted over all its threads.
+- ``calls``: a file to write three counts of function calls to: before the first image, before the
+  last one, and in total.
 - ``pragmas``: SQL to execute on every connection to the label store.
-- ``copies``: ``[n, folder]``: before every n-th SQL statement on a label store, it is copied into
-  a folder of its own, as it lies on the disk.
+- ``copies``: ``[n, folder]``: before every n-th SQL statement on a label store, its files are
+  copied to a new subfolder.
 - ``die_at_sql``: the process kills itself just before this SQL statement on a label store.
-- ``file_size``: the size in bytes that no file may exceed.
-- ``encoding``: of what it prints.
-- ``unprivileged``: be bound by the modes of files, also as root.
+- ``file_size``: the largest allowed size of a file in bytes.
+- ``encoding``: encoding of its output.
+- ``unprivileged``: respect file permissions, also as root.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ Step = Callable[[str], None]
 
 
 class Detector(FakeDetector):
-    """As sure of a thing as its place says; tells of each image that it is given."""
+    """A detector whose confidences depend on the boxes; reports each image as a step."""
 
     def __init__(self, step: Step) -> None:
         super().__init__()
@@ -84,28 +84,28 @@ class Detector(FakeDetector):
             self.step("image")
         return [
             DetectedBoxes(
-                found.boxes_xyxy,
-                found.captions,
-                (0.3 + found.boxes_xyxy.sum(axis=1) * 0.0137 % 0.7).astype(np.float32),
+                detected.boxes_xyxy,
+                detected.captions,
+                (0.3 + detected.boxes_xyxy.sum(axis=1) * 0.0137 % 0.7).astype(np.float32),
             )
-            for found in super().detect(images, captions)
+            for detected in super().detect(images, captions)
         ]
 
 
-def writing(path: str) -> Step:
-    """Write each step into a file."""
+def record_steps(path: str) -> Step:
+    """Append each step to a file."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     return lambda step: os.write(file, step[:1].encode()) and None
 
 
-def waiting(at: str, number: int, pipe: str) -> Step:
-    """Wait at the n-th step of a kind, or at the end, until the pipe was opened and closed."""
+def wait_at_step(at: str, number: int, pipe: str) -> Step:
+    """Wait at the n-th step of a kind, or at the end, until the pipe is opened and closed."""
     countdown = itertools.count(number, -1)
     passed = threading.Lock()
 
     def count(step: str) -> None:
-        here = (step == at and next(countdown) == 1) or step == "end"
-        if here and passed.acquire(blocking=False):
+        at_gate = (step == at and next(countdown) == 1) or step == "end"
+        if at_gate and passed.acquire(blocking=False):
             file = os.open(pipe, os.O_RDONLY)
             os.read(file, 1)
             os.close(file)
@@ -113,8 +113,8 @@ def waiting(at: str, number: int, pipe: str) -> Step:
     return count
 
 
-def signalling(number: int, signals: Sequence[int]) -> Step:
-    """Send signals to this process with its n-th image."""
+def send_signals(number: int, signals: Sequence[int]) -> Step:
+    """Send signals to this process at its n-th image."""
     countdown = itertools.count(number, -1)
 
     def count(step: str) -> None:
@@ -125,8 +125,8 @@ def signalling(number: int, signals: Sequence[int]) -> Step:
     return count
 
 
-def twice_interrupting(number: int) -> Step:
-    """Send Ctrl-C with the n-th image, and another when the first was heard; then do nothing."""
+def interrupt_twice(number: int) -> Step:
+    """Send Ctrl-C at the n-th image, and again once the first was handled; then block."""
     countdown = itertools.count(number, -1)
 
     def count(step: str) -> None:
@@ -140,8 +140,8 @@ def twice_interrupting(number: int) -> Step:
     return count
 
 
-def counting_calls(die: int | None, report: str | None) -> Step:
-    """Count calls of functions, Python's and others, in this thread and those to come."""
+def count_calls(die: int | None, report: str | None) -> Step:
+    """Count calls of Python and C functions, in this thread and those started later."""
     calls = itertools.count(1)
     at_images: list[int] = []
 
@@ -167,15 +167,15 @@ def run_before_opening(pattern: str, number: int, command: str) -> None:
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(arguments[0], str | bytes | os.PathLike)
-        fits = opened and fnmatchcase(os.fsdecode(arguments[0]), pattern)
-        if fits and next(countdown) == 1:
+        matches = opened and fnmatchcase(os.fsdecode(arguments[0]), pattern)
+        if matches and next(countdown) == 1:
             subprocess.run(command, shell=True, check=True)
 
     sys.addaudithook(audit)
 
 
-def on_store(prepare: Callable[[sqlite3.Connection], object]) -> None:
-    """Do something with every connection to a label store before it is used."""
+def on_store_connection(prepare: Callable[[sqlite3.Connection], object]) -> None:
+    """Call a function with every new connection to a label store."""
     connect = sqlite3.connect
 
     def connected(database: Any, *arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -187,7 +187,7 @@ def on_store(prepare: Callable[[sqlite3.Connection], object]) -> None:
     sqlite3.connect = connected
 
 
-def dying_at_sql(number: int) -> Callable[[sqlite3.Connection], None]:
+def die_at_statement(number: int) -> Callable[[sqlite3.Connection], None]:
     """Kill this process just before the n-th statement."""
     countdown = itertools.count(number, -1)
 
@@ -198,7 +198,7 @@ def dying_at_sql(number: int) -> Callable[[sqlite3.Connection], None]:
     return lambda connection: connection.set_trace_callback(traced)
 
 
-def copying(every: int, folder: str) -> Callable[[sqlite3.Connection], None]:
+def copy_store(every: int, folder: str) -> Callable[[sqlite3.Connection], None]:
     """Copy the store and its log before every n-th statement."""
     number = itertools.count(1)
 
@@ -217,8 +217,8 @@ def copying(every: int, folder: str) -> Callable[[sqlite3.Connection], None]:
     return prepare
 
 
-def drop_capabilities() -> None:
-    """Give up what lets root read and write everything."""
+def drop_root_capabilities() -> None:
+    """Drop the capabilities that let root ignore file permissions."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
     nothing = (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
@@ -236,31 +236,33 @@ def work(command: list[str], faults: dict[str, Any]) -> int:
     grounded_sam2.pipeline.models.LazyModels.detector = Detector(step)  # type: ignore[assignment]
     grounded_sam2.pipeline.models.LazyModels.segmenter = FakeSegmenter()  # type: ignore[assignment]
     if "trace" in faults:
-        steps.append(writing(faults["trace"]))
+        steps.append(record_steps(faults["trace"]))
     if "gate" in faults:
-        steps.append(waiting(*faults["gate"]))
+        steps.append(wait_at_step(*faults["gate"]))
     if "signal" in faults:
-        steps.append(signalling(*faults["signal"]))
+        steps.append(send_signals(*faults["signal"]))
     if "impatient" in faults:
-        steps.append(twice_interrupting(faults["impatient"]))
+        steps.append(interrupt_twice(faults["impatient"]))
     if "trace" in faults or "gate" in faults:
         sys.addaudithook(lambda event, _: step("file") if event.startswith(FILE_EVENTS) else None)
     if "on_open" in faults:
         run_before_opening(*faults["on_open"])
     if "pragmas" in faults:
-        on_store(lambda connection: [connection.execute(sql) for sql in faults["pragmas"]])
+        on_store_connection(
+            lambda connection: [connection.execute(sql) for sql in faults["pragmas"]]
+        )
     if "copies" in faults:
-        on_store(copying(*faults["copies"]))
+        on_store_connection(copy_store(*faults["copies"]))
     if "die_at_sql" in faults:
-        on_store(dying_at_sql(faults["die_at_sql"]))
+        on_store_connection(die_at_statement(faults["die_at_sql"]))
     if "file_size" in faults:
         resource.setrlimit(resource.RLIMIT_FSIZE, (faults["file_size"],) * 2)
     if "encoding" in faults:
         sys.stdout.reconfigure(encoding=faults["encoding"])
     if "unprivileged" in faults and os.getuid() == 0:
-        drop_capabilities()
+        drop_root_capabilities()
     if "die" in faults or "calls" in faults:
-        steps.append(counting_calls(faults.get("die"), faults.get("calls")))
+        steps.append(count_calls(faults.get("die"), faults.get("calls")))
     try:
         if "impatient" in faults:
             sys.argv[1:] = command
@@ -271,11 +273,11 @@ def work(command: list[str], faults: dict[str, Any]) -> int:
 
 
 def fork(request: dict[str, Any]) -> int:
-    """A process that runs a command, with its output in a file."""
+    """Run a command in a forked process, with its output in a file; returns the process id."""
     if pid := os.fork():
         return pid
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and what nohup has started, this one
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and processes started by nohup, this one
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for stream, file in ((0, nothing), (1, log), (2, log)):
@@ -285,21 +287,21 @@ def fork(request: dict[str, Any]) -> int:
     except Exception:
         traceback.print_exc()
         code = DEFECT
-    for thread in threading.enumerate():  # as the interpreter does at its end
+    for thread in threading.enumerate():  # as the interpreter does at exit
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
     sys.stdout.flush()
-    os._exit(code)  # to take down all modules would be most of the work
+    os._exit(code)  # tearing down all modules would take most of the time
 
 
 def status(pid: int, options: int) -> int | None:
-    """How a process has ended; ``None`` if it has not."""
+    """Exit code of a process; ``None`` if it has not ended."""
     ended, status = os.waitpid(pid, options)
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def answer(request: dict[str, Any]) -> int | None:
-    """Do what one line asks for."""
+def respond(request: dict[str, Any]) -> int | None:
+    """Process one request, and return its reply."""
     if "start" in request:
         return fork(request)
     if "wait" in request:
@@ -308,18 +310,18 @@ def answer(request: dict[str, Any]) -> int | None:
 
 
 def warm_up() -> None:
-    """Import what a first run imports on its way, so that no process has to."""
+    """Import all that a run imports lazily, so that no forked process has to."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         PIL.Image.new("RGB", (16, 16)).save(f"{folder}/a.png")
         command = ["label", f"{folder}/a.png", "--out", f"{folder}/out", "--ontology", "shapes"]
         command += ["--format", "yolo", "--format", "hf", "--set", "runtime.batch_size=1"]
         assert work(command, {}) == 0
-    assert "torch" not in sys.modules, "no process here needs it, and it is large"
+    assert "torch" not in sys.modules, "no process needs it, and it is large"
 
 
 if __name__ == "__main__":
     warm_up()
-    gc.freeze()  # what is never looked at is never copied
+    gc.freeze()  # pages that the collector does not touch are shared by all processes
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        print(json.dumps(respond(json.loads(line))), flush=True)

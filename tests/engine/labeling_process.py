@@ -1,9 +1,9 @@
-"""Labels a video in a process of its own, and ends it as asked: run by `test_endings.py`.
+"""Program that labels a video and ends as requested; run by `test_video_endings.py`.
 
     python labeling_process.py VIDEO OUT KIND NUMBER
 
-At the frame of this number (counted over what this process sees) it kills itself (``kill``), sends
-itself a Ctrl-C (``stop``), or does nothing (``none``).
+At the frame of this number, counted over the frames that this process encodes, it kills itself
+(``kill``), sends itself Ctrl-C (``stop``), or does nothing (``none``).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from grounded_sam2.sources.video.discovery import find_videos
 from grounded_sam2.testing import FakeDetector, FakeTracker
 
 
-class Ending(FakeTracker):
-    """Ends the process when it has seen so many frames."""
+class EndingTracker(FakeTracker):
+    """Ends the process at the frame of a number, counted from 1."""
 
     def __init__(self, kind: str, number: int) -> None:
         super().__init__()
-        self.left, self.kind = number, kind
+        self.remaining, self.kind = number, kind
 
     def encode(self, image):
-        self.left -= 1
-        if self.left == 0 and self.kind != "none":
+        self.remaining -= 1
+        if self.remaining == 0 and self.kind != "none":
             os.kill(os.getpid(), signal.SIGKILL if self.kind == "kill" else signal.SIGINT)
         return super().encode(image)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs have none
     video, out, kind, number = sys.argv[1:]
     ontology = CaptionOntology({"red box": "warm", "blue box": "cold"})
     config = load_config({"tracking": {"detect_every": 4, "min_hits": 1}})
@@ -45,7 +45,7 @@ if __name__ == "__main__":
                 find_videos(video),
                 store,
                 FakeDetector(),
-                Ending(kind, int(number)),
+                EndingTracker(kind, int(number)),
                 ontology,
                 config,
                 run_config=run_config,

@@ -1,4 +1,4 @@
-"""Batched inference: a failure costs its image, lack of memory costs speed, neither the run."""
+"""Batched inference: out of memory halves the batch, and an error fails only its image."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ def left_edges(items: list[WorkItem]) -> list[float]:
 
 
 class SmallDetector(FakeDetector):
-    """Has memory for so many images."""
+    """A detector that runs out of memory for more than `capacity` images."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__()
-        self.room = room
+        self.capacity = capacity
         self.batches: list[int] = []
 
     def detect(self, images, captions):
         self.batches.append(len(images))
-        if len(images) > self.room:
+        if len(images) > self.capacity:
             raise OutOfMemoryError("detector: not enough GPU memory")
         return super().detect(images, captions)
 
 
 class SmallDeferredSegmenter(FakeSegmenter):
-    """Runs out of memory in its second step, for more images than it has room for."""
+    """A segmenter whose deferred step runs out of memory for more than `capacity` images."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__()
-        self.room = room
+        self.capacity = capacity
 
     def start_segment_boxes(self, images, boxes_xyxy):
         def finish():
-            if len(images) > self.room:
+            if len(images) > self.capacity:
                 raise OutOfMemoryError("segmenter: not enough GPU memory")
             return self.segment_boxes(images, boxes_xyxy)
 
@@ -71,7 +71,7 @@ def inference(detector, segmenter=None, **options) -> BatchedInference:
 
 class TestOutOfMemory:
     def test_a_batch_that_does_not_fit_is_halved_and_later_batches_are_cut_to_that_size(self):
-        detector = SmallDetector(room=2)
+        detector = SmallDetector(capacity=2)
         models = inference(detector)
         items = [to_detect(n) for n in range(7)]
         assert left_edges(models.start(items)()) == list(range(7))
@@ -83,25 +83,25 @@ class TestOutOfMemory:
         assert detector.batches == [2, 2, 2, 1]
 
     def test_a_deferred_step_that_does_not_fit_is_halved_as_well(self):
-        models = inference(FakeDetector(), SmallDeferredSegmenter(room=1))
+        models = inference(FakeDetector(), SmallDeferredSegmenter(capacity=1))
         assert left_edges(models.start([to_detect(n) for n in range(4)])()) == [0, 1, 2, 3]
         assert models.max_batch_size == 1
 
     def test_a_single_image_that_does_not_fit_fails_with_the_reason(self):
-        [item] = inference(SmallDetector(room=0)).start([to_detect(0)])()
+        [item] = inference(SmallDetector(capacity=0)).start([to_detect(0)])()
         assert (item.state, item.error) == ("failed", "detector: not enough GPU memory")
         assert item.image is None
 
 
 class TestErrors:
     def test_only_the_image_that_causes_an_error_fails(self):
-        class Picky(FakeDetector):
+        class FailingDetector(FakeDetector):
             def detect(self, images, captions):
                 if any(image.shape[0] == 99 for image in images):
                     raise RuntimeError("index 7 is\nout of bounds")
                 return super().detect(images, captions)
 
-        models = inference(Picky())
+        models = inference(FailingDetector())
         items = [to_detect(1), to_detect(2, height=99), to_detect(3)]
         first, culprit, last = models.start(items)()
         assert left_edges([first, last]) == [1, 3]
@@ -110,21 +110,21 @@ class TestErrors:
         assert models.max_batch_size is None
 
     def test_fatal_errors_are_raised(self):
-        class Broken(FakeDetector):
+        class BrokenDetector(FakeDetector):
             def detect(self, images, captions):
                 raise CheckpointError("gone")
 
         with pytest.raises(CheckpointError):
-            inference(Broken(), fatal=(CheckpointError,)).start([to_detect(0)])
+            inference(BrokenDetector(), fatal=(CheckpointError,)).start([to_detect(0)])
 
-    def test_no_images_call_no_model(self):
-        detector = SmallDetector(room=9)
+    def test_an_empty_batch_calls_no_model(self):
+        detector = SmallDetector(capacity=9)
         assert inference(detector).start([])() == []
         assert detector.batches == []
 
 
 def pending(work: WorkItem, budget: MemoryBudget, *, size: int = IMAGE_BYTES) -> PendingImage:
-    """An image that has finished loading, and holds its bytes of the budget."""
+    """An image that is loaded and holds its bytes of the budget."""
     image = PendingImage(Future(), Future())
     image.size.set_result(size)
     image.work.set_result(work)
@@ -132,8 +132,8 @@ def pending(work: WorkItem, budget: MemoryBudget, *, size: int = IMAGE_BYTES) ->
     return image
 
 
-class WatchingDetector(FakeDetector):
-    """Counts the images of earlier calls that are still in memory."""
+class MemoryRecordingDetector(FakeDetector):
+    """Records, for each call, how many images of earlier calls are still in memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,10 +147,12 @@ class WatchingDetector(FakeDetector):
 
 
 class TestBudget:
-    @pytest.mark.parametrize(("room", "parts"), [(100, [5]), (10, [5]), (8, [4, 1]), (2, [1] * 5)])
-    def test_a_batch_is_cut_into_parts_that_fit_into_half_of_the_budget(self, room, parts):
-        budget = MemoryBudget(room * IMAGE_BYTES)
-        detector = WatchingDetector()
+    @pytest.mark.parametrize(
+        ("budget_images", "parts"), [(100, [5]), (10, [5]), (8, [4, 1]), (2, [1] * 5)]
+    )
+    def test_a_batch_is_cut_into_parts_that_fit_into_half_of_the_budget(self, budget_images, parts):
+        budget = MemoryBudget(budget_images * IMAGE_BYTES)
+        detector = MemoryRecordingDetector()
         batch = [pending(to_detect(n), MemoryBudget(10**9)) for n in range(5)]
         done = detect_batch(batch, inference(detector), budget, StageTimer({"models": 1}))()
         assert [work.item.item_id for work in done] == [f"{n}.png" for n in range(5)]
@@ -159,7 +161,7 @@ class TestBudget:
 
     def test_pixels_are_freed_and_their_bytes_released(self):
         budget = MemoryBudget(5 * IMAGE_BYTES)
-        detector = WatchingDetector()
+        detector = MemoryRecordingDetector()
         batch = [pending(to_detect(n), budget) for n in range(5)]
         finish = detect_batch(batch, inference(detector), budget, StageTimer({"models": 1}))
         assert detector.alive_before == [0, 0, 0]
@@ -169,7 +171,7 @@ class TestBudget:
         assert [image() for image in detector.images] == [None] * 5
         budget.acquire(budget.ticket(), 5 * IMAGE_BYTES)  # blocks unless all was released
 
-    def test_items_that_need_no_model_keep_their_place(self):
+    def test_items_without_inference_keep_their_place(self):
         budget = MemoryBudget(10**9)
         skipped = WorkItem(Item("a.png", None), "skip")
         failed = WorkItem(Item("b.png", None), "failed", error="cannot be read")

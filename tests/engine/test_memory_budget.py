@@ -1,4 +1,4 @@
-"""The budget: in order, never more than the limit but for one, and nobody waits for ever."""
+"""Memory budget: requests are granted in ticket order, within the limit, without deadlocks."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import pytest
 from grounded_sam2.engine.memory_budget import MemoryBudget, MemoryBudgetClosed
 
 
-def test_room_is_taken_and_given_back():
+def test_a_blocked_request_is_granted_after_a_release():
     budget = MemoryBudget(100)
     budget.acquire(budget.ticket(), 60)
     budget.acquire(budget.ticket(), 40)
-    waiting = threading.Thread(target=budget.acquire, args=(budget.ticket(), 50))
-    waiting.start()
+    blocked = threading.Thread(target=budget.acquire, args=(budget.ticket(), 50))
+    blocked.start()
     budget.release(60)
-    waiting.join(30)
-    assert not waiting.is_alive()
+    blocked.join(30)
+    assert not blocked.is_alive()
 
 
-def test_something_larger_than_all_gets_room_when_there_is_nothing_else():
+def test_a_request_above_the_limit_is_granted_when_nothing_is_held():
     budget = MemoryBudget(100)
     budget.acquire(budget.ticket(), 1000)
     budget.release(1000)
     budget.acquire(budget.ticket(), 100)
 
 
-def test_the_order_of_the_tickets_is_kept_whoever_comes_first():
+def test_requests_are_granted_in_ticket_order():
     budget = MemoryBudget(10)
     order: list[int] = []
 
-    def take(ticket: int) -> None:
+    def acquire_and_release(ticket: int) -> None:
         budget.acquire(ticket, 10)
         order.append(ticket)
         budget.release(10)
 
     tickets = [budget.ticket() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(take, reversed(tickets)))
+        list(pool.map(acquire_and_release, reversed(tickets)))
     assert order == tickets
 
 
-def test_who_needs_nothing_holds_nobody_up():
+def test_a_skipped_ticket_blocks_no_later_one():
     budget = MemoryBudget(10)
     first, second, third = (budget.ticket() for _ in range(3))
     budget.skip(second)
@@ -52,13 +52,13 @@ def test_who_needs_nothing_holds_nobody_up():
     budget.acquire(third, 10)
 
 
-def test_closing_sends_everybody_away():
+def test_closing_ends_blocked_and_later_requests():
     budget = MemoryBudget(10)
     budget.acquire(budget.ticket(), 10)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(budget.acquire, budget.ticket(), 10)
+        blocked = pool.submit(budget.acquire, budget.ticket(), 10)
         budget.close()
         with pytest.raises(MemoryBudgetClosed):
-            waiting.result(30)
+            blocked.result(30)
     with pytest.raises(MemoryBudgetClosed):
         budget.acquire(budget.ticket(), 0)

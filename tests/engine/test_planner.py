@@ -28,9 +28,9 @@ def ref(tmp_path: Path) -> ImageRef:
 
 
 def stored(ref: ImageRef, status: str, *, captions: set[str] | None = None) -> StoredImage:
-    """What a store holds of the file as it is now."""
-    asked = None if captions is None else frozenset(captions)
-    state = ItemState(status, file_hash(ref.path), file_stamp(ref.path), asked)
+    """The stored record of the file in its current content."""
+    detected = None if captions is None else frozenset(captions)
+    state = ItemState(status, file_hash(ref.path), file_stamp(ref.path), detected)
     if captions is None or status != "pending":
         return StoredImage(state)
     item = Item("a.png", ref.path, content_hash=state.content_hash, size_hw=(20, 30))
@@ -92,14 +92,14 @@ def test_only_new_captions_are_detected(ref: ImageRef) -> None:
 
 
 @pytest.mark.parametrize(("retry_failed", "state"), [(False, "skip"), (True, "detect")])
-def test_a_failed_image_is_tried_again_when_asked(
+def test_a_failed_image_is_retried_only_on_request(
     ref: ImageRef, retry_failed: bool, state: str
 ) -> None:
     work = plan_image(ref, stored(ref, "failed"), CAPTIONS, retry_failed=retry_failed)
     assert work.state == state
 
 
-def test_labels_of_a_file_that_cannot_be_examined_stay(ref: ImageRef) -> None:
+def test_labels_of_a_file_that_cannot_be_examined_are_kept(ref: ImageRef) -> None:
     known = stored(ref, "done", captions={"cat"})
     ref.path.unlink()
     work = plan_image(ref, known, CAPTIONS)
@@ -117,7 +117,7 @@ def test_predictions_of_a_file_that_cannot_be_examined_keep_its_fingerprint(ref:
 
 @dataclass(frozen=True)
 class FailingRef(ImageRef):
-    """Cannot be downloaded."""
+    """A reference whose download fails."""
 
     error: Exception | None = None
 

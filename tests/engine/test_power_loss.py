@@ -1,8 +1,8 @@
-"""What is on the disk when the power fails, as SQLite with a write-ahead log leaves it.
+"""Power loss: every state that SQLite with a write-ahead log can leave on the disk is recovered.
 
-Of the label store and its log, the disk has what the system was told to write, but for the end of
-the log, which may be cut short or torn at any byte: it is not waited for, as the store gives up the
-last images for speed. While the log is being put into the store, any of its pages may be there.
+The disk holds what was written to the label store and its log, except that the end of the log may
+be missing or torn at any byte: the store does not wait for it to be flushed, and gives up the last
+images for speed. During a checkpoint, any subset of the pages of the log may be in the store.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.slow
 Disk = Callable[[Path, np.random.Generator], None]
 
 LOG_HEADER = 32
-"""Bytes that begin a log, and are waited for."""
+"""Size of the header of a log, which is flushed before the frames."""
 
 
 def as_it_was(folder: Path, rng: np.random.Generator) -> None:
-    """All that was written is there."""
+    """Everything that was written is on the disk."""
 
 
 def cut_log(folder: Path, rng: np.random.Generator) -> None:
@@ -43,10 +43,10 @@ def torn_log(folder: Path, rng: np.random.Generator) -> None:
     log = folder / "labels.db-wal"
     data = bytearray(log.read_bytes())
     start = int(rng.integers(LOG_HEADER, len(data)))
-    for place in range(start, len(data), 512):
-        data[place : place + 512] = (bytes(512), rng.bytes(512), data[place : place + 512])[
+    for sector in range(start, len(data), 512):
+        data[sector : sector + 512] = (bytes(512), rng.bytes(512), data[sector : sector + 512])[
             rng.integers(3)
-        ][: len(data) - place]
+        ][: len(data) - sector]
     log.write_bytes(data)
 
 
@@ -68,30 +68,30 @@ def half_checkpoint(folder: Path, rng: np.random.Generator) -> None:
 
 
 @pytest.fixture(scope="module")
-def copies(place: Any, whole: Any) -> list[Path]:
-    """The store at many moments of one run, from when the first images were stored."""
-    folder = place.root / "copies"
-    assert place.run("copied", copies=(20, str(folder))).code == 0
+def copies(workspace: Any, complete: Any) -> list[Path]:
+    """Copies of the store at many moments of one run, from the first stored images on."""
+    folder = workspace.root / "copies"
+    assert workspace.run("copied", copies=(20, str(folder))).code == 0
     logs = [path for path in sorted(folder.glob("*/*-wal")) if path.stat().st_size > LOG_HEADER]
     return [log.parent for log in logs]
 
 
 @pytest.fixture
-def failed(place: Any) -> Iterator[Path]:
-    """A folder to put copies into, which sees the images where the run saw them."""
-    folder = place.root / "power failed"
+def failed(workspace: Any) -> Iterator[Path]:
+    """A folder for copies, at the depth of the output folder: relative paths stay valid."""
+    folder = workspace.root / "power failed"
     yield folder
     shutil.rmtree(folder)
 
 
-def put(copy: Path, folder: Path) -> None:
-    """Make a folder a copy of another, whatever it was."""
+def restore(copy: Path, folder: Path) -> None:
+    """Replace a folder by a copy of another one."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(copy, folder)
 
 
 def labels(folder: Path) -> dict[Any, Any] | None:
-    """What is labeled, by image; ``None`` where no run has begun."""
+    """Stored labels by image; ``None`` if no run has begun. Asserts that the database is intact."""
     with closing(sqlite3.connect(folder / "labels.db")) as store:
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert store.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -102,45 +102,43 @@ def labels(folder: Path) -> dict[Any, Any] | None:
 
 
 @pytest.mark.parametrize("disk", [as_it_was, cut_log, torn_log, half_checkpoint])
-def test_every_image_is_there_whole_or_not_at_all(
-    place: Any, copies: list[Path], failed: Path, disk: Disk
+def test_every_image_is_stored_completely_or_not_at_all(
+    workspace: Any, copies: list[Path], failed: Path, disk: Disk
 ) -> None:
     rng = np.random.default_rng(1)
-    everything = labels(place.root / "whole")
-    assert everything is not None
+    all_labels = labels(workspace.root / "complete")
+    assert all_labels is not None
     counts = []
     for copy in copies:
-        put(copy, failed)
+        restore(copy, failed)
         disk(failed, rng)
         found = labels(failed) or {}
-        assert found.items() <= everything.items(), copy
+        assert found.items() <= all_labels.items(), copy
         counts.append(len(found))
     assert len({*counts}) > 3
 
 
 @pytest.mark.parametrize("disk", [as_it_was, cut_log, torn_log, half_checkpoint])
-def test_the_run_goes_on_to_the_same_end(
-    place: Any, whole: Any, copies: list[Path], disk: Disk
+def test_the_run_continues_to_the_result_of_a_complete_one(
+    workspace: Any, complete: Any, copies: list[Path], disk: Disk
 ) -> None:
     rng = np.random.default_rng(2)
     for number in rng.choice(len(copies), 2, replace=False):
         out = f"{disk.__name__} {number}"
-        shutil.copytree(copies[number], place.root / out)
-        disk(place.root / out, rng)
-        place.finish(out)
-        assert place.result(out) == whole, copies[number]
+        shutil.copytree(copies[number], workspace.root / out)
+        disk(workspace.root / out, rng)
+        workspace.finish(out)
+        assert workspace.result(out) == complete, copies[number]
 
 
-def test_while_the_log_is_put_into_the_store_again_and_again(
-    place: Any, whole: Any, failed: Path
-) -> None:
+def test_frequent_checkpoints_lose_no_labels(workspace: Any, complete: Any, failed: Path) -> None:
     pragmas = ["PRAGMA wal_autocheckpoint = 5"]
-    copies = place.root / "often copied"
-    assert place.run("often", pragmas=pragmas, copies=(50, str(copies))).code == 0
-    assert place.result("often") == whole
-    everything = labels(place.root / "whole")
-    assert everything is not None
+    copies = workspace.root / "often copied"
+    assert workspace.run("often", pragmas=pragmas, copies=(50, str(copies))).code == 0
+    assert workspace.result("often") == complete
+    all_labels = labels(workspace.root / "complete")
+    assert all_labels is not None
     for copy in copies.iterdir():
-        put(copy, failed)
+        restore(copy, failed)
         found = labels(failed) or {}
-        assert found.items() <= everything.items(), copy
+        assert found.items() <= all_labels.items(), copy

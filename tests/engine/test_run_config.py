@@ -1,4 +1,4 @@
-"""What makes two runs over videos the same run."""
+"""Run configuration of videos: options that distinguish runs, and serialization."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def run_config(ontology: CaptionOntology | None = ONTOLOGY, **options: object) -
         ("tracking__detect_every", 3),
     ],
 )
-def test_what_changes_labels_changes_the_recipe(option: str, value: object) -> None:
+def test_options_that_change_labels_change_the_key(option: str, value: object) -> None:
     assert run_config(**{option: value}).key != run_config().key
 
 
 @pytest.mark.parametrize("option", ["tiling__tiles_per_batch", "tracker__objects_per_batch"])
-def test_what_changes_only_the_speed_does_not(option: str) -> None:
+def test_options_that_change_only_the_speed_keep_the_key(option: str) -> None:
     assert run_config(**{option: 3}).key == run_config().key
 
 
-def test_captions_in_another_order_are_another_recipe_that_says_so() -> None:
+def test_captions_in_another_order_change_the_key_and_are_a_reported_difference() -> None:
     other = run_config(CaptionOntology({"blue box": "cold", "red box": "warm"}))
     assert other.key != run_config().key
     [difference] = run_config().differences(other)
     assert difference.startswith("detector.captions: ")
 
 
-def test_a_recipe_is_what_it_was_when_read_again() -> None:
+def test_json_round_trips() -> None:
     assert RunConfig.from_json(run_config().to_json()) == run_config()
     assert RunConfig.from_json(run_config(None).to_json()) == run_config(None)

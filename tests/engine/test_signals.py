@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: the first waits for the batch, the second does not."""
+"""Stop request: the first Ctrl-C is recorded, the second one raises `KeyboardInterrupt`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from grounded_sam2.engine.signals import StopRequest
 
 
-def test_the_first_is_noted_and_the_second_raises():
+def test_the_first_ctrl_c_is_recorded_and_the_second_raises():
     with StopRequest() as stop:
         assert not stop.requested
         signal.raise_signal(signal.SIGINT)
@@ -19,25 +19,25 @@ def test_the_first_is_noted_and_the_second_raises():
             signal.raise_signal(signal.SIGINT)
 
 
-def test_the_handler_is_put_back():
+def test_the_default_handler_is_restored():
     with StopRequest():
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_program_that_handles_the_signal_itself_keeps_it():
-    seen = []
-    previous = signal.signal(signal.SIGINT, lambda *_: seen.append(True))
+def test_a_custom_handler_is_kept():
+    handled = []
+    previous = signal.signal(signal.SIGINT, lambda *_: handled.append(True))
     try:
         with StopRequest() as stop:
             signal.raise_signal(signal.SIGINT)
-        assert seen == [True]
+        assert handled == [True]
         assert not stop.requested
     finally:
         signal.signal(signal.SIGINT, previous)
 
 
-def test_outside_the_main_thread_nothing_is_touched():
+def test_outside_the_main_thread_no_handler_is_installed():
     handlers = []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""However a run ends, the next one goes on from there, and leaves what a whole run would have."""
+"""Killed and interrupted video runs: the next run continues to the labels of a complete one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROCESS = Path(__file__).with_name("labeling_process.py")
 
 
 def run(video: Path, out: Path, kind: str = "none", number: int = 0) -> tuple[int, str]:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, str(PROCESS), str(video), str(out), kind, str(number)],
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.returncode, done.stderr
+    return completed.returncode, completed.stderr
 
 
 def contents(folder: Path) -> tuple[list, list, list]:
@@ -35,7 +35,7 @@ def contents(folder: Path) -> tuple[list, list, list]:
 
 @pytest.fixture(params=["good", "broken"])
 def frames_folder(request, frames_folder) -> Path:
-    """With all frames, or without two that a run meets before and after it is ended."""
+    """A folder of intact frames, or one with three unreadable ones."""
     if request.param == "broken":
         (frames_folder / "2.png").write_bytes(b"")
         (frames_folder / "8.png").write_bytes(b"no image")
@@ -45,28 +45,29 @@ def frames_folder(request, frames_folder) -> Path:
 
 
 @pytest.fixture
-def whole(frames_folder, tmp_path):
-    assert run(frames_folder, tmp_path / "whole") == (0, "")
-    return contents(tmp_path / "whole")
+def complete(frames_folder, tmp_path):
+    assert run(frames_folder, tmp_path / "complete") == (0, "")
+    return contents(tmp_path / "complete")
 
 
-def test_killed_again_and_again(frames_folder, tmp_path, whole):
+def test_a_run_that_is_killed_repeatedly_continues(frames_folder, tmp_path, complete):
     out = tmp_path / "out"
-    ends = [3, 9, 5, 11, 6]
-    for number in ends:
+    for number in [3, 9, 5, 11, 6]:
         assert run(frames_folder, out, "kill", number)[0] == -signal.SIGKILL
     with LabelStore.open(out) as store:
-        done = store.videos()[0].frames
-    assert 0 < done < 21
+        frames = store.videos()[0].frames
+    assert 0 < frames < 21
     assert run(frames_folder, out) == (0, "")
-    assert contents(out) == whole
+    assert contents(out) == complete
 
 
-def test_stopped_with_ctrl_c(frames_folder, tmp_path, whole):
+def test_a_run_that_is_interrupted_states_how_to_continue_and_continues(
+    frames_folder, tmp_path, complete
+):
     out = tmp_path / "out"
-    code, said = run(frames_folder, out, "stop", 10)
+    code, message = run(frames_folder, out, "stop", 10)
     assert code == 1
-    assert "stopped in video 'walk' after" in said
-    assert "run the same command again to continue" in said
+    assert "stopped in video 'walk' after" in message
+    assert "run the same command again to continue" in message
     assert run(frames_folder, out) == (0, "")
-    assert contents(out) == whole
+    assert contents(out) == complete

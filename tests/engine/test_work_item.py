@@ -1,4 +1,4 @@
-"""Work items: plain values with named states, from the plan to the outcome."""
+"""Work items: state transitions from the plan to the outcome, and pickling."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TestTransitions:
         assert work.predictions.captions == {"cat", "dog"}
         assert [each.caption for each in work.predictions.candidates] == ["cat", "dog"]
 
-    def test_a_file_that_changed_in_the_meantime_loses_its_earlier_predictions(self) -> None:
+    def test_earlier_predictions_of_a_changed_file_are_dropped(self) -> None:
         earlier = RawPredictions(frozenset({"cat"}), (candidate("cat", 0),))
         work = WorkItem(
             Item("a.png", None),
@@ -78,7 +78,7 @@ class TestTransitions:
 
 
 class TestOutcome:
-    def test_a_skipped_item_has_none(self) -> None:
+    def test_a_skipped_item_has_no_outcome(self) -> None:
         work = postprocess_item(WorkItem(Item("a", None), "skip"), ONTOLOGY, Config())
         assert (work.state, work.outcome) == ("skip", None)
 
@@ -112,6 +112,6 @@ class TestOutcome:
         assert outcome.error is not None
         assert "40×40" in outcome.error
 
-    def test_an_item_that_still_waits_for_the_models_is_a_mistake_of_the_caller(self) -> None:
+    def test_an_item_without_inference_is_an_assertion_error(self) -> None:
         with pytest.raises(AssertionError):
             postprocess_item(WorkItem(Item("a", None), "detect"), ONTOLOGY, Config())

@@ -1,4 +1,4 @@
-"""Broken and strange files: each is labeled, or fails with a reason; nothing crashes or hangs."""
+"""Unusual and broken files: each is labeled or fails with a reason; nothing crashes or hangs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RED = COLORS["red"]
 
 
 def scene(size_hw: tuple[int, int] = (24, 32)) -> PIL.Image.Image:
-    """A red block on black, that no turn leaves in its place."""
+    """A red block on black, off center, so that every rotation moves it."""
     image = np.zeros((*size_hw, 3), np.uint8)
     height, width = size_hw
     image[height // 8 : height // 2, width // 8 : width // 2] = RED
@@ -48,7 +48,7 @@ def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def turned(orientation: int) -> bytes:
+def rotated(orientation: int) -> bytes:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     return saved(scene(), "png", exif=exif)
@@ -81,8 +81,8 @@ def deep() -> PIL.Image.Image:
 BAD_EXIF = b"Exif\0\0II*\0" + bytes(range(200))
 
 GOOD: dict[str, Callable[[], bytes]] = {
-    # What is in them
-    **{f"turned {n}.png": partial(turned, n) for n in range(10)},
+    # Unusual content
+    **{f"rotated {n}.png": partial(rotated, n) for n in range(10)},
     "bad exif.jpg": lambda: saved(scene(), "jpeg", exif=BAD_EXIF),
     "bad exif.png": lambda: saved(scene(), "png", exif=BAD_EXIF),
     "bad profile.jpg": lambda: saved(scene(), "jpeg", icc_profile=b"no profile at all"),
@@ -105,7 +105,7 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "more behind it.jpg": lambda: saved(scene(), "jpeg") + b"more" * 99,
     "really a png.jpg": lambda: saved(scene(), "png"),
     "really a webp.png": lambda: saved(scene(), "webp", lossless=True),
-    # What they are called
+    # Unusual names
     "UPPER.JPG": lambda: saved(scene(), "jpeg"),
     **{
         name: partial(saved, scene((24 + number, 32)), "png")
@@ -161,7 +161,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "infinite.tif": (lambda: tiff_of(np.inf), "float samples are not finite; replace them"),
     "negative.tif": (lambda: tiff_of(-3), "run from -3 to -3; scale them to 0…1 or 0…255"),
 }
-"""What is in them, and what a user reads of them."""
+"""Content of a broken file, and a pattern of the reason that is reported."""
 
 ODD = {
     "gone.jpg": "is a link to 'nowhere.jpg', which does not exist",
@@ -172,7 +172,7 @@ ODD = {
     "forbidden.png": "cannot be read: Permission denied",
     "closed": "cannot be listed: Permission denied",
 }
-"""Links, devices and what may not be read."""
+"""Links, devices and files without permission, with a pattern of the reported reason."""
 
 
 def write_odd(folder: Path) -> None:
@@ -197,7 +197,7 @@ def write_odd(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Zoo:
-    """The folder, where it was labeled, and what the command said."""
+    """The folder of images, its output folder, and the process that labeled it."""
 
     images: Path
     out: Path
@@ -213,7 +213,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, driver: Any) -> Iterator[Zoo]:
         (images / name).parent.mkdir(exist_ok=True)
         (images / name).write_bytes(make())
     write_odd(images)
-    (root / "ontology.yaml").write_text("thing: [red thing]\n")
+    (root / "ontology.yaml").write_text("object: [red object]\n")
     process = driver.start(*label(images), unprivileged=True)
     process.wait()
     yield Zoo(images, root / "out", process)
@@ -221,13 +221,13 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, driver: Any) -> Iterator[Zoo]:
 
 
 def label(images: Path) -> list[object]:
-    """The command that labels a folder into another beside it, in batches that mix good and bad."""
+    """Command that labels a folder into one beside it, in batches of good and bad images."""
     where = ["--out", images.parent / "out", "--ontology", images.parent / "ontology.yaml"]
     return ["label", images, *where, "--format", "jsonl", "--set", "runtime.batch_size=4"]
 
 
 def red_box(path: Path) -> tuple[tuple[int, int], tuple[int, ...] | None]:
-    """Size of an image, and what is pure red in it, as Pillow sees it."""
+    """Size ``(h, w)`` of an image and the bounding box of its pure red pixels, read by Pillow."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = PIL.ImageOps.exif_transpose(PIL.Image.open(path)).convert("RGBA")
@@ -239,14 +239,14 @@ def red_box(path: Path) -> tuple[tuple[int, int], tuple[int, ...] | None]:
 
 
 class TestLabels:
-    def test_the_run_comes_to_its_end(self, zoo: Zoo) -> None:
+    def test_the_run_succeeds(self, zoo: Zoo) -> None:
         assert zoo.process.code == 0, zoo.process.text
 
-    def test_nobody_is_warned_of_what_does_not_matter(self, zoo: Zoo) -> None:
-        """Each such file would put two lines into the progress bar."""
+    def test_no_warning_is_printed(self, zoo: Zoo) -> None:
+        """Each warning would interrupt the progress bar."""
         assert "Warning" not in zoo.process.text
 
-    def test_every_good_file_is_labeled_under_a_name_of_its_own(self, zoo: Zoo) -> None:
+    def test_every_good_file_is_labeled_under_a_unique_id(self, zoo: Zoo) -> None:
         with LabelStore.open(zoo.out) as store:
             items = list(store.done_items())
         assert {os.fsencode(item.path) for item in items} == {
@@ -254,7 +254,7 @@ class TestLabels:
         }
         assert len({item.item_id for item in items}) == len(items) == len(GOOD)
 
-    def test_labels_are_where_things_are(self, zoo: Zoo) -> None:
+    def test_labels_match_the_objects(self, zoo: Zoo) -> None:
         boxes = 0
         with LabelStore.open(zoo.out) as store:
             for item, labels in store.labels():
@@ -274,37 +274,37 @@ class TestLabels:
         assert not re.search("Traceback|Error:|<.* object at", reason)
         assert "\n" not in reason
 
-    def test_nothing_else_has_failed(self, zoo: Zoo) -> None:
+    def test_no_other_file_fails(self, zoo: Zoo) -> None:
         with LabelStore.open(zoo.out) as store:
             assert store.summary().failed == len(BAD) + len(ODD)
 
-    def test_running_again_does_nothing(self, zoo: Zoo, driver: Any) -> None:
+    def test_a_repeated_run_does_nothing(self, zoo: Zoo, driver: Any) -> None:
         again = driver.start(*label(zoo.images), unprivileged=True)
         assert again.wait() == 0
         assert "nothing to do" in again.text
 
 
-class TestReading:
-    def test_no_name_can_do_anything_to_a_terminal(self, zoo: Zoo, driver: Any) -> None:
+class TestOutput:
+    def test_control_characters_of_file_names_are_escaped(self, zoo: Zoo, driver: Any) -> None:
         info = driver.start("info", zoo.out)
         assert info.wait() == 0, info.text
         assert "empty.jpg" in info.text
         assert "\x1b" not in info.text
         assert "failed: \n" not in info.text
 
-    def test_a_terminal_that_knows_few_characters(self, driver: Any, tmp_path: Path) -> None:
-        """As of a job that is run at night, or one whose output goes into a file on Windows."""
+    def test_a_terminal_with_a_limited_encoding(self, driver: Any, tmp_path: Path) -> None:
+        """Such as that of a cron job, or of output redirected to a file on Windows."""
         images = tmp_path / "images"
         images.mkdir()
         (images / "é 😀.png").write_bytes(saved(scene(), "png"))
         (images / "ü 😀.png").touch()
-        (tmp_path / "ontology.yaml").write_text("thing: [red thing]\n")
+        (tmp_path / "ontology.yaml").write_text("object: [red object]\n")
         process = driver.start(*label(images), encoding="ascii")
         assert process.wait() == 0, process.text
         assert "\\U0001f600" in process.text
 
     @pytest.mark.parametrize("name", sorted(EXPORTERS.keys() - VIDEO_FORMATS))
-    def test_every_format_copes_with_every_name(self, zoo: Zoo, driver: Any, name: str) -> None:
+    def test_every_format_exports_every_file_name(self, zoo: Zoo, driver: Any, name: str) -> None:
         export = driver.start("export", zoo.out, "--format", name, unprivileged=True)
         assert export.wait() == 0, export.text
         for path in (zoo.out / name).rglob("*.xml"):
@@ -313,7 +313,7 @@ class TestReading:
             json.loads(path.read_text(encoding="utf-8"))
         if name in IMAGES_IN:
             written = IMAGES_IN[name](zoo.out / name)
-            thin = 3 if name.startswith("yolo") else 0  # its readers refuse them
+            thin = 3 if name.startswith("yolo") else 0  # readers of YOLO refuse them
             assert len({*written}) == len(written) == len(GOOD) - thin
             assert all(path.is_file() for path in written)
 
@@ -357,11 +357,11 @@ IMAGES_IN: dict[str, Callable[[Path], list[Path]]] = {
     "jsonl": images_in_jsonl,
     "csv": images_in_csv,
 }
-"""The files of images that a dataset names, as a reader would find them."""
+"""Functions that list the image files of a dataset, as a reader would find them."""
 
 
-class TestFilesThatChange:
-    """Between the look at a file and its opening, which no program can make one."""
+class TestChangingFiles:
+    """Files that change between their examination and their opening."""
 
     @pytest.fixture
     def images(self, tmp_path: Path) -> Path:
@@ -369,7 +369,7 @@ class TestFilesThatChange:
         images.mkdir()
         for name in ("a.png", "b.png", "c.png"):
             (images / name).write_bytes(saved(scene(), "png"))
-        (tmp_path / "ontology.yaml").write_text("thing: [red thing]\n")
+        (tmp_path / "ontology.yaml").write_text("object: [red object]\n")
         return images
 
     def outcome(self, images: Path) -> dict[str, Any]:
@@ -377,14 +377,16 @@ class TestFilesThatChange:
             labeled = {item.item_id: labels for item, labels in store.labels()}
             return labeled | {item.item_id: reason for item, reason in store.failures()}
 
-    def test_a_file_that_vanishes(self, driver: Any, images: Path) -> None:
+    def test_a_file_that_vanishes_fails(self, driver: Any, images: Path) -> None:
         process = driver.start(*label(images), on_open=(f"{images}/b.png", 1, f"rm {images}/b.png"))
         assert process.wait() == 0, process.text
         found = self.outcome(images)
         assert "does not exist" in found["b.png"]
         assert len(found["a.png"]) == len(found["c.png"]) == 1
 
-    def test_a_file_that_is_replaced(self, driver: Any, images: Path, tmp_path: Path) -> None:
+    def test_a_file_that_is_replaced_is_labeled_in_its_new_content(
+        self, driver: Any, images: Path, tmp_path: Path
+    ) -> None:
         (tmp_path / "new.png").write_bytes(saved(scene((48, 64)), "png"))
         replace = f"cp {tmp_path}/new.png {images}/b.png"
         process = driver.start(*label(images), on_open=(f"{images}/b.png", 1, replace))
@@ -398,7 +400,7 @@ class TestFilesThatChange:
         exported = images.parent / "out" / "jsonl" / "images" / "train" / "b.png"
         assert exported.read_bytes() == (images / "b.png").read_bytes()
 
-    def test_a_file_that_is_still_being_written(
+    def test_a_file_that_is_still_being_written_fails_and_is_labeled_later(
         self, driver: Any, images: Path, tmp_path: Path
     ) -> None:
         whole = (images / "b.png").read_bytes()
@@ -412,8 +414,8 @@ class TestFilesThatChange:
         found = self.outcome(images)
         assert found["b.png"] == found["a.png"]
 
-    def test_a_broken_file_that_was_removed_is_forgotten(self, driver: Any, images: Path) -> None:
-        """There are no labels to keep."""
+    def test_the_failure_of_a_removed_file_is_deleted(self, driver: Any, images: Path) -> None:
+        """It has no labels to keep."""
         (images / "b.png").write_bytes(b"")
         driver.start(*label(images)).wait()
         (images / "b.png").unlink()
@@ -423,10 +425,10 @@ class TestFilesThatChange:
         assert {*self.outcome(images)} == {"a.png", "c.png"}
 
     @pytest.mark.parametrize("command", ["rm", "chmod 0"])
-    def test_a_file_that_cannot_be_exported_any_more(
+    def test_a_file_that_cannot_be_exported_any_more_is_left_out(
         self, driver: Any, images: Path, command: str
     ) -> None:
-        """It was there a moment ago: measured, decoded, and now to be copied."""
+        """It was examined and decoded, and is changed just before it is copied."""
         image = f"{images}/b.png"
         process = driver.start(
             *label(images), on_open=(image, 3, f"{command} {image}"), unprivileged=True
