@@ -1,15 +1,15 @@
 """Memory of labeling 200, 2 000 and 10 000 small images: growth per image, and peaks.
 
 Each run is a fresh process that labels and exports a folder. Its resident memory is read after
-every batch; the growth is the slope of a line through the readings of the second half. Only runs of
-many thousands of images show it: until about 2 500 are labeled, two caches of fixed size fill, the
-store's of 2 MiB, and the interpreter's of attribute names, which Pillow makes anew for each file.
-The peaks are the kernel's counts, libraries included, after the last label and after the last
-export. The fakes of `grounded_sam2.testing` leave the engine alone with its images (torch is not
-even loaded); ``--models demo`` measures it with the embedded models.
+every batch; the growth is the slope of a line fitted to the readings of the second half. Only runs
+of many thousands of images measure it: up to about 2 500 images, two caches of fixed size fill, the
+2 MiB of the store and the interpreter's cache of attribute names, which Pillow creates anew for
+each file. The peaks are those of the kernel, libraries included, after the last label and after the
+last export. The fakes of `grounded_sam2.testing` measure the engine alone, without torch;
+``--models demo`` measures it with the embedded models.
 
-All images lie in one folder, whose listing is held in memory: that is the difference between the
-peaks. ``--folders`` spreads them over folders of 200.
+All images are in one folder, whose listing is held in memory: that is the difference between the
+peaks. ``--folders`` distributes them over folders of 200.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def measure(images: Path, out: Path, models: str, batch_size: int) -> Used:
     return Used(labeling_peak, peak(), readings.slope())
 
 
-def in_a_fresh_process(images: Path, out: Path, models: str, batch_size: int) -> Used:
+def measure_in_new_process(images: Path, out: Path, models: str, batch_size: int) -> Used:
     """Run `measure` in a process in which nothing was loaded or allocated before."""
     command = [sys.executable, __file__, "--models", models, "--batch-size", str(batch_size)]
     done = subprocess.run(
@@ -139,7 +139,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             images = Path(name) / "images"
             draw(images, count, 200 if arguments.folders else count)
-            used = in_a_fresh_process(
+            used = measure_in_new_process(
                 images, Path(name) / "out", arguments.models, arguments.batch_size
             )
         peaks = [f"{size / 2**20:.0f} MiB" for size in (used.labeling_peak, used.peak)]

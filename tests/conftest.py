@@ -1,4 +1,4 @@
-"""Fixtures that need the embedded models, the command line as a function, and labeled images."""
+"""Shared fixtures: embedded weights, the command line as a function, and filled label stores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WEIGHTS = Path(grounded_sam2.__file__).parent / "demo" / "weights"
 
 @pytest.fixture(autouse=True)
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C arrives in every test: a job in the background is started with SIGINT ignored."""
+    """Handle SIGINT in every test: background jobs are started with the signal ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -51,8 +51,8 @@ def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a command left behind."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -60,20 +60,20 @@ class Ran:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Runs the command line in this process: ``cli("label", folder, "--out", out)``."""
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Run the command line in this process: ``cli("label", folder, "--out", out)``."""
     from grounded_sam2.cli import main
 
-    def run(*arguments: object) -> Ran:
+    def run(*arguments: object) -> CommandResult:
         code = main([str(argument) for argument in arguments])
-        return Ran(code, *capsys.readouterr())
+        return CommandResult(code, *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture(scope="session")
 def demo_weights() -> Path:
-    """The folder of the embedded models. A package without them is broken, so it is no skip."""
+    """Folder of the embedded models. Without them the package is broken: no test is skipped."""
     missing = [
         str(path)
         for path in (WEIGHTS / "detector", WEIGHTS / "segmenter")
@@ -127,7 +127,7 @@ def label(mask: np.ndarray | None, class_name: str = "ball", **fields) -> Label:
 
 
 class Labeled:
-    """A folder of images and its store, filled image by image; and what to fill it with."""
+    """A folder of images and its label store, filled image by image, and masks to fill it with."""
 
     disc = staticmethod(disc)
     ring = staticmethod(ring)
@@ -143,7 +143,7 @@ class Labeled:
         self.run = self.store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
 
     def image(self, name: str, size_hw=(60, 80), *, orientation: int = 1, seed: int = 0) -> Path:
-        """Write an image of noise that is `size_hw` when upright."""
+        """Write an image of noise that has `size_hw` when upright."""
         stored = size_hw[::-1] if orientation >= 5 else size_hw
         coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
         image = PIL.Image.fromarray(coarse).resize(stored[::-1], PIL.Image.Resampling.BICUBIC)
@@ -210,14 +210,14 @@ class Tracked:
     def square(
         self, track_id: int | None, left: int, top: int = 10, *args, has_mask=True, **fields
     ) -> Label:
-        """A square of 12 pixels, cut off by the edges of the image."""
+        """Label of a square of 12×12 pixels, clipped to the image."""
         mask = np.zeros(self.size_hw, bool)
         mask[max(top, 0) : max(top + 12, 0), max(left, 0) : max(left + 12, 0)] = True
-        found = label(mask, *args, track_id=track_id, track_origin="detected", **fields)
-        return found if has_mask else replace(found, mask=None)
+        square = label(mask, *args, track_id=track_id, track_origin="detected", **fields)
+        return square if has_mask else replace(square, mask=None)
 
     def movie(self, name: str, frames: int) -> Path:
-        """A file of MPEG-4."""
+        """Write an MPEG-4 video."""
         path = self.clips / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(path, "w") as container:
@@ -231,7 +231,7 @@ class Tracked:
         return path
 
     def images(self, name: str, frames: int, ending: str = ".png") -> Path:
-        """A folder of frames, whose names are not in the order of their letters."""
+        """Write a folder of frames whose numeric order is not the alphabetical order."""
         path = self.clips / name
         path.mkdir(parents=True)
         for number in range(frames):
@@ -239,7 +239,7 @@ class Tracked:
         return path
 
     def add(self, path: Path, frames, *, name: str | None = None, stride: int = 1) -> None:
-        """Label frames of a video: objects by the number of the frame."""
+        """Store the labels of a video: objects by frame index."""
         video = open_video(path, stride=stride, name=name)
         record = VideoRecord(
             video.name,
