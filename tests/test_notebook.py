@@ -46,4 +46,4 @@ def test_all_cells_run(
             exec(compile("".join(cell["source"]), f"{NOTEBOOK.name}:{cell['id']}", "exec"), names)
     assert len(names["dataset"]) == 8
     assert names["again"].run.nothing_to_do
-    gc.collect()  # or the next test would be told of it
+    gc.collect()  # otherwise a later test receives the warning

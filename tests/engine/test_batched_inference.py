@@ -25,7 +25,7 @@ def to_detect(number: int, *, height: int = 20) -> WorkItem:
     image = np.zeros((height, 30, 3), np.uint8)
     image[5:10, number : number + 5] = COLORS["red"]
     item = Item(f"{number}.png", path=None, size_hw=(height, 30))
-    return WorkItem(item, "detect", captions=("red thing",), image=image)
+    return WorkItem(item, "detect", captions=("red object",), image=image)
 
 
 def left_edges(items: list[WorkItem]) -> list[float]:

@@ -28,7 +28,7 @@ from grounded_sam2.sources.refs import FailedRef, ImageRef
 from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
-ONTOLOGY = CaptionOntology({"red thing": "ball", "blue thing": "box"})
+ONTOLOGY = CaptionOntology({"red object": "ball", "blue object": "box"})
 CONFIG = Config().with_options({"runtime.batch_size": 3})
 
 
@@ -118,7 +118,7 @@ class CaptionRecordingDetector(FakeDetector):
         return super().detect(images, captions)
 
 
-GREEN = {"green thing": "pen"}
+GREEN = {"green object": "pen"}
 
 
 def add_green(images: Path) -> None:
@@ -132,7 +132,7 @@ def labels_of(labeled: Path) -> list:
     return [(item.item_id, labels) for item, labels in content(labeled)]
 
 
-class Source:
+class ListSource:
     """An image source of given references."""
 
     def __init__(self, root, *refs) -> None:
@@ -187,7 +187,7 @@ PROGRAM = textwrap.dedent(
             store,
             SelfKillingDetector(),
             FakeSegmenter(),
-            CaptionOntology({"red thing": "ball", "blue thing": "box"}),
+            CaptionOntology({"red object": "ball", "blue object": "box"}),
             Config().with_options({"runtime.batch_size": 3}),
         )
     """
@@ -351,7 +351,7 @@ class TestFailures:
 
         refs = list(FolderSource(images))
         full = Full(refs[4].item_id, refs[4].path)
-        source = Source(images, *refs[:4], full, *refs[5:])
+        source = ListSource(images, *refs[:4], full, *refs[5:])
         with pytest.raises(SourceError, match="No space left on device; make space"):
             run_source(source, tmp_path / "labeled")
         with LabelStore.open(tmp_path / "labeled") as store:
@@ -364,10 +364,10 @@ class TestFailures:
 
             def fetch(self):
                 fetched.append(self.item_id)
-                raise OSError("no answer")
+                raise OSError("no response")
 
         fetched: list[str] = []
-        source = Source(images, *(Away(ref.item_id, ref.path) for ref in FolderSource(images)))
+        source = ListSource(images, *(Away(ref.item_id, ref.path) for ref in FolderSource(images)))
         assert run_source(source, tmp_path / "labeled").failed == 8
         assert run_source(source, tmp_path / "labeled").nothing_to_do
         assert len(fetched) == 8
@@ -378,7 +378,7 @@ class TestFailures:
             write_image(tmp_path / "images" / f"{number}.png", number, (700, 700))
         all_loading = threading.Event()
 
-        class Source(FolderSource):
+        class CountingSource(FolderSource):
             iterations = 0
 
             def __iter__(self):
@@ -396,7 +396,7 @@ class TestFailures:
             {"runtime.batch_size": 1, "runtime.prefetch": 8, "runtime.decoded_megabytes": 1}
         )
         before = set(threading.enumerate())
-        source = Source(tmp_path / "images")
+        source = CountingSource(tmp_path / "images")
         with LabelStore.create(tmp_path / "labeled") as store, pytest.raises(CheckpointError):
             label_images(source, store, Failing(), FakeSegmenter(), ONTOLOGY, config)
         left = [thread for thread in threading.enumerate() if thread not in before]
@@ -537,7 +537,7 @@ class TestRunConfig:
 
     def test_contains_the_captions_if_they_are_detected_together(self):
         config = Config().with_options({"detector.task": "phrase_grounding"})
-        more = CaptionOntology({**ONTOLOGY.to_dict(), "green thing": "pen"})
+        more = CaptionOntology({**ONTOLOGY.to_dict(), "green object": "pen"})
         assert not image_run_config(config, more).same_inference(image_run_config(config, ONTOLOGY))
         assert image_run_config(Config(), more) == image_run_config(Config(), ONTOLOGY)
 
@@ -549,9 +549,9 @@ class TestChangedOntology:
         run(images, tmp_path / "labeled")
         detector = CaptionRecordingDetector()
         summary = run(images, tmp_path / "labeled", ontology=both, detector=detector)
-        assert detector.captions == [["green thing"]] * 8
+        assert detector.captions == [["green object"]] * 8
         assert (summary.labeled, summary.postprocessed) == (8, 0)
-        assert summary.change == OntologyChange(("green thing",), (), ())
+        assert summary.change == OntologyChange(("green object",), (), ())
         run(images, tmp_path / "at once", ontology=both)
         assert labels_of(tmp_path / "labeled") == labels_of(tmp_path / "at once")
         assert export_all(tmp_path / "labeled") == export_all(tmp_path / "at once")
@@ -562,7 +562,7 @@ class TestChangedOntology:
     ):
         run(images, tmp_path / "labeled")
         moved = images.rename(tmp_path / "images away")
-        other = CaptionOntology({"red thing": "sphere"})
+        other = CaptionOntology({"red object": "sphere"})
         for path in moved.rglob("*.png"):  # the names exist, the pixels do not
             (images / path.relative_to(moved)).parent.mkdir(parents=True, exist_ok=True)
             (images / path.relative_to(moved)).symlink_to("nowhere.png")
@@ -570,7 +570,7 @@ class TestChangedOntology:
         summary = run(images, tmp_path / "labeled", ontology=other, detector=detector)
         assert (summary.labeled, summary.postprocessed, summary.failed) == (8, 8, 0)
         assert summary.change == OntologyChange(
-            (), ("blue thing",), (("red thing", "ball", "sphere"),)
+            (), ("blue object",), (("red object", "ball", "sphere"),)
         )
         assert detector.captions == []
         with LabelStore.open(tmp_path / "labeled") as store:
@@ -603,7 +603,7 @@ class TestChangedOntology:
         both = CaptionOntology({**ONTOLOGY.to_dict(), **GREEN})
         detector = CaptionRecordingDetector()
         run(images, tmp_path / "labeled", ontology=both, detector=detector)
-        assert sorted(detector.captions) == sorted([["green thing"]] * 7 + [both.prompts()])
+        assert sorted(detector.captions) == sorted([["green object"]] * 7 + [both.prompts()])
 
 
 class TestRemovedImages:
@@ -619,9 +619,9 @@ class TestRemovedImages:
 
     def test_nothing_is_pruned_while_a_folder_cannot_be_read(self, images, tmp_path):
         refs = list(FolderSource(images))
-        run_source(Source(images, *refs), tmp_path / "labeled")
+        run_source(ListSource(images, *refs), tmp_path / "labeled")
         lost = FailedRef("sub", images / "sub", "source: folder 'sub' cannot be listed")
-        partly = Source(images, *refs[:5], lost)
+        partly = ListSource(images, *refs[:5], lost)
         with pytest.raises(SourceError, match=r"'sub' cannot be listed; .*nothing is pruned"):
             run_source(partly, tmp_path / "labeled", prune=True)
         summary = run_source(partly, tmp_path / "labeled")
@@ -634,7 +634,7 @@ class TestRemovedImages:
     ):
         run(images, tmp_path / "labeled")
         (images / "1.png").unlink()
-        renamed = CaptionOntology({"red thing": "sphere", "blue thing": "box"})
+        renamed = CaptionOntology({"red object": "sphere", "blue object": "box"})
         run(images, tmp_path / "labeled", ontology=renamed)
         [labels] = [found for name, found in labels_of(tmp_path / "labeled") if name == "1.png"]
         assert {label.class_name for label in labels.objects} == {"sphere", "box"}
