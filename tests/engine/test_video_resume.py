@@ -147,13 +147,14 @@ class TestChangedVideo:
         assert run.store.tracker_state(run.id, "clip") is None
         assert list(run.store.labels(run.id)) == []
 
+    @pytest.mark.parametrize("relative", ["clip.mp4", "out/../clip.mp4"])
     def test_restarts_if_its_content_changed_and_its_path_is_relative(
-        self, run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, path: Path, monkeypatch: pytest.MonkeyPatch, relative: str
     ) -> None:
         run.label(FakeVideo(path=path, stamp="1", content="abc"), 5)
         monkeypatch.chdir(path.parent)
-        relative = FakeVideo(path=Path(path.name), stamp="2", content="other")
-        assert run.resume(relative).frames == 0
+        changed = FakeVideo(path=Path(relative), stamp="2", content="other")
+        assert run.resume(changed).frames == 0
 
     def test_restarts_if_the_stride_changed(self, run: Run, path: Path) -> None:
         run.label(FakeVideo(path=path, stamp="1", content="abc"), 5)
