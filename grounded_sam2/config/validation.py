@@ -5,8 +5,9 @@ default, and the error message is made from it. Supported is what configurations
 ``str``, ``int``, ``float``, ``Literal`` of texts, numbers annotated with a `Range`, and unions of
 these.
 
-Not pydantic: importing ``pydantic.dataclasses`` takes 137 ms where the whole configuration takes
-39, on every start of the command line, and its messages would have to be rewritten just the same.
+Not pydantic: importing ``pydantic.dataclasses`` alone takes twice as long as the whole
+configuration (165 against 79 ms of processor time, median of nine), on every start of the command
+line, and its messages would have to be rewritten just the same.
 """
 
 from __future__ import annotations
