@@ -17,6 +17,9 @@ RENAMED_KEYS = {
     "tracking.revive_by": "tracking.reid_by",
     "tracking.revive_distance": "tracking.reid_distance",
     "tracking.min_likeness": "tracking.min_similarity",
+    "tracking.max_gone": "tracking.max_age",
+    "tracking.cut_difference": "tracking.shot_threshold",
+    "tracking.fill_backwards": "tracking.backward_frames",
 }
 """Earlier name → name now, as ``section.key``. A key is never taken out of this table."""
 

@@ -211,7 +211,7 @@ class TrackingConfig(ValidatedSection):
     detect_every: PositiveInt = 10
     """Frames between two detections. New objects wait a third of a second and are then propagated
     backwards to where they entered; the detector costs as much as many tracks."""
-    cut_difference: UnitInterval = 0.3
+    shot_threshold: UnitInterval = 0.3
     """The detector also runs where colors differ from the frame before in more than this fraction
     of the image: a shot boundary. A false alarm costs one detection; 1 turns it off."""
     match_iou: UnitInterval = 0.5
@@ -241,7 +241,7 @@ class TrackingConfig(ValidatedSection):
     """Detections that confirm a track unless one is confident; without them it is a false positive
     and its labels are removed. In a video, a false positive would be propagated from frame to
     frame. Each one above 1 delays frames by another `detect_every`; 1 turns it off."""
-    max_gone: PositiveInt = 60
+    max_age: PositiveInt = 60
     """Frames of absence after which a track ends and its memory is freed: two seconds. Until then
     it is re-identified under its own id."""
     reid_by: Literal["memory", "place"] = "place"
@@ -254,15 +254,15 @@ class TrackingConfig(ValidatedSection):
     near where a track was lost, needs to belong to the track. It is 0.8 and more for one object
     from one second to the next, in half the light as well, and 0.1 for objects of different colors;
     0 turns it off, for objects that change their color."""
-    fill_backwards: NonNegativeInt | Literal["auto"] = "auto"
+    backward_frames: NonNegativeInt | Literal["auto"] = "auto"
     """Frames through which a new object is propagated backwards to where it entered, and an
     uncertain one to where its track was right. ``auto``: all since the last detection. Features of
     so many frames are kept, and their labels wait; 0 turns it off, as for a live camera."""
 
     @property
-    def fill_frames(self) -> int:
-        """`fill_backwards` as a number."""
-        return self.detect_every if self.fill_backwards == "auto" else self.fill_backwards
+    def backward_frame_count(self) -> int:
+        """`backward_frames` as a number."""
+        return self.detect_every if self.backward_frames == "auto" else self.backward_frames
 
 
 @dataclass(frozen=True)

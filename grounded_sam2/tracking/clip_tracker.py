@@ -98,7 +98,7 @@ class ClipTracker:
         self._ontology = ontology
         self._config = config
         options = config.tracking
-        self.delay = options.fill_frames + (options.min_hits - 1) * options.detect_every
+        self.delay = options.backward_frame_count + (options.min_hits - 1) * options.detect_every
         """Number of pending frames: a frame is released after so many later ones were fed."""
         start = resume or ClipState()
         self._position = start.position
@@ -109,7 +109,7 @@ class ClipTracker:
         self._thumbnail = start.thumbnail
         self._tracks = start.tracks
         self._next_index = start.next_index
-        self._window = FrameWindow(self.delay, options.fill_frames, start.pending)
+        self._window = FrameWindow(self.delay, options.backward_frame_count, start.pending)
         self._state: TrackerState = (
             tracker.load(resume.tracker_state) if resume else tracker.empty_state()
         )
@@ -168,7 +168,7 @@ class ClipTracker:
     def state(self) -> ClipState:
         """Return the present state: resuming from it gives what continuing from here would."""
         pending = tuple(replace(frame, features=None) for frame in self._window.pending)
-        needed = pending[max(len(pending) - self._config.tracking.fill_frames, 0) :]
+        needed = pending[max(len(pending) - self._config.tracking.backward_frame_count, 0) :]
         return ClipState(
             feed_from=needed[0].index if needed else self._next_index,
             position=self._position,
@@ -195,7 +195,7 @@ class ClipTracker:
         before, self._thumbnail = self._thumbnail, thumbnail(frame.image)
         if before is None:
             return True
-        return color_difference(before, self._thumbnail) > self._config.tracking.cut_difference
+        return color_difference(before, self._thumbnail) > self._config.tracking.shot_threshold
 
     def _track(self, context: FrameContext) -> FrameTracks:
         """Propagate all tracks to a frame, and update them with its detections where it has any."""
@@ -229,9 +229,9 @@ class ClipTracker:
             track.after_frame(found.box_xyxy if (found := visible.get(track.object_id)) else None)
             for track in frame.tracks
         ]
-        max_gone = config.tracking.max_gone
-        self._tracks = tuple(track for track in after if track.frames_absent <= max_gone)
-        unconfirmed = [t for t in after if t.frames_absent > max_gone and not t.is_confirmed]
+        max_age = config.tracking.max_age
+        self._tracks = tuple(track for track in after if track.frames_absent <= max_age)
+        unconfirmed = [t for t in after if t.frames_absent > max_age and not t.is_confirmed]
         self._window.remove_tracks(
             {track.identity for track in (*frame.false_positives, *unconfirmed)}
         )

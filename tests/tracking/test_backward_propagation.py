@@ -34,7 +34,7 @@ def test_a_corrected_track_is_relabeled_back_to_the_frame_where_its_mask_was_rig
 def test_relabeling_reaches_back_no_farther_than_fill_backwards():
     drift = {i: {"red": (5, 5, 40, 15)} for i in range(2, 11)}
     tracked = track_clip(
-        make_clip(14, static_red), tracker=ForwardScriptedTracker(drift), fill_backwards=3
+        make_clip(14, static_red), tracker=ForwardScriptedTracker(drift), backward_frames=3
     )
     assert origins(tracked) == {1: "d" + 6 * "f" + "bbb" + "dfff"}
     assert boxes_of(tracked, 1)[6] == (5, 5, 40, 15)
@@ -48,7 +48,7 @@ def test_relabeling_stops_at_a_detected_label():
         make_clip(22, static_red),
         ScriptedDetector(script),
         ForwardScriptedTracker(drift),
-        fill_backwards=20,
+        backward_frames=20,
     )
     assert origins(tracked) == {1: "d" + 9 * "f" + "d" + 9 * "b" + "df"}
 
@@ -210,7 +210,7 @@ def test_no_track_starts_inside_another_one(part, is_object):
     tracked = track_clip(clip, ScriptedDetector(script), BoxTracker())
     assert (2 in origins(tracked)) is is_object
     assert boxes_of(tracked, 1)[10] == RED_BOX
-    live = track_clip(clip, ScriptedDetector(script), BoxTracker(), fill_backwards=0)
+    live = track_clip(clip, ScriptedDetector(script), BoxTracker(), backward_frames=0)
     assert 2 in origins(live), "without backward propagation nothing tells them apart"
 
 
@@ -263,7 +263,7 @@ def test_a_new_track_is_labeled_back_as_far_as_fill_backwards():
     script = {0: [], 10: []}
     filled = {
         frames: origins(
-            track_clip(make_clip(25, objects), ScriptedDetector(script), fill_backwards=frames)
+            track_clip(make_clip(25, objects), ScriptedDetector(script), backward_frames=frames)
         )[1]
         for frames in (0, 3, 15, 100)
     }
@@ -303,5 +303,5 @@ def test_backward_propagation_stops_at_a_cut():
         VideoFrame(i, i / 10, draw_image(i, static_red(i), scene=int(i >= 4))) for i in range(15)
     ]
     script = {0: [], 4: []}
-    tracked = track_clip(frames, ScriptedDetector(script), fill_backwards=20)
+    tracked = track_clip(frames, ScriptedDetector(script), backward_frames=20)
     assert origins(tracked) == {1: 4 * "." + 10 * "b" + "d"}

@@ -232,7 +232,7 @@ def test_released_labels_keep_their_class():
         ScriptedDetector(script),
         cleanup__across_classes=True,
         min_hits=1,
-        fill_backwards=4,
+        backward_frames=4,
     )
     classes = [frame.labels.objects[0].class_name for frame in tracked]
     assert classes == 6 * ["box"] + 6 * ["ball"]
@@ -249,7 +249,7 @@ def test_a_scene_begins_with_a_detection_step_from_which_the_next_are_counted():
     assert detector.frames == [0, 7, 17]
     assert origins(tracked) == {1: "d" + 6 * "f" + 13 * ".", 2: 7 * "." + "dfffffffffdff"}
     detector.frames.clear()
-    track_clip(frames, detector, cut_difference=1)
+    track_clip(frames, detector, shot_threshold=1)
     assert detector.frames == [0, 10]
 
 
@@ -299,9 +299,9 @@ def test_a_task_without_captions_uses_the_models_own_class_names():
 def test_frames_are_released_after_the_stated_delay():
     for values, delay in [
         ({}, 20),
-        ({"fill_backwards": 3}, 13),
+        ({"backward_frames": 3}, 13),
         ({"min_hits": 1}, 10),
-        ({"min_hits": 1, "fill_backwards": 0}, 0),
+        ({"min_hits": 1, "backward_frames": 0}, 0),
         ({"min_hits": 3, "detect_every": 4}, 12),
     ]:
         clip = ClipTracker(ScriptedDetector(), FakeTracker(), ONTOLOGY, make_config(**values))

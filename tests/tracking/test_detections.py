@@ -54,5 +54,5 @@ def test_without_boxes_the_tracker_is_not_prompted(detect):
 
 
 def test_the_past_is_as_long_as_the_detector_looked_away_unless_it_is_told():
-    assert TrackingConfig(detect_every=7).fill_frames == 7
-    assert TrackingConfig(detect_every=7, fill_backwards=0).fill_frames == 0
+    assert TrackingConfig(detect_every=7).backward_frame_count == 7
+    assert TrackingConfig(detect_every=7, backward_frames=0).backward_frame_count == 0

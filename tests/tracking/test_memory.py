@@ -34,7 +34,7 @@ def container_bytes() -> int:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_frames():
     clip = ClipTracker(
-        FakeDetector(), FakeTracker(), ONTOLOGY, make_config(max_gone=5, detect_every=5)
+        FakeDetector(), FakeTracker(), ONTOLOGY, make_config(max_age=5, detect_every=5)
     )
     used, saved, last_id = [], [], 0
     for frame in frames(1000):

@@ -172,7 +172,7 @@ def test_a_track_that_creeps_off_its_object_is_absent_until_it_is_detected():
     """Its mask overlaps that of the frame before on every frame."""
     crept = {i: {"red": (5 + 2 * i, 5, 15 + 2 * i, 15)} for i in range(1, 11)}
     clip = make_clip(12, static_red)
-    tracked = track_clip(clip, tracker=ScriptedTracker(crept), fill_backwards=0)
+    tracked = track_clip(clip, tracker=ScriptedTracker(crept), backward_frames=0)
     assert origins(tracked) == {1: "dffff.....df"}, "a fifth of it is not enough"
     assert boxes_of(tracked, 1)[10] == RED_BOX
     any_color = track_clip(clip, tracker=ScriptedTracker(crept), min_similarity=0)

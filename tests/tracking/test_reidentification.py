@@ -37,11 +37,11 @@ def test_an_object_that_leaves_and_returns_keeps_its_track_id():
 
 def test_an_object_that_returns_after_max_gone_frames_is_another_track():
     objects = make_clip(40, lambda i: static_red(i) if not 12 <= i < 33 else [])
-    tracked = track_clip(objects, max_gone=20)
+    tracked = track_clip(objects, max_age=20)
     assert origins(tracked) == {
         1: "d" + 9 * "f" + "df" + 28 * ".",
     }
-    tracked = track_clip([*objects, *make_clip(45, static_red)[40:]], max_gone=20)
+    tracked = track_clip([*objects, *make_clip(45, static_red)[40:]], max_age=20)
     assert origins(tracked)[2] == 33 * "." + 7 * "b" + "dffff"
 
 
@@ -110,7 +110,7 @@ def test_a_detection_elsewhere_or_unlike_it_is_another_track(other):
     def objects(index):
         return [other] if index >= 25 else absent_for_a_while(index)
 
-    tracked = track_clip(make_clip(35, objects), tracker=Forgetful(), fill_backwards=0)
+    tracked = track_clip(make_clip(35, objects), tracker=Forgetful(), backward_frames=0)
     assert origins(tracked) == {
         1: "d" + 9 * "f" + "df" + 23 * ".",
         2: 30 * "." + "dffff",
@@ -272,6 +272,6 @@ def test_lost_objects_of_different_colors_are_different_tracks():
     def changing(index: int):
         return [("red" if index < 10 else "yellow", *RED_BOX)]
 
-    tracked = track_clip(make_clip(12, changing), tracker=FixedBackward(), cut_difference=1)
+    tracked = track_clip(make_clip(12, changing), tracker=FixedBackward(), shot_threshold=1)
     assert origins(tracked)[1].startswith("dfffffffff.")
     assert origins(tracked)[2].endswith("df")

@@ -46,9 +46,9 @@ def frames():
 
 OPTIONS = (
     {"detect_every": 6},
-    {"detect_every": 6, "fill_backwards": 2},
-    {"detect_every": 4, "fill_backwards": 0, "min_hits": 1},
-    {"detect_every": 3, "fill_backwards": 9, "min_hits": 3, "max_gone": 2},
+    {"detect_every": 6, "backward_frames": 2},
+    {"detect_every": 4, "backward_frames": 0, "min_hits": 1},
+    {"detect_every": 3, "backward_frames": 9, "min_hits": 3, "max_age": 2},
 )
 
 

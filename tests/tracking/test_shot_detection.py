@@ -8,7 +8,7 @@ import pytest
 from grounded_sam2.config import TrackingConfig
 from grounded_sam2.tracking.shot_detection import color_difference, thumbnail
 
-DEFAULT = TrackingConfig().cut_difference
+DEFAULT = TrackingConfig().shot_threshold
 
 
 def scene(seed: int, *, size_hw: tuple[int, int] = (120, 160)) -> np.ndarray:
