@@ -241,11 +241,11 @@ class GroundedSAM2:
         config = self._config_with("tracking.detect_every", detect_every)
         if min_confidence is not None:
             config = config.with_options({"detector.min_confidence": min_confidence})
+        if prompts is None:
+            requested_captions(ontology, config)  # raises before anything is opened
         source = open_video(
             video, stride=stride, start=start, end=end, fps=fps, limits=config.images
         )
-        if prompts is None:
-            requested_captions(ontology, config)
         return self._track(source, ontology, config, prompts)
 
     def label(

@@ -263,3 +263,14 @@ class TestPredictVideo:
         nameless = GroundedSAM2(detector=FakeDetector(), segmenter=FakeSegmenter())
         with pytest.raises(ConfigError, match="give an ontology"):
             nameless.track(clip, clip.parent / "out")
+
+    def test_invalid_arguments_are_refused_at_the_call_before_anything_is_opened(self, model):
+        with pytest.raises(PromptError, match="not text"):
+            model.predict_video("absent.mp4", " ")
+        with pytest.raises(ConfigError, match="detect_every"):
+            model.predict_video("absent.mp4", detect_every=0)
+        nameless = GroundedSAM2(detector=FakeDetector(), segmenter=FakeSegmenter())
+        with pytest.raises(ConfigError, match="give an ontology"):
+            nameless.predict_video("absent.mp4")
+        with pytest.raises(SourceError, match=r"absent\.mp4"):
+            model.predict_video("absent.mp4")

@@ -175,7 +175,7 @@ class TestNames:
         ("path", "expected"),
         [
             ("sub/a.png", "x/sub/a.png"),
-            ("/root/.cache/a.png", "x/a.png"),
+            ("/home/user/.cache/a.png", "x/a.png"),
             (r"C:\photos\a.png", "x/a.png"),
             ("zip://a.png::https://host/photos.zip", "x/a.png"),
             ("../../a.png", "x/a.png"),
