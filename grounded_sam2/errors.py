@@ -6,6 +6,8 @@ Catch `GroundedSAM2Error` to catch everything this package raises on purpose.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -19,6 +21,7 @@ __all__ = [
     "OutOfMemoryError",
     "PromptError",
     "SourceError",
+    "StaleEditError",
     "StoreError",
     "VideoError",
     "one_line",
@@ -66,6 +69,21 @@ class GeometryError(GroundedSAM2Error, ValueError):
 
 class StoreError(GroundedSAM2Error):
     """A label store cannot be opened, is in use, or does not allow the operation."""
+
+
+class StaleEditError(StoreError):
+    """An edit of an object or item that has changed since the editor read it.
+
+    Args:
+        message: what has changed.
+        current: the objects as they are now (`grounded_sam2.results.Label`).
+        version: their version now, to edit with.
+    """
+
+    def __init__(self, message: str, current: Sequence[Any], version: str) -> None:
+        super().__init__(message)
+        self.current = tuple(current)
+        self.version = version
 
 
 class ExportError(GroundedSAM2Error):

@@ -7,8 +7,9 @@ masks are run-length encoded (`grounded_sam2.geometry.rle.Rle`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -32,6 +33,7 @@ __all__ = [
     "LoadedImage",
     "Origin",
     "RawPredictions",
+    "ReviewState",
     "SegmentedMasks",
     "TrackOrigin",
     "TrackedFrame",
@@ -44,6 +46,10 @@ Image: TypeAlias = NDArray[np.uint8]
 """Upright RGB image, ``(h, w, 3)`` ``uint8``."""
 
 Origin: TypeAlias = Literal["model", "human"]
+"""Who vouches for an object. ``human``: a person made it, corrected it or accepted it."""
+
+ReviewState: TypeAlias = Literal["unreviewed", "accepted", "rejected"]
+"""What a person decided about an object: nothing yet, that it stands, or that it does not."""
 
 TrackOrigin: TypeAlias = Literal["detected", "forwards", "backwards"]
 """Where a label of a frame comes from: detected on it, or propagated by the tracker from an earlier
@@ -152,6 +158,8 @@ class Candidate:
     """The segmenter's; ``None`` where it returned the complement of the object."""
     confidence: float | None
     mask_quality: float | None
+    uid: str = field(default="", compare=False)
+    """Identity within a label store (`grounded_sam2.store.uids`); empty until it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,16 @@ class Label:
     detector."""
     track_origin: TrackOrigin | None = None
     """Where it comes from, for a frame of a video; ``None`` for images."""
+    review: ReviewState = "unreviewed"
+    uid: str = field(default="", compare=False)
+    """Identity (`grounded_sam2.store.uids`): that of the candidate it was made from; of its track,
+    in all frames of a video. Two labels that differ in it alone are equal."""
+
+    @property
+    def version(self) -> str:
+        """Digest of all values, hexadecimal: changes whenever the label does."""
+        values = [getattr(self, each.name) for each in fields(self)]
+        return hashlib.sha256(repr(values).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +260,8 @@ def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:
         object without a mask; ``None`` if no object has one), ``confidence`` ``(n,)`` float32
         (``None`` if the detector gives none), ``class_id`` ``(n,)`` int, ``tracker_id`` ``(n,)``
         int (``None`` where an object has none, as in images), and in ``data``
-        ``class_name``, ``caption`` (text) and ``mask_quality`` (float32, ``nan`` for unknown).
+        ``class_name``, ``caption``, ``uid`` (text) and ``mask_quality`` (float32, ``nan`` for
+        unknown).
     """
     import supervision as sv
 
@@ -269,5 +288,6 @@ def to_supervision(labels: Labels, classes: Sequence[str]) -> sv.Detections:
             "class_name": np.array([label.class_name for label in objects], dtype=str),
             "caption": np.array([label.caption for label in objects], dtype=str),
             "mask_quality": np.array(quality, np.float32),
+            "uid": np.array([label.uid for label in objects], dtype=str),
         },
     )

@@ -95,7 +95,9 @@ class ExportOptions:
                 raise ExportError(f"{name} {value}: must lie between 0 and 1")
 
     def accepts(self, label: Label) -> bool:
-        """Return whether an object reaches both thresholds; a missing score does."""
+        """Return whether an object reaches both thresholds; a missing score and a person's do."""
+        if label.review == "accepted":
+            return True
         return _reaches(label.confidence, self.min_confidence) and _reaches(
             label.mask_quality, self.min_mask_quality
         )

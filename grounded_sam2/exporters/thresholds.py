@@ -1,14 +1,13 @@
 """Labels of a run at thresholds other than its own.
 
 Above the run's thresholds, `ExportOptions.accepts` filters the labels. Below them, the stored
-candidates are postprocessed again with the lower thresholds, as if the run had been made with them.
-No model is needed.
+candidates are postprocessed again with the lower thresholds and people's edits applied, as if the
+run had been made with them. No model is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from grounded_sam2.config import load_config
 from grounded_sam2.errors import ConfigError, ExportError
@@ -45,9 +44,12 @@ def labels_at_thresholds(
     for item, labels in store.labels(run.id):
         stored = store.predictions(run.id, item.item_id)
         if stored is not None:
-            detected = postprocess(stored[1].candidates, labels.size_hw, ontology, config).labels
-            drawn = tuple(label for label in labels.objects if label.origin == "human")
-            labels = replace(labels, objects=detected.objects + drawn)
+            proposals = postprocess(stored[1].candidates, labels.size_hw, ontology, config).labels
+            edited = store.with_edits(run.id, item, proposals).objects
+            uids = {label.uid for label in edited}
+            drawn = [each for each in labels.objects if each.origin == "human"]
+            rest = tuple(each for each in drawn if each.uid not in uids)
+            labels = Labels(labels.size_hw, edited + rest)
         yield item, labels
 
 

@@ -1,4 +1,4 @@
-"""Overlap of masks with masks: IoU, containment and intersection; and IoU where masks are missing.
+"""Overlap of masks with masks: IoU, containment, intersection, union; and IoU without masks.
 
 The IoU of boxes alone is in `grounded_sam2.geometry.boxes`.
 """
@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from grounded_sam2.geometry.boxes import box_iou
 from grounded_sam2.geometry.rle import Rle, common_size
 
-__all__ = ["mask_containment", "mask_intersection", "mask_iou", "mixed_iou"]
+__all__ = ["mask_containment", "mask_intersection", "mask_iou", "mask_union", "mixed_iou"]
 
 
 def mask_iou(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
@@ -47,9 +47,16 @@ def mask_intersection(a: Rle, b: Rle) -> Rle:
     Raises:
         GeometryError: the masks are not of one size.
     """
-    size_hw = common_size([a, b])
-    both = [{"size": mask.size_hw, "counts": mask.counts} for mask in (a, b)]
-    return Rle(size_hw, coco_mask.merge(both, intersect=True)["counts"])
+    return _combined([a, b], intersect=True)
+
+
+def mask_union(masks: Sequence[Rle]) -> Rle:
+    """The mask of the pixels set in any of at least one mask.
+
+    Raises:
+        GeometryError: the masks are not all of one size.
+    """
+    return _combined(masks, intersect=False)
 
 
 def mixed_iou(boxes_xyxy: ArrayLike, masks: Sequence[Rle | None]) -> NDArray[np.float64]:
@@ -71,6 +78,12 @@ def mixed_iou(boxes_xyxy: ArrayLike, masks: Sequence[Rle | None]) -> NDArray[np.
     present = [mask for mask in masks if mask is not None]
     overlap[np.ix_(indices, indices)] = mask_iou(present, present)
     return overlap
+
+
+def _combined(masks: Sequence[Rle], *, intersect: bool) -> Rle:
+    size_hw = common_size(masks)
+    both = [{"size": mask.size_hw, "counts": mask.counts} for mask in masks]
+    return Rle(size_hw, coco_mask.merge(both, intersect=intersect)["counts"])
 
 
 def _overlap(a: Sequence[Rle], b: Sequence[Rle], *, relative_to_first: bool) -> NDArray[np.float64]:

@@ -98,6 +98,7 @@ def _label(candidate: Candidate, classes: dict[str, str] | None) -> Label:
         confidence=candidate.confidence,
         mask_quality=candidate.mask_quality,
         detected_box_xyxy=candidate.box_xyxy,
+        uid=candidate.uid,
     )
 
 

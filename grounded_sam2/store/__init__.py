@@ -1,9 +1,11 @@
 """The label store: one SQLite file per output folder, from which every export is made.
 
-`LabelStore.create` opens it for labeling (one process at a time), `LabelStore.open` for reading
-(any number of processes, also while it is written).
+`LabelStore.create` opens it for labeling (one process at a time), `LabelStore.open` for reading and
+for people's edits (any number of processes, also while it is labeled).
 """
 
+from grounded_sam2.store.edit_records import Edit, EditAction
+from grounded_sam2.store.edits import Edits
 from grounded_sam2.store.label_store import LabelStore
 from grounded_sam2.store.records import (
     Item,
@@ -11,6 +13,7 @@ from grounded_sam2.store.records import (
     ItemState,
     OntologyPairs,
     Registration,
+    ReviewCounts,
     Run,
     RunConfig,
     StoredTrack,
@@ -21,12 +24,16 @@ from grounded_sam2.store.records import (
 )
 
 __all__ = [
+    "Edit",
+    "EditAction",
+    "Edits",
     "Item",
     "ItemOutcome",
     "ItemState",
     "LabelStore",
     "OntologyPairs",
     "Registration",
+    "ReviewCounts",
     "Run",
     "RunConfig",
     "StoreSummary",

@@ -1,8 +1,8 @@
 """Connection to the file of a label store: opening, writer lock, transactions, snapshots, errors.
 
 The file is SQLite in WAL mode. The process that labels holds the writer lock; readers need none and
-never wait. Every write is a short ``BEGIN IMMEDIATE`` transaction, so that a process which only
-appends rows can write between two batches of the labeling process.
+never wait. Every write is a short ``BEGIN IMMEDIATE`` transaction, so that people's edits, which
+need no lock either, are written between two batches of the labeling process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from grounded_sam2.errors import StoreError
 from grounded_sam2.store.migrations import migrate
 
 __all__ = ["StoreConnection"]
+
+
+_WAIT_SECONDS = 30.0
+"""Time to wait for the transaction of another process: a batch of large images takes a second."""
 
 
 class StoreConnection:
@@ -37,6 +41,7 @@ class StoreConnection:
         """Resolved folder of the file. Paths in the store are relative to it."""
         self.sqlite = sqlite
         self._lock = lock
+        self._in_edit = False
 
     @classmethod
     def create(cls, path: Path) -> StoreConnection:
@@ -61,11 +66,13 @@ class StoreConnection:
 
     @classmethod
     def open(cls, path: Path) -> StoreConnection:
-        """Open a file for reading, also while another process writes it.
+        """Open a file for reading and for people's edits, also while another process writes it.
+
+        A file of an earlier version is upgraded.
 
         Raises:
-            StoreError: it does not exist, is not a label store, is damaged, or was written by
-                another version.
+            StoreError: it does not exist, is not a label store, is damaged, was written by a later
+                version, or by an earlier one and cannot be written.
         """
         if not path.is_file():
             raise StoreError(
@@ -109,6 +116,39 @@ class StoreConnection:
                 raise
 
     @contextmanager
+    def edit_transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write transaction for people's edits, also while another process labels.
+
+        Nested, the outermost is committed or rolled back as a whole.
+
+        Raises:
+            StoreError: the file cannot be written, or the block is within a snapshot.
+        """
+        if self._in_edit:
+            yield self.sqlite
+            return
+        if self.sqlite.in_transaction:
+            raise StoreError(
+                f"label store '{self.path}': an edit within a snapshot; make it after the snapshot"
+            )
+        with _store_errors(self.path):
+            self.sqlite.execute("PRAGMA query_only = OFF")
+            self.sqlite.execute("PRAGMA foreign_keys = ON")
+            try:
+                # Raises where the folder or the file is read-only.
+                self.sqlite.execute("BEGIN IMMEDIATE")
+                self._in_edit = True
+                yield self.sqlite
+                self.sqlite.execute("COMMIT")
+            except BaseException:
+                self.sqlite.rollback()
+                raise
+            finally:
+                self._in_edit = False
+                if self._lock is None:
+                    self.sqlite.execute("PRAGMA query_only = ON")
+
+    @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read transaction: all reads in the block see one state of the file.
 
@@ -136,16 +176,19 @@ def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
         mode = "immutable=1"
     with _store_errors(path):
         sqlite = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None
+            f"{path.absolute().as_uri()}?{mode}",
+            uri=True,
+            isolation_level=None,
+            timeout=_WAIT_SECONDS,
         )
         try:
             if write:
                 sqlite.execute("PRAGMA journal_mode = WAL")
                 sqlite.execute("PRAGMA synchronous = NORMAL")  # safe in WAL, one sync less
                 sqlite.execute("PRAGMA foreign_keys = ON")
-            else:
+            migrate(sqlite, path, write=mode.startswith("mode=rw"), create=write)
+            if not write:
                 sqlite.execute("PRAGMA query_only = ON")
-            migrate(sqlite, path, write=write)
         except BaseException:
             sqlite.close()
             raise

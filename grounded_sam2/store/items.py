@@ -9,25 +9,30 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from grounded_sam2.results import CandidateStatus, RawPredictions
+from grounded_sam2.results import Candidate, CandidateStatus, RawPredictions
 from grounded_sam2.store.connection import StoreConnection
 from grounded_sam2.store.objects import Objects, check_masks
 from grounded_sam2.store.records import Item, ItemOutcome, ItemState, ItemStatus, Registration
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
+    FILE_COLUMNS,
     ITEM_COLUMNS,
     candidate_from_row,
     candidate_to_row,
     item_from_row,
+    path_from_row,
     path_to_row,
     utf8_safe,
 )
+from grounded_sam2.store.uids import candidates_with_uids
 
 __all__ = ["Items"]
 
 _COLUMNS = ", ".join(ITEM_COLUMNS)
+_ITEM = ", ".join(f"i.{name}" for name in ITEM_COLUMNS)
 
 
 class Items:
@@ -103,11 +108,14 @@ class Items:
             (run_id, utf8_safe(item.item_id), *row.values()),
         ).fetchall()
         sql.execute("DELETE FROM candidates WHERE item_key = ?", (key,))
-        self._objects.replace(sql, key, item.item_id, labels)
-        if labels is None or predictions is None:
-            return
-        candidates = predictions.candidates
-        check_masks(item.item_id, labels.size_hw, [each.mask for each in candidates])
+        candidates: tuple[Candidate, ...] = ()
+        if labels is not None and predictions is not None:
+            inference_key = self._objects.scope(run_id, item).inference_key
+            candidates = candidates_with_uids(
+                inference_key, utf8_safe(item.item_id), predictions.candidates
+            )
+            check_masks(item.item_id, labels.size_hw, [each.mask for each in candidates])
+        self._objects.replace(sql, run_id, key, item, labels, candidates)
         sql.executemany(
             f"INSERT INTO candidates (item_key, position, verdict, {', '.join(CANDIDATE_COLUMNS)}) "
             f"VALUES (?, ?, ?{', ?' * len(CANDIDATE_COLUMNS)})",
@@ -138,7 +146,7 @@ class Items:
 
         Items with predictions become pending.
         """
-        columns = ", ".join((*ITEM_COLUMNS, "asked", "error"))
+        columns = ", ".join((*FILE_COLUMNS, "asked", "error"))
         sql.execute(
             f"INSERT INTO items (run_id, status, {columns}) "
             f"SELECT ?, CASE status WHEN 'done' THEN 'pending' ELSE status END, {columns} "
@@ -245,10 +253,44 @@ class Items:
         """Number of labeled items of a run without objects."""
         ((count,),) = self._connection.rows(
             "SELECT count(*) FROM items i WHERE i.run_id = ? AND i.status = 'done' "
-            "AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.item_key = i.key)",
+            "AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.item_key = i.key "
+            "AND o.review != 'rejected')",
             run_id,
         )
         return int(count)
+
+    def count_reviewed(self, run_id: int) -> tuple[int, int, int]:
+        """Numbers of labeled items that are reviewed, confirmed, and flagged."""
+        ((reviewed, confirmed, flagged),) = self._connection.rows(
+            "SELECT count(*) FILTER (WHERE is_reviewed), count(*) FILTER (WHERE is_confirmed), "
+            "count(flag) FROM items WHERE run_id = ? AND status = 'done'",
+            run_id,
+        )
+        return reviewed, confirmed, flagged
+
+    def labeled(self, run_id: int, item_id: str) -> tuple[int, Item] | None:
+        """Key and item of a labeled image or frame; ``None`` if the run has none of this id.
+
+        A frame has the file and content hash of its video.
+        """
+        rows = self._connection.rows(
+            f"SELECT i.key, v.path, v.content_hash, v.file_stamp, {_ITEM} FROM items i "
+            "LEFT JOIN videos v ON v.key = i.video_key "
+            "WHERE i.run_id = ? AND i.item_id = ? AND i.status = 'done'",
+            run_id,
+            utf8_safe(item_id),
+        )
+        for key, path, content_hash, stamp, *columns in rows:
+            item = item_from_row(columns, self._connection.root)
+            if item.frame_index is not None:
+                item = replace(
+                    item,
+                    path=path_from_row(path, self._connection.root),
+                    content_hash=content_hash,
+                    file_stamp=stamp,
+                )
+            return key, item
+        return None
 
     def count_dropped_candidates(self, run_id: int) -> Mapping[CandidateStatus, int]:
         """Number of candidates that did not become labels, by status, in labeled items."""

@@ -10,7 +10,7 @@
             ...
 
 A batch is one transaction, so that an item is stored whole or not at all, however the process ends.
-The tables are read and written by one class each: `Runs`, `Items`, `Objects`, `Videos`.
+The tables are read and written by one class each: `Runs`, `Items`, `Objects`, `Edits`, `Videos`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from grounded_sam2.errors import StoreError
 from grounded_sam2.results import BrokenFrame, Label, Labels, RawPredictions, TrackedFrame
 from grounded_sam2.store.connection import StoreConnection
+from grounded_sam2.store.edit_log import EditLog
+from grounded_sam2.store.edit_records import Edit
+from grounded_sam2.store.edits import Edits
 from grounded_sam2.store.items import Items
 from grounded_sam2.store.objects import Objects
 from grounded_sam2.store.records import (
@@ -31,6 +35,7 @@ from grounded_sam2.store.records import (
     ItemState,
     OntologyPairs,
     Registration,
+    ReviewCounts,
     Run,
     RunConfig,
     StoredTrack,
@@ -58,10 +63,13 @@ class LabelStore:
 
     def __init__(self, connection: StoreConnection) -> None:
         self._connection = connection
-        self._objects = Objects(connection)
+        log = EditLog(connection)
+        self._objects = Objects(connection, log)
         self._items = Items(connection, self._objects)
         self._videos = Videos(connection, self._items, self._objects)
         self._runs = Runs(connection, self._items, self._videos)
+        self.edits = Edits(connection, self._runs, self._items, self._objects, log)
+        """People's edits."""
 
     @classmethod
     def create(cls, folder: str | Path) -> LabelStore:
@@ -75,11 +83,13 @@ class LabelStore:
 
     @classmethod
     def open(cls, folder: str | Path) -> LabelStore:
-        """Open the store of a folder for reading, also while another process labels.
+        """Open the store of a folder for reading and for edits, also while another process labels.
+
+        A store of an earlier version is upgraded.
 
         Raises:
-            StoreError: there is none; the file is not a label store, is damaged, or was written by
-                another version.
+            StoreError: there is none; the file is not a label store, is damaged, was written by a
+                later version, or by an earlier one and cannot be written.
         """
         return cls(StoreConnection.open(Path(folder) / cls.FILE_NAME))
 
@@ -245,6 +255,43 @@ class LabelStore:
         """Objects of one item; ``None`` if it is not labeled."""
         return self._objects.of_item(run_id, item_id)
 
+    def objects(
+        self, item_id: str, *, run_id: int | None = None, include_rejected: bool = False
+    ) -> tuple[Label, ...]:
+        """Objects of one image or frame in order, with uid and review state.
+
+        Args:
+            item_id: the item.
+            run_id: the run.
+            include_rejected: also those that a person rejected, after the others.
+
+        Raises:
+            StoreError: the run has no labels of the item.
+        """
+        run_id = self.run(run_id).id
+        if self._items.labeled(run_id, item_id) is None:
+            raise StoreError(
+                f"run {run_id} of label store '{self.path}' has no labeled image or frame "
+                f"'{item_id}'"
+            )
+        found = self._objects.all_of_item(run_id, item_id)
+        return tuple(each for each in found if include_rejected or each.review != "rejected")
+
+    def history(self, item_id: str, *, run_id: int | None = None) -> list[Edit]:
+        """All edits of one image, frame or video in order, undone ones included."""
+        return self.edits.history(item_id, run_id=run_id)
+
+    def with_edits(self, run_id: int, item: Item, proposals: Labels) -> Labels:
+        """Labels that were post-processed anew, with people's edits applied.
+
+        Args:
+            run_id: the run.
+            item: an item of it.
+            proposals: its labels before edits, from candidates of `predictions`, whose uids they
+                have.
+        """
+        return self._objects.with_edits(run_id, item, proposals).labels
+
     def classes(self, run_id: int | None = None) -> list[str]:
         """Classes in the ontology's order, then, sorted, those that only objects have."""
         run = self.run(run_id)
@@ -255,6 +302,7 @@ class LabelStore:
         with self.snapshot():
             run = self.run(run_id)
             items = self._items.count_by_status(run.id)
+            reviews = self._objects.count_by_review(run.id)
             objects = self._objects.count_by_class(run.id)
             return StoreSummary(
                 run_id=run.id,
@@ -266,6 +314,12 @@ class LabelStore:
                     name: objects.get(name, 0) for name in _classes(run.ontology, objects)
                 },
                 dropped_candidates=self._items.count_dropped_candidates(run.id),
+                review=ReviewCounts(
+                    reviews.get("accepted", 0),
+                    reviews.get("rejected", 0),
+                    reviews.get("unreviewed", 0),
+                    *self._items.count_reviewed(run.id),
+                ),
             )
 
     # Videos

@@ -4,7 +4,7 @@ One file may hold several runs: an item belongs to a run, an object to an item, 
 another model, threshold or ontology stand beside the earlier ones instead of replacing them.
 ``PRAGMA user_version`` counts the `MIGRATIONS` applied to a file. A change of the tables is one
 more step at the end; files of earlier versions are upgraded, in one transaction, when they are next
-opened for writing.
+opened.
 
 Names in the tables and in the stored JSON are those of the first versions: a recipe is a
 `RunConfig`, a verdict a `CandidateStatus`, ``asked`` the captions that the detector was run with.
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from grounded_sam2.errors import StoreError
+from grounded_sam2.store.uid_migration import assign_uids
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "migrate"]
 
@@ -142,20 +144,107 @@ MIGRATIONS = (
     ALTER TABLE objects ADD COLUMN track_origin TEXT
         CHECK (track_origin IN ('detected', 'forwards', 'backwards'));
     """,
+    # Identities of candidates and objects, and people's edits.
+    """
+    ALTER TABLE candidates ADD COLUMN uid TEXT NOT NULL DEFAULT '';
+    ALTER TABLE objects ADD COLUMN uid TEXT NOT NULL DEFAULT '';
+    ALTER TABLE items ADD COLUMN is_edited INTEGER NOT NULL DEFAULT 0;  -- proposals hold its labels
+    ALTER TABLE items ADD COLUMN is_reviewed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN is_confirmed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN flag TEXT;
+    CREATE INDEX candidates_by_uid ON candidates (uid);
+    CREATE INDEX objects_by_uid ON objects (uid);
+    CREATE TABLE proposals (                -- objects before edits, of items that have any
+        item_key       INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+        position       INTEGER NOT NULL,
+        class_name     TEXT NOT NULL,
+        caption        TEXT,
+        x_min          REAL NOT NULL,
+        y_min          REAL NOT NULL,
+        x_max          REAL NOT NULL,
+        y_max          REAL NOT NULL,
+        rle_counts     BLOB,
+        confidence     REAL,
+        mask_quality   REAL,
+        track_id       INTEGER,
+        origin         TEXT NOT NULL,
+        detected_x_min REAL,
+        detected_y_min REAL,
+        detected_x_max REAL,
+        detected_y_max REAL,
+        track_origin   TEXT,
+        review         TEXT NOT NULL,
+        uid            TEXT NOT NULL,
+        PRIMARY KEY (item_key, position)
+    );
+    CREATE TABLE edits (                    -- outlives the items and runs that it was made on
+        id            INTEGER PRIMARY KEY,
+        scope         TEXT NOT NULL,        -- image or video: what an undo goes through
+        item_id       TEXT,                 -- image or frame; NULL for an edit of tracks
+        is_of_video   INTEGER NOT NULL,     -- whether the scope is a video
+        content       TEXT NOT NULL,        -- identity of the content of image or video
+        run_key       TEXT,                 -- of an import or a merge: its edits concern it alone
+        inference_key TEXT NOT NULL,        -- of the run, which numbers the tracks
+        height        INTEGER NOT NULL,
+        width         INTEGER NOT NULL,
+        action        TEXT NOT NULL,
+        uids          TEXT NOT NULL,        -- JSON
+        params        TEXT NOT NULL,        -- JSON
+        seen          TEXT,                 -- JSON; NULL: as of the edit of this item before
+        prompts       TEXT,                 -- JSON
+        model         TEXT,
+        undoes        INTEGER REFERENCES edits (id),
+        actor         TEXT NOT NULL,
+        at            TEXT NOT NULL
+    );
+    CREATE INDEX edits_of_scope ON edits (scope, id);
+    CREATE TABLE edited_objects (           -- before and after an edit
+        edit_id        INTEGER NOT NULL REFERENCES edits (id),
+        item_id        TEXT NOT NULL,
+        side           TEXT NOT NULL CHECK (side IN ('before', 'after')),
+        position       INTEGER NOT NULL,
+        class_name     TEXT NOT NULL,
+        caption        TEXT,
+        x_min          REAL,                -- box and mask are NULL where they are as before
+        y_min          REAL,
+        x_max          REAL,
+        y_max          REAL,
+        rle_counts     BLOB,
+        confidence     REAL,
+        mask_quality   REAL,
+        track_id       INTEGER,
+        origin         TEXT NOT NULL,
+        detected_x_min REAL,
+        detected_y_min REAL,
+        detected_x_max REAL,
+        detected_y_max REAL,
+        track_origin   TEXT,
+        review         TEXT NOT NULL,
+        uid            TEXT NOT NULL,
+        PRIMARY KEY (item_id, edit_id, side, position)
+    );
+    CREATE TRIGGER edits_stay BEFORE DELETE ON edits
+        BEGIN SELECT RAISE(ABORT, 'edits are never deleted'); END;
+    CREATE TRIGGER edits_do_not_change BEFORE UPDATE ON edits
+        BEGIN SELECT RAISE(ABORT, 'edits are never changed'); END;
+    """,
 )
 """SQL of each version of the schema. A published step is never changed, comments included: SQLite
 keeps the text in the file."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
 
+_FIRST_VERSION_WITH_UIDS = 4
 
-def migrate(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
+
+def migrate(connection: sqlite3.Connection, path: Path, *, write: bool, create: bool) -> None:
     """Check that a file is a label store, and upgrade its tables to the current version.
 
     Args:
         connection: open connection in autocommit mode. An empty file counts as version 0.
         path: its file, for messages.
         write: whether the file may be upgraded.
+        create: whether an empty file is to become a label store.
 
     Raises:
         StoreError: the file belongs to another program, is of a later version, or is of an earlier
@@ -172,19 +261,40 @@ def migrate(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
         )
     if version == SCHEMA_VERSION:
         return
+    if version == 0 and not create:
+        raise StoreError(f"'{path}' is empty and no label store; label a folder into it first")
     if not write:
         raise StoreError(
             f"label store '{path}' has schema {version}, this version of grounded-sam2 reads "
-            f"{SCHEMA_VERSION}; run the labeling command once more to upgrade it"
+            f"{SCHEMA_VERSION}; make its folder writable, so that it is upgraded, or copy it"
         )
     connection.create_function("recipe_ontology", 1, _ontology)
     connection.create_function("recipe_without_ontology", 1, _without_ontology)
     connection.create_function("recipe_key", 1, lambda text: sha256(text.encode()).hexdigest())
-    steps = "".join(MIGRATIONS[version:])
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; "
-        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _pragma(connection, "user_version")  # another process may have been faster
+        for number in range(version, SCHEMA_VERSION):
+            for statement in _statements(MIGRATIONS[number]):
+                connection.execute(statement)
+        if 0 < version < _FIRST_VERSION_WITH_UIDS:
+            assign_uids(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _statements(step: str) -> Iterator[str]:
+    """The statements of a step. `executescript` would commit before each step."""
+    statement = ""
+    for line in step.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

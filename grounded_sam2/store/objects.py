@@ -1,19 +1,26 @@
 """Labeled objects of the items of a label store: written item by item, read by item or by track.
 
-Reading streams: the objects of one item, or one label, are in memory at a time.
+Table ``objects`` holds the labels after people's edits, rejected objects included. For an item with
+edits, ``proposals`` holds the labels before them, so that an edit, an undo and a repeated run
+compute the same objects again. Reading streams: the objects of one item, or one label, are in
+memory at a time.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from grounded_sam2.errors import StoreError
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.results import Label, Labels
+from grounded_sam2.results import Candidate, Label, Labels, ReviewState
+from grounded_sam2.store.apply_edits import apply_edits
 from grounded_sam2.store.connection import StoreConnection
-from grounded_sam2.store.records import Item, StoredTrack
+from grounded_sam2.store.edit_log import EditLog, EditScope
+from grounded_sam2.store.edit_records import EditedLabels
+from grounded_sam2.store.records import Item, RunConfig, StoredTrack
 from grounded_sam2.store.rows import (
     ITEM_COLUMNS,
     LABEL_COLUMNS,
@@ -22,40 +29,146 @@ from grounded_sam2.store.rows import (
     label_to_row,
     utf8_safe,
 )
+from grounded_sam2.store.uids import labels_with_uids
 
 __all__ = ["Objects", "check_masks"]
 
 _ITEM = ", ".join(f"i.{name}" for name in ITEM_COLUMNS)
 _LABEL = ", ".join(f"o.{name}" for name in LABEL_COLUMNS)
-_OBJECTS_OF_VIDEO = "FROM items i JOIN objects o ON o.item_key = i.key WHERE i.video_key = ?"
+_OBJECTS_OF_VIDEO = (
+    "FROM items i JOIN objects o ON o.item_key = i.key AND o.review != 'rejected' "
+    "WHERE i.video_key = ?"
+)
 
 
 class Objects:
-    """Table ``objects``."""
+    """Tables ``objects`` and ``proposals``.
 
-    def __init__(self, connection: StoreConnection) -> None:
+    Args:
+        connection: the store's file.
+        log: people's edits, which are applied to whatever is written.
+    """
+
+    def __init__(self, connection: StoreConnection, log: EditLog) -> None:
         self._connection = connection
+        self._log = log
+        self._configs: dict[int, RunConfig] = {}  # a run's configuration never changes
+
+    # Writing
 
     def replace(
-        self, sql: sqlite3.Connection, item_key: int, item_id: str, labels: Labels | None
+        self,
+        sql: sqlite3.Connection,
+        run_id: int,
+        item_key: int,
+        item: Item,
+        labels: Labels | None,
+        candidates: Sequence[Candidate] = (),
     ) -> None:
-        """Replace the objects of an item, within a transaction; ``None`` removes them.
+        """Replace the labels of an item before edits, within a transaction; ``None`` removes them.
+
+        Args:
+            sql: the connection.
+            run_id: run of the item.
+            item_key: key of the item.
+            item: the item; of a frame, with the content hash of its video.
+            labels: the labels; those without a uid get one.
+            candidates: with uids: those that the labels were made from.
 
         Raises:
             StoreError: a mask has another size than its image.
         """
-        sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
+        sql.execute("DELETE FROM proposals WHERE item_key = ?", (item_key,))
         if labels is None:
+            sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
             return
-        check_masks(item_id, labels.size_hw, [label.mask for label in labels.objects])
-        sql.executemany(
-            f"INSERT INTO objects (item_key, position, {', '.join(LABEL_COLUMNS)}) "
-            f"VALUES (?, ?{', ?' * len(LABEL_COLUMNS)})",
-            [
-                (item_key, position, *label_to_row(label))
-                for position, label in enumerate(labels.objects)
-            ],
+        check_masks(item.item_id, labels.size_hw, [label.mask for label in labels.objects])
+        proposals = Labels(
+            labels.size_hw,
+            labels_with_uids(
+                self._config(run_id).inference_key,
+                item.item_id,
+                labels.objects,
+                candidates,
+                video=None if item.frame_index is None else item.group,
+            ),
         )
+        self._write(sql, item_key, proposals, self.with_edits(run_id, item, proposals))
+
+    def apply_edits(self, sql: sqlite3.Connection, run_id: int, item_key: int, item: Item) -> None:
+        """Compute the objects of a labeled item anew after an edit, within a transaction."""
+        assert item.size_hw is not None, "a labeled item has a size"
+        rows = sql.execute(
+            f"SELECT {_LABEL} FROM proposals o WHERE o.item_key = ? ORDER BY o.position",
+            (item_key,),
+        ).fetchall()
+        if not rows and not self._is_edited(sql, item_key):
+            rows = sql.execute(
+                f"SELECT {_LABEL} FROM objects o WHERE o.item_key = ? ORDER BY o.position",
+                (item_key,),
+            ).fetchall()
+        proposals = Labels(item.size_hw, tuple(label_from_row(row, item.size_hw) for row in rows))
+        sql.execute("DELETE FROM proposals WHERE item_key = ?", (item_key,))
+        self._write(sql, item_key, proposals, self.with_edits(run_id, item, proposals))
+
+    def _is_edited(self, sql: sqlite3.Connection, item_key: int) -> bool:
+        """Whether ``objects`` of an item holds other labels than the run proposed."""
+        ((edited,),) = sql.execute(
+            "SELECT is_edited FROM items WHERE key = ?", (item_key,)
+        ).fetchall()
+        return bool(edited)
+
+    def _write(
+        self, sql: sqlite3.Connection, item_key: int, proposals: Labels, edited: EditedLabels
+    ) -> None:
+        is_edited = edited.labels is not proposals
+        sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
+        _insert(sql, "objects", item_key, (*edited.labels.objects, *edited.rejected))
+        if is_edited:
+            _insert(sql, "proposals", item_key, proposals.objects)
+        sql.execute(
+            "UPDATE items SET is_edited = ?, is_reviewed = ?, is_confirmed = ?, flag = ? "
+            "WHERE key = ?",
+            (is_edited, edited.is_reviewed, edited.is_confirmed, edited.flag, item_key),
+        )
+
+    # Edits
+
+    def with_edits(self, run_id: int, item: Item, proposals: Labels) -> EditedLabels:
+        """Labels of an item with people's edits applied; `proposals` themselves without any.
+
+        Args:
+            run_id: run of the item.
+            item: the item; of a frame, with the content hash of its video.
+            proposals: its labels before edits, with uids.
+        """
+        edits = self._log.of_item(self.scope(run_id, item), item.item_id, item.frame_index)
+        return apply_edits(edits, proposals, self._classes(run_id) if edits else {})
+
+    def scope(self, run_id: int, item: Item) -> EditScope:
+        """What the edits of an item, or of the video of a frame, are looked up by."""
+        name = item.item_id if item.frame_index is None else str(item.group)
+        config = self._config(run_id)
+        return EditScope(
+            name=name,
+            is_video=item.frame_index is not None,
+            content=item.content_hash or f"item {name}",
+            run_key=None if config.has_models else config.key,
+            inference_key=config.inference_key,
+        )
+
+    def _config(self, run_id: int) -> RunConfig:
+        if run_id not in self._configs:
+            ((recipe,),) = self._connection.rows("SELECT recipe FROM runs WHERE id = ?", run_id)
+            self._configs[run_id] = RunConfig.from_json(recipe)
+        return self._configs[run_id]
+
+    def _classes(self, run_id: int) -> dict[str, str]:
+        """Class of each caption of a run's ontology, which may change within the run."""
+        ((ontology,),) = self._connection.rows("SELECT ontology FROM runs WHERE id = ?", run_id)
+        return {} if ontology is None else dict(json.loads(ontology))
+
+    # Reading
 
     def of_images(self, run_id: int) -> Iterator[tuple[Item, Labels]]:
         """Labeled images of a run and their objects, by item id."""
@@ -72,10 +185,21 @@ class Objects:
         )
         return next((labels for _, labels in found), None)
 
+    def all_of_item(self, run_id: int, item_id: str) -> Iterator[Label]:
+        """Objects of one labeled item in order, with the rejected ones after the others."""
+        rows = self._connection.rows(
+            f"SELECT i.height, i.width, {_LABEL} FROM items i JOIN objects o ON o.item_key = i.key "
+            "WHERE i.run_id = ? AND i.item_id = ? AND i.status = 'done' ORDER BY o.position",
+            run_id,
+            utf8_safe(item_id),
+        )
+        for height, width, *row in rows:
+            yield label_from_row(row, (height, width))
+
     def _read(self, condition: str, order: str, *values: object) -> Iterator[tuple[Item, Labels]]:
         rows = self._connection.rows(
             f"SELECT {_ITEM}, {_LABEL} FROM items i LEFT JOIN objects o ON o.item_key = i.key "
-            f"WHERE {condition} AND i.status = 'done' ORDER BY {order}",
+            f"AND o.review != 'rejected' WHERE {condition} AND i.status = 'done' ORDER BY {order}",
             *values,
         )
         width = len(ITEM_COLUMNS)
@@ -122,10 +246,29 @@ class Objects:
         return dict(
             self._connection.rows(
                 "SELECT o.class_name, count(*) FROM objects o JOIN items i ON i.key = o.item_key "
-                "WHERE i.run_id = ? AND i.status = 'done' GROUP BY 1 ORDER BY 1",
+                "WHERE i.run_id = ? AND i.status = 'done' AND o.review != 'rejected' "
+                "GROUP BY 1 ORDER BY 1",
                 run_id,
             )
         )
+
+    def count_by_review(self, run_id: int) -> dict[ReviewState, int]:
+        """Number of objects in each review state that occurs, in the labeled items of a run."""
+        return dict(
+            self._connection.rows(
+                "SELECT o.review, count(*) FROM objects o JOIN items i ON i.key = o.item_key "
+                "WHERE i.run_id = ? AND i.status = 'done' GROUP BY 1",
+                run_id,
+            )
+        )
+
+
+def _insert(sql: sqlite3.Connection, table: str, item_key: int, labels: Sequence[Label]) -> None:
+    sql.executemany(
+        f"INSERT INTO {table} (item_key, position, {', '.join(LABEL_COLUMNS)}) "
+        f"VALUES (?, ?{', ?' * len(LABEL_COLUMNS)})",
+        [(item_key, position, *label_to_row(label)) for position, label in enumerate(labels)],
+    )
 
 
 def check_masks(item_id: str, size_hw: tuple[int, int], masks: Sequence[Rle | None]) -> None:

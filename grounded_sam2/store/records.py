@@ -30,6 +30,7 @@ __all__ = [
     "ItemStatus",
     "OntologyPairs",
     "Registration",
+    "ReviewCounts",
     "Run",
     "RunConfig",
     "StoreSummary",
@@ -46,6 +47,8 @@ OntologyPairs: TypeAlias = tuple[tuple[str, str], ...]
 
 _FRAME_DIGITS = 6
 """Minimum digits of a frame index: names of nine hours of video sort in the order of time."""
+
+_MODEL_ROLES = {"detector", "segmenter", "tracker", "grounder"}
 
 _brief = Repr()
 _brief.maxstring = _brief.maxother = 60
@@ -68,6 +71,22 @@ class RunConfig:
     def key(self) -> str:
         """SHA-256 of the canonical JSON, hexadecimal: the identity of a run."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def inference_key(self) -> str:
+        """SHA-256 of models and inference options: what gives a candidate its uid.
+
+        The place of the images is left out, and of weights in a folder all but their digest: the
+        same model finds the same object wherever both are.
+        """
+        weights = {role: name.rpartition("@")[2] for role, name in self.models.items()}
+        config = replace(self, models=weights, postprocess={}, source=None)
+        return config.key
+
+    @property
+    def has_models(self) -> bool:
+        """Whether models made the labels, not an import or a merge."""
+        return not _MODEL_ROLES.isdisjoint(self.models)
 
     def same_inference(self, other: RunConfig) -> bool:
         """Whether both give the same raw predictions: they differ in `postprocess` at most."""
@@ -165,6 +184,12 @@ class Item:
     """Index of the frame, as `grounded_sam2.results.VideoFrame` counts; ``None`` for an image."""
     time: float | None = None
     """Seconds from the first frame of the video."""
+    is_reviewed: bool = False
+    """Whether a person decided anything about the item or an object of it."""
+    is_confirmed: bool = False
+    """Whether a person confirmed that its objects are right and complete, or that it has none."""
+    flag: str | None = None
+    """A person's note that the item needs attention."""
 
     @property
     def content_key(self) -> str:
@@ -218,6 +243,24 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewCounts:
+    """How much of a run people have reviewed."""
+
+    accepted: int = 0
+    """Objects that a person accepted, corrected or made."""
+    rejected: int = 0
+    """Objects that a person rejected; they are no labels."""
+    unreviewed: int = 0
+    """Objects that nobody decided about."""
+    reviewed_images: int = 0
+    """Items that a person decided anything about."""
+    confirmed_images: int = 0
+    """Items that a person confirmed as right and complete."""
+    flagged_images: int = 0
+    """Items with a person's note."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSummary:
     """Counts of one run."""
 
@@ -233,6 +276,7 @@ class StoreSummary:
     """In the order of the classes, those without objects included."""
     dropped_candidates: Mapping[CandidateStatus, int] = field(default_factory=dict)
     """Candidates that did not become labels, by status."""
+    review: ReviewCounts = field(default_factory=ReviewCounts)
 
     @property
     def objects(self) -> int:

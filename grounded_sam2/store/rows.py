@@ -18,6 +18,7 @@ from grounded_sam2.store.records import Item
 
 __all__ = [
     "CANDIDATE_COLUMNS",
+    "FILE_COLUMNS",
     "ITEM_COLUMNS",
     "LABEL_COLUMNS",
     "candidate_from_row",
@@ -31,7 +32,7 @@ __all__ = [
     "utf8_safe",
 ]
 
-ITEM_COLUMNS = (
+FILE_COLUMNS = (
     "item_id",
     "path",
     "content_hash",
@@ -43,6 +44,8 @@ ITEM_COLUMNS = (
     "frame_index",
     "frame_time",
 )
+"""Of an item: what it is, without what people decided about it."""
+ITEM_COLUMNS = (*FILE_COLUMNS, "is_reviewed", "is_confirmed", "flag")
 LABEL_COLUMNS = (
     "class_name",
     "caption",
@@ -60,6 +63,8 @@ LABEL_COLUMNS = (
     "detected_x_max",
     "detected_y_max",
     "track_origin",
+    "review",
+    "uid",
 )
 CANDIDATE_COLUMNS = (
     "caption",
@@ -70,12 +75,14 @@ CANDIDATE_COLUMNS = (
     "rle_counts",
     "confidence",
     "mask_quality",
+    "uid",
 )
 
 
 def item_from_row(row: Sequence[Any], root: Path) -> Item:
     """Item of a row of `ITEM_COLUMNS`; `root` is the resolved folder of the store."""
-    item_id, path, content_hash, height, width, orientation, group, stamp, index, time = row
+    item_id, path, content_hash, height, width, orientation, group, stamp, index, *rest = row
+    time, is_reviewed, is_confirmed, flag = rest
     return Item(
         item_id=item_id,
         path=path_from_row(path, root),
@@ -86,13 +93,16 @@ def item_from_row(row: Sequence[Any], root: Path) -> Item:
         file_stamp=stamp,
         frame_index=index,
         time=time,
+        is_reviewed=bool(is_reviewed),
+        is_confirmed=bool(is_confirmed),
+        flag=flag,
     )
 
 
 def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
     """Label of a row of `LABEL_COLUMNS`, on an image of this size."""
     class_name, caption, x_min, y_min, x_max, y_max, counts, *rest = row
-    confidence, mask_quality, track_id, origin, *detected, track_origin = rest
+    confidence, mask_quality, track_id, origin, *detected, track_origin, review, uid = rest
     return Label(
         class_name=class_name,
         caption=caption,
@@ -104,6 +114,8 @@ def label_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Label:
         origin=origin,
         detected_box_xyxy=None if detected[0] is None else tuple(detected),
         track_origin=track_origin,
+        review=review,
+        uid=uid,
     )
 
 
@@ -121,18 +133,21 @@ def label_to_row(label: Label) -> tuple[Any, ...]:
         label.origin,
         *((None,) * 4 if detected is None else _rounded_box(detected)),
         label.track_origin,
+        label.review,
+        label.uid,
     )
 
 
 def candidate_from_row(row: Sequence[Any], size_hw: tuple[int, int]) -> Candidate:
     """Candidate of a row of `CANDIDATE_COLUMNS`, on an image of this size."""
-    caption, x_min, y_min, x_max, y_max, counts, confidence, mask_quality = row
+    caption, x_min, y_min, x_max, y_max, counts, confidence, mask_quality, uid = row
     return Candidate(
         caption=caption,
         box_xyxy=(x_min, y_min, x_max, y_max),
         mask=None if counts is None else Rle(size_hw, counts),
         confidence=confidence,
         mask_quality=mask_quality,
+        uid=uid,
     )
 
 
@@ -144,6 +159,7 @@ def candidate_to_row(candidate: Candidate) -> tuple[Any, ...]:
         None if candidate.mask is None else candidate.mask.counts,
         _rounded_score(candidate.confidence),
         _rounded_score(candidate.mask_quality),
+        candidate.uid,
     )
 
 

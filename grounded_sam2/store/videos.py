@@ -21,6 +21,10 @@ from grounded_sam2.store.rows import path_from_row, path_to_row, utf8_safe
 
 __all__ = ["Videos"]
 
+_RECORD = (
+    "v.name, v.path, v.content_hash, v.file_stamp, v.height, v.width, v.fps, v.frame_count, "
+    "v.stride"
+)
 _STATE_PART_BYTES = 64 << 20
 """Bytes of a tracker state in one row. SQLite takes 1 GB, which the state of a few thousand objects
 exceeds, and copies each row in memory."""
@@ -98,10 +102,10 @@ class Videos:
         finished: bool,
     ) -> None:
         """Write a batch of frames in one transaction; see `LabelStore.write_frames`."""
-        key, size_hw = self._key_and_size(run_id, name)
+        key, video = self._key_and_record(run_id, name)
         with self._connection.transaction() as sql:
             for frame in frames:
-                self._write_frame(sql, run_id, key, name, frame, size_hw)
+                self._write_frame(sql, run_id, key, video, frame)
             sql.execute(
                 "UPDATE videos SET broken_frames = coalesce(?, broken_frames), "
                 "finished = max(finished, ?) WHERE key = ?",
@@ -112,7 +116,7 @@ class Videos:
 
     def fail(self, run_id: int, name: str, error: str) -> None:
         """Record why a video cannot be labeled further. Its frames and tracker state stay."""
-        key, _ = self._key_and_size(run_id, name)
+        key, _ = self._key_and_record(run_id, name)
         with self._connection.transaction() as sql:
             sql.execute("UPDATE videos SET error = ? WHERE key = ?", (utf8_safe(error), key))
 
@@ -121,15 +125,14 @@ class Videos:
         sql: sqlite3.Connection,
         run_id: int,
         key: int,
-        name: str,
+        video: VideoRecord,
         frame: TrackedFrame,
-        size_hw: tuple[int, int],
     ) -> None:
-        item_id = frame_id(name, frame.index)
-        if frame.labels.size_hw != size_hw:
+        item_id = frame_id(video.name, frame.index)
+        if frame.labels.size_hw != video.size_hw:
             raise StoreError(
-                f"item '{item_id}': has size {frame.labels.size_hw}, its video {size_hw}; all "
-                "frames of a video have one size"
+                f"item '{item_id}': has size {frame.labels.size_hw}, its video {video.size_hw}; "
+                "all frames of a video have one size"
             )
         ((item_key,),) = sql.execute(
             "INSERT INTO items (run_id, item_id, height, width, group_id, status, video_key, "
@@ -139,14 +142,22 @@ class Videos:
             (
                 run_id,
                 utf8_safe(item_id),
-                *size_hw,
-                utf8_safe(name),
+                *video.size_hw,
+                utf8_safe(video.name),
                 key,
                 frame.index,
                 round(frame.time, 6),
             ),
         ).fetchall()
-        self._objects.replace(sql, item_key, item_id, frame.labels)
+        item = Item(
+            item_id,
+            video.path,
+            video.content_hash,
+            video.size_hw,
+            group=video.name,
+            frame_index=frame.index,
+        )
+        self._objects.replace(sql, run_id, item_key, item, frame.labels)
 
     def _write_state(self, sql: sqlite3.Connection, key: int, state: bytes | None) -> None:
         sql.execute("DELETE FROM tracker_states WHERE video_key = ?", (key,))
@@ -189,7 +200,7 @@ class Videos:
 
     def broken_frames(self, run_id: int, name: str) -> list[BrokenFrame]:
         """The first 100 broken frames of a video, in order."""
-        key, _ = self._key_and_size(run_id, name)
+        key, _ = self._key_and_record(run_id, name)
         rows = self._connection.rows(
             "SELECT frame_index, frame_time, reason FROM broken_frames WHERE video_key = ? "
             "ORDER BY position",
@@ -218,26 +229,27 @@ class Videos:
 
     def tracks(self, run_id: int, name: str) -> list[StoredTrack]:
         """Tracks of one video, by track id."""
-        key, _ = self._key_and_size(run_id, name)
+        key, _ = self._key_and_record(run_id, name)
         return self._objects.tracks(key)
 
     def labels_by_track(self, run_id: int, name: str) -> Iterator[tuple[int, Label]]:
         """Frame index and label of every tracked object of one video, by track id and frame."""
-        yield from self._objects.by_track(*self._key_and_size(run_id, name))
+        key, video = self._key_and_record(run_id, name)
+        yield from self._objects.by_track(key, video.size_hw)
 
     def _require(self, run_id: int, name: str) -> tuple[int, StoredVideo]:
         for found in self._named(run_id, name):
             return found
         raise self._unknown_video(run_id, name)
 
-    def _key_and_size(self, run_id: int, name: str) -> tuple[int, tuple[int, int]]:
-        """Key and size of a video, without counting its frames."""
-        for key, height, width in self._connection.rows(
-            "SELECT key, height, width FROM videos WHERE run_id = ? AND name = ?",
+    def _key_and_record(self, run_id: int, name: str) -> tuple[int, VideoRecord]:
+        """Key and record of a video, without counting its frames."""
+        for key, *row in self._connection.rows(
+            f"SELECT v.key, {_RECORD} FROM videos v WHERE v.run_id = ? AND v.name = ?",
             run_id,
             utf8_safe(name),
         ):
-            return key, (height, width)
+            return key, self._record(row)
         raise self._unknown_video(run_id, name)
 
     def _unknown_video(self, run_id: int, name: str) -> StoreError:
@@ -253,19 +265,23 @@ class Videos:
         """Keys and videos, by name."""
         for key, frames, last_index, *row in self._connection.rows(
             "SELECT v.key, (SELECT count(*) FROM items i WHERE i.video_key = v.key), "
-            "(SELECT max(i.frame_index) FROM items i WHERE i.video_key = v.key), v.name, "
-            "v.path, v.content_hash, v.file_stamp, v.height, v.width, v.fps, v.frame_count, "
-            "v.stride, v.broken_frames, v.finished, v.error FROM videos v "
+            "(SELECT max(i.frame_index) FROM items i WHERE i.video_key = v.key), "
+            f"v.broken_frames, v.finished, v.error, {_RECORD} FROM videos v "
             f"WHERE v.run_id = ? AND {condition} ORDER BY v.name",
             run_id,
             *values,
         ):
-            yield key, self._stored_video(frames, last_index, row)
+            broken_frames, finished, error, *record = row
+            yield (
+                key,
+                StoredVideo(
+                    self._record(record), frames, last_index, broken_frames, bool(finished), error
+                ),
+            )
 
-    def _stored_video(self, frames: int, last_index: int | None, row: Sequence[Any]) -> StoredVideo:
-        name, path, content_hash, stamp, height, width, fps, frame_count, stride, *progress = row
-        broken_frames, finished, error = progress
-        record = VideoRecord(
+    def _record(self, row: Sequence[Any]) -> VideoRecord:
+        name, path, content_hash, stamp, height, width, fps, frame_count, stride = row
+        return VideoRecord(
             name=name,
             path=path_from_row(path, self._connection.root),
             size_hw=(height, width),
@@ -275,7 +291,6 @@ class Videos:
             content_hash=content_hash,
             file_stamp=stamp,
         )
-        return StoredVideo(record, frames, last_index, broken_frames, bool(finished), error)
 
 
 def _write_broken_frames(sql: sqlite3.Connection, key: int, broken: Sequence[BrokenFrame]) -> None:

@@ -180,6 +180,7 @@ def _frame_from_json(values: Mapping[str, Any]) -> PendingFrame:
 def _label_to_json(label: Label) -> dict[str, Any]:
     values = dataclasses.asdict(replace(label, mask=None))
     values["mask"] = None if label.mask is None else label.mask.counts.decode("ascii")
+    del values["uid"], values["review"]  # the store's: labels of a tracker have neither yet
     return values
 
 

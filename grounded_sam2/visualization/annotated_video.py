@@ -12,11 +12,11 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from grounded_sam2.errors import SourceError, StoreError, VideoError
-from grounded_sam2.results import VideoProgress, to_supervision
+from grounded_sam2.results import Label, Labels, VideoProgress, to_supervision
 from grounded_sam2.sources.names import safe_path
 from grounded_sam2.sources.video import VIDEO_EXTENSIONS, VideoSource, prefetch
 from grounded_sam2.sources.video.discovery import FoundVideo
@@ -189,8 +189,20 @@ def _labels_digest(store: LabelStore, name: str, run_id: int) -> str:
     if record is not None:
         digest.update(repr((record.content_hash, record.size_hw, record.fps)).encode())
     for item, labels in store.frames(run_id, name):
-        digest.update(repr((item.frame_index, labels)).encode())
+        digest.update(f"({item.frame_index}, {_drawn(labels)})".encode())
     return f"labels {digest.hexdigest()}"
+
+
+def _drawn(labels: Labels) -> str:
+    """What of labels can be seen: identity and review state cannot."""
+    names = [each.name for each in fields(Label) if each.name not in ("review", "uid")]
+    objects = [
+        f"Label({', '.join(f'{name}={getattr(label, name)!r}' for name in names)})"
+        for label in labels.objects
+    ]
+    # The form of earlier versions, so that their videos are not rendered again.
+    listed = f"({', '.join(objects)}{',' * (len(objects) == 1)})"
+    return f"Labels(size_hw={labels.size_hw!r}, objects={listed})"
 
 
 def _render_with_progress(

@@ -26,7 +26,7 @@ from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import BrokenFrame
 from grounded_sam2.sources.folder import FolderSource
 from grounded_sam2.sources.video.discovery import find_videos
-from grounded_sam2.store import LabelStore, StoredTrack, StoreSummary
+from grounded_sam2.store import LabelStore, ReviewCounts, StoredTrack, StoreSummary
 
 DATA = Path(__file__).parent / "data"
 IMAGES, CLIP, OTHER = 1, 2, 3  # ids of the runs
@@ -70,12 +70,58 @@ def store(folder):
 
 
 def rows_of(folder: Path) -> list[str]:
-    """All rows of the store as SQL, those of the runs without their order."""
+    """All rows of the upgraded store as SQL, those of the runs without their order."""
+    LabelStore.open(folder / "labeled").close()
     connection = sqlite3.connect(folder / "labeled" / "labels.db")
     connection.execute("UPDATE runs SET last_begun = 0")
     rows = list(connection.iterdump())
     connection.close()
     return rows
+
+
+# Upgrading
+
+
+def test_all_its_columns_are_kept_by_the_upgrade(folder):
+    path = folder / "labeled" / "labels.db"
+    before = columns_of(path)
+    LabelStore.open(folder / "labeled").close()
+    after = columns_of(path)
+    assert after.keys() - before.keys() == {"proposals", "edits", "edited_objects"}
+    for table, columns in before.items():
+        assert {name: after[table][name] for name in columns} == columns, table
+
+
+def test_its_objects_get_the_uids_of_their_candidates_and_tracks(store):
+    for _, labels in store.labels(IMAGES):
+        assert len({label.uid for label in labels.objects}) == len(labels)
+    _, predictions = store.predictions(IMAGES, "scene-1.jpg")
+    uids = {candidate.uid for candidate in predictions.candidates}
+    assert {label.uid for label in store.objects("scene-1.jpg", run_id=IMAGES)} <= uids
+    uids_of_tracks = {}
+    [video] = store.videos(CLIP)
+    for _, label in store.labels_by_track(CLIP, video.record.name):
+        uids_of_tracks.setdefault(label.track_id, set()).add(label.uid)
+    assert all(len(uids) == 1 for uids in uids_of_tracks.values())
+    assert len(set().union(*uids_of_tracks.values())) == len(uids_of_tracks)
+
+
+def columns_of(path: Path) -> dict[str, dict[str, list[object]]]:
+    """Values of every column of every table, in the order of the rows."""
+    connection = sqlite3.connect(path)
+    tables = [
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    ]
+    columns = {}
+    for table in tables:
+        cursor = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")
+        names = [each[0] for each in cursor.description]
+        columns[table] = dict(
+            zip(names, map(list, zip(*cursor.fetchall(), strict=True)), strict=False)
+        )
+    connection.close()
+    return columns
 
 
 # Reading
@@ -111,6 +157,7 @@ def test_its_summaries(store):
         pending=0,
         objects_per_class={"ball": 4, "box": 2, "wedge": 0, "star": 2, "ring": 0, "cross": 0},
         dropped_candidates={"cleaned_up": 2},
+        review=ReviewCounts(unreviewed=8),
     )
     other = store.summary(OTHER)
     assert (other.images, other.background, other.objects_per_class) == (3, 1, {"ball": 2})

@@ -61,8 +61,6 @@ def test_published_steps_are_unchanged():
 
 def test_a_version_1_store_keeps_its_labels_and_its_run(tmp_path):
     write_first_version(tmp_path, VERSION_1_RECIPE)
-    with pytest.raises(StoreError, match=r"schema 1.*run the labeling command"):
-        LabelStore.open(tmp_path)
     with LabelStore.create(tmp_path) as store:
         [(item, labels)] = store.labels()
         assert (item.item_id, item.size_hw, item.exif_orientation) == ("a.jpg", (20, 30), 6)

@@ -16,6 +16,7 @@ from grounded_sam2.geometry.rle import encode
 from grounded_sam2.results import BrokenFrame, Label, Labels, TrackedFrame
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, VideoRecord
 from grounded_sam2.store.connection import StoreConnection
+from grounded_sam2.store.edit_log import EditLog
 from grounded_sam2.store.items import Items
 from grounded_sam2.store.objects import Objects
 from grounded_sam2.store.videos import Videos
@@ -319,7 +320,7 @@ def test_a_restarted_video_leaves_no_rows_behind(store, run_id, connection):
 
 
 def test_a_tracker_state_is_split_into_rows(store, run_id, connection):
-    objects = Objects(connection)
+    objects = Objects(connection, EditLog(connection))
     videos = Videos(connection, Items(connection, objects), objects, state_part_bytes=1000)
     connection.sqlite.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
     state = np.random.default_rng(0).bytes(9500)
