@@ -1,4 +1,4 @@
-"""The command line: ``grounded-sam2 demo | predict | label | track | import | export | …``.
+"""The command line: ``grounded-sam2 demo | predict | label | track | edit | export | …``.
 
 Commands parse their options, call the library and print. Heavy modules are imported only when a
 command runs, so that ``--help`` is fast.

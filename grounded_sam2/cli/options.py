@@ -44,6 +44,7 @@ __all__ = [
     "build_export_options",
     "build_pipeline",
     "existing_inputs",
+    "named_values",
     "parse_settings",
     "two_runs",
     "validated_formats",
@@ -282,6 +283,15 @@ def parse_settings(settings: list[str] | None) -> dict[str, object]:
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {setting!r}: the value cannot be read") from error
     return values
+
+
+def named_values(given: list[str] | None, option: str, form: str) -> list[tuple[str, str]]:
+    """The two sides of each ``NAME=VALUE``; names hold no equals sign."""
+    pairs = [each.partition("=") for each in given or ()]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise typer.BadParameter(f"{name!r}: write {form}", param_hint=option)
+    return [(name, value) for name, _, value in pairs]
 
 
 def validated_formats(names: list[str] | None, *, of_images: bool = False) -> list[str]:

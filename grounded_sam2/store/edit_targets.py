@@ -63,32 +63,43 @@ class EditTargets:
         Raises:
             StoreError: the run has no labels of it.
         """
-        found = self._items.labeled(run.id, item_id)
-        if found is None:
+        found = self._items.find(run.id, item_id)
+        if found is not None:
+            return found[1]
+        if self._items.find(run.id, item_id, status="pending") is not None:
             raise StoreError(
-                f"run {run.id} of label store '{self._connection.path}' has no labeled image or "
-                f"frame '{item_id}'; give its id as `LabelStore.labels` and the exports name it"
+                f"'{item_id}' is to be labeled anew in run {run.id} of label store "
+                f"'{self._connection.path}'; run the labeling command to its end first"
             )
-        return found[1]
+        raise StoreError(
+            f"run {run.id} of label store '{self._connection.path}' has no labeled image or frame "
+            f"'{item_id}'; give its id as `LabelStore.labels` and the exports name it"
+        )
 
     def is_item(self, run: Run, name: str) -> bool:
         """Whether a run has labels of an image or frame of this id."""
-        return self._items.labeled(run.id, name) is not None
+        return self._items.find(run.id, name) is not None
 
-    def scope(self, run: Run, name: str) -> EditScope:
-        """The scope of an image, a frame or a video.
+    def scope(self, runs: Sequence[Run], name: str) -> EditScope:
+        """The scope of an image, a frame or a video, in the first of these runs that has it.
 
         Raises:
-            StoreError: the run has no labels of it.
+            StoreError: none of them has.
         """
-        frames = self._connection.rows(
-            "SELECT i.item_id FROM items i JOIN videos v ON v.key = i.video_key "
-            "WHERE v.run_id = ? AND v.name = ? AND i.status = 'done' LIMIT 1",
-            run.id,
-            utf8_safe(name),
+        for run in runs:
+            frames = self._connection.rows(
+                "SELECT i.item_id FROM items i JOIN videos v ON v.key = i.video_key "
+                "WHERE v.run_id = ? AND v.name = ? LIMIT 1",
+                run.id,
+                utf8_safe(name),
+            )
+            item_id = next((item_id for (item_id,) in frames), name)
+            found = self._items.find(run.id, item_id, status=None)
+            if found is not None:
+                return self._objects.scope(run.id, found[1])
+        raise StoreError(
+            f"label store '{self._connection.path}' has no image, frame or video '{name}'"
         )
-        item_id = next((item_id for (item_id,) in frames), name)
-        return self._objects.scope(run.id, self.item(run, item_id))
 
     def objects(self, run: Run, uid: str, item: Item | None = None) -> list[StoredObject]:
         """All places of an object, rejected ones included: one in images, a frame each in videos.
@@ -165,7 +176,10 @@ class EditTargets:
         """Uids of the objects that nobody decided about, in an item or in the video of a frame."""
         condition, value = "i.item_id = ?", item.item_id
         if in_video:
-            condition, value = "i.group_id = ?", str(item.group)
+            condition = (
+                "i.video_key = (SELECT key FROM videos WHERE run_id = i.run_id AND name = ?)"
+            )
+            value = str(item.group)
         rows = self._connection.rows(
             "SELECT DISTINCT o.uid FROM objects o JOIN items i ON i.key = o.item_key "
             f"WHERE i.run_id = ? AND {condition} AND o.review = 'unreviewed'",
@@ -191,7 +205,7 @@ class EditTargets:
     ) -> Iterator[tuple[int, int, Item]]:
         """Run id, key and item of every run that a scope's edits of an item concern."""
         for run in runs:
-            found = self._items.labeled(run.id, item_id)
+            found = self._items.find(run.id, item_id)
             if found is not None:
                 own = self._objects.scope(run.id, found[1])
                 if replace(own, inference_key=scope.inference_key) == scope:

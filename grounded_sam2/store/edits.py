@@ -82,7 +82,12 @@ class Edits:
 
     def history(self, item: str, *, run_id: int | None = None) -> list[Edit]:
         """All edits of an image, a frame or a video in order, undone ones included."""
-        return self._log.history(self._targets.scope(self._runs.get(run_id), item), item)
+        return self._log.history(self._scope(item, run_id), item)
+
+    def objects(self, item: str, *, run_id: int | None = None) -> list[Label]:
+        """Objects of an image or frame in order, with the rejected ones after the others."""
+        run = self._runs.get(run_id)
+        return self._targets.labels(run, self._targets.item(run, item))
 
     def version(self, target: str, *, run_id: int | None = None) -> str:
         """Version of an item (by id), or of an object or track (by uid), as it is now."""
@@ -564,7 +569,7 @@ class Edits:
 
     def _scope_to_undo(self, item: str | None, run_id: int | None) -> EditScope:
         if item is not None:
-            return self._targets.scope(self._runs.get(run_id), item)
+            return self._scope(item, run_id)
         to_undo, _ = undo_stacks(self._log.heads())
         if not to_undo:
             raise StoreError(f"label store '{self._connection.path}' has no edit to undo")
@@ -572,7 +577,7 @@ class Edits:
 
     def _scope_to_redo(self, item: str | None, run_id: int | None) -> EditScope:
         if item is not None:
-            return self._targets.scope(self._runs.get(run_id), item)
+            return self._scope(item, run_id)
         heads = self._log.heads()
         if not heads or heads[-1][1] not in ("undo", "redo"):
             raise StoreError(
@@ -602,6 +607,11 @@ class Edits:
         return self._log.get(scope, edit_id)
 
     # Shared
+
+    def _scope(self, name: str, run_id: int | None) -> EditScope:
+        """The scope of an item or video: of the run, or of the last one that labels it."""
+        runs = [self._runs.get(run_id), *reversed(self._runs.all())]
+        return self._targets.scope(runs, name)
 
     def _run_and_item(
         self, run_id: int | None, uid: str, item: str | None

@@ -268,17 +268,22 @@ class Items:
         )
         return reviewed, confirmed, flagged
 
-    def labeled(self, run_id: int, item_id: str) -> tuple[int, Item] | None:
-        """Key and item of a labeled image or frame; ``None`` if the run has none of this id.
+    def find(
+        self, run_id: int, item_id: str, *, status: ItemStatus | None = "done"
+    ) -> tuple[int, Item] | None:
+        """Key and item of an image or frame; ``None`` if the run has none of this id and status.
 
-        A frame has the file and content hash of its video.
+        A frame has the file and content hash of its video. Items whose image was never read are
+        left out.
         """
         rows = self._connection.rows(
             f"SELECT i.key, v.path, v.content_hash, v.file_stamp, {_ITEM} FROM items i "
             "LEFT JOIN videos v ON v.key = i.video_key "
-            "WHERE i.run_id = ? AND i.item_id = ? AND i.status = 'done'",
+            "WHERE i.run_id = ? AND i.item_id = ? AND i.status = coalesce(?, i.status) "
+            "AND i.height IS NOT NULL",
             run_id,
             utf8_safe(item_id),
+            status,
         )
         for key, path, content_hash, stamp, *columns in rows:
             item = item_from_row(columns, self._connection.root)

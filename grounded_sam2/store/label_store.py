@@ -21,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from grounded_sam2.errors import StoreError
 from grounded_sam2.results import BrokenFrame, Label, Labels, RawPredictions, TrackedFrame
 from grounded_sam2.store.connection import StoreConnection
 from grounded_sam2.store.edit_log import EditLog
@@ -268,13 +267,7 @@ class LabelStore:
         Raises:
             StoreError: the run has no labels of the item.
         """
-        run_id = self.run(run_id).id
-        if self._items.labeled(run_id, item_id) is None:
-            raise StoreError(
-                f"run {run_id} of label store '{self.path}' has no labeled image or frame "
-                f"'{item_id}'"
-            )
-        found = self._objects.all_of_item(run_id, item_id)
+        found = self.edits.objects(item_id, run_id=run_id)
         return tuple(each for each in found if include_rejected or each.review != "rejected")
 
     def history(self, item_id: str, *, run_id: int | None = None) -> list[Edit]:

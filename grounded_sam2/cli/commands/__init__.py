@@ -11,6 +11,7 @@ import typer
 
 from grounded_sam2.cli.commands.compare import compare
 from grounded_sam2.cli.commands.demo import demo
+from grounded_sam2.cli.commands.edit import edit
 from grounded_sam2.cli.commands.export import export
 from grounded_sam2.cli.commands.import_labels import import_labels
 from grounded_sam2.cli.commands.info import info
@@ -60,6 +61,7 @@ app.command("demo")(demo)
 app.command("predict")(predict)
 app.command("label")(label)
 app.command("track")(track)
+app.command("edit")(edit)
 app.command("import")(import_labels)
 app.command("export")(export)
 app.command("report")(report)
