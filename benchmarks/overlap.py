@@ -32,7 +32,8 @@ from grounded_sam2 import CaptionOntology, GroundedSAM2
 from grounded_sam2.config import Config
 from grounded_sam2.demo.scenes import make_scenes
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.inference.detect_and_segment import start_detect_and_segment
+from grounded_sam2.inference.detect_and_segment import DetectThenSegment
+from grounded_sam2.inference.grounding import start_ground_images
 from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.results import (
@@ -160,8 +161,11 @@ def stages_alone(
     batches = [frames[first : first + step] for first in range(0, len(frames), step)]
     with timed("models"):
         started = [
-            start_detect_and_segment(
-                [frame.image for frame in batch], [CAPTIONS] * len(batch), *models, min_confidence=0
+            start_ground_images(
+                [frame.image for frame in batch],
+                [CAPTIONS] * len(batch),
+                DetectThenSegment(*models),
+                min_confidence=0,
             )
             for batch in batches
         ]

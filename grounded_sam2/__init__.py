@@ -16,7 +16,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grounded_sam2.config import Config, load_config
+    from grounded_sam2.config import (
+        CaptionUse,
+        Config,
+        DetectorConfig,
+        ModelFacts,
+        ModelType,
+        SegmenterConfig,
+        load_config,
+    )
     from grounded_sam2.engine.summaries import ImageRunSummary, RunInterrupted, VideoRunSummary
     from grounded_sam2.errors import (
         CheckpointError,
@@ -36,7 +44,13 @@ if TYPE_CHECKING:
     from grounded_sam2.evaluation import RunComparison, compare_runs, merge_runs
     from grounded_sam2.exporters import ExportOptions, ExportSummary, export
     from grounded_sam2.importers import ImportSummary, import_labels
-    from grounded_sam2.models.protocols import Detector, Segmenter, Tracker, TrackPrompt
+    from grounded_sam2.models.protocols import (
+        Detector,
+        Grounder,
+        Segmenter,
+        Tracker,
+        TrackPrompt,
+    )
     from grounded_sam2.ontology import CaptionOntology
     from grounded_sam2.pipeline import GroundedSAM2, LabelResult, VideoDetections
     from grounded_sam2.report import ReportOptions, ReportSummary, write_report
@@ -57,18 +71,21 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidate",
     "CaptionOntology",
+    "CaptionUse",
     "CheckpointError",
     "Config",
     "ConfigError",
     "DatasetError",
     "DetectedBoxes",
     "Detector",
+    "DetectorConfig",
     "ExportError",
     "ExportOptions",
     "ExportSummary",
     "GeometryError",
     "GroundedSAM2",
     "GroundedSAM2Error",
+    "Grounder",
     "ImageError",
     "ImageRunSummary",
     "ImportSummary",
@@ -76,6 +93,8 @@ __all__ = [
     "LabelResult",
     "LabelStore",
     "Labels",
+    "ModelFacts",
+    "ModelType",
     "OntologyError",
     "OutOfMemoryError",
     "PromptError",
@@ -86,6 +105,7 @@ __all__ = [
     "RunInterrupted",
     "SegmentedMasks",
     "Segmenter",
+    "SegmenterConfig",
     "SourceError",
     "StoreError",
     "TrackPrompt",
@@ -112,7 +132,12 @@ _NAMES_OF_MODULES = {
     ),
     "ontology": ("CaptionOntology",),
     "config": (
+        "CaptionUse",
         "Config",
+        "DetectorConfig",
+        "ModelFacts",
+        "ModelType",
+        "SegmenterConfig",
         "load_config",
     ),
     "results": (
@@ -152,6 +177,7 @@ _NAMES_OF_MODULES = {
     ),
     "models.protocols": (
         "Detector",
+        "Grounder",
         "Segmenter",
         "TrackPrompt",
         "Tracker",

@@ -1,5 +1,8 @@
 """The configuration: frozen, validated dataclasses, one per section.
 
+The sections ``detector`` and ``segmenter`` belong to a type of model, which has keys of its own:
+see `model_sections` and `model_types`.
+
 A YAML file names only what it changes; every other value is the default written here, with its
 reason. An unknown key is an error that names the nearest one, so that a typo never runs with the
 default instead.
@@ -16,8 +19,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
+from grounded_sam2.config.model_sections import DetectorConfig, SegmenterConfig
+from grounded_sam2.config.model_types import (
+    DEFAULT_TYPES,
+    ModelSection,
+    find_model_type,
+    known_model_types,
+)
 from grounded_sam2.config.renames import RENAMED_KEYS
 from grounded_sam2.config.validation import (
     NonNegativeInt,
@@ -32,10 +42,8 @@ from grounded_sam2.errors import ConfigError
 __all__ = [
     "CleanupConfig",
     "Config",
-    "DetectorConfig",
     "ImageConfig",
     "RuntimeConfig",
-    "SegmenterConfig",
     "TilingConfig",
     "TrackerConfig",
     "TrackingConfig",
@@ -44,67 +52,8 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class DetectorConfig(ValidatedSection):
-    """Options of the detector, Florence-2: captions in, boxes and confidence out."""
-
-    section: ClassVar[str] = "detector"
-
-    checkpoint: str = "florence-community/Florence-2-base"
-    """Hub id, local folder (relative to the working directory), or ``demo`` for the embedded model.
-    The default is the smallest public one, 0.23 B parameters: it runs on a laptop."""
-    task: Literal[
-        "open_vocabulary_detection",
-        "phrase_grounding",
-        "object_detection",
-        "dense_region_caption",
-        "caption_then_grounding",
-    ] = "open_vocabulary_detection"
-    """Detection caption by caption can report absence; grounding forces each phrase onto some
-    region. The last three need no ontology."""
-    num_beams: PositiveInt = 1
-    """Greedy: three beams cost three times the decoding for slightly steadier boxes."""
-    max_new_tokens: PositiveInt = 256
-    """An instance takes four tokens and a phrase a few more: about 60 instances per caption."""
-    batch_size: PositiveInt = 64
-    """Caption rows decoded together, from however many images. Decoding is bound by reading the
-    weights, so wide batches are nearly free until memory ends."""
-    min_confidence: UnitInterval = 0.3
-    """Detections below are not labels. Boxes for captions of absent objects score below it."""
-    candidate_confidence: UnitInterval = 0.1
-    """Detections below are dropped; between it and `min_confidence` they are kept in the label
-    store as candidates, so that a lower threshold needs no model. Each costs a mask."""
-
-
-@dataclass(frozen=True)
-class SegmenterConfig(ValidatedSection):
-    """Options of the segmenter, SAM 2: boxes in, masks and mask quality out.
-
-    Short names of checkpoints: ``tiny``, ``small``, ``base-plus``, ``large`` are
-    ``facebook/sam2.1-hiera-<name>``; with ``sam2-`` before them (``sam2-tiny``) they are
-    ``facebook/sam2-hiera-<name>``; ``edgetam`` is ``yonigozlan/EdgeTAM-hf``.
-    """
-
-    section: ClassVar[str] = "segmenter"
-
-    checkpoint: str = "facebook/sam2.1-hiera-tiny"
-    """Short name, hub id, local folder, or ``demo``. A box leaves little ambiguity, so that tiny
-    loses little to large and costs a sixth."""
-    multimask: bool = False
-    """Choose among three masks per prompt. For single points; a box is unambiguous."""
-    mask_threshold: float = 0.0
-    """Logit above which a pixel belongs to the mask. SAM 2 was trained for 0."""
-    prompts_per_batch: PositiveInt = 64
-    """Prompts decoded together. Bounds the memory of full-resolution masks, whatever the number
-    of objects."""
-    complement: Literal["repair", "flag"] = "repair"
-    """What to do with a mask that lies mostly outside its box: predict it again, or flag it."""
-    min_mask_quality: UnitInterval = 0.0
-    """Masks with a lower predicted IoU are dropped. Off: a low score is for a person to review."""
-
-
-@dataclass(frozen=True)
 class TrackerConfig(ValidatedSection):
-    """Options of the tracker: SAM 2's memory in videos. The checkpoint is the segmenter's."""
+    """Options of the tracker: SAM 2's memory in videos. Type and checkpoint are the segmenter's."""
 
     section: ClassVar[str] = "tracker"
 
@@ -280,12 +229,20 @@ class ImageConfig(ValidatedSection):
     """Downloads end here: 100 MiB."""
 
 
+def _default_detector() -> DetectorConfig:
+    return _options_class("detector", DEFAULT_TYPES["detector"])()  # type: ignore[return-value]
+
+
+def _default_segmenter() -> SegmenterConfig:
+    return _options_class("segmenter", DEFAULT_TYPES["segmenter"])()  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class Config:
     """A whole configuration. Hashable; equal when all values are."""
 
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
-    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    detector: DetectorConfig = field(default_factory=_default_detector)
+    segmenter: SegmenterConfig = field(default_factory=_default_segmenter)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     tiling: TilingConfig = field(default_factory=TilingConfig)
@@ -298,26 +255,35 @@ class Config:
         return dataclasses.asdict(self)
 
     def with_options(self, options: Mapping[str, object]) -> Config:
-        """A copy with some values replaced, named as ``section.key``.
+        """A copy with some values replaced, named as ``section.key``, in any order.
+
+        A section whose ``type`` changes begins with the defaults of the new type: checkpoint and
+        thresholds of another model mean nothing to it.
 
         Raises:
-            ConfigError: unknown name, wrong type, or value out of range.
+            ConfigError: unknown name or type, wrong type of value, or value out of range.
         """
+        named = {_current_name(name): value for name, value in options.items()}
         values = self.to_dict()
-        for given, value in options.items():
-            name = _current_name(given)
-            if name not in _keys():
-                raise _unknown(name)
-            section, _, key = name.partition(".")
-            values[section][key] = value
+        for section in _MODEL_SECTIONS:
+            name = named.get(f"{section}.type", values[section]["type"])
+            if name != values[section]["type"]:
+                values[section] = {"type": name}
+        classes = _section_classes(values)
+        for name, value in named.items():
+            if name not in _keys(classes):
+                raise _unknown(name, classes)
+            of_section, _, key = name.partition(".")
+            values[of_section][key] = value
         return _from_mapping(values)
 
 
-_SECTIONS: dict[str, type[ValidatedSection]] = {
+_MODEL_SECTIONS: tuple[ModelSection, ...] = ("detector", "segmenter")
+_SectionClasses: TypeAlias = dict[str, type[ValidatedSection]]
+"""The class of each section, by name; those of the models depend on their types."""
+_OTHER_SECTIONS: _SectionClasses = {
     cls.section: cls
     for cls in (
-        DetectorConfig,
-        SegmenterConfig,
         TrackerConfig,
         RuntimeConfig,
         TilingConfig,
@@ -337,8 +303,9 @@ def load_config(source: str | Path | Config | Mapping[str, object] | None = None
             ``default``. Values that are not given have their defaults.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown key, a wrong type or a value out of range.
-            Names the file, the key, and the nearest key or what is expected.
+        ConfigError: no such file, not YAML, an unknown key or type of model, a wrong type of value
+            or a value out of range. Names the file, the key, and the nearest key or what is
+            expected.
     """
     if isinstance(source, Config):
         return source
@@ -354,11 +321,13 @@ def load_config(source: str | Path | Config | Mapping[str, object] | None = None
 
 def _from_mapping(values: object) -> Config:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"must be a mapping of sections ({', '.join(_SECTIONS)}), not {values!r}")
+        names = ", ".join((*_MODEL_SECTIONS, *_OTHER_SECTIONS))
+        raise ConfigError(f"must be a mapping of sections ({names}), not {values!r}")
+    classes = _section_classes(values)
     sections: dict[str, Any] = {}
     for section, options in values.items():
-        if section not in _SECTIONS:
-            raise _unknown(str(section))
+        if section not in classes:
+            raise _unknown(str(section), classes)
         if options is None:  # a heading whose keys are all commented out
             options = {}
         if not isinstance(options, Mapping):
@@ -366,13 +335,28 @@ def _from_mapping(values: object) -> Config:
         named: dict[str, object] = {}
         for key, value in options.items():
             name = _current_name(f"{section}.{key}")
-            if name not in _keys():
-                raise _unknown(name)
+            if name not in _keys(classes):
+                raise _unknown(name, classes)
             if (current := name.partition(".")[2]) in named:
                 raise ConfigError(f"{section}.{key} and {name} are one key; keep {name}")
             named[current] = value
-        sections[section] = _SECTIONS[section](**named)
+        sections[section] = classes[section](**named)
     return Config(**sections)
+
+
+def _section_classes(values: Mapping[Any, Any]) -> _SectionClasses:
+    """The class of each section, by the types that a configuration names."""
+    classes: _SectionClasses = {}
+    for section in _MODEL_SECTIONS:
+        options = values.get(section)
+        default = DEFAULT_TYPES[section]
+        name = options.get("type", default) if isinstance(options, Mapping) else default
+        classes[section] = _options_class(section, name)
+    return classes | _OTHER_SECTIONS
+
+
+def _options_class(section: ModelSection, name: object) -> type[ValidatedSection]:
+    return find_model_type(section, name).options
 
 
 def _current_name(name: str) -> str:
@@ -385,11 +369,28 @@ def _current_name(name: str) -> str:
     return current
 
 
-def _keys() -> list[str]:
-    return [f"{section}.{key}" for section, cls in _SECTIONS.items() for key in cls.hints()]
+def _keys(classes: _SectionClasses) -> list[str]:
+    return [f"{section}.{key}" for section, cls in classes.items() for key in cls.hints()]
 
 
-def _unknown(name: str) -> ConfigError:
-    candidates = _keys() if "." in name else [*_SECTIONS, *_keys()]
+def _unknown(name: str, classes: _SectionClasses) -> ConfigError:
+    section, _, key = name.partition(".")
+    for of_model in _MODEL_SECTIONS:
+        if section != of_model:
+            continue
+        owners = [each.name for each in known_model_types(of_model) if key in each.options.hints()]
+        if owners:
+            return ConfigError(
+                f"unknown key {name!r}: {section}.type is {_type_of(classes[section])!r}, and the "
+                f"key belongs to {' and '.join(map(repr, owners))}; remove it, or set "
+                f"{section}.type: {owners[0]}"
+            )
+    keys = _keys(classes)
+    of_section = [each for each in keys if each.startswith(f"{section}.")]
+    candidates = (of_section or keys) if "." in name else [*classes, *keys]
     nearest = difflib.get_close_matches(name, candidates, n=1, cutoff=0.0)[0]
     return ConfigError(f"unknown key {name!r}; the nearest is {nearest!r}")
+
+
+def _type_of(options: type[ValidatedSection]) -> object:
+    return next(field.default for field in dataclasses.fields(options) if field.name == "type")  # type: ignore[arg-type]

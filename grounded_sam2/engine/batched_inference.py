@@ -14,35 +14,32 @@ from grounded_sam2.engine.loader import PendingImage
 from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.stages import StageTimer
 from grounded_sam2.engine.work_item import WorkItem, failure_reason
-from grounded_sam2.inference.detect_and_segment import start_detect_and_segment
-from grounded_sam2.models.protocols import Detector, Segmenter
+from grounded_sam2.inference.grounding import start_ground_images
+from grounded_sam2.models.protocols import Grounder
 from grounded_sam2.results import Candidate
 
 __all__ = ["BatchedInference", "detect_batch"]
 
 
 class BatchedInference:
-    """Detector and segmenter, with a batch limit that falls when the device runs out of memory.
+    """A grounder, with a batch limit that falls when the device runs out of memory.
 
     Args:
-        detector: finds boxes.
-        segmenter: turns boxes into masks.
-        min_confidence: boxes below are dropped before they cost a mask.
+        grounder: finds objects and their masks.
+        min_confidence: candidates below are dropped.
         fatal: errors that the next image would meet as well; they are raised.
     """
 
     def __init__(
         self,
-        detector: Detector,
-        segmenter: Segmenter,
+        grounder: Grounder,
         *,
         min_confidence: float,
         fatal: tuple[type[Exception], ...] = (),
     ) -> None:
         self.max_batch_size: int | None = None
         """Images that fit into memory together; ``None`` while every batch did."""
-        self._detector = detector
-        self._segmenter = segmenter
+        self._grounder = grounder
         self._min_confidence = min_confidence
         self._fatal = fatal
         self._models_lock = threading.Lock()
@@ -67,11 +64,10 @@ class BatchedInference:
         assert len(images) == len(items), "every image to detect was decoded"
         try:
             with self._models_lock:
-                finish = start_detect_and_segment(
+                finish = start_ground_images(
                     images,
                     [item.captions for item in items],
-                    self._detector,
-                    self._segmenter,
+                    self._grounder,
                     min_confidence=self._min_confidence,
                 )
         except self._fatal:

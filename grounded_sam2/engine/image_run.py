@@ -42,8 +42,8 @@ from grounded_sam2.errors import (
     PromptError,
     SourceError,
 )
-from grounded_sam2.inference.detect_and_segment import requested_captions
-from grounded_sam2.models.protocols import Detector, Segmenter
+from grounded_sam2.inference.grounding import requested_captions
+from grounded_sam2.models.protocols import Grounder
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import ImageProgress
 from grounded_sam2.sources.refs import FailedRef, ImageSource
@@ -60,8 +60,7 @@ _FATAL: tuple[type[Exception], ...] = (CheckpointError, ConfigError, OntologyErr
 def label_images(
     source: ImageSource,
     store: LabelStore,
-    detector: Detector,
-    segmenter: Segmenter,
+    grounder: Grounder,
     ontology: CaptionOntology | None,
     config: Config,
     *,
@@ -74,13 +73,11 @@ def label_images(
 ) -> ImageRunSummary:
     """Label all images of a source that the store has no current labels for.
 
-    The models are not called when there is nothing to do, so that they may load lazily.
-
     Args:
         source: images in a stable order, such as a `FolderSource`.
         store: opened with `LabelStore.create`.
-        detector: finds boxes.
-        segmenter: turns boxes into masks.
+        grounder: finds objects and their masks; not called when there is nothing to do, so that
+            its models may load lazily.
         ontology: captions and classes; ``None`` for tasks without captions.
         config: thresholds, clean-up, batch size, threads.
         models: model ids to record, by role; the configuration's checkpoints if ``None``.
@@ -139,8 +136,7 @@ def label_images(
         timer=timer,
     )
     inference = BatchedInference(
-        detector,
-        segmenter,
+        grounder,
         min_confidence=lowest_confidence(config),
         # A caption that a model refuses is refused on every image.
         fatal=_FATAL if ontology is None else (*_FATAL, PromptError),

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from grounded_sam2.config import Config
+from grounded_sam2.config.model_types import DEFAULT_TYPES
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.store import OntologyPairs, RunConfig
 
@@ -24,13 +25,9 @@ __all__ = [
     "video_run_config",
 ]
 
-_SPEED_OPTIONS = {
-    ("detector", "batch_size"),
-    ("segmenter", "prompts_per_batch"),
-    ("tiling", "tiles_per_batch"),
-    ("tracker", "objects_per_batch"),
-}
-"""Options of the models that, like all of ``runtime``, change no label: a run may change them."""
+_SPEED_OPTIONS = {("tiling", "tiles_per_batch"), ("tracker", "objects_per_batch")}
+"""Options that, like all of ``runtime``, change no label: a run may change them. Those of detector
+and segmenter are stated by their types."""
 
 _RECORDED_PACKAGES = ("grounded-sam2", "torch", "transformers", "numpy", "pillow", "pycocotools")
 
@@ -49,30 +46,28 @@ def image_run_config(
 
     Args:
         config: the configuration. ``runtime``, ``images`` and batch sizes are left out.
-        ontology: read only for ``phrase_grounding``, where all captions share one pass and another
-            caption changes the boxes of the rest.
-        models: model ids by role; the configuration's checkpoints if ``None``.
+        ontology: read only where captions change each other's boxes (`CaptionUse.interact`).
+        models: model ids by role, ``detector`` and ``segmenter`` or ``grounder``; the
+            configuration's checkpoints if ``None``.
         source: where the images are, as `LabelStore.relative_path` writes it.
     """
-    inference: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "tiling": {}}
+    if models is None:
+        models = _checkpoints(config)
+    inference: dict[str, dict[str, Any]] = {"detector": {}}
+    if "grounder" not in models:  # which has neither segmenter nor tiles
+        inference |= {"segmenter": {}, "tiling": {}}
     postprocess: dict[str, dict[str, Any]] = {"detector": {}, "segmenter": {}, "cleanup": {}}
-    for section, values in config.to_dict().items():
+    for section, values in _identifying_options(config).items():
         for key, value in values.items():
-            if key == "checkpoint" or (section, key) in _SPEED_OPTIONS:
-                continue
             if section == "cleanup" or (section, key) in _POSTPROCESS_OPTIONS:
                 postprocess[section][key] = value
             elif section in inference:
                 inference[section][key] = value
     inference["detector"]["candidate_confidence"] = lowest_confidence(config)
-    if config.detector.task == "phrase_grounding" and ontology is not None:
+    if config.detector.captions.interact and ontology is not None:
         inference["detector"]["captions"] = ontology.prompts()
-    checkpoints = {
-        "detector": config.detector.checkpoint,
-        "segmenter": config.segmenter.checkpoint,
-    }
     return RunConfig(
-        models=dict(checkpoints if models is None else models),
+        models=dict(models),
         inference=inference,
         postprocess=postprocess,
         source=source,
@@ -97,12 +92,8 @@ def video_run_config(
     """
     sections = ("detector", "segmenter", "tiling", "tracker", "tracking", "cleanup")
     values_of: dict[str, Any] = {
-        section: {
-            key: value
-            for key, value in values.items()
-            if key != "checkpoint" and (section, key) not in _SPEED_OPTIONS
-        }
-        for section, values in config.to_dict().items()
+        section: values
+        for section, values in _identifying_options(config).items()
         if section in sections
     }
     # A list, since their order matters: detections come in it, and tracks are numbered by it.
@@ -110,6 +101,32 @@ def video_run_config(
         None if ontology is None else [list(pair) for pair in ontology.to_dict().items()]
     )
     return RunConfig(models=dict(models), inference=values_of | {"frames": dict(frames)})
+
+
+def _identifying_options(config: Config) -> dict[str, dict[str, Any]]:
+    """All options but those that change no label, checkpoints, and the types of the first stores,
+    which recorded none."""
+    left_out = {
+        *_SPEED_OPTIONS,
+        *(("detector", key) for key in config.detector.speed_options),
+        *(("segmenter", key) for key in config.segmenter.speed_options),
+        ("detector", "checkpoint"),
+        ("segmenter", "checkpoint"),
+    }
+    if config.detector.type == DEFAULT_TYPES["detector"]:
+        left_out.add(("detector", "type"))
+    if config.segmenter.type == DEFAULT_TYPES["segmenter"]:
+        left_out.add(("segmenter", "type"))
+    return {
+        section: {key: value for key, value in values.items() if (section, key) not in left_out}
+        for section, values in config.to_dict().items()
+    }
+
+
+def _checkpoints(config: Config) -> dict[str, str]:
+    if config.detector.returns_masks:
+        return {"grounder": config.detector.checkpoint}
+    return {"detector": config.detector.checkpoint, "segmenter": config.segmenter.checkpoint}
 
 
 def lowest_confidence(config: Config) -> float:

@@ -20,7 +20,7 @@ from grounded_sam2.engine.signals import StopRequest
 from grounded_sam2.engine.summaries import RunInterrupted, VideoRunSummary, VideoSummary
 from grounded_sam2.engine.video_resume import DuplicateVideoError, resume_or_begin
 from grounded_sam2.errors import CheckpointError, SourceError, StoreError
-from grounded_sam2.inference.detect_and_segment import requested_captions
+from grounded_sam2.inference.grounding import requested_captions
 from grounded_sam2.models.protocols import AnyTracker, Detector
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import TrackedFrame, VideoFrame, VideoProgress

@@ -1,8 +1,10 @@
 """Inference on images: from pixels and captions to labels.
 
-    images ─ detect_and_segment ─► candidates ─ postprocess ─► labels
+    images ─ grounding ─► candidates ─ postprocess ─► labels
 
-- `detect_and_segment`: run the detector and the segmenter; `predict_labels` does all of the above.
+- `grounding`: run any grounder and check its candidates; `predict_labels` does all of the above.
+- `detect_and_segment`: a detector and a segmenter as one grounder.
+- `candidates`: the checks, the same for every model.
 - `postprocess`: choose the labels among the candidates; a pure function.
 - `cleanup`: one object per physical object, with tidy masks.
 - `tiling`: detector and segmenter for large images.

@@ -13,13 +13,13 @@ from pathlib import Path
 __all__ = ["EMBEDDED", "checkpoint_identity"]
 
 EMBEDDED = Path(__file__).parents[1] / "demo" / "weights"
-"""Folder of the embedded models, with a folder for each role."""
+"""Folder of the embedded models."""
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 2**16
 
 
-def checkpoint_identity(checkpoint: str, role: str) -> str:
+def checkpoint_identity(checkpoint: str, embedded: Path | None) -> str:
     """The name of a checkpoint, with a digest for a folder or ``demo``: ``demo@1f0c44d2a9be``.
 
     Of large files, the digest covers the size and 64 samples of 64 KiB: training changes all
@@ -27,10 +27,10 @@ def checkpoint_identity(checkpoint: str, role: str) -> str:
 
     Args:
         checkpoint: as in the configuration.
-        role: ``detector`` or ``segmenter``.
+        embedded: folder of the weights that ``demo`` stands for (`ModelType.embedded`).
     """
-    folder = EMBEDDED / role if checkpoint == "demo" else Path(checkpoint).expanduser()
-    if not folder.is_dir():
+    folder = embedded if checkpoint == "demo" else Path(checkpoint).expanduser()
+    if folder is None or not folder.is_dir():
         return checkpoint
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):

@@ -15,18 +15,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import huggingface_hub
 import torch
 from huggingface_hub import errors as hub_errors
 from transformers.utils import logging as transformers_logging
 
+from grounded_sam2.config.model_types import ENTRY_POINT_GROUPS, ModelType, known_model_types
 from grounded_sam2.errors import CheckpointError, one_line
-from grounded_sam2.models.checkpoint_identity import EMBEDDED
 
 __all__ = [
-    "ModelRole",
+    "check_checkpoint_type",
     "load_pretrained",
     "load_processor",
     "locate_checkpoint",
@@ -34,21 +34,8 @@ __all__ = [
     "resolve_checkpoint",
 ]
 
-ModelRole: TypeAlias = Literal["detector", "segmenter"]
-"""The section of the configuration that names the checkpoint."""
-
 _Loaded = TypeVar("_Loaded")
 
-_SAM2_SIZES = ("tiny", "small", "base-plus", "large")
-_FLORENCE2_SIZES = ("base", "large", "base-ft", "large-ft")
-_SHORT_NAMES: dict[ModelRole, dict[str, str]] = {
-    "detector": {size: f"florence-community/Florence-2-{size}" for size in _FLORENCE2_SIZES},
-    "segmenter": {
-        **{size: f"facebook/sam2.1-hiera-{size}" for size in _SAM2_SIZES},
-        **{f"sam2-{size}": f"facebook/sam2-hiera-{size}" for size in _SAM2_SIZES},
-        "edgetam": "yonigozlan/EdgeTAM-hf",
-    },
-}
 _one_line = partial(one_line, with_type=True, max_length=200)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt"]
@@ -56,47 +43,44 @@ _PROBE_SECONDS = 5.0
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def resolve_checkpoint(name: str | Path, role: ModelRole, *, embedded: Path = EMBEDDED) -> str:
+def resolve_checkpoint(name: str | Path, model_type: ModelType) -> str:
     """Resolve the name of a checkpoint to a hub id or the path of an existing folder.
 
     Args:
-        name: ``demo`` (the embedded model), a short name (segmenter: ``tiny``, ``small``,
-            ``base-plus``, ``large`` for SAM 2.1, ``sam2-tiny`` … for SAM 2, ``edgetam``; detector:
-            ``base``, ``large``, ``base-ft``, ``large-ft`` for Florence-2), a folder, or a hub id.
-            A folder with the name of a short name is given as ``./tiny``.
-        role: the model that the checkpoint is for.
-        embedded: folder of the embedded models.
+        name: ``demo`` (the embedded model), a short name of the type, a folder, or a hub id. A
+            folder with the name of a short name is given as ``./tiny``.
+        model_type: what the checkpoint is for.
 
     Raises:
         CheckpointError: the name is none of these.
     """
     text = str(name)
     if text == "demo":
-        return str(embedded / role)
-    if text in _SHORT_NAMES[role]:
-        return _SHORT_NAMES[role][text]
+        if model_type.embedded is None:
+            raise CheckpointError(
+                f"checkpoint 'demo': {model_type.section}.type {model_type.name!r} has no embedded "
+                f"model; set {model_type.section}.checkpoint to a folder or a hub id"
+            )
+        return str(model_type.embedded)
+    if text in model_type.short_names:
+        return model_type.short_names[text]
     folder = Path(name).expanduser()
     if text and folder.is_dir():
         return str(folder)
     if isinstance(name, str) and _HUB_ID.fullmatch(text):
         return text
-    raise _error(text, text, role, "is neither a folder on this machine nor a hub id")
+    raise _error(text, text, model_type, "is neither a folder on this machine nor a hub id")
 
 
 def locate_checkpoint(
-    name: str | Path,
-    role: ModelRole,
-    *,
-    local_files_only: bool = False,
-    embedded: Path = EMBEDDED,
+    name: str | Path, model_type: ModelType, *, local_files_only: bool = False
 ) -> Path:
     """The folder on this machine with a checkpoint's files, fetched from the hub if necessary.
 
     Args:
         name: as for `resolve_checkpoint`.
-        role: the model that the checkpoint is for.
+        model_type: what the checkpoint is for.
         local_files_only: never use the network.
-        embedded: folder of the embedded models.
 
     Returns:
         A folder with ``config.json`` and all its ``.safetensors``.
@@ -104,21 +88,21 @@ def locate_checkpoint(
     Raises:
         CheckpointError: it is not on this machine and cannot be fetched, or lacks files.
     """
-    source = resolve_checkpoint(name, role, embedded=embedded)
+    source = resolve_checkpoint(name, model_type)
     folder = Path(source)
     if str(name) == "demo" or folder.is_dir():
         if problem := _problem(folder):
-            raise _error(str(name), source, role, problem)
+            raise _error(str(name), source, model_type, problem)
         return folder
     cached = _cached(source)
     if cached is not None and _problem(cached) is None:
         return cached
     if local_files_only:
         reason = "is not in the local cache, and runtime.local_files_only forbids to fetch it"
-        raise _error(str(name), source, role, reason)
-    folder = _download(str(name), source, role)
+        raise _error(str(name), source, model_type, reason)
+    folder = _download(str(name), source, model_type)
     if problem := _problem(folder):
-        raise _error(str(name), source, role, problem)
+        raise _error(str(name), source, model_type, problem)
     return folder
 
 
@@ -138,11 +122,45 @@ def read_model_type(folder: Path) -> str:
     return str(config.get("model_type", "")) if isinstance(config, dict) else ""
 
 
+def check_checkpoint_type(name: str | Path, folder: Path, model_type: ModelType) -> str:
+    """The ``model_type`` in a checkpoint's ``config.json``, if the type of model can load it.
+
+    Args:
+        name: as in the configuration, for the message.
+        folder: where the checkpoint is.
+        model_type: what the checkpoint is for.
+
+    Raises:
+        CheckpointError: it is of another type; names the ``type`` to set, if one can load it.
+    """
+    found, accepted = read_model_type(folder), model_type.checkpoint_model_types
+    if not accepted or found in accepted:
+        return found
+    section = model_type.section
+    takers = [
+        each
+        for each in (*known_model_types("detector"), *known_model_types("segmenter"))
+        if found and found in each.checkpoint_model_types
+    ]
+    if takers:
+        repair = f"set {takers[0].section}.type: {takers[0].name} and its checkpoint"
+    else:
+        examples = [*model_type.short_names, *(["demo"] if model_type.embedded else [])]
+        repair = f"choose a checkpoint of {' or '.join(accepted)}"
+        if examples:
+            repair += f", such as {examples[0]!r}"
+        repair += f", or install a package whose {ENTRY_POINT_GROUPS[section]} can load it"
+    raise CheckpointError(
+        f"checkpoint {str(name)!r} is of type {found!r}, which {section}.type "
+        f"{model_type.name!r} cannot load; {repair}"
+    )
+
+
 def load_pretrained(
     cls: type[_Loaded],
     name: str | Path,
     *,
-    role: ModelRole,
+    model_type: ModelType,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     local_files_only: bool = False,
@@ -152,18 +170,19 @@ def load_pretrained(
     Args:
         cls: a ``transformers`` model class.
         name: as for `resolve_checkpoint`.
-        role: the model that the checkpoint is for.
+        model_type: what the checkpoint is for.
         dtype: number format of the weights.
         device: where to put them.
         local_files_only: never use the network.
 
     Raises:
-        CheckpointError: as `locate_checkpoint`; or the files are damaged, or some of the model's
-            weights are missing or have another shape. Weights that the model does not use are
-            ignored.
+        CheckpointError: as `locate_checkpoint` and `check_checkpoint_type`; or the files are
+            damaged, or some of the model's weights are missing or have another shape. Weights that
+            the model does not use are ignored.
     """
-    folder = locate_checkpoint(name, role, local_files_only=local_files_only)
-    with _one_line_errors(name, role), _quiet():
+    folder = locate_checkpoint(name, model_type, local_files_only=local_files_only)
+    check_checkpoint_type(name, folder, model_type)
+    with _one_line_errors(name, model_type), _quiet():
         model, report = cast(Any, cls).from_pretrained(
             folder,
             dtype=dtype,
@@ -175,8 +194,8 @@ def load_pretrained(
     if missing := sorted(report["missing_keys"]):
         raise _error(
             str(name),
-            resolve_checkpoint(name, role),
-            role,
+            resolve_checkpoint(name, model_type),
+            model_type,
             f"lacks {len(missing)} of the weights of {cls.__name__}, first {missing[0]!r}",
         )
     loaded: _Loaded = model.eval().requires_grad_(False).to(device)
@@ -184,21 +203,21 @@ def load_pretrained(
 
 
 def load_processor(
-    cls: type[_Loaded], name: str | Path, *, role: ModelRole, local_files_only: bool = False
+    cls: type[_Loaded], name: str | Path, *, model_type: ModelType, local_files_only: bool = False
 ) -> _Loaded:
     """Load the processor of a checkpoint.
 
     Args:
         cls: a ``transformers`` processor, image processor or tokenizer class.
         name: as for `resolve_checkpoint`.
-        role: the model that the checkpoint is for.
+        model_type: what the checkpoint is for.
         local_files_only: never use the network.
 
     Raises:
         CheckpointError: as `locate_checkpoint`; or the processor's files are missing or damaged.
     """
-    folder = locate_checkpoint(name, role, local_files_only=local_files_only)
-    with _one_line_errors(name, role), _quiet():
+    folder = locate_checkpoint(name, model_type, local_files_only=local_files_only)
+    with _one_line_errors(name, model_type), _quiet():
         processor: _Loaded = cast(Any, cls).from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
@@ -242,34 +261,34 @@ def _cached(hub_id: str) -> Path | None:
         return None if incomplete is None else Path(incomplete)
 
 
-def _download(name: str, hub_id: str, role: ModelRole) -> Path:
+def _download(name: str, hub_id: str, model_type: ModelType) -> Path:
     url = huggingface_hub.hf_hub_url(hub_id, "config.json")
     try:
         huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_SECONDS)
         return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=_HUB_FILES))
     except hub_errors.OfflineModeIsEnabled as error:
         reason = "is not in the local cache, and HF_HUB_OFFLINE forbids to fetch it"
-        raise _error(name, hub_id, role, reason) from error
+        raise _error(name, hub_id, model_type, reason) from error
     except hub_errors.GatedRepoError as error:
         reason = "must be agreed to on its hub page first, and needs `hf auth login`"
-        raise _error(name, hub_id, role, reason) from error
+        raise _error(name, hub_id, model_type, reason) from error
     except hub_errors.RepositoryNotFoundError as error:
-        raise _error(name, hub_id, role, "is not on the hub, or is private") from error
+        raise _error(name, hub_id, model_type, "is not on the hub, or is private") from error
     except hub_errors.RemoteEntryNotFoundError as error:
-        raise _error(name, hub_id, role, "has no config.json on the hub") from error
+        raise _error(name, hub_id, model_type, "has no config.json on the hub") from error
     except Exception as error:  # the hub client's transport changes between versions
         reason = f"is not in the local cache, and the hub cannot be reached ({_one_line(error)})"
-        raise _error(name, hub_id, role, reason) from error
+        raise _error(name, hub_id, model_type, reason) from error
 
 
 @contextmanager
-def _one_line_errors(name: str | Path, role: ModelRole) -> Iterator[None]:
+def _one_line_errors(name: str | Path, model_type: ModelType) -> Iterator[None]:
     """Convert the libraries' errors for a damaged checkpoint to a `CheckpointError`."""
     try:
         yield
     except Exception as error:
         reason = f"cannot be loaded ({_one_line(error)})"
-        raise _error(str(name), resolve_checkpoint(name, role), role, reason) from error
+        raise _error(str(name), resolve_checkpoint(name, model_type), model_type, reason) from error
 
 
 @contextmanager
@@ -289,10 +308,11 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _error(name: str, source: str, role: ModelRole, reason: str) -> CheckpointError:
+def _error(name: str, source: str, model_type: ModelType, reason: str) -> CheckpointError:
     """One line: the checkpoint, the problem, and the repairs."""
     resolved = "" if source == name else f" ({source})"
-    repairs = [f"set {role}.checkpoint to a folder that save_pretrained or `hf download` made"]
+    section = model_type.section
+    repairs = [f"set {section}.checkpoint to a folder that save_pretrained or `hf download` made"]
     if _HUB_ID.fullmatch(source):
         repairs.insert(0, f"fetch it where there is a network with `hf download {source}`")
     if name == "demo":

@@ -1,7 +1,8 @@
-"""Protocols of the models: detector, segmenter and tracker.
+"""Protocols of the models: grounder, detector, segmenter and tracker.
 
-Any class that satisfies them can replace Florence-2 and SAM 2: see `grounded_sam2.testing` for
-fakes without weights.
+The engine knows grounders only: a detector with a segmenter is one
+(`grounded_sam2.inference.detect_and_segment.DetectThenSegment`), and a model that goes from words
+to masks is one by itself. `grounded_sam2.testing` has fakes without weights.
 """
 
 from __future__ import annotations
@@ -15,19 +16,58 @@ from numpy.typing import NDArray
 
 from grounded_sam2.errors import PromptError
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.results import DetectedBoxes, Image, SegmentedMasks
+from grounded_sam2.results import Candidate, DetectedBoxes, Image, SegmentedMasks
 
 __all__ = [
     "AnyTracker",
+    "DeferredGrounder",
     "DeferredMaskSegmenter",
     "Detector",
     "FrameFeatures",
     "FrameMasks",
+    "Grounder",
     "Segmenter",
     "TrackPrompt",
     "Tracker",
     "TrackerState",
 ]
+
+
+@runtime_checkable
+class Grounder(Protocol):
+    """Finds the objects that captions name, with their masks."""
+
+    def ground(
+        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[Candidate]]:
+        """Find the objects that captions name.
+
+        Args:
+            images: upright RGB images, ``(h, w, 3)`` ``uint8``, sizes may differ.
+            captions: for each image, the captions to detect.
+
+        Returns:
+            For each image, in order, its candidates, empty for an image without objects. Captions
+            are exactly as given. A mask has the size of the image; ``None`` where the model found a
+            box only. Numbers that the model does not give are ``None``. Candidates below
+            ``detector.min_confidence`` and ``detector.candidate_confidence`` may be left out.
+        """
+        ...
+
+
+@runtime_checkable
+class DeferredGrounder(Grounder, Protocol):
+    """A grounder that can defer the encoding of masks while it processes other images."""
+
+    def start_ground(
+        self, images: Sequence[Image], captions: Sequence[Sequence[str]]
+    ) -> Callable[[], Sequence[Sequence[Candidate]]]:
+        """`ground` in two steps: run the model now, encode masks in the returned function.
+
+        The returned function can be called once, in any thread, also while this grounder runs in
+        another. It holds no image.
+        """
+        ...
 
 
 @runtime_checkable

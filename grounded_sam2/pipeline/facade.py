@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config, load_config
+from grounded_sam2.engine.run_config import lowest_confidence
 from grounded_sam2.engine.summaries import ImageRunSummary, VideoRunSummary
 from grounded_sam2.errors import PromptError
 from grounded_sam2.exporters import ExportOptions
-from grounded_sam2.inference.detect_and_segment import predict_labels, requested_captions
-from grounded_sam2.models.protocols import AnyTracker, Detector, Segmenter, TrackPrompt
+from grounded_sam2.inference.grounding import predict_labels, requested_captions
+from grounded_sam2.models.protocols import AnyTracker, Detector, Grounder, Segmenter, TrackPrompt
 from grounded_sam2.ontology import CaptionOntology, prompt_ontology, resolve_ontology
 from grounded_sam2.pipeline.labeling import LabelResult, label_folder, track_into_folder
-from grounded_sam2.pipeline.models import LazyModels, TiledModels
+from grounded_sam2.pipeline.models import LazyGrounder, LazyModels, TiledModels
 from grounded_sam2.results import ImageProgress, VideoProgress, to_supervision
 from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput, load_image
@@ -53,7 +54,9 @@ class VideoDetections(NamedTuple):
 
 
 class GroundedSAM2:
-    """Detection by captions with Florence-2, segmentation and tracking with SAM 2.
+    """Detection by captions, segmentation, and tracking, with the models of a configuration.
+
+    By default these are Florence-2 and SAM 2.
 
     Args:
         ontology: captions and their classes: a `CaptionOntology`, a ``{caption: class}`` mapping,
@@ -62,12 +65,15 @@ class GroundedSAM2:
         config: a shipped name (``default``, ``demo``, ``fast``, ``accurate``), a YAML file, a
             mapping of sections or a `Config`; ``None`` is ``default``.
         device: ``cpu``, ``cuda``, ``cuda:1`` … instead of the configured ``runtime.device``.
+        grounder: a model that goes from words to masks by itself, used instead of the configured
+            detector and segmenter. In videos it finds the boxes.
         detector: used instead of the configured one.
         segmenter: used instead of the configured one.
         tracker: used instead of the configured one, which shares the segmenter's weights.
 
     Raises:
-        OntologyError, ConfigError: one of them cannot be used; names the value and the repair.
+        OntologyError, ConfigError: one of them cannot be used; names the value and the repair, of
+            a model the missing methods.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class GroundedSAM2:
         *,
         config: str | Path | Config | Mapping[str, object] | None = None,
         device: str | None = None,
+        grounder: Grounder | None = None,
         detector: Detector | None = None,
         segmenter: Segmenter | None = None,
         tracker: AnyTracker | None = None,
@@ -84,7 +91,9 @@ class GroundedSAM2:
         if device is not None:
             loaded = loaded.with_options({"runtime.device": device})
         self._ontology = resolve_ontology(ontology)
-        self._models = LazyModels(loaded, detector=detector, segmenter=segmenter, tracker=tracker)
+        self._models = LazyModels(
+            loaded, grounder=grounder, detector=detector, segmenter=segmenter, tracker=tracker
+        )
 
     def __repr__(self) -> str:
         ontology = "none"
@@ -92,9 +101,9 @@ class GroundedSAM2:
             captions, classes = len(self.ontology), len(self.ontology.classes())
             ontology = f"{captions} captions of {classes} classes"
         names = self._models.names()
+        models = ", ".join(f"{role}: {names[role]!r}" for role in self._models.image_roles)
         return (
-            f"GroundedSAM2(ontology: {ontology}, detector: {names['detector']!r}, "
-            f"segmenter: {names['segmenter']!r}, device: {self.config.runtime.device!r})"
+            f"GroundedSAM2(ontology: {ontology}, {models}, device: {self.config.runtime.device!r})"
         )
 
     @property
@@ -108,10 +117,17 @@ class GroundedSAM2:
         return self._models.config
 
     @property
+    def grounder(self) -> Grounder:
+        """What labels images, loaded on first use: detector and segmenter, with tiles for large
+        images, or a model that goes from words to masks by itself."""
+        return LazyGrounder(self._models, lowest_confidence(self.config))
+
+    @property
     def detector(self) -> Detector:
-        """The detector, loaded on first use.
+        """The detector, loaded on first use; of a grounder, its boxes.
 
         Raises:
+            ConfigError: the package of the model is broken, or the model lacks methods.
             CheckpointError: the checkpoint cannot be found, fetched or loaded.
         """
         return self._models.detector
@@ -181,13 +197,11 @@ class GroundedSAM2:
         classes = ontology.classes() if ontology is not None else []
         batch_size = config.runtime.batch_size
         step = self._models.auto_batch_size() if batch_size == "auto" else batch_size
-        models = TiledModels(self._models)
+        grounder = LazyGrounder(self._models, config.detector.min_confidence)
         return [
             to_supervision(labels, classes)
             for first in range(0, len(loaded), step)
-            for labels in predict_labels(
-                loaded[first : first + step], models, models, ontology, config
-            )
+            for labels in predict_labels(loaded[first : first + step], grounder, ontology, config)
         ]
 
     def predict_video(

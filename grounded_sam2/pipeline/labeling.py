@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 
 from grounded_sam2.config import Config
 from grounded_sam2.engine.image_run import label_images
-from grounded_sam2.engine.run_config import video_run_config
+from grounded_sam2.engine.run_config import lowest_confidence, video_run_config
 from grounded_sam2.engine.summaries import ImageRunSummary, VideoRunSummary
 from grounded_sam2.engine.video_run import label_videos
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import EXPORTERS, ExportOptions, ExportSummary, check_format, export
 from grounded_sam2.exporters.staging import EXPORT_MARKER
 from grounded_sam2.ontology import CaptionOntology
-from grounded_sam2.pipeline.models import LazyModels, LazyTracker, TiledModels
+from grounded_sam2.pipeline.models import LazyGrounder, LazyModels, LazyTracker, TiledModels
 from grounded_sam2.results import ImageProgress, VideoProgress
 from grounded_sam2.sources.factory import default_output_folder, open_image_source
 from grounded_sam2.sources.video import local_video_path, video_name
@@ -90,11 +90,10 @@ def label_folder(
         run = label_images(
             source,
             store,
-            TiledModels(models),
-            TiledModels(models),
+            LazyGrounder(models, lowest_confidence(models.config)),
             ontology,
             models.config,
-            models=models.identities("detector", "segmenter"),
+            models=models.identities(*models.image_roles),
             auto_batch_size=models.auto_batch_size,
             new_run=new_run,
             retry_failed=retry_failed,

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from grounded_sam2.config import Config
 from grounded_sam2.errors import SourceError
-from grounded_sam2.inference.detect_and_segment import requested_captions
+from grounded_sam2.inference.grounding import requested_captions
 from grounded_sam2.models.protocols import (
     AnyTracker,
     Detector,

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from grounded_sam2.config import Config
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.inference.detect_and_segment import detect_and_segment, requested_captions
+from grounded_sam2.inference.detect_and_segment import DetectThenSegment
+from grounded_sam2.inference.grounding import ground_images, requested_captions
 from grounded_sam2.inference.postprocess import postprocess
 from grounded_sam2.models.protocols import (
     AnyTracker,
@@ -94,12 +95,12 @@ def detect_objects(context: FrameContext, *, first_object_id: int) -> FrameDetec
         OntologyError: the detector returned a caption that was not requested.
     """
     config, segmenter = context.config, _TrackerSegmenter(context, first_object_id)
-    [candidates] = detect_and_segment(
+    threshold = config.detector.min_confidence
+    [candidates] = ground_images(
         [context.image],
         [requested_captions(context.ontology, config)],
-        context.detector,
-        segmenter,
-        min_confidence=config.detector.min_confidence,
+        DetectThenSegment(context.detector, segmenter, threshold),
+        min_confidence=threshold,
     )
     if segmenter.masks is None:
         return FrameDetections((), None, 0)

@@ -12,13 +12,13 @@ import yaml
 from grounded_sam2.config import (
     CleanupConfig,
     Config,
-    DetectorConfig,
     ImageConfig,
     RuntimeConfig,
     load_config,
 )
 from grounded_sam2.config.yaml_files import shipped_folder, shipped_names
 from grounded_sam2.errors import ConfigError
+from grounded_sam2.models.florence2 import Florence2Options
 
 
 def write(folder: Path, text: str) -> Path:
@@ -59,7 +59,7 @@ class TestShippedFiles:
 class TestLoading:
     def test_a_file_overrides_only_its_keys(self, tmp_path: Path) -> None:
         path = write(tmp_path, "detector:\n  min_confidence: 0.5\n")
-        expected = Config(detector=DetectorConfig(min_confidence=0.5))
+        expected = Config(detector=Florence2Options(min_confidence=0.5))
         assert load_config(path) == load_config(str(path)) == expected
 
     @pytest.mark.parametrize("text", ["", "# nothing\n", "detector:\n", "detector: {}\n"])
@@ -84,7 +84,7 @@ class TestValues:
         assert load_config(json.loads(json.dumps(config.to_dict()))) == config
 
     def test_an_integer_for_a_fraction_is_an_equal_configuration(self) -> None:
-        ours, theirs = DetectorConfig(min_confidence=1), DetectorConfig(min_confidence=1.0)
+        ours, theirs = Florence2Options(min_confidence=1), Florence2Options(min_confidence=1.0)
         assert (ours, hash(ours)) == (theirs, hash(theirs))
         assert json.dumps(dataclasses.asdict(ours)) == json.dumps(dataclasses.asdict(theirs))
 

@@ -16,6 +16,7 @@ from embedded_training.train_tracker import (
 )
 from embedded_training.unrolled_tracker import Prompt, UnrolledTracker
 from grounded_sam2.models.checkpoints import resolve_checkpoint
+from grounded_sam2.models.sam2.model_type import SAM2
 from grounded_sam2.models.sam2.tracker import Sam2Tracker
 
 
@@ -76,7 +77,7 @@ def test_absent_objects_have_no_mask_loss(model, episode):
 
 
 def test_the_image_weights_of_a_checkpoint_are_copied():
-    model = with_new_memory(Path(resolve_checkpoint("demo", "segmenter")))
+    model = with_new_memory(Path(resolve_checkpoint("demo", SAM2)))
     trained = Sam2Tracker.from_pretrained("demo", device="cpu").model
     for name in ("vision_encoder.neck.convs.0.weight", "mask_decoder.iou_token.weight"):
         torch.testing.assert_close(model.get_parameter(name), trained.get_parameter(name))

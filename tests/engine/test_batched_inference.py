@@ -14,6 +14,7 @@ from grounded_sam2.engine.memory_budget import MemoryBudget
 from grounded_sam2.engine.stages import StageTimer
 from grounded_sam2.engine.work_item import WorkItem
 from grounded_sam2.errors import CheckpointError, OutOfMemoryError
+from grounded_sam2.inference.detect_and_segment import DetectThenSegment
 from grounded_sam2.store import Item
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
@@ -66,7 +67,8 @@ class SmallDeferredSegmenter(FakeSegmenter):
 
 
 def inference(detector, segmenter=None, **options) -> BatchedInference:
-    return BatchedInference(detector, segmenter or FakeSegmenter(), min_confidence=0.1, **options)
+    grounder = DetectThenSegment(detector, segmenter or FakeSegmenter(), 0.1)
+    return BatchedInference(grounder, min_confidence=0.1, **options)
 
 
 class TestOutOfMemory:

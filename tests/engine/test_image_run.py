@@ -22,6 +22,7 @@ from grounded_sam2.engine.run_config import OntologyChange, image_run_config
 from grounded_sam2.engine.summaries import RunInterrupted
 from grounded_sam2.errors import CheckpointError, PromptError, SourceError, StoreError
 from grounded_sam2.exporters import ExportOptions, export
+from grounded_sam2.inference.detect_and_segment import DetectThenSegment
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.sources.folder import FolderSource
 from grounded_sam2.sources.refs import FailedRef, ImageRef
@@ -85,8 +86,7 @@ def run(images, labeled, *, detector=None, config=CONFIG, ontology=ONTOLOGY, **o
         return label_images(
             FolderSource(images),
             store,
-            detector or FakeDetector(),
-            FakeSegmenter(),
+            DetectThenSegment(detector or FakeDetector(), FakeSegmenter()),
             ontology,
             config,
             **options,
@@ -146,7 +146,12 @@ class ListSource:
 def run_source(source, labeled, **options):
     with LabelStore.create(labeled) as store:
         return label_images(
-            source, store, FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG, **options
+            source,
+            store,
+            DetectThenSegment(FakeDetector(), FakeSegmenter()),
+            ONTOLOGY,
+            CONFIG,
+            **options,
         )
 
 
@@ -169,6 +174,7 @@ PROGRAM = textwrap.dedent(
     from grounded_sam2.exporters import ExportOptions, export
     from grounded_sam2.ontology import CaptionOntology
     from grounded_sam2.engine.image_run import label_images
+    from grounded_sam2.inference.detect_and_segment import DetectThenSegment
     from grounded_sam2.sources.folder import FolderSource
     from grounded_sam2.store import LabelStore
     from grounded_sam2.testing import FakeDetector, FakeSegmenter
@@ -185,8 +191,7 @@ PROGRAM = textwrap.dedent(
         label_images(
             FolderSource(sys.argv[1]),
             store,
-            SelfKillingDetector(),
-            FakeSegmenter(),
+            DetectThenSegment(SelfKillingDetector(), FakeSegmenter()),
             CaptionOntology({"red object": "ball", "blue object": "box"}),
             Config().with_options({"runtime.batch_size": 3}),
         )
@@ -284,8 +289,7 @@ class TestMemory:
             label_images(
                 RecordingSource(images),
                 store,
-                AheadRecordingDetector(),
-                FakeSegmenter(),
+                DetectThenSegment(AheadRecordingDetector(), FakeSegmenter()),
                 ONTOLOGY,
                 config,
             )
@@ -398,7 +402,9 @@ class TestFailures:
         before = set(threading.enumerate())
         source = CountingSource(tmp_path / "images")
         with LabelStore.create(tmp_path / "labeled") as store, pytest.raises(CheckpointError):
-            label_images(source, store, Failing(), FakeSegmenter(), ONTOLOGY, config)
+            label_images(
+                source, store, DetectThenSegment(Failing(), FakeSegmenter()), ONTOLOGY, config
+            )
         left = [thread for thread in threading.enumerate() if thread not in before]
         for thread in left:
             thread.join(20)

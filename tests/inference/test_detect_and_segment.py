@@ -8,7 +8,8 @@ import pytest
 from grounded_sam2.config import Config
 from grounded_sam2.errors import ConfigError, OntologyError
 from grounded_sam2.geometry.rle import encode
-from grounded_sam2.inference.detect_and_segment import predict_labels
+from grounded_sam2.inference.detect_and_segment import DetectThenSegment
+from grounded_sam2.inference.grounding import predict_labels
 from grounded_sam2.models.protocols import Detector, Segmenter
 from grounded_sam2.ontology import CaptionOntology
 from grounded_sam2.results import DetectedBoxes, SegmentedMasks
@@ -67,18 +68,23 @@ class BoxSegmenter:
         return segmented
 
 
+def predict(images, detector, segmenter, ontology, config):
+    grounder = DetectThenSegment(detector, segmenter, config.detector.min_confidence)
+    return predict_labels(images, grounder, ontology, config)
+
+
 def test_fakes_satisfy_the_protocols():
     assert isinstance(FakeDetector(), Detector)
     assert isinstance(FakeSegmenter(), Segmenter)
 
 
 def test_no_images_have_no_labels():
-    assert predict_labels([], FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG) == []
+    assert predict([], FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG) == []
 
 
 def test_labels_carry_the_class_and_the_caption():
     image = draw_image(("red", 2, 2, 12, 12), ("yellow", 20, 5, 40, 15), ("blue", 45, 20, 55, 30))
-    [labels] = predict_labels([image], FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG)
+    [labels] = predict([image], FakeDetector(), FakeSegmenter(), ONTOLOGY, CONFIG)
     assert labels.size_hw == (40, 60)
     assert [(o.class_name, o.caption, o.box_xyxy) for o in labels.objects] == [
         ("ball", "red thing", (2, 2, 12, 12)),
@@ -99,7 +105,7 @@ def test_each_model_runs_once_for_all_images_of_any_size():
         draw_image(size_hw=(10, 10)),
         draw_image(("red", 1, 1, 9, 9), size_hw=(30, 20)),
     ]
-    labels = predict_labels(images, detector, segmenter, ONTOLOGY, CONFIG)
+    labels = predict(images, detector, segmenter, ONTOLOGY, CONFIG)
     assert [len(each) for each in labels] == [2, 0, 1]
     assert [each.size_hw for each in labels] == [(40, 60), (10, 10), (30, 20)]
     assert segmenter.calls == [[2, 1]]
@@ -107,13 +113,13 @@ def test_each_model_runs_once_for_all_images_of_any_size():
 
 def test_all_captions_are_detected_in_each_image():
     detector = ScriptedDetector([])
-    predict_labels([draw_image(), draw_image()], detector, BoxSegmenter(), ONTOLOGY, CONFIG)
+    predict([draw_image(), draw_image()], detector, BoxSegmenter(), ONTOLOGY, CONFIG)
     assert detector.captions_given == [[ONTOLOGY.prompts(), ONTOLOGY.prompts()]]
 
 
 def test_without_boxes_the_segmenter_does_not_run():
     segmenter = BoxSegmenter()
-    [labels] = predict_labels([draw_image()], FakeDetector(), segmenter, ONTOLOGY, CONFIG)
+    [labels] = predict([draw_image()], FakeDetector(), segmenter, ONTOLOGY, CONFIG)
     assert labels.objects == ()
     assert segmenter.calls == []
 
@@ -121,7 +127,7 @@ def test_without_boxes_the_segmenter_does_not_run():
 def test_without_an_ontology_classes_are_the_models_own_names():
     config = CONFIG.with_options({"detector.task": "object_detection"})
     image = draw_image(("blue", 2, 2, 12, 12), ("red", 20, 5, 40, 15))
-    [labels] = predict_labels([image], FakeDetector(), FakeSegmenter(), None, config)
+    [labels] = predict([image], FakeDetector(), FakeSegmenter(), None, config)
     assert [(o.class_name, o.caption) for o in labels.objects] == [
         ("blue", "blue"),
         ("red", "red"),
@@ -130,27 +136,25 @@ def test_without_an_ontology_classes_are_the_models_own_names():
 
 def test_a_task_with_captions_needs_an_ontology_and_one_without_must_have_none():
     with pytest.raises(ConfigError, match="give an ontology"):
-        predict_labels([draw_image()], FakeDetector(), FakeSegmenter(), None, CONFIG)
+        predict([draw_image()], FakeDetector(), FakeSegmenter(), None, CONFIG)
     config = CONFIG.with_options({"detector.task": "dense_region_caption"})
     with pytest.raises(ConfigError, match=r"'dense_region_caption'.*own words"):
-        predict_labels([draw_image()], FakeDetector(), FakeSegmenter(), ONTOLOGY, config)
+        predict([draw_image()], FakeDetector(), FakeSegmenter(), ONTOLOGY, config)
 
 
 def test_a_caption_that_was_not_requested_is_an_error():
     detector = ScriptedDetector([[1, 1, 9, 9]], captions=["green thing"])
     with pytest.raises(OntologyError, match="green thing"):
-        predict_labels([draw_image()], detector, BoxSegmenter(), ONTOLOGY, CONFIG)
+        predict([draw_image()], detector, BoxSegmenter(), ONTOLOGY, CONFIG)
 
 
 def test_the_confidence_threshold_is_inclusive_and_absent_confidence_passes():
     boxes = [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
     config = AS_THEY_ARE.with_options({"detector.min_confidence": 0.3})
     detector = ScriptedDetector(boxes, confidence=[0.3, 0.2999, 0.9])
-    [labels] = predict_labels([draw_image()], detector, BoxSegmenter(), ONTOLOGY, config)
+    [labels] = predict([draw_image()], detector, BoxSegmenter(), ONTOLOGY, config)
     assert [o.confidence for o in labels.objects] == [0.9, 0.3]
-    [labels] = predict_labels(
-        [draw_image()], ScriptedDetector(boxes), BoxSegmenter(), ONTOLOGY, config
-    )
+    [labels] = predict([draw_image()], ScriptedDetector(boxes), BoxSegmenter(), ONTOLOGY, config)
     assert [o.confidence for o in labels.objects] == [None] * 3
 
 
@@ -159,7 +163,7 @@ def test_numerical_noise_does_not_change_the_labels():
     one = ScriptedDetector(boxes, confidence=[0.30000001, 0.7])
     other = ScriptedDetector(boxes + 1e-4, confidence=[0.29999998, 0.70000005])
     segmenter = BoxSegmenter()
-    assert predict_labels([draw_image()], one, segmenter, ONTOLOGY, AS_THEY_ARE) == predict_labels(
+    assert predict([draw_image()], one, segmenter, ONTOLOGY, AS_THEY_ARE) == predict(
         [draw_image()], other, segmenter, ONTOLOGY, AS_THEY_ARE
     )
 
@@ -178,14 +182,14 @@ def test_numerical_noise_does_not_change_the_labels():
 def test_boxes_without_extent_in_the_image_are_dropped(box):
     detector = ScriptedDetector([box, [20, 20, 30, 30]])
     segmenter = BoxSegmenter()
-    [labels] = predict_labels([draw_image()], detector, segmenter, ONTOLOGY, AS_THEY_ARE)
+    [labels] = predict([draw_image()], detector, segmenter, ONTOLOGY, AS_THEY_ARE)
     assert [o.box_xyxy for o in labels.objects] == [(20, 20, 30, 30)]
     assert segmenter.calls == [[1]]
 
 
 def test_boxes_are_clipped_to_the_image():
     detector = ScriptedDetector([[-5, 30, 70, 50]])
-    [labels] = predict_labels([draw_image()], detector, BoxSegmenter(), ONTOLOGY, AS_THEY_ARE)
+    [labels] = predict([draw_image()], detector, BoxSegmenter(), ONTOLOGY, AS_THEY_ARE)
     assert labels.objects[0].box_xyxy == (0, 30, 60, 40)
 
 
@@ -193,14 +197,14 @@ def test_masks_below_the_quality_threshold_drop_their_objects():
     detector = ScriptedDetector([[1, 1, 9, 9]])
     config = AS_THEY_ARE.with_options({"segmenter.min_mask_quality": 0.5})
     for quality, kept in ((0.5, 1), (0.4999, 0)):
-        [labels] = predict_labels([draw_image()], detector, BoxSegmenter(quality), ONTOLOGY, config)
+        [labels] = predict([draw_image()], detector, BoxSegmenter(quality), ONTOLOGY, config)
         assert len(labels) == kept
 
 
 def test_a_complement_leaves_the_box_without_a_mask():
     detector = ScriptedDetector([[1, 1, 9, 9]], confidence=[0.75])
     segmenter = BoxSegmenter(complement=True)
-    [labels] = predict_labels([draw_image()], detector, segmenter, ONTOLOGY, CONFIG)
+    [labels] = predict([draw_image()], detector, segmenter, ONTOLOGY, CONFIG)
     [label] = labels.objects
     assert (label.box_xyxy, label.confidence) == ((1, 1, 9, 9), 0.75)
     assert label.mask is label.mask_quality is None
@@ -211,7 +215,7 @@ def test_objects_are_cleaned_up():
     detector = ScriptedDetector(
         [[1, 1, 20, 20], [2, 2, 19, 19]], ["red thing", "yellow thing"], [0.5, 0.75]
     )
-    [labels] = predict_labels([image], detector, FakeSegmenter(), ONTOLOGY, CONFIG)
+    [labels] = predict([image], detector, FakeSegmenter(), ONTOLOGY, CONFIG)
     assert [(o.caption, o.box_xyxy) for o in labels.objects] == [("yellow thing", (2, 2, 15, 12))]
 
 
@@ -219,7 +223,7 @@ def test_order_is_confidence_then_class_then_caption_then_box():
     boxes = [[0, 0, 5, 5], [50, 0, 55, 5], [10, 0, 15, 5], [20, 0, 25, 5], [30, 0, 35, 5]]
     captions = ["blue thing", "red thing", "red thing", "yellow thing", "blue thing"]
     detector = ScriptedDetector(boxes, captions, [0.5, 0.5, 0.5, 0.5, 0.75])
-    [labels] = predict_labels([draw_image()], detector, BoxSegmenter(), ONTOLOGY, AS_THEY_ARE)
+    [labels] = predict([draw_image()], detector, BoxSegmenter(), ONTOLOGY, AS_THEY_ARE)
     assert [(o.confidence, o.caption, o.box_xyxy[0]) for o in labels.objects] == [
         (0.75, "blue thing", 30),
         (0.5, "red thing", 10),

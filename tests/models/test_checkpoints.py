@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from grounded_sam2.models.checkpoints import (
     read_model_type,
     resolve_checkpoint,
 )
+from grounded_sam2.models.florence2.model_type import FLORENCE2
+from grounded_sam2.models.sam2.model_type import SAM2
 
 HUB_ID = "somebody/something"
 
@@ -77,18 +80,18 @@ def put_in_cache(cache: Path, source: Path) -> Path:
     ],
 )
 def test_segmenter_names(name: str, hub_id: str) -> None:
-    assert resolve_checkpoint(name, "segmenter") == hub_id
+    assert resolve_checkpoint(name, SAM2) == hub_id
 
 
-def test_short_names_belong_to_a_role() -> None:
-    assert resolve_checkpoint("large", "detector") == "florence-community/Florence-2-large"
+def test_short_names_belong_to_a_type() -> None:
+    assert resolve_checkpoint("large", FLORENCE2) == "florence-community/Florence-2-large"
     with pytest.raises(CheckpointError, match=r"'tiny' is neither a folder .* nor a hub id"):
-        resolve_checkpoint("tiny", "detector")
+        resolve_checkpoint("tiny", FLORENCE2)
 
 
 def test_demo_is_inside_the_package() -> None:
-    for role in ("detector", "segmenter"):
-        assert Path(resolve_checkpoint("demo", role)).parts[-4:] == (
+    for role, model_type in (("detector", FLORENCE2), ("segmenter", SAM2)):
+        assert Path(resolve_checkpoint("demo", model_type)).parts[-4:] == (
             "grounded_sam2",
             "demo",
             "weights",
@@ -101,8 +104,8 @@ def test_a_short_name_wins_over_a_folder_of_that_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
-    assert resolve_checkpoint("tiny", "segmenter") == "facebook/sam2.1-hiera-tiny"
-    assert resolve_checkpoint("./tiny", "segmenter") == "tiny"
+    assert resolve_checkpoint("tiny", SAM2) == "facebook/sam2.1-hiera-tiny"
+    assert resolve_checkpoint("./tiny", SAM2) == "tiny"
 
 
 @pytest.mark.parametrize(
@@ -110,15 +113,15 @@ def test_a_short_name_wins_over_a_folder_of_that_name(
 )
 def test_invalid_names(name: str) -> None:
     with pytest.raises(CheckpointError, match="neither a folder"):
-        resolve_checkpoint(name, "segmenter")
+        resolve_checkpoint(name, SAM2)
 
 
 # --- locating
 
 
 def test_a_local_folder_is_used_as_it_is(folder: Path, no_network: list[str]) -> None:
-    assert locate_checkpoint(folder, "segmenter") == folder
-    assert locate_checkpoint(str(folder), "segmenter") == folder
+    assert locate_checkpoint(folder, SAM2) == folder
+    assert locate_checkpoint(str(folder), SAM2) == folder
     assert not no_network
 
 
@@ -126,14 +129,14 @@ def test_a_cached_checkpoint_is_used_without_asking_the_network(
     cache: Path, checkpoints: dict[str, Path], no_network: list[str]
 ) -> None:
     snapshot = put_in_cache(cache, checkpoints["sam2"])
-    assert locate_checkpoint(HUB_ID, "segmenter") == snapshot
+    assert locate_checkpoint(HUB_ID, SAM2) == snapshot
     assert not no_network
 
 
 @pytest.mark.usefixtures("cache")
 def test_without_network_one_probe_and_one_line(no_network: list[str]) -> None:
     with pytest.raises(CheckpointError) as caught:
-        locate_checkpoint("tiny", "segmenter")
+        locate_checkpoint("tiny", SAM2)
     assert len(no_network) == 1
     assert str(caught.value) == (
         "checkpoint 'tiny' (facebook/sam2.1-hiera-tiny) is not in the local cache, and the hub "
@@ -147,7 +150,7 @@ def test_without_network_one_probe_and_one_line(no_network: list[str]) -> None:
 @pytest.mark.usefixtures("cache")
 def test_local_files_only_never_asks(no_network: list[str]) -> None:
     with pytest.raises(CheckpointError, match=r"runtime\.local_files_only forbids"):
-        locate_checkpoint(HUB_ID, "segmenter", local_files_only=True)
+        locate_checkpoint(HUB_ID, SAM2, local_files_only=True)
     assert not no_network
 
 
@@ -156,7 +159,7 @@ def test_an_incomplete_cached_checkpoint_is_fetched_again(
 ) -> None:
     (put_in_cache(cache, checkpoints["sam2"]) / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be reached"):
-        locate_checkpoint(HUB_ID, "segmenter")
+        locate_checkpoint(HUB_ID, SAM2)
     assert len(no_network) == 1
 
 
@@ -171,7 +174,7 @@ def test_only_data_files_are_fetched(folder: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, timeout: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert locate_checkpoint(HUB_ID, "segmenter") == folder
+    assert locate_checkpoint(HUB_ID, SAM2) == folder
 
 
 @pytest.mark.usefixtures("cache")
@@ -181,7 +184,7 @@ def test_the_error_names_offline_mode(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
     with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE forbids"):
-        locate_checkpoint(HUB_ID, "segmenter")
+        locate_checkpoint(HUB_ID, SAM2)
 
 
 # --- damaged checkpoints
@@ -190,13 +193,13 @@ def test_the_error_names_offline_mode(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_config_is_an_error(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
-        locate_checkpoint(folder, "segmenter")
+        locate_checkpoint(folder, SAM2)
 
 
 def test_missing_weights_files_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
-        locate_checkpoint(folder, "segmenter")
+        locate_checkpoint(folder, SAM2)
 
 
 def test_pickles_are_an_error(folder: Path) -> None:
@@ -204,7 +207,7 @@ def test_pickles_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"only as a pickle \(pytorch_model\.bin\)"):
-        load_pretrained(Sam2Model, folder, role="segmenter")
+        load_pretrained(Sam2Model, folder, model_type=SAM2)
 
 
 def test_missing_shards_are_an_error(folder: Path) -> None:
@@ -213,19 +216,19 @@ def test_missing_shards_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "model-1-of-2.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"lacks 1 of its files.*model-2-of-2"):
-        locate_checkpoint(folder, "segmenter")
+        locate_checkpoint(folder, SAM2)
 
 
 def test_a_damaged_index_is_an_error(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"damaged model\.safetensors\.index\.json"):
-        locate_checkpoint(folder, "segmenter")
+        locate_checkpoint(folder, SAM2)
 
 
 def test_missing_embedded_weights_are_repaired_by_reinstalling(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"'demo'.*reinstall the package") as caught:
-        locate_checkpoint("demo", "segmenter", embedded=tmp_path)
+        locate_checkpoint("demo", replace(SAM2, embedded=tmp_path))
     assert "--config demo" not in str(caught.value)
 
 
@@ -235,7 +238,7 @@ def test_missing_embedded_weights_are_repaired_by_reinstalling(tmp_path: Path) -
 def test_a_loaded_model_is_ready_for_inference(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = load_pretrained(Sam2Model, folder, role="segmenter", dtype=torch.bfloat16)
+    model = load_pretrained(Sam2Model, folder, model_type=SAM2, dtype=torch.bfloat16)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert model.dtype == torch.bfloat16
@@ -245,13 +248,13 @@ def test_a_loaded_model_is_ready_for_inference(
 def test_weights_that_the_model_does_not_use_are_ignored(
     checkpoints: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    load_pretrained(Sam2Model, checkpoints["sam2_video"], role="segmenter")
+    load_pretrained(Sam2Model, checkpoints["sam2_video"], model_type=SAM2)
     assert capfd.readouterr() == ("", "")
 
 
 def test_missing_weights_of_the_model_are_an_error(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lacks \d+ of the weights of Sam2VideoModel, first"):
-        load_pretrained(Sam2VideoModel, folder, role="segmenter")
+        load_pretrained(Sam2VideoModel, folder, model_type=SAM2)
 
 
 def test_weights_of_another_shape_are_an_error(folder: Path) -> None:
@@ -259,22 +262,22 @@ def test_weights_of_another_shape_are_an_error(folder: Path) -> None:
     weights["no_memory_embedding"] = torch.zeros(1, 1, 7)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match="cannot be loaded") as caught:
-        load_pretrained(Sam2Model, folder, role="segmenter")
+        load_pretrained(Sam2Model, folder, model_type=SAM2)
     assert "\n" not in str(caught.value)
 
 
 def test_damaged_weights_are_an_error(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(CheckpointError, match=r"cannot be loaded \(.*; set segmenter.checkpoint"):
-        load_pretrained(Sam2Model, folder, role="segmenter")
+        load_pretrained(Sam2Model, folder, model_type=SAM2)
 
 
 def test_processors(folder: Path) -> None:
-    processor = load_processor(Sam2ImageProcessor, folder, role="segmenter")
+    processor = load_processor(Sam2ImageProcessor, folder, model_type=SAM2)
     assert processor.size["height"] == 64
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        load_processor(Sam2ImageProcessor, folder, role="segmenter")
+        load_processor(Sam2ImageProcessor, folder, model_type=SAM2)
 
 
 def test_model_type(folder: Path) -> None:

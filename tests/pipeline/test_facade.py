@@ -33,8 +33,13 @@ def draw_image(*colors: str) -> np.ndarray:
 
 def forbidden(model: type) -> object:
     """A model that is recorded under this class and fails when called."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise AssertionError("no model must be called")
+
     names = {"__module__": model.__module__, "__qualname__": model.__qualname__}
-    return type(model.__name__, (), names)()
+    methods = {name: fail for name in vars(model) if not name.startswith("_")}
+    return type(model.__name__, (), {**methods, **names})()
 
 
 def fake_model(**options) -> GroundedSAM2:

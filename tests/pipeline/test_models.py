@@ -14,6 +14,7 @@ import pytest
 from grounded_sam2.config import Config, load_config
 from grounded_sam2.errors import CheckpointError, ConfigError
 from grounded_sam2.models.checkpoint_identity import checkpoint_identity
+from grounded_sam2.models.florence2.model_type import FLORENCE2
 from grounded_sam2.models.protocols import (
     DeferredMaskSegmenter,
     Detector,
@@ -21,6 +22,7 @@ from grounded_sam2.models.protocols import (
     Tracker,
     TrackPrompt,
 )
+from grounded_sam2.models.sam2.model_type import SAM2
 from grounded_sam2.pipeline.models import LazyModels, LazyTracker, TiledModels
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter, FakeTracker
 
@@ -145,8 +147,8 @@ class TestConfiguredModels:
         assert LazyModels(config).identities("detector", "segmenter", "tracker") == names
 
     def test_of_local_weights_have_their_digest_in_the_identity(self, demo_weights: Path) -> None:
-        detector = checkpoint_identity("demo", "detector")
-        segmenter = checkpoint_identity("demo", "segmenter")
+        detector = checkpoint_identity("demo", FLORENCE2.embedded)
+        segmenter = checkpoint_identity("demo", SAM2.embedded)
         assert detector != segmenter
         models = LazyModels(DEMO)
         assert models.names() == dict.fromkeys(("detector", "segmenter", "tracker"), "demo")

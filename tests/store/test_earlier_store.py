@@ -254,7 +254,7 @@ def test_the_same_command_continues_its_run_of_images(folder):
         assert run_config.key == IMAGES_KEY
         assert store.run_of(run_config) == run
         source = FolderSource(folder / "images")
-        options = (store, NO_MODEL, NO_MODEL, ontology, config)
+        options = (store, NO_MODEL, ontology, config)
         summary = label_images(source, *options, models=models)
     assert (summary.run_id, summary.labeled, summary.failed, summary.skipped) == (IMAGES, 0, 0, 4)
     assert rows_of(folder) == before

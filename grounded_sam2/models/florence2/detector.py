@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
 from grounded_sam2.config import Config
-from grounded_sam2.errors import PromptError
+from grounded_sam2.errors import ConfigError, PromptError
 from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.checkpoints import load_pretrained, load_processor
 from grounded_sam2.models.devices import memory_errors, resolve_device, resolve_dtype
@@ -28,6 +27,7 @@ from grounded_sam2.models.florence2.decoding import (
     decode_beam_search,
     decode_greedy,
 )
+from grounded_sam2.models.florence2.model_type import FLORENCE2, Florence2Options, Task
 from grounded_sam2.models.florence2.output_parsing import (
     OutputVocabulary,
     ParsedBox,
@@ -38,15 +38,8 @@ from grounded_sam2.models.florence2.output_parsing import (
 from grounded_sam2.models.image_reduction import reduce_image
 from grounded_sam2.results import DetectedBoxes, Image
 
-__all__ = ["Florence2Detector", "Task", "join_captions"]
+__all__ = ["Florence2Detector", "join_captions"]
 
-Task: TypeAlias = Literal[
-    "open_vocabulary_detection",
-    "phrase_grounding",
-    "object_detection",
-    "dense_region_caption",
-    "caption_then_grounding",
-]
 _TASK_TOKENS: dict[Task, str] = {
     "open_vocabulary_detection": "<OPEN_VOCABULARY_DETECTION>",
     "phrase_grounding": "<CAPTION_TO_PHRASE_GROUNDING>",
@@ -83,7 +76,7 @@ class Florence2Detector:
         Args:
             model: in evaluation mode, on its device.
             processor: the checkpoint's own.
-            task: the model's task; see `grounded_sam2.config.DetectorConfig`.
+            task: the model's task; see `Florence2Options`.
             num_beams: beam width; 1 is greedy decoding.
             max_new_tokens: tokens after which an output is cut off.
             batch_size: rows (an image and a caption each) that are decoded together.
@@ -132,13 +125,13 @@ class Florence2Detector:
         model = load_pretrained(
             Florence2ForConditionalGeneration,
             checkpoint,
-            role="detector",
+            model_type=FLORENCE2,
             dtype=resolve_dtype(dtype, target),
             device=target,
             local_files_only=local_files_only,
         )
         processor = load_processor(
-            Florence2Processor, checkpoint, role="detector", local_files_only=local_files_only
+            Florence2Processor, checkpoint, model_type=FLORENCE2, local_files_only=local_files_only
         )
         return cls(
             model,
@@ -151,8 +144,17 @@ class Florence2Detector:
 
     @classmethod
     def from_config(cls, config: Config) -> Florence2Detector:
-        """Load the detector of a configuration's sections ``detector`` and ``runtime``."""
+        """Load the detector of a configuration's sections ``detector`` and ``runtime``.
+
+        Raises:
+            ConfigError: ``detector.type`` is another one.
+            CheckpointError: as `from_pretrained`.
+        """
         detector, runtime = config.detector, config.runtime
+        if not isinstance(detector, Florence2Options):
+            raise ConfigError(
+                f"detector.type is {detector.type!r}; Florence2Detector is that of 'florence2'"
+            )
         return cls.from_pretrained(
             detector.checkpoint,
             task=detector.task,

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 import transformers
 
-from grounded_sam2.errors import CheckpointError
 from grounded_sam2.models.checkpoints import (
+    check_checkpoint_type,
     load_pretrained,
     load_processor,
     locate_checkpoint,
-    read_model_type,
 )
 from grounded_sam2.models.devices import resolve_device, resolve_dtype
+from grounded_sam2.models.sam2.model_type import SAM2
 
 __all__ = ["load_sam2"]
 
@@ -67,17 +67,12 @@ def load_sam2(
     """
     target = resolve_device(device) if isinstance(device, str) else device
     number_format = resolve_dtype(dtype, target) if isinstance(dtype, str) else dtype
-    folder = locate_checkpoint(checkpoint, "segmenter", local_files_only=local_files_only)
-    name = read_model_type(folder)
-    if name not in _MODELS:
-        raise CheckpointError(
-            f"checkpoint {str(checkpoint)!r} is of type {name!r}; segmenter.checkpoint needs one "
-            f"of {', '.join(_MODELS)}: for example 'tiny', or 'demo' for the embedded model"
-        )
+    folder = locate_checkpoint(checkpoint, SAM2, local_files_only=local_files_only)
+    name = check_checkpoint_type(checkpoint, folder, SAM2)
     model: Any = load_pretrained(
-        getattr(transformers, _MODELS[name]), folder, role="segmenter", device=target
+        getattr(transformers, _MODELS[name]), folder, model_type=SAM2, device=target
     )
     for part in _VIDEO_PARTS if name == "sam2_video" else _IMAGE_PARTS:
         getattr(model, part).to(number_format)
-    processor = load_processor(transformers.Sam2ImageProcessor, folder, role="segmenter")
+    processor = load_processor(transformers.Sam2ImageProcessor, folder, model_type=SAM2)
     return model, processor

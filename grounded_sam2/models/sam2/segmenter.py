@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grounded_sam2.config import Config, SegmenterConfig
-from grounded_sam2.errors import CheckpointError, PromptError
+from grounded_sam2.config import Config
+from grounded_sam2.errors import CheckpointError, ConfigError, PromptError
 from grounded_sam2.models.adaptive_batcher import AdaptiveBatcher
 from grounded_sam2.models.devices import memory_errors
 from grounded_sam2.models.image_reduction import reduce_image
@@ -33,6 +33,7 @@ from grounded_sam2.models.sam2.decoder import DecoderFeatures
 from grounded_sam2.models.sam2.loading import load_sam2
 from grounded_sam2.models.sam2.mask_prediction import MaskPredictions, MaskPredictor
 from grounded_sam2.models.sam2.masks import to_rles
+from grounded_sam2.models.sam2.model_type import Sam2Options
 from grounded_sam2.models.sam2.prompts import PromptRows, Prompts, rows_by_form
 from grounded_sam2.results import Image, SegmentedMasks
 
@@ -69,11 +70,11 @@ class Sam2Segmenter:
     """
 
     def __init__(
-        self, model: Any, image_processor: Any, options: SegmenterConfig | None = None
+        self, model: Any, image_processor: Any, options: Sam2Options | None = None
     ) -> None:
         self.model = model
         self.device: torch.device = model.device
-        self.options = options or SegmenterConfig()
+        self.options = options or Sam2Options()
         self.image_processor = image_processor
         self.predictor = MaskPredictor(
             model,
@@ -97,7 +98,7 @@ class Sam2Segmenter:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         local_files_only: bool = False,
-        options: SegmenterConfig | None = None,
+        options: Sam2Options | None = None,
     ) -> Sam2Segmenter:
         """Load a checkpoint.
 
@@ -123,14 +124,20 @@ class Sam2Segmenter:
         """Load the segmenter of a configuration's sections ``segmenter`` and ``runtime``.
 
         Raises:
+            ConfigError: ``segmenter.type`` is another one.
             CheckpointError, ConfigError: as `from_pretrained`.
         """
+        options = config.segmenter
+        if not isinstance(options, Sam2Options):
+            raise ConfigError(
+                f"segmenter.type is {options.type!r}; Sam2Segmenter is that of 'sam2'"
+            )
         return cls.from_pretrained(
-            config.segmenter.checkpoint,
+            options.checkpoint,
             device=config.runtime.device,
             dtype=config.runtime.dtype,
             local_files_only=config.runtime.local_files_only,
-            options=config.segmenter,
+            options=options,
         )
 
     @property

@@ -132,7 +132,15 @@ class Sam2Tracker:
     @classmethod
     def from_config(cls, config: Config) -> Sam2Tracker:
         """Load the tracker of a configuration's ``segmenter``, ``tracker`` and ``runtime``."""
-        return cls.sharing(Sam2Segmenter.from_config(config), config.tracker)
+        return cls.for_segmenter(config, None)
+
+    @classmethod
+    def for_segmenter(cls, config: Config, segmenter: object) -> Sam2Tracker:
+        """The tracker of a configuration, on the model of its segmenter if that is a
+        `Sam2Segmenter`; otherwise on a model of its own."""
+        if not isinstance(segmenter, Sam2Segmenter):
+            segmenter = Sam2Segmenter.from_config(config)
+        return cls.sharing(segmenter, config.tracker)
 
     @memory_errors("tracker")
     @torch.inference_mode()

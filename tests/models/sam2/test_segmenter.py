@@ -14,11 +14,11 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grounded_sam2.config import SegmenterConfig, load_config
+from grounded_sam2.config import load_config
 from grounded_sam2.errors import CheckpointError, PromptError
 from grounded_sam2.geometry.rle import decode
 from grounded_sam2.models.protocols import Segmenter
-from grounded_sam2.models.sam2 import Prompts, Sam2Segmenter
+from grounded_sam2.models.sam2 import Prompts, Sam2Options, Sam2Segmenter
 from grounded_sam2.models.sam2.decoder import DecoderOutput
 from grounded_sam2.results import SegmentedMasks
 
@@ -37,7 +37,7 @@ def images() -> list[NDArray[np.uint8]]:
 
 def load(folder: Path, **options: Any) -> Sam2Segmenter:
     return Sam2Segmenter.from_pretrained(
-        folder, device="cpu", options=SegmenterConfig(**options), local_files_only=True
+        folder, device="cpu", options=Sam2Options(**options), local_files_only=True
     )
 
 
@@ -458,5 +458,5 @@ def test_cuda_agrees_with_the_cpu(
 def test_another_type_of_model_is_an_error(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(CheckpointError, match=r"of type 'bert'; segmenter\.checkpoint needs"):
+    with pytest.raises(CheckpointError, match=r"of type 'bert', which .* 'sam2' cannot"):
         load(tmp_path)
