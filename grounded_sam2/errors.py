@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "SourceError",
     "StaleEditError",
     "StoreError",
+    "UnavailableImageError",
+    "UnavailableReason",
     "VideoError",
     "one_line",
     "printable",
@@ -45,6 +48,55 @@ class ConfigError(GroundedSAM2Error, ValueError):
 
 class ImageError(GroundedSAM2Error):
     """An image cannot be read: missing, empty, truncated, too large or not an image."""
+
+
+class UnavailableReason(Enum):
+    """Why the image of a labeled item cannot be read: as said of one image, and of several."""
+
+    GONE = (
+        "is gone; give the folder that holds it now (images_from)",
+        "are gone; give the folder that holds them now (images_from)",
+    )
+    CHANGED = (
+        "has changed since it was labeled; label again",
+        "have changed since they were labeled; label again",
+    )
+    NEVER_A_FILE = ("was never a file", "were never files")
+    UNDECODABLE = ("cannot be decoded any more", "cannot be decoded any more")
+    VIDEO_GONE = (
+        "is of a video that is gone or broken; give the folder of the videos (images_from)",
+        "are of videos that are gone or broken; give the folder of the videos (images_from)",
+    )
+    VIDEO_CHANGED = (
+        "is of a video that has changed since it was labeled; label again",
+        "are of videos that have changed since they were labeled; label again",
+    )
+    VIDEO_NEVER_A_FILE = (
+        "is of a video that was never a file",
+        "are of videos that were never files",
+    )
+
+    @property
+    def of_one(self) -> str:
+        """The predicate of one image."""
+        return self.value[0]
+
+    @property
+    def of_many(self) -> str:
+        """The predicate of several images, which follows their number."""
+        return self.value[1]
+
+
+class UnavailableImageError(ImageError):
+    """The image of a labeled item is gone, has changed, was never a file or cannot be decoded."""
+
+    def __init__(self, item_id: str, reason: UnavailableReason) -> None:
+        super().__init__(item_id, reason)  # all arguments, so that it can be pickled
+        self.item_id = item_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"image {printable(self.item_id)!r}: {self.reason.of_one}"
 
 
 class SourceError(GroundedSAM2Error):

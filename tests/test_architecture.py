@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": VALUES | {"models.protocols"},
     "sources": VALUES | {"config"},
     "models": VALUES | SETTINGS,
-    "store": VALUES | {"config.renames"},
+    "store": VALUES | {"config", "sources"},
     "inference": VALUES | SETTINGS | {"models.protocols"},
     "tracking": VALUES | SETTINGS | {"inference", "models.protocols"},
     "visualization": VALUES | INPUT_AND_STORE,
@@ -200,6 +200,13 @@ class TestImporting:
         run_in_a_new_process(
             "import sys, grounded_sam2\n"
             "loaded = {'numpy', 'cv2', 'PIL', 'scipy', 'supervision', 'yaml'} & set(sys.modules)\n"
+            "assert not loaded, loaded"
+        )
+
+    def test_importing_the_store_loads_no_model_library_and_no_ffmpeg(self) -> None:
+        run_in_a_new_process(
+            "import sys, grounded_sam2.store\n"
+            f"loaded = ({MODEL_LIBRARIES!r} | {{'av'}}) & set(sys.modules)\n"
             "assert not loaded, loaded"
         )
 

@@ -31,8 +31,7 @@ from grounded_sam2.demo.scenes import SHAPES, Scene, make_scenes
 from grounded_sam2.engine.summaries import ImageRunSummary
 from grounded_sam2.pipeline import GroundedSAM2, LabelResult
 from grounded_sam2.results import ImageProgress, to_supervision
-from grounded_sam2.sources.image import load_image
-from grounded_sam2.store import LabelStore
+from grounded_sam2.store import ItemImages, LabelStore
 from grounded_sam2.visualization.annotated_image import annotate, save_image
 from grounded_sam2.visualization.contact_sheet import contact_sheet
 
@@ -151,8 +150,8 @@ def _coco_results(store: LabelStore, truth: dict[str, Any]) -> list[dict[str, An
 
 def _annotated_images(store: LabelStore) -> list[Any]:
     classes = store.classes()
-    return [
-        annotate(load_image(item.path), to_supervision(labels, classes))
-        for item, labels in islice(store.labels(), _SHEET_IMAGES)
-        if item.path is not None
-    ]
+    with ItemImages.of_run(store) as images:
+        return [
+            annotate(images.find(item).decode(), to_supervision(labels, classes))
+            for item, labels in islice(store.labels(), _SHEET_IMAGES)
+        ]

@@ -1,18 +1,18 @@
 """The images of a dataset, written one after the other, with their labels.
 
-`grounded_sam2.exporters.source_images` finds them and decides how each is written.
+`grounded_sam2.exporters.source_images` decides how each is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from grounded_sam2.errors import UnavailableImageError
 from grounded_sam2.exporters.file_names import ImageFileRules, UniqueFileNames
-from grounded_sam2.exporters.frames import SkipImage, every_nth_frame
 from grounded_sam2.exporters.options import ExportCounter, ExportOptions
 from grounded_sam2.exporters.source_images import SourceImage, SourceImages
 from grounded_sam2.exporters.splits import assign_split
@@ -192,12 +192,14 @@ def _process(
     use: Callable[[DatasetImage, SourceImage], _T],
 ) -> Generator[tuple[DatasetImage, _T], None, None]:
     """Yield the images of an export, and the result of `use` for the source of each."""
-    for item, labels in every_nth_frame(labeled, options.frame_stride):
+    for item, labels in _every_nth_frame(labeled, options.frame_stride):
         source = None
         try:
             source = sources.find(item)
             if min(labels.size_hw) < min_side:
-                raise SkipImage(f"have a side shorter than {min_side} pixels, which readers refuse")
+                reason = f"have a side shorter than {min_side} pixels, which readers refuse"
+                counter.skip(item.item_id, reason)
+                continue
             split = assign_split(
                 item, options.split, options.seed, by_folder=options.split_by == "folder"
             )
@@ -211,8 +213,8 @@ def _process(
                 time=item.time,
             )
             result = use(image, source)
-        except SkipImage as reason:
-            counter.skip(item.item_id, str(reason))
+        except UnavailableImageError as error:
+            counter.skip(item.item_id, error.reason.of_many)
             continue
         except OSError:
             if source is not None and _is_readable(source.path):
@@ -222,6 +224,27 @@ def _process(
         counter.images[split] += 1
         counter.note("objects below the thresholds, left out", len(labels) - len(objects))
         yield image, result
+
+
+def _every_nth_frame(
+    labels: Iterable[tuple[Item, Labels]], stride: int
+) -> Iterator[tuple[Item, Labels]]:
+    """Yield the first and then every n-th labeled frame of each video, and all still images.
+
+    Args:
+        labels: items in the order of the store.
+        stride: 1 for all frames.
+    """
+    video, position = None, 0
+    for item, objects in labels:
+        if item.frame_index is None:
+            yield item, objects
+            continue
+        if item.group != video:
+            video, position = item.group, 0
+        if position % stride == 0:
+            yield item, objects
+        position += 1
 
 
 def _is_readable(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Source images of a dataset: where they are, and how they are written into it.
+"""How the images of a store are written into a dataset; `grounded_sam2.store.images` finds them.
 
 An image file is copied or linked unchanged where possible. An image whose EXIF orientation is not
 1 is the exception: readers disagree about applying it, so it is re-encoded upright. JPEG stays
@@ -20,19 +20,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import ImageError
 from grounded_sam2.exporters.file_names import ImageFileRules
-from grounded_sam2.exporters.frames import FrameReader, SkipImage
 from grounded_sam2.exporters.image_types import detect_image_type
 from grounded_sam2.exporters.options import ExportOptions
 from grounded_sam2.results import Image
-from grounded_sam2.sources.fingerprint import is_same_file
-from grounded_sam2.sources.image import load_image, read_image_header
 from grounded_sam2.sources.pixels import to_pillow
-from grounded_sam2.store import Item, LabelStore
+from grounded_sam2.store import Item, ItemImage, ItemImages, LabelStore
 
-__all__ = ["SourceImage", "SourceImages", "find_source_image"]
+__all__ = ["SourceImage", "SourceImages"]
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"format": "TIFF"}
@@ -69,7 +64,7 @@ class SourceImage(Protocol):
             A remark for the user, to be shown with a number of images; usually none.
 
         Raises:
-            SkipImage: it cannot be decoded any more.
+            UnavailableImageError: it cannot be decoded any more.
             OSError: it cannot be read or written.
         """
         ...
@@ -85,75 +80,47 @@ class SourceImages:
     def __init__(self, store: LabelStore, options: ExportOptions, rules: ImageFileRules) -> None:
         self._options = options
         self._rules = rules
-        self._frames = FrameReader(store.videos(options.run_id), options.images_from)
+        self._images = ItemImages.of_run(store, options.run_id, images_from=options.images_from)
 
     def find(self, item: Item) -> SourceImage:
         """Return the source image of an item.
 
         Raises:
-            SkipImage: it is missing or has changed.
+            UnavailableImageError: it is missing or has changed.
         """
-        assert item.size_hw is not None, "a labeled item has a size"
-        if item.frame_index is None:
-            path = find_source_image(item, self._options.images_from)
-            return self._file(path, item.size_hw, item.exif_orientation)
-        file = self._frames.frame_file(item)
-        if file is not None:
-            try:
-                return self._file(file, item.size_hw, read_image_header(file).exif_orientation)
-            except ImageError as error:
-                raise SkipImage("cannot be decoded any more") from error
-        suffix, _ = self._rules.suffix(f".{self._options.frame_format}")
-        return _FrameInVideo(item, suffix, self._frames, self._options.frame_quality)
+        image = self._images.find(item)
+        if image.in_video:
+            suffix, _ = self._rules.suffix(f".{self._options.frame_format}")
+            return _FrameInVideo(image, suffix, self._options.frame_quality)
+        return self._file(image)
 
     def close(self) -> None:
         """Close the open video."""
-        self._frames.close()
+        self._images.close()
 
-    def _file(self, path: Path, size_hw: tuple[int, int], orientation: int) -> _ImageFile:
-        suffix, reencode = self._rules.suffix(path.suffix)
-        if orientation != 1:
+    def _file(self, image: ItemImage) -> _ImageFile:
+        suffix, reencode = self._rules.suffix(image.path.suffix)
+        if image.exif_orientation() != 1:
             reencode, suffix = True, suffix if suffix.lower() in _ENCODERS else ".png"
-        elif not reencode and detect_image_type(path) not in self._rules.types:
+        elif not reencode and detect_image_type(image.path) not in self._rules.types:
             # The suffix is wrong, so it is no evidence that the image was a JPEG before: encode
             # without loss.
             lossless = _ENCODERS.get(suffix.lower(), _JPEG) is not _JPEG
             reencode, suffix = True, suffix if lossless else self._rules.fallback_suffix
-        return _ImageFile(path, suffix, reencode, size_hw)
-
-
-def find_source_image(item: Item, images_from: Path | None) -> Path:
-    """Return the file of an image, checked to be unchanged since it was labeled.
-
-    Args:
-        item: the image; not a frame of a video.
-        images_from: folder that holds it by its id; ``None`` for its recorded path.
-
-    Raises:
-        SkipImage: it was never a file, is missing, or has changed.
-    """
-    if item.frame_index is not None:
-        raise SkipImage("are frames of videos")
-    path = item.path if images_from is None else images_from / item.item_id
-    if path is None:
-        raise SkipImage("were never files")
-    try:
-        unchanged = is_same_file(path, stamp=item.file_stamp, content_hash=item.content_hash)
-    except (OSError, ValueError) as error:
-        raise SkipImage("are gone; give the folder that holds them now (images_from)") from error
-    if not unchanged:
-        raise SkipImage("have changed since they were labeled; label again")
-    return path
+        return _ImageFile(image, suffix, reencode)
 
 
 @dataclass(frozen=True, slots=True)
 class _ImageFile:
     """An image file, and whether it has to be re-encoded."""
 
-    path: Path
+    image: ItemImage
     suffix: str
     reencode: bool
-    size_hw: tuple[int, int]
+
+    @property
+    def path(self) -> Path:
+        return self.image.path
 
     def write_to(self, target: Path, mode: str) -> str | None:
         if self.reencode:
@@ -166,28 +133,20 @@ class _ImageFile:
         return self._reencoded() if self.reencode else self.path.read_bytes()
 
     def _reencoded(self) -> bytes:
-        height, width = self.size_hw
-        try:
-            limits = ImageConfig(max_pixels=height * width)
-            image = load_image(self.path, config=limits)
-        except ImageError as error:
-            raise SkipImage("cannot be decoded any more") from error
-        return _encode(image, _ENCODERS[self.suffix.lower()])
+        return _encode(self.image.decode(), _ENCODERS[self.suffix.lower()])
 
 
 @dataclass(frozen=True, slots=True)
 class _FrameInVideo:
     """A frame inside a video file."""
 
-    item: Item
+    image: ItemImage
     suffix: str
-    frames: FrameReader
     quality: int
 
     @property
     def path(self) -> Path:
-        assert self.item.path is not None, "its video was found"
-        return self.item.path
+        return self.image.path
 
     def write_to(self, target: Path, mode: str) -> str | None:
         target.write_bytes(self.read())
@@ -197,7 +156,7 @@ class _FrameInVideo:
         encoder = _ENCODERS[self.suffix.lower()]
         if encoder is _JPEG:
             encoder = encoder | {"quality": self.quality}
-        return _encode(self.frames.image(self.item), encoder)
+        return _encode(self.image.decode(), encoder)
 
 
 def _encode(image: Image, encoder: dict[str, Any]) -> bytes:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,13 +22,9 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import ImageError
-from grounded_sam2.exporters.frames import FrameReader, SkipImage
-from grounded_sam2.exporters.source_images import find_source_image
+from grounded_sam2.errors import UnavailableImageError
 from grounded_sam2.results import Image
-from grounded_sam2.sources.image import load_image
-from grounded_sam2.store import Item, StoredVideo
+from grounded_sam2.store import Item, ItemImages, StoredVideo
 
 __all__ = ["ImageReader", "Unreadable", "data_url", "prefetch_map", "shrink"]
 
@@ -66,8 +61,7 @@ class ImageReader:
         images_from: Path | None,
         only: Mapping[str, AbstractSet[int]] | None = None,
     ) -> None:
-        self._images_from = images_from
-        self._frames = FrameReader(videos, images_from, only)
+        self._images = ItemImages(videos, images_from=images_from, only=only)
 
     def read(self, item: Item, longer_side: int) -> Image | Unreadable:
         """Load an image.
@@ -80,40 +74,24 @@ class ImageReader:
             Upright RGB, ``(h, w, 3)`` ``uint8``, with the image's aspect ratio; or the reason why
             it cannot be read.
         """
-        assert item.size_hw is not None, "a labeled item has a size"
-        height, width = item.size_hw
         try:
-            file = self._file_of(item)
-            if file is None:
-                return shrink(self._frames.image(item), longer_side)
-            return load_image(file, config=_config_for(height * width), longer_side=longer_side)
-        except SkipImage as error:
-            return Unreadable(str(error))
-        except ImageError:
-            return Unreadable("cannot be decoded any more")
+            found = self._images.find(item)
+            image = found.decode(longer_side=longer_side)
+        except UnavailableImageError as error:
+            return Unreadable(error.reason.of_many)
+        return shrink(image, longer_side) if found.in_video else image
 
     def missing(self, item: Item) -> Unreadable | None:
         """Return why an image cannot be read, as far as known without decoding it."""
         try:
-            self._file_of(item)
-        except SkipImage as error:
-            return Unreadable(str(error))
+            self._images.find(item)
+        except UnavailableImageError as error:
+            return Unreadable(error.reason.of_many)
         return None
 
     def close(self) -> None:
         """Close the last video."""
-        self._frames.close()
-
-    def _file_of(self, item: Item) -> Path | None:
-        """The file of an image; ``None`` for a frame inside a video file."""
-        if item.frame_index is None:
-            return find_source_image(item, self._images_from)
-        return self._frames.frame_file(item)
-
-
-@lru_cache(maxsize=64)  # a folder has few image sizes, and creating a configuration checks it
-def _config_for(pixels: int) -> ImageConfig:
-    return ImageConfig(max_pixels=pixels)
+        self._images.close()
 
 
 def shrink(image: Image, longer_side: int) -> Image:

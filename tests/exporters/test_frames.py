@@ -13,7 +13,6 @@ import pytest
 
 from grounded_sam2.errors import ExportError
 from grounded_sam2.exporters import EXPORTERS, VIDEO_FORMATS, ExportOptions, export
-from grounded_sam2.exporters.frames import FrameReader, SkipImage
 from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.sources.video import VideoSource
 from grounded_sam2.store import VideoRecord
@@ -245,33 +244,6 @@ def test_missing_frames_are_left_out_without_decoding_the_video_again(clips, mon
     assert [(each.count, each.reason) for each in summary.skipped] == [
         (3, "cannot be decoded any more")
     ]
-
-
-def test_a_frame_reader_can_go_back_to_an_earlier_frame(clips):
-    reader = FrameReader(clips.store.videos(), None)
-    items = [item for item in clips.store.done_items() if item.group == "sub/a"]
-    seen = [round((reader.image(items[place]).mean() - 20) / 15) for place in (4, 1, 1, 3)]
-    assert seen == [6, 1, 1, 5]
-    reader.close()
-    clips.movie("sub/a.mp4", 3)
-    with pytest.raises(SkipImage, match="have changed"):
-        reader.image(items[0])
-
-
-def test_a_frame_reader_converts_only_the_announced_frames(clips, monkeypatch):
-    made, whole = [], VideoSource.frames
-
-    def counted(self, start_index=0, **options):
-        for frame in whole(self, start_index, **options):
-            made.append(frame.index)
-            yield frame
-
-    monkeypatch.setattr(VideoSource, "frames", counted)
-    items = {i.frame_index: i for i in clips.store.done_items() if i.group == "sub/a"}
-    reader = FrameReader(clips.store.videos(), None, {"sub/a": {1, 6}})
-    seen = [round((reader.image(items[index]).mean() - 20) / 15) for index in (1, 6)]
-    reader.close()
-    assert seen == made == [1, 6]
 
 
 # Options

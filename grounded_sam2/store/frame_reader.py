@@ -1,56 +1,28 @@
 """Labeled video frames, decoded in order and each at most once.
 
 One video is open at a time, and few of its frames are in memory: the next frames are decoded while
-one is written.
+one is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from grounded_sam2.config import ImageConfig
-from grounded_sam2.errors import SourceError
-from grounded_sam2.results import Image, Labels, VideoFrame
-from grounded_sam2.store import Item, StoredVideo, VideoRecord
+from grounded_sam2.errors import SourceError, UnavailableImageError, UnavailableReason
+from grounded_sam2.results import Image, VideoFrame
+from grounded_sam2.store.records import Item, StoredVideo, VideoRecord
 
 if TYPE_CHECKING:
     from grounded_sam2.sources.video import VideoSource
 
-__all__ = ["FrameReader", "SkipImage", "every_nth_frame"]
+__all__ = ["FrameReader"]
 
 _PREFETCHED = 2
 """Frames to decode ahead of the one that is requested."""
-
-
-class SkipImage(Exception):  # noqa: N818  (no error: the export continues)
-    """Raised to leave an image out.
-
-    The message is the predicate of `SkippedImages.reason`, such as "are gone".
-    """
-
-
-def every_nth_frame(
-    labels: Iterable[tuple[Item, Labels]], stride: int
-) -> Iterator[tuple[Item, Labels]]:
-    """Yield the first and then every n-th labeled frame of each video, and all still images.
-
-    Args:
-        labels: items in the order of the store.
-        stride: 1 for all frames.
-    """
-    video, position = None, 0
-    for item, objects in labels:
-        if item.frame_index is None:
-            yield item, objects
-            continue
-        if item.group != video:
-            video, position = item.group, 0
-        if position % stride == 0:
-            yield item, objects
-        position += 1
 
 
 class FrameReader:
@@ -66,24 +38,34 @@ class FrameReader:
     def __init__(
         self,
         videos: Sequence[StoredVideo],
-        images_from: Path | None,
+        images_from: Path | None = None,
         only: Mapping[str, AbstractSet[int]] | None = None,
     ) -> None:
         self._records = {video.record.name: video.record for video in videos}
         self._images_from = images_from
         self._only = only or {}
         self._video: str | None = None
-        self._source: VideoSource | str = ""
+        self._source: VideoSource | UnavailableReason | None = None
         """The open video, or the reason why it cannot be read."""
         self._frames: Generator[VideoFrame, None, None] | None = None
         self._next: VideoFrame | None = None
         self._requested = 0
 
+    def video_path(self, item: Item) -> Path:
+        """Return the file of the video, or the folder of its frames, checked to be unchanged.
+
+        Raises:
+            UnavailableImageError: the video is missing, has changed, or was never a file.
+        """
+        path = self._source_of(item).path
+        assert path is not None, "it was opened by its path"
+        return path
+
     def frame_file(self, item: Item) -> Path | None:
         """Return the file of a frame, or ``None`` if its video is a single file.
 
         Raises:
-            SkipImage: the video is missing, has changed, or was never a file.
+            UnavailableImageError: as in `video_path`.
         """
         from grounded_sam2.sources.video.frame_folder import FrameFolder
 
@@ -97,7 +79,7 @@ class FrameReader:
         """Decode a frame: upright RGB ``(h, w, 3)`` ``uint8``.
 
         Raises:
-            SkipImage: as in `frame_file`, or the frame cannot be decoded any more.
+            UnavailableImageError: as in `video_path`, or the frame cannot be decoded any more.
         """
         from grounded_sam2.sources.video import prefetch
 
@@ -114,15 +96,15 @@ class FrameReader:
                 self._next = None  # free it before the next one is decoded
                 self._next = next(self._frames)
         except (StopIteration, SourceError) as error:
-            raise SkipImage("cannot be decoded any more") from error
+            raise UnavailableImageError(item.item_id, UnavailableReason.UNDECODABLE) from error
         if self._next.index != index or self._next.size_hw != item.size_hw:
-            raise SkipImage("cannot be decoded any more")
+            raise UnavailableImageError(item.item_id, UnavailableReason.UNDECODABLE)
         return self._next.image
 
     def close(self) -> None:
         """Close the open video."""
         self._stop()
-        self._video, self._source = None, ""
+        self._video = self._source = None
 
     def _stop(self) -> None:
         if self._frames is not None:
@@ -131,24 +113,21 @@ class FrameReader:
 
     def _source_of(self, item: Item) -> VideoSource:
         assert item.group is not None, "frames are grouped by their video"
-        if item.group != self._video:
+        if self._source is None or item.group != self._video:
             self.close()
+            self._source = self._open(self._records[item.group])
             self._video = item.group
-            try:
-                self._source = self._open(self._records[item.group])
-            except SkipImage as reason:
-                self._source = str(reason)
-        if isinstance(self._source, str):
-            raise SkipImage(self._source)
+        if isinstance(self._source, UnavailableReason):
+            raise UnavailableImageError(item.item_id, self._source)
         return self._source
 
-    def _open(self, video: VideoRecord) -> VideoSource:
-        # FFmpeg is slow to load, and most exports hold no videos.
+    def _open(self, video: VideoRecord) -> VideoSource | UnavailableReason:
+        # FFmpeg is slow to load, and most runs hold no videos.
         from grounded_sam2.sources.video import open_video
 
         path = video.path
         if path is None:
-            raise SkipImage("are of videos that were never files")
+            return UnavailableReason.VIDEO_NEVER_A_FILE
         if self._images_from is not None:
             path = self._images_from / PurePosixPath(video.name).parent / path.name
         height, width = video.size_hw
@@ -158,10 +137,6 @@ class FrameReader:
             unchanged = (video.file_stamp is not None and source.stamp() == video.file_stamp) or (
                 video.content_hash is not None and source.content_hash() == video.content_hash
             )
-        except (SourceError, OSError) as error:
-            raise SkipImage(
-                "are of videos that are gone or broken; give the folder of the videos (images_from)"
-            ) from error
-        if not unchanged:
-            raise SkipImage("are of videos that have changed since they were labeled; label again")
-        return source
+        except (SourceError, OSError):
+            return UnavailableReason.VIDEO_GONE
+        return source if unchanged else UnavailableReason.VIDEO_CHANGED
