@@ -107,13 +107,12 @@ class EditTargets:
         Raises:
             StoreError: no object or candidate of the run has this uid, or none in this item.
         """
+        places = list(self._places(run, uid)) or list(self._candidate(run, uid))
         found = [
             StoredObject(self.item(run, item_id), label)
-            for item_id, label in self._places(run, uid)
+            for item_id, label in places
             if item is None or item_id == utf8_safe(item.item_id)
         ]
-        if not found and (candidate := self._candidate(run, uid)) is not None:
-            found = [candidate]
         if not found:
             where = "" if item is None else f" in '{item.item_id}'"
             raise StoreError(
@@ -134,7 +133,7 @@ class EditTargets:
         for item_id, height, width, *row in rows:
             yield item_id, label_from_row(row, (height, width))
 
-    def _candidate(self, run: Run, uid: str) -> StoredObject | None:
+    def _candidate(self, run: Run, uid: str) -> Iterator[tuple[str, Label]]:
         """A candidate that is no label, as the label it would be."""
         rows = self._connection.rows(
             f"SELECT i.item_id, i.height, i.width, {_CANDIDATE} FROM candidates c "
@@ -145,18 +144,19 @@ class EditTargets:
         )
         for item_id, height, width, *row in rows:
             candidate = candidate_from_row(row, (height, width))
-            label = Label(
-                class_name=dict(run.ontology or ()).get(candidate.caption, candidate.caption),
-                caption=candidate.caption,
-                box_xyxy=candidate.box_xyxy,
-                mask=candidate.mask,
-                confidence=candidate.confidence,
-                mask_quality=candidate.mask_quality,
-                detected_box_xyxy=candidate.box_xyxy,
-                uid=uid,
+            yield (
+                item_id,
+                Label(
+                    class_name=dict(run.ontology or ()).get(candidate.caption, candidate.caption),
+                    caption=candidate.caption,
+                    box_xyxy=candidate.box_xyxy,
+                    mask=candidate.mask,
+                    confidence=candidate.confidence,
+                    mask_quality=candidate.mask_quality,
+                    detected_box_xyxy=candidate.box_xyxy,
+                    uid=uid,
+                ),
             )
-            return StoredObject(self.item(run, item_id), label)
-        return None
 
     def _elsewhere(self, uid: str, run: Run) -> str:
         rows = self._connection.rows(
