@@ -170,6 +170,7 @@ def _objects(detections: sv.Detections) -> list[dict[str, Any]]:
             "confidence": None if confidence is None else _rounded(confidence[i]),
             "mask_quality": _rounded(detections.data["mask_quality"][i]),
             "box_xyxy": [round(float(edge), 2) for edge in detections.xyxy[i]],
+            "uid": str(detections.data["uid"][i]),
         }
         for i in range(len(detections))
     ]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grounded_sam2.config import Config, load_config
-from grounded_sam2.engine.run_config import lowest_confidence
+from grounded_sam2.engine.run_config import image_run_config, lowest_confidence
 from grounded_sam2.engine.summaries import ImageRunSummary, VideoRunSummary
 from grounded_sam2.errors import PromptError
 from grounded_sam2.exporters import ExportOptions
@@ -34,6 +34,7 @@ from grounded_sam2.sources.folder import IMAGE_EXTENSIONS
 from grounded_sam2.sources.image import ImageInput, load_image
 from grounded_sam2.sources.video import VideoSource, open_video, prefetch
 from grounded_sam2.sources.video.discovery import VideoInput, VideoOptions
+from grounded_sam2.store.uids import with_uids
 from grounded_sam2.tracking import track_frames, track_prompts
 
 if TYPE_CHECKING:
@@ -168,8 +169,9 @@ class GroundedSAM2:
 
         Returns:
             ``xyxy``, ``mask``, ``confidence``, ``class_id`` and ``data`` with ``class_name``,
-            ``caption`` and ``mask_quality``, by falling confidence: see
-            `grounded_sam2.results.to_supervision`.
+            ``caption``, ``mask_quality`` and ``uid``, by falling confidence: see
+            `grounded_sam2.results.to_supervision`. A uid is that of an object in this image; in a
+            label store, objects of all images have different ones.
 
         Raises:
             ImageError: the image cannot be read.
@@ -198,8 +200,9 @@ class GroundedSAM2:
         batch_size = config.runtime.batch_size
         step = self._models.auto_batch_size() if batch_size == "auto" else batch_size
         grounder = LazyGrounder(self._models, config.detector.min_confidence)
+        inference_key = self._inference_key(ontology, config)
         return [
-            to_supervision(labels, classes)
+            to_supervision(with_uids(inference_key, "", labels), classes)
             for first in range(0, len(loaded), step)
             for labels in predict_labels(loaded[first : first + step], grounder, ontology, config)
         ]
@@ -398,11 +401,18 @@ class GroundedSAM2:
                 models = TiledModels(self._models)
                 tracked = track_frames(frames, models, self.tracker, ontology, config)
                 classes = ontology.classes() if ontology is not None else []
+            inference_key = self._inference_key(ontology, config)
             for frame in tracked:
                 names = (label.class_name for label in frame.labels.objects)
                 classes = list(dict.fromkeys([*classes, *names]))
-                detections = to_supervision(frame.labels, classes)
+                labels = with_uids(inference_key, "", frame.labels, video="")
+                detections = to_supervision(labels, classes)
                 yield VideoDetections(frame.index, frame.time, detections)
+
+    def _inference_key(self, ontology: CaptionOntology | None, config: Config) -> str:
+        """What the uids of predicted objects are made of, besides the objects."""
+        models = self._models.identities(*self._models.image_roles)
+        return image_run_config(config, ontology, models=models).inference_key
 
     def _config_with(self, option: str, value: object | None) -> Config:
         """The configuration with one option set; unchanged for ``None``."""

@@ -85,6 +85,7 @@ class LazyModels:
             "segmenter": segmenter,
             "tracker": tracker,
         }
+        self._identities: dict[ModelRole, str] = {}
         self._given = {role: model for role, model in given.items() if model is not None}
         for role, model in self._given.items():
             require_protocol(f"the {role} that was given", _PROTOCOL_OF[role], model)
@@ -159,7 +160,10 @@ class LazyModels:
 
     def identities(self, *roles: ModelRole) -> dict[str, str]:
         """Models of a run as the store records them: `names`, with a digest of embedded weights."""
-        return {role: self._identity(role) for role in roles}
+        for role in roles:
+            if role not in self._identities:  # once: weights are read to tell them apart
+                self._identities[role] = self._identity(role)
+        return {role: self._identities[role] for role in roles}
 
     def _name(self, role: ModelRole) -> str:
         if (model := self._given_for(role)) is not None:

@@ -174,7 +174,7 @@ class LabelStore:
                 work again.
 
         Raises:
-            StoreError: the store holds runs of models in the same roles, all with other
+            StoreError: the store holds runs of the same kind (`RunConfig.kind`), all with other
                 configurations, and `new_run` is false. The message names each difference to the
                 last one. Runs that ended before anything was written do not count, and are deleted.
                 Or the run has videos, and its ontology has changed.

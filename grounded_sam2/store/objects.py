@@ -29,7 +29,7 @@ from grounded_sam2.store.rows import (
     label_to_row,
     utf8_safe,
 )
-from grounded_sam2.store.uids import labels_with_uids
+from grounded_sam2.store.uids import with_uids
 
 __all__ = ["Objects", "check_masks"]
 
@@ -83,15 +83,12 @@ class Objects:
             sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
             return
         check_masks(item.item_id, labels.size_hw, [label.mask for label in labels.objects])
-        proposals = Labels(
-            labels.size_hw,
-            labels_with_uids(
-                self._config(run_id).inference_key,
-                item.item_id,
-                labels.objects,
-                candidates,
-                video=None if item.frame_index is None else item.group,
-            ),
+        proposals = with_uids(
+            self._config(run_id).inference_key,
+            item.item_id,
+            labels,
+            candidates,
+            video=None if item.frame_index is None else item.group,
         )
         self._write(sql, item_key, proposals, self.with_edits(run_id, item, proposals))
 

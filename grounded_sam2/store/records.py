@@ -76,12 +76,25 @@ class RunConfig:
     def inference_key(self) -> str:
         """SHA-256 of models and inference options: what gives a candidate its uid.
 
-        The place of the images is left out, and of weights in a folder all but their digest: the
-        same model finds the same object wherever both are.
+        The place of the images is left out, of weights in a folder all but their digest, and the
+        lowest confidence of candidates: the same model finds the same object wherever both are,
+        and whatever else is kept.
         """
         weights = {role: name.rpartition("@")[2] for role, name in self.models.items()}
-        config = replace(self, models=weights, postprocess={}, source=None)
-        return config.key
+        inference = {
+            section: {key: each for key, each in values.items() if key != "candidate_confidence"}
+            if isinstance(values, Mapping)
+            else values
+            for section, values in self.inference.items()
+        }
+        return RunConfig(models=weights, inference=inference).key
+
+    @property
+    def kind(self) -> str:
+        """What kind of run it is: models on images, models on videos, an import, a merge."""
+        if not self.has_models:
+            return ", ".join(sorted(self.models))
+        return "videos" if "tracker" in self.models else "images"
 
     @property
     def has_models(self) -> bool:

@@ -75,9 +75,9 @@ class Runs:
         """Continue the run of a configuration, or begin it; see `LabelStore.begin_run`."""
         runs = self.all()
         known = self.find(config)
-        # Imported and merged runs have other roles, so none of them is reported as changed.
-        same_roles = [run for run in runs if run.config.models.keys() == config.models.keys()]
-        with_results = [run for run in same_roles if self._items.has_results(run.id)]
+        # Imports and merges are of other kinds, so none of them is reported as changed.
+        same_kind = [run for run in runs if run.config.kind == config.kind]
+        with_results = [run for run in same_kind if self._items.has_results(run.id)]
         if with_results and known is None and not new_run:
             changes = "; ".join(with_results[-1].config.differences(config))
             raise StoreError(
@@ -91,7 +91,7 @@ class Runs:
                 if known.ontology != ontology:
                     self._change_ontology(sql, run_id, ontology)
             else:
-                for run in same_roles:
+                for run in same_kind:
                     # It ended before its first batch: a checkpoint that does not exist, say.
                     if not new_run and run not in with_results:
                         sql.execute("DELETE FROM runs WHERE id = ?", (run.id,))

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from grounded_sam2.results import Labels
 from grounded_sam2.store.records import RunConfig
 from grounded_sam2.store.rows import (
     CANDIDATE_COLUMNS,
@@ -13,7 +14,7 @@ from grounded_sam2.store.rows import (
     candidate_from_row,
     label_from_row,
 )
-from grounded_sam2.store.uids import candidates_with_uids, labels_with_uids
+from grounded_sam2.store.uids import candidates_with_uids, with_uids
 
 __all__ = ["assign_uids"]
 
@@ -39,14 +40,9 @@ def assign_uids(sql: sqlite3.Connection) -> None:
         )
         _update(sql, "candidates", rows, [each.uid for each in candidates])
         rows = _rows(sql, "objects", LABEL_COLUMNS, item_key)
-        labels = labels_with_uids(
-            keys[run_id],
-            item_id,
-            [label_from_row(row[1:], size_hw) for row in rows],
-            candidates,
-            video=video,
-        )
-        _update(sql, "objects", rows, [each.uid for each in labels])
+        labels = Labels(size_hw, tuple(label_from_row(row[1:], size_hw) for row in rows))
+        labels = with_uids(keys[run_id], item_id, labels, candidates, video=video)
+        _update(sql, "objects", rows, [each.uid for each in labels.objects])
 
 
 def _rows(

@@ -23,9 +23,15 @@ from dataclasses import replace
 from typing import Any
 
 from grounded_sam2.geometry.rle import Rle
-from grounded_sam2.results import Candidate, Label
+from grounded_sam2.results import Candidate, Label, Labels
 
-__all__ = ["candidates_with_uids", "labels_with_uids", "new_uid", "track_number", "track_uid"]
+__all__ = [
+    "candidates_with_uids",
+    "new_uid",
+    "track_number",
+    "track_uid",
+    "with_uids",
+]
 
 _DIGITS = 16
 """Hexadecimal. Two of a million objects of a store collide with a probability of 3e-8."""
@@ -51,14 +57,14 @@ def candidates_with_uids(
     )
 
 
-def labels_with_uids(
+def with_uids(
     inference_key: str,
     item_id: str,
-    labels: Sequence[Label],
+    labels: Labels,
     candidates: Sequence[Candidate] = (),
     *,
     video: str | None = None,
-) -> tuple[Label, ...]:
+) -> Labels:
     """The labels of an item with their uids, all different.
 
     Args:
@@ -73,7 +79,7 @@ def labels_with_uids(
         origin = candidate.caption, _box_text(candidate.box_xyxy), candidate.confidence
         by_origin[origin].append(candidate)
     result = []
-    for label in labels:
+    for label in labels.objects:
         uid = label.uid
         if not uid and video is not None and label.track_id is not None:
             uid = track_uid(inference_key, video, label.track_id)
@@ -88,7 +94,7 @@ def labels_with_uids(
     for index, key, ordinal in zip(without, keys, _ordinals(keys, without), strict=True):
         uid = new_uid("label", inference_key, item_id, *key, ordinal)
         result[index] = replace(result[index], uid=uid)
-    return tuple(result)
+    return replace(labels, objects=tuple(result))
 
 
 def track_uid(inference_key: str, video: str, track_id: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class TestPredict:
         (found,) = json.loads(cli("predict", images / "red.png", *args).out)["objects"]
         mask = found.pop("segmentation")
         assert mask["size"] == [48, 64]
+        assert re.fullmatch("[0-9a-f]{16}", found.pop("uid"))
         assert found == {
             "class": "red box",
             "caption": "red box",

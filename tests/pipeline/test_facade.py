@@ -23,6 +23,10 @@ from grounded_sam2.store import LabelStore
 from grounded_sam2.testing import COLORS, FakeDetector, FakeSegmenter
 
 
+class OtherDetector(FakeDetector):
+    """Another model, which finds the same objects."""
+
+
 def draw_image(*colors: str) -> np.ndarray:
     """A dark image with one block per color, side by side."""
     image = np.zeros((40, 20 + 20 * len(colors), 3), np.uint8)
@@ -65,6 +69,14 @@ class TestPredict:
         np.testing.assert_array_equal(found.xyxy, [[10, 10, 26, 26], [30, 10, 46, 26]])
         np.testing.assert_allclose(found.confidence, 0.9)
         np.testing.assert_allclose(found.data["mask_quality"], 0.8)
+
+    def test_predict_returns_uids_that_do_not_depend_on_the_threshold(self, model):
+        uids = model.predict(draw_image("blue", "red")).data["uid"].tolist()
+        assert len(set(uids)) == 2
+        again = fake_model().predict(draw_image("blue", "red"), min_confidence=0.05)
+        assert again.data["uid"].tolist() == uids
+        other = fake_model(detector=OtherDetector()).predict(draw_image("blue", "red"))
+        assert not set(other.data["uid"].tolist()) & set(uids)
 
     def test_predict_returns_empty_detections_for_an_image_without_objects(self, model):
         found = model.predict(draw_image("green"))

@@ -203,6 +203,12 @@ class TestPredictVideo:
         assert frames[10].time == pytest.approx(1.0)
         assert frames[10].detections.tracker_id.tolist() == [1, 2]
         assert frames[10].detections.data["class_name"].tolist() == ["warm", "cold"]
+        by_track = {
+            (number, uid)
+            for _, _, found in frames
+            for number, uid in zip(found.tracker_id, found.data["uid"], strict=True)
+        }
+        assert len(by_track) == len({uid for _, uid in by_track}) == 2
         index, time, detections = frames[0]
         assert (index, time, len(detections)) == (0, 0.0, 1)
 

@@ -8,7 +8,7 @@ import pytest
 from fixtures.stored_values import ONTOLOGY, RUN_CONFIG, ball, candidate, done, failed, predicted
 
 from grounded_sam2.errors import StoreError
-from grounded_sam2.store import LabelStore
+from grounded_sam2.store import LabelStore, RunConfig
 
 
 def test_the_same_configuration_continues_its_run(tmp_path):
@@ -117,3 +117,18 @@ def test_a_run_that_does_not_exist_is_named_in_the_error(store):
     run = store.begin_run(RUN_CONFIG, ontology=ONTOLOGY)
     with pytest.raises(StoreError, match=f"no run 99; it has {run.id}"):
         store.run(99)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"detector": "d", "segmenter": "s"}, {"grounder": "g"}),
+        ({"detector": "d", "tracker": "t"}, {"grounder": "g", "tracker": "t"}),
+    ],
+)
+def test_a_model_of_another_type_is_a_change_of_settings(store, before, after):
+    run = store.begin_run(RunConfig(before, {}), ontology=ONTOLOGY)
+    store.write_batch(run.id, [done("a.jpg")])
+    with pytest.raises(StoreError, match=r"other settings.*new-run"):
+        store.begin_run(RunConfig(after, {}), ontology=ONTOLOGY)
+    assert store.begin_run(RunConfig({"import": "coco"}, {})).id != run.id
