@@ -21,7 +21,13 @@ from grounded_sam2.sources.fingerprint import file_stamp
 from grounded_sam2.sources.video import open_video
 from grounded_sam2.store import Item, ItemOutcome, LabelStore, RunConfig, VideoRecord
 
-pytest_plugins = ["fixtures.exporting", "fixtures.importing", "fixtures.runs", "fixtures.videos"]
+pytest_plugins = [
+    "fixtures.exporting",
+    "fixtures.importing",
+    "fixtures.runs",
+    "fixtures.toy_models",
+    "fixtures.videos",
+]
 
 WEIGHTS = Path(grounded_sam2.__file__).parent / "demo" / "weights"
 

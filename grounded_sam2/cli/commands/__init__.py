@@ -17,6 +17,7 @@ from grounded_sam2.cli.commands.import_labels import import_labels
 from grounded_sam2.cli.commands.info import info
 from grounded_sam2.cli.commands.label import label
 from grounded_sam2.cli.commands.merge import merge
+from grounded_sam2.cli.commands.models import models
 from grounded_sam2.cli.commands.predict import predict
 from grounded_sam2.cli.commands.report import report
 from grounded_sam2.cli.commands.track import track
@@ -66,5 +67,6 @@ app.command("import")(import_labels)
 app.command("export")(export)
 app.command("report")(report)
 app.command("info")(info)
+app.command("models")(models)
 app.command("compare")(compare)
 app.command("merge")(merge)

@@ -1,0 +1,1 @@
+"""Models that find pixels by the color that a caption names."""
