@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from grounded_sam2.tracking import track_frames
 
 CAPTIONS = {"red box": "warm", "blue box": "cold"}
 ONTOLOGY = CaptionOntology(CAPTIONS)
+DETECTORS = "grounded_sam2.detectors"
 CONFIGURATIONS = {
     "toy": {"detector": {"type": "toy"}, "segmenter": {"type": "toy_segmenter"}},
     "toy_masks": {"detector": {"type": "toy_masks"}},
@@ -66,6 +68,10 @@ def label(site: Path, folder: Path, images: Path, config: object) -> dict:
     return json.loads((out / "coco" / "annotations" / "instances_train.json").read_text())
 
 
+def fenced(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+
+
 def check(dataset: dict, folder: Path, type_: str) -> None:
     names = {each["id"]: each["name"] for each in dataset["categories"]}
     assert sorted(names[each["category_id"]] for each in dataset["annotations"]) == [
@@ -98,6 +104,25 @@ class TestCommandLine:
         command = [sys.executable, "-m", "pip", "install", *offline, "--target", site, project]
         subprocess.run(list(map(str, command)), check=True, timeout=300)
         check(label(site, tmp_path, images, CONFIGURATIONS[type_]), tmp_path, type_)
+
+    def test_the_example_of_the_documentation_works(self, toy_models: Path, tmp_path: Path) -> None:
+        page = (TOY_PLUGIN.parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+        [code] = [block for block in fenced(page, "python") if "ModelType(" in block]
+        [entry_points] = fenced(page, "toml")
+        (toy_models / "bright.py").write_text(code)
+        folder = toy_models / "bright-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: bright\nVersion: 1.0\n")
+        ini = entry_points.replace('project.entry-points."grounded_sam2.detectors"', DETECTORS)
+        (folder / "entry_points.txt").write_text(ini.replace('"', ""))
+        (tmp_path / "images").mkdir()
+        draw_boxes(tmp_path / "images" / "white.png", "white")
+        config = {
+            "detector": {"type": "bright", "level": 180},
+            "segmenter": {"type": "toy_segmenter"},
+        }
+        dataset = label(toy_models, tmp_path, tmp_path / "images", config)
+        assert len(dataset["annotations"]) == 1
 
 
 class TestRuns:
