@@ -52,7 +52,7 @@ class Objects:
     def __init__(self, connection: StoreConnection, log: EditLog) -> None:
         self._connection = connection
         self._log = log
-        self._configs: dict[int, RunConfig] = {}  # a run's configuration never changes
+        self._keys: dict[int, tuple[str, str | None]] = {}  # a run's configuration never changes
 
     # Writing
 
@@ -78,13 +78,13 @@ class Objects:
         Raises:
             StoreError: a mask has another size than its image.
         """
-        sql.execute("DELETE FROM proposals WHERE item_key = ?", (item_key,))
         if labels is None:
-            sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
+            labels = Labels((0, 0))
+            self._write(sql, item_key, labels, EditedLabels(labels))
             return
         check_masks(item.item_id, labels.size_hw, [label.mask for label in labels.objects])
         proposals = with_uids(
-            self._config(run_id).inference_key,
+            self._run_keys(run_id)[0],
             item.item_id,
             labels,
             candidates,
@@ -105,7 +105,6 @@ class Objects:
                 (item_key,),
             ).fetchall()
         proposals = Labels(item.size_hw, tuple(label_from_row(row, item.size_hw) for row in rows))
-        sql.execute("DELETE FROM proposals WHERE item_key = ?", (item_key,))
         self._write(sql, item_key, proposals, self.with_edits(run_id, item, proposals))
 
     def _is_edited(self, sql: sqlite3.Connection, item_key: int) -> bool:
@@ -119,7 +118,8 @@ class Objects:
         self, sql: sqlite3.Connection, item_key: int, proposals: Labels, edited: EditedLabels
     ) -> None:
         is_edited = edited.labels is not proposals
-        sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
+        for table in ("objects", "proposals"):
+            sql.execute(f"DELETE FROM {table} WHERE item_key = ?", (item_key,))
         _insert(sql, "objects", item_key, (*edited.labels.objects, *edited.rejected))
         if is_edited:
             _insert(sql, "proposals", item_key, proposals.objects)
@@ -145,20 +145,22 @@ class Objects:
     def scope(self, run_id: int, item: Item) -> EditScope:
         """What the edits of an item, or of the video of a frame, are looked up by."""
         name = item.item_id if item.frame_index is None else str(item.group)
-        config = self._config(run_id)
+        inference_key, run_key = self._run_keys(run_id)
         return EditScope(
             name=name,
             is_video=item.frame_index is not None,
             content=item.content_hash or f"item {name}",
-            run_key=None if config.has_models else config.key,
-            inference_key=config.inference_key,
+            run_key=run_key,
+            inference_key=inference_key,
         )
 
-    def _config(self, run_id: int) -> RunConfig:
-        if run_id not in self._configs:
+    def _run_keys(self, run_id: int) -> tuple[str, str | None]:
+        """`RunConfig.inference_key` of a run, and the key of one that models did not make."""
+        if run_id not in self._keys:
             ((recipe,),) = self._connection.rows("SELECT recipe FROM runs WHERE id = ?", run_id)
-            self._configs[run_id] = RunConfig.from_json(recipe)
-        return self._configs[run_id]
+            config = RunConfig.from_json(recipe)
+            self._keys[run_id] = config.inference_key, None if config.has_models else config.key
+        return self._keys[run_id]
 
     def _classes(self, run_id: int) -> dict[str, str]:
         """Class of each caption of a run's ontology, which may change within the run."""

@@ -52,8 +52,15 @@ def candidates_with_uids(
         keys, [(-(each.confidence or 0.0), _mask_bytes(each.mask)) for each in candidates]
     )
     return tuple(
-        replace(candidate, uid=new_uid("candidate", inference_key, item_id, *key, ordinal))
-        for candidate, key, ordinal in zip(candidates, keys, ordinals, strict=True)
+        Candidate(  # `replace` takes seven times as long
+            each.caption,
+            each.box_xyxy,
+            each.mask,
+            each.confidence,
+            each.mask_quality,
+            new_uid("candidate", inference_key, item_id, *key, ordinal),
+        )
+        for each, key, ordinal in zip(candidates, keys, ordinals, strict=True)
     )
 
 
@@ -74,9 +81,9 @@ def with_uids(
         candidates: with uids; a label without one gets that of the candidate it was made from.
         video: the video that the item is a frame of; tracks then give the uids.
     """
-    by_origin: dict[tuple[str, str, float | None], list[Candidate]] = defaultdict(list)
+    by_origin: dict[Hashable, list[Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=lambda each: _mask_bytes(each.mask), reverse=True):
-        origin = candidate.caption, _box_text(candidate.box_xyxy), candidate.confidence
+        origin = candidate.caption, candidate.box_xyxy, candidate.confidence
         by_origin[origin].append(candidate)
     result = []
     for label in labels.objects:
@@ -84,9 +91,9 @@ def with_uids(
         if not uid and video is not None and label.track_id is not None:
             uid = track_uid(inference_key, video, label.track_id)
         elif not uid and label.detected_box_xyxy is not None:
-            origin = label.caption, _box_text(label.detected_box_xyxy), label.confidence
+            origin = label.caption, label.detected_box_xyxy, label.confidence
             uid = by_origin[origin].pop().uid if by_origin[origin] else ""
-        result.append(replace(label, uid=uid))
+        result.append(label if label.uid else replace(label, uid=uid))
     uids = [label.uid for label in result]
     # In a merge of two runs, two different objects may come from one candidate.
     without = [i for i, uid in enumerate(uids) if not uid or uid in uids[:i]]
@@ -128,8 +135,9 @@ def _content(label: Label) -> tuple[str, ...]:
     return label.class_name, label.caption, _box_text(label.box_xyxy), mask
 
 
-def _box_text(box_xyxy: Sequence[float]) -> str:
-    return " ".join(f"{round(float(edge), 2) + 0.0:.2f}" for edge in box_xyxy)  # never -0.00
+def _box_text(box_xyxy: tuple[float, float, float, float]) -> str:
+    text = "%.2f %.2f %.2f %.2f" % box_xyxy  # noqa: UP031  (half the time of an f-string's)
+    return text.replace("-0.00", "0.00") if "-" in text else text
 
 
 def _mask_bytes(mask: Rle | None) -> bytes:
