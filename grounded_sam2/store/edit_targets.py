@@ -107,12 +107,9 @@ class EditTargets:
         Raises:
             StoreError: no object or candidate of the run has this uid, or none in this item.
         """
-        places = list(self._places(run, uid)) or list(self._candidate(run, uid))
-        found = [
-            StoredObject(self.item(run, item_id), label)
-            for item_id, label in places
-            if item is None or item_id == utf8_safe(item.item_id)
-        ]
+        item_id = None if item is None else utf8_safe(item.item_id)
+        places = list(self._places(run, uid, item_id)) or list(self._candidate(run, uid, item_id))
+        found = [StoredObject(self.item(run, each), label) for each, label in places]
         if not found:
             where = "" if item is None else f" in '{item.item_id}'"
             raise StoreError(
@@ -122,30 +119,34 @@ class EditTargets:
             )
         return found
 
-    def _places(self, run: Run, uid: str) -> Iterator[tuple[str, Label]]:
+    def _places(self, run: Run, uid: str, item_id: str | None) -> Iterator[tuple[str, Label]]:
         rows = self._connection.rows(
             f"SELECT i.item_id, i.height, i.width, {_LABEL} FROM objects o "
             "JOIN items i ON i.key = o.item_key "
-            "WHERE o.uid = ? AND i.run_id = ? AND i.status = 'done' ORDER BY i.frame_index",
+            "WHERE o.uid = ? AND i.run_id = ? AND i.item_id = coalesce(?, i.item_id) "
+            "AND i.status = 'done' ORDER BY i.frame_index",
             uid,
             run.id,
+            item_id,
         )
-        for item_id, height, width, *row in rows:
-            yield item_id, label_from_row(row, (height, width))
+        for place, height, width, *row in rows:
+            yield place, label_from_row(row, (height, width))
 
-    def _candidate(self, run: Run, uid: str) -> Iterator[tuple[str, Label]]:
+    def _candidate(self, run: Run, uid: str, item_id: str | None) -> Iterator[tuple[str, Label]]:
         """A candidate that is no label, as the label it would be."""
         rows = self._connection.rows(
             f"SELECT i.item_id, i.height, i.width, {_CANDIDATE} FROM candidates c "
             "JOIN items i ON i.key = c.item_key "
-            "WHERE c.uid = ? AND i.run_id = ? AND i.status = 'done'",
+            "WHERE c.uid = ? AND i.run_id = ? AND i.item_id = coalesce(?, i.item_id) "
+            "AND i.status = 'done'",
             uid,
             run.id,
+            item_id,
         )
-        for item_id, height, width, *row in rows:
+        for place, height, width, *row in rows:
             candidate = candidate_from_row(row, (height, width))
             yield (
-                item_id,
+                place,
                 Label(
                     class_name=dict(run.ontology or ()).get(candidate.caption, candidate.caption),
                     caption=candidate.caption,
