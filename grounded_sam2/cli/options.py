@@ -32,6 +32,7 @@ __all__ = [
     "MinPolygonIouOption",
     "NewRunOption",
     "OntologyOption",
+    "ReviewedOnlyOption",
     "RunOption",
     "SeedOption",
     "SegmentationOption",
@@ -40,6 +41,7 @@ __all__ = [
     "SplitOption",
     "StoreArgument",
     "TwoRunsOption",
+    "UnreviewedOption",
     "WorkersOption",
     "build_export_options",
     "build_pipeline",
@@ -92,6 +94,23 @@ ExportMinMaskQualityOption = Annotated[
         "--min-mask-quality",
         metavar="0..1",
         help="Export objects whose mask has at least this predicted IoU.",
+    ),
+]
+ReviewedOnlyOption = Annotated[
+    bool,
+    typer.Option(
+        "--reviewed-only",
+        help="Export only what people have reviewed: images that were confirmed or of which an "
+        "object was decided about, and in them reviewed objects.",
+    ),
+]
+UnreviewedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unreviewed",
+        metavar="as-is|skip",
+        help="Objects that nobody has decided about: export them as they are (the default, and "
+        "possible with --reviewed-only), or leave them out.",
     ),
 ]
 FormatOption = Annotated[
@@ -319,6 +338,8 @@ def build_export_options(
     min_polygon_iou: float,
     min_confidence: float | None = None,
     min_mask_quality: float | None = None,
+    reviewed_only: bool = False,
+    unreviewed: str | None = None,
     images_from: Path | None = None,
     run_id: int | None = None,
     workers: int | None = None,
@@ -345,6 +366,8 @@ def build_export_options(
             min_polygon_iou=min_polygon_iou,
             min_confidence=min_confidence,
             min_mask_quality=min_mask_quality,
+            reviewed_only=reviewed_only,
+            unreviewed=unreviewed,  # type: ignore[arg-type]
             images_from=images_from,
             workers=default_workers() if workers is None else workers,
             frame_stride=frame_stride,

@@ -180,7 +180,25 @@ def print_run(store: LabelStore, run: Run) -> None:
     for class_name, captions in _captions_by_class(run).items():
         print_line(f"  {class_name}: {', '.join(captions)}")
     print_line("versions: " + ", ".join(f"{name} {v}" for name, v in run.versions.items()))
-    print_counts(store, store.summary(run.id))
+    summary = store.summary(run.id)
+    if not _review_rows(summary):
+        print_line(f"reviewed: 0 of {summary.objects} objects; see grounded-sam2 edit --help")
+    print_counts(store, summary)
+
+
+def _review_rows(summary: StoreSummary) -> list[tuple[str, int]]:
+    """What people have reviewed; nothing if they have not begun."""
+    review = summary.review
+    rows = [
+        ("objects reviewed", review.accepted),
+        ("objects unreviewed", review.unreviewed),
+        ("objects rejected", review.rejected),
+        ("images reviewed", review.reviewed_images),
+        ("images confirmed", review.confirmed_images),
+        ("images flagged", review.flagged_images),
+    ]
+    begun = any(count for name, count in rows if name != "objects unreviewed")
+    return rows if begun else []
 
 
 def print_counts(store: LabelStore, summary: StoreSummary) -> None:
@@ -194,6 +212,8 @@ def print_counts(store: LabelStore, summary: StoreSummary) -> None:
     table.add_row("objects", str(summary.objects))
     for name, count in summary.objects_per_class.items():
         table.add_row(f"  {escape(name)}", str(count))
+    for name, count in _review_rows(summary):
+        table.add_row(name, str(count))
     for status, count in summary.dropped_candidates.items():
         table.add_row(f"dropped: {_DROPPED[status]}", str(count))
     Console().print(table)

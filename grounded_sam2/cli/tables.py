@@ -110,6 +110,8 @@ def print_report(summary: ReportSummary) -> None:
     if table.row_count:
         Console().print(table)
     print_line(f"{summary.flagged} of {summary.objects} labels to review")
+    review = summary.review
+    print_line(f"{review.accepted} reviewed, {review.unreviewed} unreviewed")
     if summary.unreadable:
         print_line(
             f"{summary.unreadable} of {summary.images} images cannot be shown; the page gives the "

@@ -42,6 +42,8 @@ class DatasetBuilder:
     classes: tuple[str, ...]
     has_frames: bool
     """Whether the run has videos; formats with columns then have columns for frames."""
+    has_reviews: bool
+    """Whether people decided about any object of the run; formats then have a field for it."""
     store: LabelStore
     options: ExportOptions
     counter: ExportCounter
@@ -126,6 +128,7 @@ def build_dataset(
             "min_confidence": options.min_confidence,
             "min_mask_quality": options.min_mask_quality,
             **{name: getattr(options, name) for name in depends_on},
+            **_review_options(options),
         }
         with staged_export(folder, entries, description) as staging, ExitStack() as resources:
             yield DatasetBuilder(
@@ -136,8 +139,21 @@ def build_dataset(
                 run_key=run.config.key,
                 classes=tuple(classes),
                 has_frames=has_frames,
+                has_reviews=_has_reviews(store, run.id),
                 store=store,
                 options=options,
                 counter=ExportCounter(classes, options.split),
                 resources=resources,
             )
+
+
+def _has_reviews(store: LabelStore, run_id: int) -> bool:
+    review = store.summary(run_id).review
+    return bool(review.accepted or review.rejected)
+
+
+def _review_options(options: ExportOptions) -> dict[str, object]:
+    """The options of reviews, if any is given: most datasets are exported without."""
+    if not options.skips_unreviewed_images and options.unreviewed is None:
+        return {}
+    return {"reviewed_only": options.reviewed_only, "unreviewed": options.unreviewed}

@@ -194,6 +194,9 @@ def _process(
     """Yield the images of an export, and the result of `use` for the source of each."""
     for item, labels in _every_nth_frame(labeled, options.frame_stride):
         source = None
+        if options.skips_unreviewed_images and not item.is_reviewed:
+            counter.skip(item.item_id, "are not reviewed; accept their objects or confirm them")
+            continue
         try:
             source = sources.find(item)
             if min(labels.size_hw) < min_side:
@@ -222,7 +225,10 @@ def _process(
             counter.skip(item.item_id, "cannot be read any more")
             continue
         counter.images[split] += 1
-        counter.note("objects below the thresholds, left out", len(labels) - len(objects))
+        left_out = "objects below the thresholds, left out"
+        if options.skips_unreviewed_objects:
+            left_out = "objects that are not reviewed, left out"
+        counter.note(left_out, len(labels) - len(objects))
         yield image, result
 
 

@@ -1,8 +1,8 @@
 """Boxes, drawing order and rasterization of the objects of an image.
 
 Where a format has one value per pixel, the object with the higher confidence is on top. An object
-without a confidence, such as one drawn by a person, is above all that have one; among equals, the
-first in the store is on top.
+without a confidence, such as one drawn by a person, is above all that have one, and so is one that
+a person accepted; among equals, the first in the store is on top.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def front_to_back(objects: Sequence[Label]) -> list[int]:
 
     def height(index: int) -> float:
         confidence = objects[index].confidence
-        return np.inf if confidence is None else confidence
+        if confidence is None or objects[index].review == "accepted":
+            return np.inf
+        return confidence
 
     return sorted(range(len(objects)), key=height, reverse=True)
 

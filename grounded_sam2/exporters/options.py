@@ -17,6 +17,7 @@ _IMAGE_MODES = ("copy", "link", "symlink")
 _SEGMENTATIONS = ("rle", "polygons")
 _SPLIT_KEYS = ("content", "folder")
 _FRAME_FORMATS = ("jpg", "png")
+_UNREVIEWED = (None, "as-is", "skip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ class ExportOptions:
     run's own threshold adds stored candidates."""
     min_mask_quality: float | None = None
     """The same for the predicted IoU of masks."""
+    reviewed_only: bool = False
+    """Only images that a person has reviewed: of which anything was decided, or which were
+    confirmed. Unreviewed objects in them are left out, unless `unreviewed` is ``as-is``."""
+    unreviewed: Literal["as-is", "skip"] | None = None
+    """Objects that nobody has decided about: exported ``as-is``, or left out (``skip``), and with
+    them images of which nothing was reviewed: they would look like background. ``None`` is ``skip``
+    with `reviewed_only`, ``as-is`` without."""
     workers: int = 1
     """Number of processes that convert masks to outlines, which dominates the time of formats with
     outlines; this process is one of them. Others start for large exports only, and the output does
@@ -84,6 +92,8 @@ class ExportOptions:
             raise ExportError(
                 f"frame_format '{self.frame_format}': must be one of {', '.join(_FRAME_FORMATS)}"
             )
+        if self.unreviewed not in _UNREVIEWED:
+            raise ExportError(f"unreviewed '{self.unreviewed}': must be 'as-is' or 'skip'")
         for name in ("workers", "frame_stride"):
             if getattr(self, name) < 1:
                 raise ExportError(f"{name} {getattr(self, name)}: must be 1 or more")
@@ -94,10 +104,26 @@ class ExportOptions:
             if value is not None and not 0 <= value <= 1:
                 raise ExportError(f"{name} {value}: must lie between 0 and 1")
 
+    @property
+    def skips_unreviewed_objects(self) -> bool:
+        """Whether objects that nobody has decided about are left out."""
+        return self.unreviewed == "skip" or (self.reviewed_only and self.unreviewed is None)
+
+    @property
+    def skips_unreviewed_images(self) -> bool:
+        """Whether images are left out of which nothing was reviewed."""
+        return self.reviewed_only or self.unreviewed == "skip"
+
     def accepts(self, label: Label) -> bool:
-        """Return whether an object reaches both thresholds; a missing score and a person's do."""
+        """Return whether an object is exported.
+
+        It has to reach both thresholds, which a missing score does, and may have to be reviewed. An
+        object that a person accepted always is.
+        """
         if label.review == "accepted":
             return True
+        if self.skips_unreviewed_objects:
+            return False
         return _reaches(label.confidence, self.min_confidence) and _reaches(
             label.mask_quality, self.min_mask_quality
         )

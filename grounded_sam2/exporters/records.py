@@ -4,7 +4,10 @@ A record holds the values of the store under the names of the store. ``image`` i
 to the dataset's folder. Boxes are xyxy in pixels, half-open, of the mask where there is one;
 ``area`` is the number of the mask's pixels. Masks are COCO's compressed RLE. Unknown values are
 ``None``. Records of a run with videos also hold the frame (``video``, ``frame``, ``time`` in
-seconds), and how a label came to its frame (``track_origin``).
+seconds), and how a label came to its frame (``track_origin``). ``uid`` is the identity of an
+object, in all frames of a video that of its track. Where people have reviewed any object of a run,
+``review`` is ``accepted`` for those that they accepted, corrected or made, and ``unreviewed`` for
+the others.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ def image_records(
         for label, stats in zip(image.labels.objects, stats_of_masks, strict=True):
             data.counter.add(label)
             fields = _object_record(label, stats)
+            if data.has_reviews:
+                fields["review"] = label.review
             if data.has_frames:
                 fields["track_origin"] = label.track_origin
             objects.append(fields)
@@ -66,5 +71,6 @@ def _object_record(label: Label, stats: MaskStats | None) -> dict[str, Any]:
         "mask_quality": label.mask_quality,
         "track_id": label.track_id,
         "origin": label.origin,
+        "uid": label.uid,
         "segmentation": None if label.mask is None else label.mask.to_coco(),
     }

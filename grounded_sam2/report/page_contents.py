@@ -22,7 +22,7 @@ from grounded_sam2.report.statistics import (
     video_rows,
 )
 from grounded_sam2.report.views import LabelView
-from grounded_sam2.store import Run
+from grounded_sam2.store import ReviewCounts, Run
 
 __all__ = ["RunOverview", "page_contents"]
 
@@ -39,6 +39,7 @@ class RunOverview:
     run: Run
     run_count: int
     pending: int
+    review: ReviewCounts
     failures: tuple[tuple[str, str], ...]
     """Names of failed images and videos with the reasons; the first ones."""
     failed_count: int

@@ -24,7 +24,7 @@ from grounded_sam2.report.scan import Scan, scan_run
 from grounded_sam2.report.selection import select
 from grounded_sam2.report.views import LabelView, load_views
 from grounded_sam2.results import ImageProgress
-from grounded_sam2.store import LabelStore
+from grounded_sam2.store import LabelStore, ReviewCounts, StoreSummary
 
 __all__ = ["ReportSummary", "write_report"]
 
@@ -44,6 +44,8 @@ class ReportSummary:
     images: int
     """Labeled images."""
     objects: int
+    review: ReviewCounts
+    """How much of the run people have reviewed."""
     shown_images: int
     """Number of images on the page."""
     unreadable: int
@@ -102,6 +104,7 @@ def write_report(
             run=run,
             run_count=len(store.runs()),
             pending=counts.pending,
+            review=counts.review,
             failures=tuple(
                 (name, reason)
                 for _, name, reason in islice(_failures(store, run.id, scan), _MAX_FAILURES)
@@ -126,7 +129,7 @@ def write_report(
             write_page(file, contents, cards)
         if json_file is not None:
             with _open_replacing(json_file) as file:
-                file.writelines(_json(store, run.id, scan, issues, options))
+                file.writelines(_json(store, counts, scan, issues, options))
     kinds = np.bincount(issues["kind"], minlength=len(ISSUE_KINDS)).tolist()
     return ReportSummary(
         page=page,
@@ -134,6 +137,7 @@ def write_report(
         run_id=run.id,
         images=len(scan.item_ids),
         objects=len(scan.objects),
+        review=counts.review,
         shown_images=len(selection.images),
         unreadable=scan.unreadable.total(),
         flagged=len(label_scores(issues)[0]),
@@ -152,16 +156,18 @@ def _failures(store: LabelStore, run_id: int, scan: Scan) -> Iterator[tuple[str,
 
 
 def _json(
-    store: LabelStore, run_id: int, scan: Scan, issues: Issues, options: ReportOptions
+    store: LabelStore, counts: StoreSummary, scan: Scan, issues: Issues, options: ReportOptions
 ) -> Iterator[str]:
     """The JSON document of all issues and failures, a line each."""
 
     def line(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
 
+    run_id = counts.run_id
     yield "{\n"
     yield f'"run": {run_id}, "images": {len(scan.item_ids)}, "objects": {len(scan.objects)},\n'
     yield f'"background": {int((scan.object_counts == 0).sum())},\n'
+    yield f'"review": {line(asdict(counts.review))},\n'
     yield f'"thresholds": {line(asdict(options.thresholds))},\n'
     yield '"doubts": ['
     for number, issue in enumerate(issues):

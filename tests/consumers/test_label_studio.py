@@ -45,11 +45,13 @@ def test_every_image_has_a_type_that_browsers_display(folder, tasks, awkward):
 
 
 def test_regions_are_the_objects(tasks, awkward):
-    for task, image in zip(tasks, awkward.images.values(), strict=True):
+    stored = {item.item_id: labels.objects for item, labels in awkward.store.labels()}
+    for task, (item_id, image) in zip(tasks, awkward.images.items(), strict=True):
         regions = task["predictions"][0]["result"]
-        assert len(regions) == len(image.objects)
+        assert len(regions) == len({region["id"] for region in regions}) == len(image.objects)
+        by_uid = {label.uid: label for label in stored[item_id]}
         for region in regions:
-            label = image.objects[int(region["id"].removeprefix("object-")) - 1]
+            label = by_uid[region["id"]]
             assert region["value"][region["type"]] == [label.class_name]
             size_hw = region["original_height"], region["original_width"]
             assert size_hw == image.size_hw

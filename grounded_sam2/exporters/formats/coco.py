@@ -8,7 +8,8 @@ because evaluation ignores crowds. ``bbox`` and ``area`` are those of the mask. 
 RLE, which represents holes and parts exactly, or polygons for readers that support nothing else. An
 object without a mask is the four corners of its box. An object without extent is left out, because
 readers take a box of no width for damage. Each annotation also has the ``caption`` that detected it
-and, where known, ``score`` (the detector's confidence) and ``mask_quality``.
+and its ``uid``, where known ``score`` (the detector's confidence) and ``mask_quality``, and where a
+person decided about it ``origin`` and ``review``.
 
 Format: https://cocodataset.org/#format-data
 """
@@ -124,7 +125,11 @@ def _coco_annotation(
     }
     scores = {"score": label.confidence, "mask_quality": label.mask_quality}
     # Unknown scores are absent: Datumaro refuses a score that is null.
-    return annotation | {name: value for name, value in scores.items() if value is not None}
+    annotation |= {name: value for name, value in scores.items() if value is not None}
+    annotation["uid"] = label.uid
+    if label.review != "unreviewed":
+        annotation |= {"origin": label.origin, "review": label.review}
+    return annotation
 
 
 def _coco_masks(masks: Sequence[Rle], *, segmentation: str, min_iou: float) -> list[_CocoMask]:

@@ -28,8 +28,9 @@ _IMAGE = ("image", "split", "width", "height")
 _FRAME = ("video", "frame", "time")
 _OBJECT = (
     *("class", "caption", *_BOX, "area", "confidence", "mask_quality", "track_id", "origin"),
-    "rle",
+    *("uid", "rle"),
 )
+_REVIEW = ("review",)
 _TRACK = ("track_origin",)
 
 
@@ -42,7 +43,11 @@ def export_csv(store: LabelStore, folder: str | Path, *, options: ExportOptions)
             (data.staging / "objects.csv").open("w", encoding="utf-8", newline="") as objects_file,
         ):
             image_columns = (*_IMAGE, *(_FRAME if data.has_frames else ()))
-            object_columns = (*_OBJECT, *(_TRACK if data.has_frames else ()))
+            object_columns = (
+                *_OBJECT,
+                *(_REVIEW if data.has_reviews else ()),
+                *(_TRACK if data.has_frames else ()),
+            )
             images = csv.DictWriter(images_file, (*image_columns, "objects"), lineterminator="\n")
             objects = csv.DictWriter(
                 objects_file, (*image_columns, *object_columns), lineterminator="\n"

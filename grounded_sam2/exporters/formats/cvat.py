@@ -8,8 +8,9 @@ CVAT matches images by name, and drops labels and attributes that the task does 
 ``mask`` elements: row-major run lengths within the bounding box, background first, which represent
 holes and parts exactly. With polygons, the parts of an object form a group, and bridges of zero
 width connect holes to outlines. An object without a mask is a ``box``. ``z_order`` puts the object
-with the higher confidence on top. Confidence, mask quality and caption are attributes, to sort and
-filter by.
+with the higher confidence on top. Confidence, mask quality, caption and uid are attributes, to sort
+and filter by. Objects that a person accepted, corrected or made have the source ``manual`` and the
+attribute ``review``.
 
 Format: https://docs.cvat.ai/docs/other/xml_format/
 """
@@ -39,7 +40,7 @@ from grounded_sam2.store import LabelStore
 __all__ = ["export_cvat"]
 
 _RULES = ImageFileRules(unique_stems=True, forbidden=NOT_XML)  # CVAT matches images by stem
-_ATTRIBUTES = ("confidence", "mask_quality", "caption")
+_ATTRIBUTES = ("confidence", "mask_quality", "caption", "uid")
 
 
 def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions) -> ExportSummary:
@@ -54,13 +55,14 @@ def export_cvat(store: LabelStore, folder: str | Path, *, options: ExportOptions
     ) as data:
         annotations = data.staging / "annotations"
         annotations.mkdir()
+        attributes = (*_ATTRIBUTES, *(("review",) if data.has_reviews else ()))
         (data.staging / "labels.json").write_text(
-            json.dumps(_task_labels(data.classes), indent=2) + "\n", encoding="ascii"
+            json.dumps(_task_labels(data.classes, attributes), indent=2) + "\n", encoding="ascii"
         )
         with ExitStack() as stack:
             files = {
                 split: stack.enter_context(
-                    _CvatXmlWriter(annotations / f"{split}.xml", split, data.classes)
+                    _CvatXmlWriter(annotations / f"{split}.xml", split, data.classes, attributes)
                 )
                 for split in options.split
             }
@@ -81,16 +83,19 @@ _Element: TypeAlias = tuple[str, str]
 class _CvatXmlWriter:
     """Writer of the annotations of one task, image by image. A context manager."""
 
-    def __init__(self, path: Path, name: str, classes: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, name: str, classes: Sequence[str], attributes: Sequence[str]
+    ) -> None:
         self._path = path
         self._name = name
         self._classes = classes
+        self._attributes = attributes
         self._image_ids = count()
         self._group_ids = count(1)
 
     def __enter__(self) -> _CvatXmlWriter:
         self._file: IO[str] = self._path.open("w", encoding="utf-8", newline="\n")
-        self._file.writelines(_header(self._name, self._classes))
+        self._file.writelines(_header(self._name, self._classes, self._attributes))
         return self
 
     def write(
@@ -135,7 +140,7 @@ def _image_xml(
             counter.note("objects without extent, left out")
             continue
         common = (
-            f'label="{xml_text(label.class_name)}" source="auto" occluded="0" '
+            f'label="{xml_text(label.class_name)}" source="{_source(label)}" occluded="0" '
             f'z_order="{z_orders[index]}"'
         )
         if len(elements) > 1:
@@ -183,14 +188,18 @@ def _pairs(numbers: Sequence[float]) -> Iterator[tuple[float, float]]:
     return zip(numbers[::2], numbers[1::2], strict=True)
 
 
+def _source(label: Label) -> str:
+    return "manual" if label.review == "accepted" else "auto"
+
+
 def _attributes(label: Label) -> Iterator[str]:
-    for name in _ATTRIBUTES:
+    for name in (*_ATTRIBUTES, *(("review",) if label.review == "accepted" else ())):
         value = getattr(label, name)
         if value is not None:
             yield f'      <attribute name="{name}">{xml_text(str(value))}</attribute>\n'
 
 
-def _header(name: str, classes: Sequence[str]) -> Iterator[str]:
+def _header(name: str, classes: Sequence[str], attributes: Sequence[str]) -> Iterator[str]:
     """Yield the start of a document, with the labels that Datumaro and others look up there."""
     yield '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
     yield f"  <meta>\n    <task>\n      <name>{xml_text(name)}</name>\n"
@@ -198,7 +207,7 @@ def _header(name: str, classes: Sequence[str]) -> Iterator[str]:
     for class_name in classes:
         yield f"        <label>\n          <name>{xml_text(class_name)}</name>\n"
         yield "          <type>any</type>\n          <attributes>\n"
-        for attribute in _ATTRIBUTES:
+        for attribute in attributes:
             yield f"            <attribute>\n              <name>{attribute}</name>\n"
             yield "              <mutable>False</mutable>\n"
             yield "              <input_type>text</input_type>\n"
@@ -208,8 +217,8 @@ def _header(name: str, classes: Sequence[str]) -> Iterator[str]:
     yield "      </labels>\n    </task>\n  </meta>\n"
 
 
-def _task_labels(classes: Sequence[str]) -> list[dict[str, object]]:
-    attributes = [
+def _task_labels(classes: Sequence[str], attributes: Sequence[str]) -> list[dict[str, object]]:
+    definitions = [
         {
             "name": name,
             "mutable": False,
@@ -217,6 +226,6 @@ def _task_labels(classes: Sequence[str]) -> list[dict[str, object]]:
             "default_value": "",
             "values": [""],
         }
-        for name in _ATTRIBUTES
+        for name in attributes
     ]
-    return [{"name": name, "type": "any", "attributes": attributes} for name in classes]
+    return [{"name": name, "type": "any", "attributes": definitions} for name in classes]

@@ -7,7 +7,8 @@
 the features. A row is an image: ``image`` (the bytes of its file), ``image_id``, ``file_name``,
 ``width``, ``height`` and ``objects``, a list per field: ``id``, ``category`` (a class label),
 ``bbox`` (xywh), ``area``, ``segmentation`` (COCO's compressed RLE, null without a mask),
-``confidence``, ``mask_quality`` and ``caption``. A run with videos also has ``video``, ``frame``
+``confidence``, ``mask_quality``, ``caption`` and ``uid``; where people have reviewed any object,
+also ``origin`` and ``review``. A run with videos also has ``video``, ``frame``
 and ``time`` (seconds), and ``track_id`` and ``track_origin`` of objects. Ids begin at 1 and count
 through all splits. The split ``val`` is called ``validation``, as usual there; empty splits are
 left out.
@@ -47,8 +48,9 @@ __all__ = ["export_hugging_face"]
 
 _FIELDS = (
     *("id", "category", "bbox", "area", "segmentation"),
-    *("confidence", "mask_quality", "caption"),
+    *("confidence", "mask_quality", "caption", "uid"),
 )
+_REVIEW_FIELDS = ("origin", "review")
 _TRACK_FIELDS = ("track_id", "track_origin")
 
 
@@ -62,7 +64,12 @@ def export_hugging_face(
     """
     split_names = _split_names(options.split)
     with build_dataset("hf", store, folder, options, entries=("data", "README.md")) as data:
-        schema = _schema(data.classes, with_frames=data.has_frames)
+        schema = _schema(data.classes, with_frames=data.has_frames, with_reviews=data.has_reviews)
+        fields = (
+            *_FIELDS,
+            *(_REVIEW_FIELDS if data.has_reviews else ()),
+            *(_TRACK_FIELDS if data.has_frames else ()),
+        )
         shard_folder = data.staging / "data"
         shard_folder.mkdir()
         category = {name: i for i, name in enumerate(data.classes)}
@@ -86,11 +93,16 @@ def export_hugging_face(
                         _object_fields(label, box, stats, object_id, category[label.class_name])
                     )
                     data.counter.add(label)
-                row = _row(image, content, image_id, objects, with_frames=data.has_frames)
+                row = _row(image, content, image_id, objects, fields, with_frames=data.has_frames)
                 shards[image.split].write(row, size=len(content))
         summary = data.summary()
         (data.staging / "README.md").write_text(
-            _dataset_card(summary, split_names, with_frames=data.has_frames),
+            _dataset_card(
+                summary,
+                split_names,
+                with_frames=data.has_frames,
+                with_reviews=data.has_reviews,
+            ),
             encoding="utf-8",
             newline="\n",
         )
@@ -112,12 +124,13 @@ def _split_names(splits: Mapping[str, float]) -> dict[str, str]:
     return names
 
 
-def _schema(classes: Sequence[str], *, with_frames: bool) -> pa.Schema:
+def _schema(classes: Sequence[str], *, with_frames: bool, with_reviews: bool) -> pa.Schema:
     """Return the Arrow schema of a shard, with the features that ``datasets`` reads from it.
 
     Args:
         classes: names in order.
         with_frames: with columns for video frames and their tracks.
+        with_reviews: with columns for what people decided.
     """
     import pyarrow as pa  # slow to load, and other formats do not need it
 
@@ -136,7 +149,10 @@ def _schema(classes: Sequence[str], *, with_frames: bool) -> pa.Schema:
         "confidence": (pa.float64(), _value("float64")),
         "mask_quality": (pa.float64(), _value("float64")),
         "caption": (pa.string(), _value("string")),
+        "uid": (pa.string(), _value("string")),
     }
+    if with_reviews:
+        fields |= {name: (pa.string(), _value("string")) for name in _REVIEW_FIELDS}
     frame = {}
     if with_frames:
         fields |= {
@@ -185,11 +201,11 @@ def _row(
     content: bytes,
     image_id: int,
     objects: Sequence[Mapping[str, Any]],
+    fields: Sequence[str],
     *,
     with_frames: bool,
 ) -> dict[str, Any]:
     height, width = image.labels.size_hw
-    fields = (*_FIELDS, *(_TRACK_FIELDS if with_frames else ()))
     return {
         "image": {"bytes": content, "path": image.name.name},
         "image_id": image_id,
@@ -215,6 +231,9 @@ def _object_fields(
         "confidence": label.confidence,
         "mask_quality": label.mask_quality,
         "caption": label.caption,
+        "uid": label.uid,
+        "origin": label.origin,
+        "review": label.review,
         "track_id": label.track_id,
         "track_origin": label.track_origin,
     }
@@ -234,6 +253,11 @@ _FIELD_TABLE = """\
 | `objects.confidence` | the detector's, null where there is none |
 | `objects.mask_quality` | IoU that the segmenter predicts for its mask |
 | `objects.caption` | the words that found the object |
+| `objects.uid` | identity of the object; in a video that of its track |
+"""
+_REVIEW_FIELD_TABLE = """\
+| `objects.origin` | `human` if a person accepted, corrected or made it, else `model` |
+| `objects.review` | `accepted` or `unreviewed` |
 """
 _FRAME_FIELD_TABLE = """\
 | `video`, `frame`, `time` | which frame of which video, and its seconds from the first |
@@ -243,7 +267,11 @@ _FRAME_FIELD_TABLE = """\
 
 
 def _dataset_card(
-    summary: ExportSummary, split_names: Mapping[str, str], *, with_frames: bool
+    summary: ExportSummary,
+    split_names: Mapping[str, str],
+    *,
+    with_frames: bool,
+    with_reviews: bool,
 ) -> str:
     """Return ``README.md`` with its YAML front matter.
 
@@ -251,6 +279,7 @@ def _dataset_card(
         summary: counts of the export.
         split_names: name of each split in the dataset.
         with_frames: whether there are columns for video frames.
+        with_reviews: whether there are columns for what people decided.
     """
     present = {split_names[split]: count for split, count in summary.images.items() if count}
     front_matter = {
@@ -273,6 +302,7 @@ def _dataset_card(
             *_count_table("split", "pictures", present),
             *_count_table("class", "objects", summary.objects),
             _FIELD_TABLE,
+            _REVIEW_FIELD_TABLE if with_reviews else "",
             _FRAME_FIELD_TABLE if with_frames else "",
         ]
     )

@@ -9,9 +9,11 @@ Images are addressed as local files: start Label Studio with this folder as
 add its ``images`` as a local storage to the project. Images of types that no browser displays, such
 as TIFF, become PNG. Masks are brush strokes, which represent holes and parts exactly; with
 polygons, each object is one outline, with bridges of zero width between parts and to holes. An
-object without a mask is a rectangle. Each region has its confidence as ``score`` and its caption as
-a note; the score of a prediction is the lowest of its regions, so that tasks can be sorted with the
-uncertain ones first. Regions are ordered by confidence, the highest last, which is on top.
+object without a mask is a rectangle. Each region has the uid of its object as ``id``, which Label
+Studio keeps, its confidence as ``score`` and its caption as a note; those that a person accepted,
+corrected or made have the origin ``manual``. The score of a prediction is the lowest of its
+regions, so that tasks can be sorted with the uncertain ones first. Regions are ordered by
+confidence, the highest last, which is on top.
 
 Format: https://labelstud.io/guide/predictions
 """
@@ -130,7 +132,7 @@ def _regions(
             continue
         region_type, value = typed_value
         region = {
-            "id": f"object-{index + 1}",
+            "id": label.uid,
             "type": region_type,
             "from_name": region_type,
             "to_name": "image",
@@ -138,8 +140,10 @@ def _regions(
             "original_height": height,
             "image_rotation": 0,
             "value": {**value, region_type: [label.class_name]},
-            "meta": {"text": [label.caption]},
+            "meta": {"text": [label.caption], "uid": label.uid},
         }
+        if label.review == "accepted":
+            region["origin"] = "manual"
         if label.confidence is not None:
             region["score"] = label.confidence
         counter.add(label)

@@ -84,6 +84,7 @@ def test_an_annotation_holds_all_values_of_the_store(labeled):
         "score": 0.75,
         "mask_quality": 0.5,
         "caption": "red circle",
+        "uid": labeled.store.objects("a.png")[0].uid,
     }
     assert segmentation["size"] == [60, 80]
     assert isinstance(segmentation["counts"], str)

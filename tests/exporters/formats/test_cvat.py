@@ -93,6 +93,7 @@ def test_scores_and_caption_are_attributes_and_unknown_ones_are_absent(labeled):
     assert {each.attrib["name"]: each.text for each in shape} == {
         "mask_quality": "0.5",
         "caption": "a < b",
+        "uid": labeled.store.objects("a.png")[0].uid,
     }
 
 
@@ -164,7 +165,8 @@ def test_labels_are_listed_for_the_task_and_in_the_document(rich):
     run(rich)
     raw = json.loads((rich.folder / "cvat" / "labels.json").read_text())
     assert [label["name"] for label in raw] == rich.classes
-    assert [a["name"] for a in raw[0]["attributes"]] == ["confidence", "mask_quality", "caption"]
+    attributes = ["confidence", "mask_quality", "caption", "uid"]
+    assert [a["name"] for a in raw[0]["attributes"]] == attributes
     named = [label.findtext("name") for label in document(rich).iter("label")]
     assert named == rich.classes
     assert document(rich).findtext("version") == "1.1"

@@ -80,8 +80,8 @@ def test_masks_are_read_back_with_holes_and_parts(rich):
     for item, labels in rich.store.labels():
         found = {region["id"]: region for region in regions(rich, item.item_id)}
         assert len(found) == len(labels)
-        for number, label in enumerate(labels.objects, start=1):
-            region = found[f"object-{number}"]
+        for label in labels.objects:
+            region = found[label.uid]
             assert region["type"] == region["from_name"] == "brushlabels"
             assert (region["original_height"], region["original_width"]) == (60, 80)
             assert region["value"]["brushlabels"] == [label.class_name]
@@ -93,8 +93,8 @@ def test_polygons_are_in_percent_and_one_per_object(rich):
     run(rich, segmentation="polygons")
     for item, labels in rich.store.labels():
         found = {region["id"]: region["value"] for region in regions(rich, item.item_id)}
-        for number, label in enumerate(labels.objects, start=1):
-            ring = np.array(found[f"object-{number}"]["points"]) * (0.8, 0.6)
+        for label in labels.objects:
+            ring = np.array(found[label.uid]["points"]) * (0.8, 0.6)
             painted, mask = polygons_to_mask([ring], (60, 80)), label.mask.decode()
             assert (painted & mask).sum() / (painted | mask).sum() >= 0.98
     config = ElementTree.parse(rich.folder / "ls" / "label_config.xml").getroot()
@@ -128,7 +128,9 @@ def test_scores_are_confidences_and_the_highest_is_on_top(labeled):
     labeled.add("a.png", *(labeled.label(labeled.disc(), confidence=c) for c in confidences))
     run(labeled)
     found = regions(labeled, "a.png")
-    assert [region["id"] for region in found] == ["object-3", "object-1", "object-2"]
+    first, second, third = (label.uid for label in labeled.store.objects("a.png"))
+    assert [region["id"] for region in found] == [third, first, second]
+    assert [region["meta"]["uid"] for region in found] == [third, first, second]
     assert [region.get("score") for region in found] == [0.25, 0.5, None]
     assert tasks(labeled)["a.png"]["predictions"][0]["score"] == 0.25
 
