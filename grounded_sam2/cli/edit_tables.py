@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from grounded_sam2.cli.tables import print_line, terminal_text
@@ -37,7 +38,7 @@ def print_objects(store: LabelStore, item_id: str, run_id: int | None) -> None:
     for label in objects:
         table.add_row(
             label.uid,
-            terminal_text(label.class_name),
+            escape(terminal_text(label.class_name)),
             label.review,
             "–" if label.confidence is None else f"{label.confidence:.2f}",
             " ".join(f"{edge:.0f}" for edge in label.box_xyxy),
@@ -53,13 +54,14 @@ def print_history(store: LabelStore, item_id: str, run_id: int | None) -> None:
         return
     table = Table("edit", "time (UTC)", "actor", "action", "objects", "")
     table.columns[1].no_wrap = True
+    table.columns[4].overflow = "fold"  # a uid is of use as a whole
     for edit in edits:
         table.add_row(
             str(edit.id),
             edit.at.removesuffix("+00:00").replace("T", " "),
-            terminal_text(edit.actor),
-            terminal_text(_action(edit)),
-            " ".join(edit.uids) or terminal_text(edit.item_id or ""),
+            escape(terminal_text(edit.actor)),
+            escape(terminal_text(_action(edit))),
+            " ".join(edit.uids) or escape(terminal_text(edit.item_id or "")),
             "undone" if edit.is_undone else "",
         )
     Console().print(table)
