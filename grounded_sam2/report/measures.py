@@ -26,6 +26,7 @@ OBJECT_DTYPE = np.dtype(
         ("track_id", np.int32),  # within its video; -1 for an object without a track
         ("has_mask", np.bool_),
         ("by_person", np.bool_),
+        ("is_accepted", np.bool_),  # by a person, who then needs not look at it again
         ("confidence", np.float64),
         ("quality", np.float64),
         ("area_fraction", np.float64),  # area as a fraction of the image's
@@ -70,6 +71,7 @@ def measure_objects(labels: Labels, image: int, class_ids: Mapping[str, int]) ->
     rows["track_id"] = [-1 if label.track_id is None else label.track_id for label in objects]
     rows["has_mask"] = [label.mask is not None for label in objects]
     rows["by_person"] = [label.origin == "human" for label in objects]
+    rows["is_accepted"] = [label.review == "accepted" for label in objects]
     rows["confidence"] = [_or_nan(label.confidence) for label in objects]
     rows["quality"] = [_or_nan(label.mask_quality) for label in objects]
     box_areas = boxes.areas(boxes.clip([label.box_xyxy for label in objects], labels.size_hw))

@@ -43,7 +43,8 @@ def find_issues(
         thresholds: thresholds of the rules.
 
     Returns:
-        ``(n,)`` in descending order of the scores; of equal ones, the earlier object first.
+        ``(n,)`` in descending order of the scores; of equal ones, the earlier object first. Objects
+        that a person accepted have none.
     """
     found = [
         _overlaps(objects, thresholds),
@@ -58,8 +59,15 @@ def find_issues(
         _near_duplicates(duplicates, split_ids, thresholds),
     ]
     issues = np.concatenate(found)
+    issues = issues[~np.isin(_keys(issues), _keys(objects[objects["is_accepted"]]))]
     order = np.lexsort((issues["kind"], issues["position"], issues["image"], -issues["score"]))
     return issues[order]
+
+
+def _keys(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """A number for the object of each row, by image and position."""
+    keys: NDArray[np.int64] = rows["image"].astype(np.int64) << 32 | rows["position"]
+    return keys
 
 
 def _rows(

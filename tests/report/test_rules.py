@@ -73,6 +73,12 @@ class TestScoresOfModels:
         drawn = clean(labeled.disc(), confidence=None, mask_quality=None, origin="human")
         assert planted(drawn) == []
 
+    def test_what_a_person_accepted_has_no_issues(self, planted, clean, labeled) -> None:
+        weak = clean(labeled.disc(), confidence=0.1, mask_quality=0.2)
+        accepted = clean(labeled.disc(), review="accepted", confidence=0.1, mask_quality=0.2)
+        assert planted(accepted) == []
+        assert {position for _, _, position in planted(accepted, weak)} == {1}
+
     def test_thresholds_can_be_changed(self, planted, clean, labeled) -> None:
         weak = clean(labeled.disc(), confidence=0.45, mask_quality=0.75)
         assert planted(weak, low_confidence=0.4, low_quality=0.7) == []
