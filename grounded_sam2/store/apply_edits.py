@@ -111,7 +111,7 @@ class _Fold:
         uids_after = {label.uid for label in after}
         for label in before:
             self._decide(label, edit, stands=label.uid in uids_after)
-        origins = {label.uid: label for label in before}
+        classes_before = {label.class_name for label in before}
         inherits = any(label.uid in self.class_by_person for label in before)
         for label in after:
             self.objects[label.uid] = label
@@ -119,9 +119,8 @@ class _Fold:
             self._decide(label, edit, stands=True)
             if not before:
                 self.made_by_person.add(label.uid)
-            origin = origins.get(label.uid)
-            is_named = origin is not None and origin.class_name != label.class_name
-            if not before or is_named or edit.action == "relabel" or inherits:
+            is_named = label.class_name not in classes_before or edit.action == "relabel"
+            if is_named or inherits:
                 self.class_by_person.add(label.uid)
         if edit.action == "confirm":
             self.confirmed = True

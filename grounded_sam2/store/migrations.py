@@ -227,6 +227,10 @@ MIGRATIONS = (
         BEGIN SELECT RAISE(ABORT, 'edits are never deleted'); END;
     CREATE TRIGGER edits_do_not_change BEFORE UPDATE ON edits
         BEGIN SELECT RAISE(ABORT, 'edits are never changed'); END;
+    CREATE TRIGGER edited_objects_stay BEFORE DELETE ON edited_objects
+        BEGIN SELECT RAISE(ABORT, 'edits are never deleted'); END;
+    CREATE TRIGGER edited_objects_do_not_change BEFORE UPDATE ON edited_objects
+        BEGIN SELECT RAISE(ABORT, 'edits are never changed'); END;
     """,
 )
 """SQL of each version of the schema. A published step is never changed, comments included: SQLite

@@ -362,7 +362,12 @@ class TestRefusals:
     def test_the_log_is_append_only(self, store: LabelStore, uid: str) -> None:
         store.edits.accept(uid)
         connection = sqlite3.connect(store.path)
-        for statement in ("DELETE FROM edits", "UPDATE edits SET actor = 'eve'"):
+        for statement in (
+            "DELETE FROM edits",
+            "UPDATE edits SET actor = 'eve'",
+            "DELETE FROM edited_objects",
+            "UPDATE edited_objects SET class_name = 'eve'",
+        ):
             with pytest.raises(sqlite3.IntegrityError, match="never"):
                 connection.execute(statement)
         connection.close()
