@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         OutOfMemoryError,
         PromptError,
         SourceError,
+        StaleEditError,
         StoreError,
         VideoError,
     )
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         TrackedFrame,
         to_supervision,
     )
-    from grounded_sam2.store import LabelStore
+    from grounded_sam2.store import Edit, LabelStore
 
     __version__: str
 
@@ -79,6 +80,7 @@ __all__ = [
     "DetectedBoxes",
     "Detector",
     "DetectorConfig",
+    "Edit",
     "ExportError",
     "ExportOptions",
     "ExportSummary",
@@ -107,6 +109,7 @@ __all__ = [
     "Segmenter",
     "SegmenterConfig",
     "SourceError",
+    "StaleEditError",
     "StoreError",
     "TrackPrompt",
     "TrackedFrame",
@@ -150,7 +153,7 @@ _NAMES_OF_MODULES = {
         "TrackedFrame",
         "to_supervision",
     ),
-    "store": ("LabelStore",),
+    "store": ("Edit", "LabelStore"),
     "exporters": (
         "ExportOptions",
         "ExportSummary",
@@ -194,6 +197,7 @@ _NAMES_OF_MODULES = {
         "OutOfMemoryError",
         "PromptError",
         "SourceError",
+        "StaleEditError",
         "StoreError",
         "VideoError",
     ),
