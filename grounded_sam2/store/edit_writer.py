@@ -24,7 +24,7 @@ from grounded_sam2.store.edit_records import Edit, EditAction, undo_stacks
 from grounded_sam2.store.edit_targets import EditTargets, StoredObject, version_of
 from grounded_sam2.store.items import Items
 from grounded_sam2.store.objects import Objects
-from grounded_sam2.store.records import Item, Run
+from grounded_sam2.store.records import Item, ItemRef, Run, id_of
 from grounded_sam2.store.runs import Runs
 
 __all__ = ["EditContext", "EditWriter", "Transform"]
@@ -76,31 +76,32 @@ class EditWriter:
         """The run whose labels the person sees."""
         return self._runs.get(context.run_id)
 
-    def item(self, item_id: str, context: EditContext) -> Item:
-        """A labeled image or frame of the run."""
-        return self.targets.item(self.run(context), item_id)
+    def item(self, item: ItemRef, context: EditContext) -> Item:
+        """A labeled image or frame of the run, as it is now."""
+        return self.targets.item(self.run(context), id_of(item))
 
-    def find(self, uid: str, item_id: str | None, context: EditContext) -> list[StoredObject]:
+    def find(self, uid: str, item: ItemRef | None, context: EditContext) -> list[StoredObject]:
         """All places of an object in the run, or that in one item; see `EditTargets.objects`."""
-        item = None if item_id is None else self.item(item_id, context)
-        return self.targets.objects(self.run(context), uid, item)
+        place = None if item is None else self.item(item, context)
+        return self.targets.objects(self.run(context), uid, place)
 
     def scope(self, name: str, context: EditContext) -> EditScope:
         """The scope of an item or video: in the run, or in the last one that has it."""
         runs = [self.run(context), *reversed(self._runs.all())]
         return self.targets.scope(runs, name)
 
-    def history(self, name: str, context: EditContext) -> list[Edit]:
+    def history(self, item: ItemRef, context: EditContext) -> list[Edit]:
         """All edits of an image, a frame or a video in order, undone ones included."""
+        name = id_of(item)
         return self._log.history(self.scope(name, context), name)
 
     def number_of_edits(self, item: Item, context: EditContext) -> int:
         """Number of edits in the scope of an item, undos included."""
         return len(self._log.heads(self._objects.scope(self.run(context).id, item)))
 
-    def version(self, target: str, context: EditContext) -> str:
-        """Version of an item, by id, or of an object or track, by uid."""
-        run = self.run(context)
+    def version(self, item_or_uid: ItemRef, context: EditContext) -> str:
+        """Version of an item, or of an object or track by its uid."""
+        run, target = self.run(context), id_of(item_or_uid)
         if self.targets.is_item(run, target):
             return self._item_version(run, self.targets.item(run, target))
         return version_of([each.label for each in self.targets.objects(run, target)])
@@ -112,7 +113,7 @@ class EditWriter:
         action: EditAction,
         uids: Sequence[str],
         transform: Transform,
-        item_id: str | None,
+        item: ItemRef | None,
         context: EditContext,
         params: Mapping[str, Any] | None = None,
         *,
@@ -124,18 +125,18 @@ class EditWriter:
             action: its name.
             uids: the objects; of the first, the version is checked.
             transform: what becomes of them, item by item.
-            item_id: the item that it is limited to; ``None`` for images and whole tracks.
+            item: the item that it is limited to; ``None`` for images and whole tracks.
             context: who edits.
             params: values of the action.
             only: which frames of tracks it changes.
         """
         with self.transaction():
-            found = [each for uid in uids for each in self.find(uid, item_id, context)]
+            found = [each for uid in uids for each in self.find(uid, item, context)]
             self._check_version(uids[0], found, context)
             first = found[0].item
             if len({_scope_name(each.item) for each in found}) > 1:
                 raise StoreError(f"{', '.join(map(repr, uids))} are not all of one image or video")
-            of_tracks = item_id is None and first.frame_index is not None
+            of_tracks = item is None and first.frame_index is not None
             changes = [
                 Change(place, labels, transform(labels))
                 for place, labels in _by_item(each for each in found if only(each.item))
@@ -174,7 +175,7 @@ class EditWriter:
             return self._append(frame, action, frame.item_id, [after.uid], [change], context)
 
     def invert(
-        self, action: Literal["undo", "redo"], item_id: str | None, context: EditContext
+        self, action: Literal["undo", "redo"], item: ItemRef | None, context: EditContext
     ) -> Edit:
         """Append an undo of the last edit of an item, or of the store; or a redo of the last undo.
 
@@ -182,11 +183,12 @@ class EditWriter:
             StoreError: there is nothing to invert.
         """
         with self.transaction() as sql:
-            scope = None if item_id is None else self.scope(item_id, context)
+            scope = None if item is None else self.scope(id_of(item), context)
             to_undo, to_redo = undo_stacks(self._log.heads(scope))
             inverted = to_undo if action == "undo" else to_redo
             if not inverted:
-                where = f"'{item_id}'" if item_id else f"label store '{self._connection.path}'"
+                store = f"label store '{self._connection.path}'"
+                where = store if item is None else f"'{id_of(item)}'"
                 raise StoreError(f"{where} has no edit to {action}")
             scope = scope or self._log.scope_of(inverted[-1])
             original = self._log.original(inverted[-1])

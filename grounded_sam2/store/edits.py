@@ -32,6 +32,7 @@ from grounded_sam2.store.edit_records import Edit
 from grounded_sam2.store.edit_writer import EditContext, EditWriter
 from grounded_sam2.store.items import Items
 from grounded_sam2.store.objects import Objects
+from grounded_sam2.store.records import ItemRef
 from grounded_sam2.store.runs import Runs
 from grounded_sam2.store.uids import new_uid, track_number
 
@@ -44,8 +45,8 @@ class Edits:
     Arguments that most methods share:
 
     - ``uid``: an object, or a candidate that is no label;
-    - ``item``: item id of an image or frame. For an object of a video, a frame; without it, the
-      edit concerns the whole track;
+    - ``item``: an image or frame, as its id or its `Item`. For an object of a video, a frame;
+      without it, the edit concerns the whole track;
     - ``run_id``: the run whose labels the person sees; ``None`` for the current one;
     - ``version``: what `version` returned when the person saw the object, or the item; an edit of
       something that has changed since is refused. ``None`` does not check;
@@ -69,17 +70,17 @@ class Edits:
 
     # Reading
 
-    def history(self, item: str, *, run_id: int | None = None) -> list[Edit]:
+    def history(self, item: ItemRef, *, run_id: int | None = None) -> list[Edit]:
         """All edits of an image, a frame or a video in order, undone ones included."""
         return self._writer.history(item, EditContext(run_id))
 
-    def objects(self, item: str, *, run_id: int | None = None) -> list[Label]:
+    def objects(self, item: ItemRef, *, run_id: int | None = None) -> list[Label]:
         """Objects of an image or frame in order, with the rejected ones after the others."""
         context = EditContext(run_id)
         run = self._writer.run(context)
         return self._writer.targets.labels(run, self._writer.item(item, context))
 
-    def version(self, target: str, *, run_id: int | None = None) -> str:
+    def version(self, target: ItemRef, *, run_id: int | None = None) -> str:
         """Version of an item (by id), or of an object or track (by uid), as it is now."""
         with self._connection.snapshot():
             return self._writer.version(target, EditContext(run_id))
@@ -94,7 +95,7 @@ class Edits:
         self,
         uid: str,
         *,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -107,7 +108,7 @@ class Edits:
         self,
         uid: str,
         *,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -120,7 +121,7 @@ class Edits:
         self,
         uid: str,
         *,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -134,7 +135,7 @@ class Edits:
         uid: str,
         class_name: str,
         *,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -154,7 +155,7 @@ class Edits:
         mask: MaskInput | None = None,
         *,
         box: Sequence[float] | None = None,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -192,7 +193,7 @@ class Edits:
 
     def add(
         self,
-        item: str,
+        item: ItemRef,
         class_name: str,
         mask: MaskInput | None = None,
         *,
@@ -236,7 +237,7 @@ class Edits:
         uid: str,
         masks: Sequence[MaskInput],
         *,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -281,7 +282,7 @@ class Edits:
         self,
         uids: Sequence[str],
         *,
-        item: str | None = None,
+        item: ItemRef | None = None,
         run_id: int | None = None,
         version: str | None = None,
         actor: str | None = None,
@@ -317,7 +318,7 @@ class Edits:
 
     def confirm(
         self,
-        item: str,
+        item: ItemRef,
         *,
         run_id: int | None = None,
         version: str | None = None,
@@ -347,7 +348,7 @@ class Edits:
 
     def flag(
         self,
-        item: str,
+        item: ItemRef,
         note: str | None,
         *,
         run_id: int | None = None,
@@ -364,7 +365,7 @@ class Edits:
     def anchor(
         self,
         uid: str,
-        item: str,
+        item: ItemRef,
         mask: MaskInput | None = None,
         *,
         box: Sequence[float] | None = None,
@@ -390,7 +391,7 @@ class Edits:
             index = frame.frame_index
             if index is None or found[0].label.track_id is None:
                 raise StoreError(
-                    f"'{uid}' on '{item}' is no track on a frame of a video; use reshape"
+                    f"'{uid}' on '{frame.item_id}' is no track on a frame of a video; use reshape"
                 )
             here = [each.label for each in found if each.item.item_id == frame.item_id]
             self._writer.check_version(uid, frame.item_id if here else None, context)
@@ -403,7 +404,7 @@ class Edits:
     def end_track(
         self,
         uid: str,
-        item: str,
+        item: ItemRef,
         *,
         run_id: int | None = None,
         version: str | None = None,
@@ -411,9 +412,12 @@ class Edits:
     ) -> Edit:
         """End a track: the frame `item` is the last that it is labeled in."""
         context = EditContext(run_id, version, actor)
-        last = self._writer.item(item, context).frame_index
+        frame = self._writer.item(item, context)
+        last = frame.frame_index
         if last is None:
-            raise StoreError(f"'{item}' is no frame of a video; give the last frame of the track")
+            raise StoreError(
+                f"'{frame.item_id}' is no frame of a video; give the last frame of the track"
+            )
         return self._writer.edit_objects(
             "end_track",
             [uid],
@@ -455,7 +459,7 @@ class Edits:
     # Undo
 
     def undo(
-        self, item: str | None = None, *, run_id: int | None = None, actor: str | None = None
+        self, item: ItemRef | None = None, *, run_id: int | None = None, actor: str | None = None
     ) -> Edit:
         """Undo the last edit of an image or a video, or of the store.
 
@@ -470,7 +474,7 @@ class Edits:
         return self._writer.invert("undo", item, EditContext(run_id, actor=actor))
 
     def redo(
-        self, item: str | None = None, *, run_id: int | None = None, actor: str | None = None
+        self, item: ItemRef | None = None, *, run_id: int | None = None, actor: str | None = None
     ) -> Edit:
         """Redo the edit that was undone last, if none came after it; see `undo`.
 

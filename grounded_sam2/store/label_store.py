@@ -31,6 +31,7 @@ from grounded_sam2.store.objects import Objects
 from grounded_sam2.store.records import (
     Item,
     ItemOutcome,
+    ItemRef,
     ItemState,
     OntologyPairs,
     Registration,
@@ -255,24 +256,24 @@ class LabelStore:
         return self._objects.of_item(run_id, item_id)
 
     def objects(
-        self, item_id: str, *, run_id: int | None = None, include_rejected: bool = False
+        self, item: ItemRef, *, run_id: int | None = None, include_rejected: bool = False
     ) -> tuple[Label, ...]:
         """Objects of one image or frame in order, with uid and review state.
 
         Args:
-            item_id: the item.
+            item: the item, or its id.
             run_id: the run.
             include_rejected: also those that a person rejected, after the others.
 
         Raises:
             StoreError: the run has no labels of the item.
         """
-        found = self.edits.objects(item_id, run_id=run_id)
+        found = self.edits.objects(item, run_id=run_id)
         return tuple(each for each in found if include_rejected or each.review != "rejected")
 
-    def history(self, item_id: str, *, run_id: int | None = None) -> list[Edit]:
+    def history(self, item: ItemRef, *, run_id: int | None = None) -> list[Edit]:
         """All edits of one image, frame or video in order, undone ones included."""
-        return self.edits.history(item_id, run_id=run_id)
+        return self.edits.history(item, run_id=run_id)
 
     def with_edits(self, run_id: int, item: Item, proposals: Labels) -> Labels:
         """Labels that were post-processed anew, with people's edits applied.

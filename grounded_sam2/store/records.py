@@ -26,6 +26,7 @@ from grounded_sam2.results import CandidateStatus, Labels, RawPredictions
 __all__ = [
     "Item",
     "ItemOutcome",
+    "ItemRef",
     "ItemState",
     "ItemStatus",
     "OntologyPairs",
@@ -38,6 +39,7 @@ __all__ = [
     "StoredVideo",
     "VideoRecord",
     "frame_id",
+    "id_of",
 ]
 
 ItemStatus: TypeAlias = Literal["pending", "done", "failed"]
@@ -212,6 +214,15 @@ class Item:
         if self.frame_index is None:
             return self.content_hash
         return f"{self.content_hash} frame {self.frame_index}"
+
+
+ItemRef: TypeAlias = str | Item
+"""An image or frame, as its id or as a value of the store."""
+
+
+def id_of(item: ItemRef) -> str:
+    """The item id of an image or frame."""
+    return item.item_id if isinstance(item, Item) else item
 
 
 @dataclass(frozen=True, slots=True)

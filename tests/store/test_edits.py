@@ -203,6 +203,19 @@ class TestItems:
         assert (review.reviewed_images, review.confirmed_images, review.flagged_images) == (2, 1, 1)
 
 
+def test_an_item_can_be_given_as_the_store_yields_it(store: LabelStore) -> None:
+    for item, labels in list(store.labels()):
+        assert store.objects(item) == labels.objects
+        uid = store.edits.add(item, "cat", mask(3, 1, 2, 2))
+        store.edits.relabel(uid, "dog", item=item)
+        store.edits.flag(item, "?")
+        store.edits.confirm(item, version=store.edits.version(item))
+        store.edits.undo(item)
+        assert [edit.action for edit in store.history(item)] == [
+            *("add", "relabel", "flag", "confirm", "undo"),
+        ]
+
+
 class TestUndo:
     def test_undo_and_redo_go_through_the_edits_of_an_image(
         self, store: LabelStore, uid: str
