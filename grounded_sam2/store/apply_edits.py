@@ -10,7 +10,7 @@ one run's candidates. Whatever the run, a person's decisions stand:
 - a proposal that the person did not see, and that is the same object, is dropped in its favor;
 - so is one that is the same object as a rejected or deleted one;
 - a proposal that stood beside them when the person decided, and was left alone, stays;
-- on a confirmed image, new proposals of the classes that the run had then are dropped.
+- on a confirmed image, new proposals of the classes and captions that the run had then are dropped.
 
 Two objects are the same if their masks overlap with an IoU of 0.5 or more and class or caption are
 equal; with a person's object that stands, 0.7 suffices whatever the class, since two objects do not
@@ -95,7 +95,8 @@ class _Fold:
     made_by_person: set[str] = field(default_factory=set)
     class_by_person: set[str] = field(default_factory=set)
     confirmed: bool = False
-    confirmed_classes: set[str] = field(default_factory=set)
+    confirmed_for: set[tuple[str, str]] = field(default_factory=set)
+    """Classes and captions, as ``("class", name)`` and ``("caption", text)``."""
     flag: str | None = None
 
     def apply(self, edit: Edit) -> None:
@@ -124,7 +125,8 @@ class _Fold:
                 self.class_by_person.add(label.uid)
         if edit.action == "confirm":
             self.confirmed = True
-            self.confirmed_classes.update(edit.params["classes"])
+            self.confirmed_for |= {("class", name) for name in edit.params["classes"]}
+            self.confirmed_for |= {("caption", text) for text in edit.params["captions"]}
 
     def _decide(self, label: Label, edit: Edit, *, stands: bool) -> None:
         uid = label.uid
@@ -169,7 +171,9 @@ def _dropped(fold: _Fold, proposals: Labels) -> list[str]:
         if label.uid not in fold.decisions
         and (
             # A confirmation accepts all that was there: this is new.
-            label.class_name in fold.confirmed_classes
+            not fold.confirmed_for.isdisjoint(
+                {("class", label.class_name), ("caption", label.caption)}
+            )
             or any(
                 label.uid not in decision.seen and _is_same(label, decision)
                 for decision in fold.decisions.values()

@@ -343,7 +343,10 @@ class Edits:
                 context,
                 before=before,
                 after=_vouch(before),
-                params={"classes": sorted(classes)},
+                params={
+                    "classes": sorted(classes),
+                    "captions": [caption for caption, _ in run.ontology or ()],
+                },
             )
 
     def flag(

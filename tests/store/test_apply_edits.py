@@ -189,18 +189,27 @@ class TestClasses:
 
 class TestConfirmation:
     def test_new_objects_of_its_classes_are_dropped(self) -> None:
-        confirm = edit("confirm", [BALL], [vouched(BALL)], params={"classes": ["ball"]})
+        confirm = edit(
+            "confirm",
+            [BALL],
+            [vouched(BALL)],
+            params={"classes": ["ball"], "captions": ["red ball"]},
+        )
         edited = fold([label("b", left=25)], confirm)
         assert (found(edited), edited.is_confirmed) == ([("a", "ball", "accepted")], True)
 
     def test_nothing_here(self) -> None:
-        confirm = edit("confirm", params={"classes": ["ball"]})
+        confirm = edit("confirm", params={"classes": ["ball"], "captions": ["red ball"]})
         assert found(fold([BALL], confirm)) == []
 
     def test_classes_that_came_later_are_not(self) -> None:
-        confirm = edit("confirm", params={"classes": ["ball"]})
-        box = label("b", class_name="box")
+        confirm = edit("confirm", params={"classes": ["ball"], "captions": ["red ball"]})
+        box = label("b", class_name="box", caption="blue box")
         assert found(fold([box], confirm)) == [("b", "box", "unreviewed")]
+
+    def test_a_class_renamed_later_is(self) -> None:
+        confirm = edit("confirm", params={"classes": ["ball"], "captions": ["red ball"]})
+        assert found(fold([label("b", class_name="sphere")], confirm)) == []
 
 
 class TestTracksOnLaterFrames:

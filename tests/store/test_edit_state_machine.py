@@ -339,7 +339,8 @@ class EditedStore(RuleBasedStateMachine):
         classes = frozenset(edit.params["classes"])
         named = {name for _, name in self.store.run().ontology or ()}
         assert classes >= named
-        self.record(item, Step(edit.before, edit.after, frozenset(), "confirm", classes))
+        confirmed = classes | frozenset(edit.params["captions"])
+        self.record(item, Step(edit.before, edit.after, frozenset(), "confirm", confirmed))
 
     @rule(item=A_NAME, note=st.sampled_from(["look", None]))
     def flag(self, item: str, note: str | None) -> None:
@@ -401,7 +402,7 @@ class EditedStore(RuleBasedStateMachine):
             label
             for label in proposals
             if label.uid not in decisions
-            and label.class_name not in confirmed
+            and confirmed.isdisjoint({label.class_name, label.caption})
             and not any(
                 label.uid not in decision.seen and is_same(label, decision)
                 for decision in decisions.values()
