@@ -237,10 +237,12 @@ def read_tables(path: Path) -> dict[str, list[Any]]:
         def read(table: str) -> dict[Any, Any]:
             if table not in rows:
                 columns = store.execute(f"PRAGMA table_info({table})").fetchall()
-                keys = [c["name"] for c in columns if c["pk"] == 1 and c["type"] == "INTEGER"]
+                primary = [column for column in columns if column["pk"]]
+                keys = [c["name"] for c in primary if c["type"] == "INTEGER" and len(primary) == 1]
                 references = {
                     reference["from"]: read(reference["table"])
                     for reference in store.execute(f"PRAGMA foreign_key_list({table})")
+                    if reference["table"] != table  # an edit that undoes another
                 }
                 rows[table] = {
                     row[keys[0]] if keys else number: tuple(
