@@ -165,20 +165,21 @@ def _after(label: Label, edit: Edit) -> list[Label]:
 
 def _dropped(fold: _Fold, proposals: Labels) -> list[str]:
     """Uids of the proposals that people have not seen and that their decisions exclude."""
+    decisions = fold.decisions.values()
+    seen_by_all = set.intersection(*(each.seen for each in decisions)) if decisions else set()
+
+    def is_excluded(label: Label) -> bool:
+        names = {("class", label.class_name), ("caption", label.caption)}
+        if not fold.confirmed_for.isdisjoint(names):
+            return True  # a confirmation accepts all that was there: this is new
+        if label.uid in seen_by_all:
+            return False
+        return any(label.uid not in each.seen and _is_same(label, each) for each in decisions)
+
     return [
         label.uid
         for label in proposals.objects
-        if label.uid not in fold.decisions
-        and (
-            # A confirmation accepts all that was there: this is new.
-            not fold.confirmed_for.isdisjoint(
-                {("class", label.class_name), ("caption", label.caption)}
-            )
-            or any(
-                label.uid not in decision.seen and _is_same(label, decision)
-                for decision in fold.decisions.values()
-            )
-        )
+        if label.uid not in fold.decisions and is_excluded(label)
     ]
 
 

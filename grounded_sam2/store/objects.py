@@ -95,17 +95,14 @@ class Objects:
     def apply_edits(self, sql: sqlite3.Connection, run_id: int, item_key: int, item: Item) -> None:
         """Compute the objects of a labeled item anew after an edit, within a transaction."""
         assert item.size_hw is not None, "a labeled item has a size"
+        was_edited = self._is_edited(sql, item_key)
+        table = "proposals" if was_edited else "objects"
         rows = sql.execute(
-            f"SELECT {_LABEL} FROM proposals o WHERE o.item_key = ? ORDER BY o.position",
-            (item_key,),
-        ).fetchall()
-        if not rows and not self._is_edited(sql, item_key):
-            rows = sql.execute(
-                f"SELECT {_LABEL} FROM objects o WHERE o.item_key = ? ORDER BY o.position",
-                (item_key,),
-            ).fetchall()
+            f"SELECT {_LABEL} FROM {table} o WHERE o.item_key = ? ORDER BY o.position", (item_key,)
+        )
         proposals = Labels(item.size_hw, tuple(label_from_row(row, item.size_hw) for row in rows))
-        self._write(sql, item_key, proposals, self.with_edits(run_id, item, proposals))
+        edited = self.with_edits(run_id, item, proposals)
+        self._write(sql, item_key, proposals, edited, has_proposals=was_edited)
 
     def _is_edited(self, sql: sqlite3.Connection, item_key: int) -> bool:
         """Whether ``objects`` of an item holds other labels than the run proposed."""
@@ -115,13 +112,21 @@ class Objects:
         return bool(edited)
 
     def _write(
-        self, sql: sqlite3.Connection, item_key: int, proposals: Labels, edited: EditedLabels
+        self,
+        sql: sqlite3.Connection,
+        item_key: int,
+        proposals: Labels,
+        edited: EditedLabels,
+        *,
+        has_proposals: bool = False,
     ) -> None:
+        """Write objects, and proposals unless the table has these (`has_proposals`)."""
         is_edited = edited.labels is not proposals
-        for table in ("objects", "proposals"):
-            sql.execute(f"DELETE FROM {table} WHERE item_key = ?", (item_key,))
+        sql.execute("DELETE FROM objects WHERE item_key = ?", (item_key,))
         _insert(sql, "objects", item_key, (*edited.labels.objects, *edited.rejected))
-        if is_edited:
+        if not (is_edited and has_proposals):
+            sql.execute("DELETE FROM proposals WHERE item_key = ?", (item_key,))
+        if is_edited and not has_proposals:
             _insert(sql, "proposals", item_key, proposals.objects)
         sql.execute(
             "UPDATE items SET is_edited = ?, is_reviewed = ?, is_confirmed = ?, flag = ? "
