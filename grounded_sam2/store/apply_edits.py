@@ -139,7 +139,7 @@ class _Fold:
         self.objects.pop(uid, None)
         if edit.action == "reject":
             self.rejected[uid] = replace(label, review="rejected")
-        elif uid in self.made_by_person:
+        elif edit.action == "delete" and uid in self.made_by_person:
             decision.shapes.clear()  # a mistake of the person says nothing about the models
 
     def with_class(self, label: Label, classes: Mapping[str, str]) -> Label:

@@ -148,6 +148,16 @@ class TestWhatWasRejected:
         edits = edit("add", [], [drawn]), edit("delete", [drawn])
         assert found(fold([label("b", left=6)], *edits)) == [("b", "ball", "unreviewed")]
 
+    def test_one_that_was_merged_or_split_is_still_known(self) -> None:
+        drawn, other = vouched(label("x")), vouched(label("y", left=25))
+        add = edit("add", [], [drawn])
+        whole = replace(other, mask=mask(5, 30), box_xyxy=mask(5, 30).bbox_xyxy)
+        merge = edit("merge", [other, drawn], [whole])
+        assert [uid for uid, *_ in found(fold([label("b", left=6)], add, merge))] == ["y"]
+        parts = [vouched(label("p", 5, 4)), vouched(label("q", 9, 6))]
+        split = edit("split", [drawn], parts)
+        assert [uid for uid, *_ in found(fold([label("b", left=6)], add, split))] == ["p", "q"]
+
 
 class TestClasses:
     def test_the_class_of_an_accepted_object_follows_its_caption(self) -> None:
