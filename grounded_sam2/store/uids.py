@@ -97,9 +97,12 @@ def with_uids(
     uids = [label.uid for label in result]
     # In a merge of two runs, two different objects may come from one candidate.
     without = [i for i, uid in enumerate(uids) if not uid or uid in uids[:i]]
-    keys = [_content(result[index]) for index in without]
-    for index, key, ordinal in zip(without, keys, _ordinals(keys, without), strict=True):
-        uid = new_uid("label", inference_key, item_id, *key, ordinal)
+    taken = set(uids)
+    for index in sorted(without, key=lambda index: -(result[index].confidence or 0.0)):
+        key, ordinal = _content(result[index]), 0
+        while (uid := new_uid("label", inference_key, item_id, *key, ordinal)) in taken:
+            ordinal += 1
+        taken.add(uid)
         result[index] = replace(result[index], uid=uid)
     return replace(labels, objects=tuple(result))
 

@@ -77,7 +77,8 @@ class TestCandidates:
         assert uids(replace(BALL, box_xyxy=box)) == uids(replace(BALL, box_xyxy=zero))
 
     def test_names_that_are_no_utf_8(self) -> None:
-        assert len(uids(BALL, item="a\udcff.jpg")[0]) == 16
+        """The store escapes them, and finds the same uid when it is upgraded."""
+        assert uids(BALL, item="a\udcff.jpg") == uids(BALL, item="a\\udcff.jpg")
 
 
 class TestRuns:
@@ -155,6 +156,21 @@ class TestLabels:
         given = replace(label_of(BALL), uid="given")
         first, second = self.labels(given, replace(given, class_name="box"))
         assert (first, second != "given", len(second)) == ("given", True, 16)
+
+    def test_one_with_the_uid_that_its_content_gives_and_its_twin_are_told_apart(self) -> None:
+        drawn = Label("cat", "cat", (2.0, 5.0, 10.0, 13.0), mask(), None, None)
+        [first] = self.labels(drawn)
+        assert self.labels(replace(drawn, uid=first), drawn)[0] == first
+        assert len(set(self.labels(replace(drawn, uid=first), drawn))) == 2
+
+    def test_of_equal_ones_the_more_confident_comes_first_in_any_order(self) -> None:
+        strong = Label("cat", "cat", (2.0, 5.0, 10.0, 13.0), mask(), 0.9, None)
+        weak = replace(strong, confidence=0.5)
+        assert self.labels(strong, weak) == self.labels(weak, strong)[::-1]
+
+    def test_pinned_value_without_a_candidate(self) -> None:
+        drawn = Label("cat", "cat", (2.0, 5.0, 10.0, 13.0), None, None, None)
+        assert self.labels(drawn) == ["016e0cb0afca0717"]
 
     def test_tracks(self) -> None:
         tracked = replace(label_of(BALL), track_id=3)
