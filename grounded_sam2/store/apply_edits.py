@@ -58,7 +58,10 @@ def apply_edits(
         return EditedLabels(proposals)  # of a frame: edits of tracks that it does not show
     for uid in _dropped(fold, proposals):
         del fold.objects[uid]
-    objects = tuple(fold.with_class(label, classes) for label in fold.objects.values())
+    in_order = dict.fromkeys([*(each.uid for each in proposals.objects), *fold.objects])
+    objects = tuple(
+        fold.with_class(fold.objects[uid], classes) for uid in in_order if uid in fold.objects
+    )
     return EditedLabels(
         labels=replace(proposals, objects=objects),
         rejected=tuple(fold.rejected.values()),
@@ -106,13 +109,17 @@ class _Fold:
             return
         before, after = edit.before, edit.after
         if not before and not after:  # an edit of tracks, on a frame that it does not show
-            before = tuple(self.objects[uid] for uid in edit.uids if uid in self.objects)
+            reached = {uid: self.rejected.get(uid) for uid in edit.params.get("rejected", ())}
+            reached |= self.objects
+            before = tuple(each for uid in edit.uids if (each := reached.get(uid)) is not None)
             merged = {each.uid: each for label in reversed(before) for each in _after(label, edit)}
             after = tuple(merged.values())
+            if not before and "class_name" in edit.params:  # for an anchor on this frame
+                self.class_by_person.update(edit.uids)
         uids_after = {label.uid for label in after}
         for label in before:
             self._decide(label, edit, stands=label.uid in uids_after)
-        classes_before = {label.class_name for label in before}
+        earlier = {label.uid: label for label in before}
         inherits = any(label.uid in self.class_by_person for label in before)
         for label in after:
             self.objects[label.uid] = label
@@ -120,8 +127,9 @@ class _Fold:
             self._decide(label, edit, stands=True)
             if not before:
                 self.made_by_person.add(label.uid)
-            is_named = label.class_name not in classes_before or edit.action == "relabel"
-            if is_named or inherits:
+            origins = [earlier[label.uid]] if label.uid in earlier else before
+            is_renamed = any(each.class_name != label.class_name for each in origins)
+            if is_renamed or inherits or edit.action in ("add", "relabel"):
                 self.class_by_person.add(label.uid)
         if edit.action == "confirm":
             self.confirmed = True
@@ -137,6 +145,7 @@ class _Fold:
         if stands:
             return
         self.objects.pop(uid, None)
+        self.rejected.pop(uid, None)
         if edit.action == "reject":
             self.rejected[uid] = replace(label, review="rejected")
         elif edit.action == "delete" and uid in self.made_by_person:

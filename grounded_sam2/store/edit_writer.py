@@ -131,8 +131,9 @@ class EditWriter:
             only: which frames of tracks it changes.
         """
         with self.transaction():
-            found = [each for uid in uids for each in self.find(uid, item, context)]
-            self._check_version(uids[0], found, context)
+            places = [self.find(uid, item, context) for uid in uids]
+            self._check_version(uids[0], places[0], context)
+            found = [each for of_one in places for each in _standing(of_one)]
             first = found[0].item
             if len({_scope_name(each.item) for each in found}) > 1:
                 raise StoreError(f"{', '.join(map(repr, uids))} are not all of one image or video")
@@ -141,6 +142,9 @@ class EditWriter:
                 Change(place, labels, transform(labels))
                 for place, labels in _by_item(each for each in found if only(each.item))
             ]
+            rejected = [uid for uid, of_one in zip(uids, places, strict=True) if _is_out(of_one)]
+            if of_tracks and rejected:  # so that the edit reaches frames to come, as rejected there
+                params = {**(params or {}), "rejected": rejected}
             target = None if of_tracks else first.item_id
             return self._append(first, action, target, uids, changes, context, params)
 
@@ -291,6 +295,18 @@ class EditWriter:
 
     def _item_version(self, run: Run, item: Item) -> str:
         return version_of(self.targets.labels(run, item), item.is_confirmed, item.flag)
+
+
+def _standing(places: Sequence[StoredObject]) -> Sequence[StoredObject]:
+    """Places of an object without the frames where a person rejected it; all, if it was in all."""
+    if _is_out(places):
+        return places
+    return [each for each in places if each.label.review != "rejected"]
+
+
+def _is_out(places: Sequence[StoredObject]) -> bool:
+    """Whether an object is rejected in all its places."""
+    return all(each.label.review == "rejected" for each in places)
 
 
 def _scope_name(item: Item) -> str | None:

@@ -32,7 +32,8 @@ from grounded_sam2.store.edit_records import Edit
 from grounded_sam2.store.edit_writer import EditContext, EditWriter
 from grounded_sam2.store.items import Items
 from grounded_sam2.store.objects import Objects
-from grounded_sam2.store.records import ItemRef
+from grounded_sam2.store.records import Item, ItemRef
+from grounded_sam2.store.rows import utf8_safe
 from grounded_sam2.store.runs import Runs
 from grounded_sam2.store.uids import new_uid, track_number
 
@@ -359,9 +360,12 @@ class Edits:
         actor: str | None = None,
     ) -> Edit:
         """Flag an image or frame with a note, for someone to look at; ``None`` removes the flag."""
+        if note is not None and not isinstance(note, str):
+            raise StoreError(f"note {note!r}: give text, or None to remove the flag")
         context = EditContext(run_id, version, actor)
         image = self._writer.item(item, context)
-        return self._writer.edit_item("flag", image, context, params={"note": note or None})
+        params = {"note": utf8_safe(note) if note else None}
+        return self._writer.edit_item("flag", image, context, params=params)
 
     # Tracks
 
@@ -396,6 +400,7 @@ class Edits:
                 raise StoreError(
                     f"'{uid}' on '{frame.item_id}' is no track on a frame of a video; use reshape"
                 )
+            _check_one_video(uid, found[0].item, frame)
             here = [each.label for each in found if each.item.item_id == frame.item_id]
             self._writer.check_version(uid, frame.item_id if here else None, context)
             nearest = min(found, key=lambda each: abs((each.item.frame_index or 0) - index))
@@ -421,6 +426,7 @@ class Edits:
             raise StoreError(
                 f"'{frame.item_id}' is no frame of a video; give the last frame of the track"
             )
+        _check_one_video(uid, self._writer.find(uid, None, context)[0].item, frame)
         return self._writer.edit_objects(
             "end_track",
             [uid],
@@ -497,6 +503,14 @@ def _vouch(labels: tuple[Label, ...]) -> tuple[Label, ...]:
 
 def _drop(labels: tuple[Label, ...]) -> tuple[Label, ...]:
     return ()
+
+
+def _check_one_video(uid: str, place: Item, frame: Item) -> None:
+    if place.frame_index is None or place.group != frame.group:
+        raise StoreError(
+            f"'{uid}' is in '{place.item_id}', and no track of the video of '{frame.item_id}'; "
+            "give a frame of its own video"
+        )
 
 
 def _check_several(uids: Sequence[str]) -> None:

@@ -139,6 +139,16 @@ class TestWhatWasRejected:
         edited = fold([BALL], reject(BALL), accept(replace(BALL, review="rejected")))
         assert (found(edited), edited.rejected) == ([("a", "ball", "accepted")], ())
 
+    def test_accepted_after_all_it_has_its_place_among_the_proposals(self) -> None:
+        edited = fold(
+            [BALL, label("b", left=25)], reject(BALL), accept(replace(BALL, review="rejected"))
+        )
+        assert [uid for uid, *_ in found(edited)] == ["a", "b"]
+
+    def test_deleted_after_all_it_is_not_listed_as_rejected(self) -> None:
+        edited = fold([BALL], reject(BALL), edit("delete", [replace(BALL, review="rejected")]))
+        assert (found(edited), edited.rejected) == ([], ())
+
     def test_a_deleted_object_of_a_model_stays_deleted(self) -> None:
         edited = fold([BALL, label("b", left=6)], edit("delete", [BALL]))
         assert (found(edited), edited.rejected) == ([], ())
@@ -195,6 +205,25 @@ class TestClasses:
             "cat",
             "cat",
         ]
+
+    def test_an_anchored_object_follows_its_caption_as_the_rest_of_its_track(self) -> None:
+        anchor = edit("anchor", [], [vouched(BALL)])
+        renamed = {"red ball": "sphere"}
+        assert found(fold([], anchor, classes=renamed)) == [("a", "sphere", "accepted")]
+
+    def test_anchored_after_its_track_was_relabeled_it_has_the_class_that_the_person_named(
+        self,
+    ) -> None:
+        relabel = edit("relabel", uids=("a",), item_id=None, params={"class_name": "cat"})
+        anchor = edit("anchor", [], [vouched(replace(BALL, class_name="cat"))])
+        assert found(fold([], relabel, anchor)) == [("a", "cat", "accepted")]
+
+    def test_a_merged_track_has_the_class_of_the_first_where_the_first_is_not(self) -> None:
+        second = label("b")
+        third = label("c", left=25, class_name="box", caption="blue box")
+        merged = vouched(replace(second, uid="a", class_name="box"))
+        merge = edit("merge_tracks", [second, third], [merged])
+        assert found(fold([second, third], merge)) == [("a", "box", "accepted")]
 
 
 class TestConfirmation:

@@ -343,6 +343,10 @@ class TestRefusals:
         with pytest.raises(StoreError, match="printable"):
             store.edits.relabel(uid, name)  # type: ignore[arg-type]
 
+    def test_a_note_that_is_no_text(self, store: LabelStore) -> None:
+        with pytest.raises(StoreError, match="note 7: give text"):
+            store.edits.flag("a.jpg", 7)  # type: ignore[arg-type]
+
     def test_prompts_that_are_no_json(self, store: LabelStore, uid: str) -> None:
         with pytest.raises(StoreError, match="JSON"):
             store.edits.reshape(uid, mask(1), prompts={1, 2})
@@ -460,6 +464,38 @@ class TestTracks:
         assert tracks(video)[0] == (1, "ball", 5, 0, 5)
         assert [each.track_id for each in video.objects(frame(2))] == [2]
 
+    def test_an_edit_of_a_track_leaves_frames_out_where_it_was_rejected(
+        self, video: LabelStore
+    ) -> None:
+        first, second = self.uids(video)
+        video.edits.reject(first, item=frame(2))
+        video.edits.relabel(first, "cat")
+        video.edits.accept(first)
+        assert tracks(video)[0] == (1, "cat", 5, 0, 5)
+        found = video.objects(frame(2), include_rejected=True)
+        assert [(each.uid, each.review) for each in found] == [
+            (second, "unreviewed"),
+            (first, "rejected"),
+        ]
+        video.edits.merge_tracks([first, second])  # there, it is the second alone
+        assert video.objects(frame(2))[0].box_xyxy[0] == 16.0
+
+    def test_a_track_that_was_rejected_as_a_whole_can_be_accepted(self, video: LabelStore) -> None:
+        first, _ = self.uids(video)
+        video.edits.reject(first)
+        video.edits.accept(first)
+        assert tracks(video)[0] == (1, "ball", 6, 0, 5)
+        go_on(video, tracked(6, 1, 2))
+        assert tracks(video)[0] == (1, "ball", 7, 0, 6)
+
+    def test_accepted_on_one_frame_it_stays_rejected_on_the_others(self, video: LabelStore) -> None:
+        first, _ = self.uids(video)
+        video.edits.reject(first)
+        video.edits.accept(first, item=frame(2))
+        video.edits.relabel(first, "cat")
+        go_on(video, tracked(6, 1, 2))
+        assert tracks(video)[0] == (1, "cat", 1, 2, 2)
+
     def test_end_track(self, video: LabelStore) -> None:
         first, _ = self.uids(video)
         video.edits.end_track(first, frame(3))
@@ -499,6 +535,20 @@ class TestTracks:
         assert (number > 1_000_000, rest) == (True, ["dog", 1, 1, 1])
         video.edits.anchor(uid, frame(2), mask(1, 14, 5, 5))
         assert tracks(video)[-1] == (number, "dog", 2, 1, 2)
+
+    def test_a_frame_of_another_video_is_refused(self, video: LabelStore) -> None:
+        first, _ = self.uids(video)
+        with LabelStore.create(video.folder) as labeling:
+            labeling.begin_video(1, VideoRecord("other.mp4", None, SIZE, content_hash="others"))
+            labeling.write_frames(1, "other.mp4", [tracked(0, 1), tracked(1, 1)])
+        before = list(video.labels())
+        for edit in (
+            lambda: video.edits.anchor(first, "other.mp4/000001", mask(1)),
+            lambda: video.edits.end_track(first, "other.mp4/000000"),
+        ):
+            with pytest.raises(StoreError, match=r"its own video"):
+                edit()
+        assert (list(video.labels()), video.edits.count()) == (before, 0)
 
     def test_undo_goes_through_the_edits_of_the_video(self, video: LabelStore) -> None:
         before = list(video.labels())
