@@ -127,7 +127,7 @@ class Rle:
         try:
             size, counts = segmentation["size"], segmentation["counts"]
             height, width = (int(number) for number in size)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise GeometryError(
                 f"COCO segmentation {str(segmentation)[:80]!r}: needs 'size' [h, w] and 'counts'"
             ) from error
@@ -410,6 +410,8 @@ def _check_size(size_hw: tuple[int, int]) -> None:
     height, width = size_hw
     if height < 1 or width < 1:
         raise GeometryError(f"mask of {height}×{width} pixels: both sides must be at least 1")
+    if height * width > np.iinfo(np.int64).max:
+        raise GeometryError(f"mask of {height}×{width} pixels: larger than any image")
 
 
 def _check_inside(

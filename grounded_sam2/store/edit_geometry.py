@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -70,8 +71,8 @@ def _encoded(item: Item, mask: NDArray[np.generic]) -> Rle:
 def _box(item: Item, box: Sequence[float]) -> tuple[float, float, float, float]:
     assert item.size_hw is not None, "a labeled item has a size"
     try:
-        clipped = boxes.rounded(boxes.clip([tuple(map(float, box))], item.size_hw))
-    except (GeometryError, TypeError, ValueError) as error:
+        clipped = boxes.rounded(boxes.clip([_four_floats(box)], item.size_hw))
+    except (OverflowError, TypeError) as error:
         raise StoreError(f"box {box!r}: give four numbers, xyxy in pixels") from error
     if not boxes.valid(clipped)[0]:
         raise StoreError(
@@ -80,6 +81,14 @@ def _box(item: Item, box: Sequence[float]) -> tuple[float, float, float, float]:
         )
     left, top, right, bottom = clipped[0].tolist()
     return left, top, right, bottom
+
+
+def _four_floats(numbers: Sequence[float]) -> list[float]:
+    values = list(numbers)
+    # `float` would read text as well.
+    if len(values) != 4 or not all(isinstance(each, Real) for each in values):
+        raise TypeError("no four numbers")
+    return [float(each) for each in values]
 
 
 def with_outline(label: Label, outline: Outline) -> Label:

@@ -92,7 +92,7 @@ def apply_edit_record(
             applied.
     """
     action = record.get("action")
-    if action not in _KEYS:
+    if not isinstance(action, str) or action not in _KEYS:
         raise StoreError(f"action {action!r}: must be one of {', '.join(EDIT_ACTIONS)}")
     required, optional = _KEYS[action]
     allowed = required | optional | {"action", "actor"}
@@ -110,12 +110,14 @@ def apply_edit_record(
 
 
 _ARGUMENTS = {"class": "class_name"}
+_TEXTS_OR_NULL = {"actor", "version", "model", "note"}
+_TEXTS = {"uid", "item", "class", *_TEXTS_OR_NULL}
 
 
 def _parsed(line: str) -> Mapping[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"is not JSON ({error}): {line.strip()[:80]!r}") from error
     if not isinstance(record, dict):
         raise StoreError(f"is no JSON object: {line.strip()[:80]!r}")
@@ -129,10 +131,10 @@ def _value(key: str, value: Any) -> Any:
         raise StoreError(f"{key} {value!r}: must be a list")
     if key == "masks":
         return [_mask(each) for each in value]
-    if key in ("uid", "item", "class", "actor", "version", "model") and not (
-        isinstance(value, str) or (value is None and key in ("actor", "version", "model"))
-    ):
-        raise StoreError(f"{key} {value!r}: must be text")
+    texts = value if key == "uids" else [value] if key in _TEXTS else []
+    for each in texts:
+        if not isinstance(each, str) and (each is not None or key not in _TEXTS_OR_NULL):
+            raise StoreError(f"{key} {each!r}: must be text")
     return value
 
 

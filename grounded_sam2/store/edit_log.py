@@ -112,7 +112,7 @@ class EditLog:
             "params": json.dumps(dict(edit.params or {})),
             "seen": None if last == (seen,) else seen,
             "prompts": None if edit.prompts is None else json.dumps(edit.prompts),
-            "model": edit.model,
+            "model": None if edit.model is None else utf8_safe(edit.model),
             "undoes": edit.undoes,
             "actor": utf8_safe(edit.actor),
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),

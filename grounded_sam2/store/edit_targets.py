@@ -107,6 +107,7 @@ class EditTargets:
         Raises:
             StoreError: no object or candidate of the run has this uid, or none in this item.
         """
+        uid = utf8_safe(uid)
         item_id = None if item is None else utf8_safe(item.item_id)
         places = list(self._places(run, uid, item_id)) or list(self._candidate(run, uid, item_id))
         found = [StoredObject(self.item(run, each), label) for each, label in places]

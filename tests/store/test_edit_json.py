@@ -14,7 +14,7 @@ from grounded_sam2.errors import GeometryError, StaleEditError, StoreError
 from grounded_sam2.geometry.rle import Rle, encode
 from grounded_sam2.results import Labels, TrackedFrame
 from grounded_sam2.store import LabelStore, RunConfig, VideoRecord
-from grounded_sam2.store.edit_json import apply_edit_record
+from grounded_sam2.store.edit_json import apply_edit_lines, apply_edit_record
 from grounded_sam2.store.edit_records import EDIT_ACTIONS
 
 SIZE = (20, 30)
@@ -92,6 +92,10 @@ def test_a_stale_edit_is_refused(store: LabelStore) -> None:
     ("record", "reason"),
     [
         ({}, "action None: must be one of"),
+        ({"action": ["accept"]}, "must be one of"),
+        ({"action": "merge", "uids": ["a", ["b"]]}, r"uids \['b'\]: must be text"),
+        ({"action": "accept", "uid": "\udcff"}, "no object or candidate"),
+        ({"action": "flag", "item": "a.jpg", "note": ["look"]}, r"note \['look'\]: must be text"),
         ({"action": "accept"}, "lacks key 'uid'"),
         ({"action": "accept", "uid": "a", "mask": None}, "unknown key 'mask'"),
         ({"action": "undo", "version": "a"}, "unknown key 'version'"),
@@ -101,6 +105,10 @@ def test_a_stale_edit_is_refused(store: LabelStore) -> None:
         ({"action": "add", "item": "a.jpg", "class": "cat"}, "a mask or a box"),
         ({"action": "add", "item": "a.jpg", "class": "cat", "box": [1, 2, 3]}, "four numbers"),
         ({"action": "add", "item": "a.jpg", "class": "cat", "box": "1 2 3 4"}, "four numbers"),
+        ({"action": "add", "item": "a.jpg", "class": "cat", "box": "1234"}, "four numbers"),
+        ({"action": "add", "item": "a.jpg", "class": "cat", "box": list("1234")}, "four numbers"),
+        ({"action": "add", "item": "a.jpg", "class": "cat", "box": [1, 2, 3, 4, 5]}, "four"),
+        ({"action": "add", "item": "a.jpg", "class": "cat", "box": [0, 0, 9, 10**400]}, "four"),
         ({"action": "add", "item": "a.jpg", "class": "c", "box": [9, 9, 1, 1]}, "x1 < x2"),
         ({"action": "add", "item": "a.jpg", "class": "c", "box": [40, 9, 50, 19]}, "no extent"),
         ({"action": "add", "item": "a.jpg", "class": "c", "box": [0, 0, float("nan"), 9]}, "box"),
@@ -127,3 +135,54 @@ def test_a_mask_that_cannot_be_one(store: LabelStore, mask: Any, reason: str) ->
     with pytest.raises((StoreError, GeometryError), match=reason):
         store.edits.add("a.jpg", "cat", mask)
     assert store.edits.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        ({"counts": MASK["counts"]}, "needs 'size'"),
+        ({"size": [20, 30], "counts": "zz"}, "cut off"),
+        ({"size": [20, 30], "counts": [-1, 601]}, "negative"),
+        ({"size": [float("inf"), 30], "counts": [600]}, "needs 'size'"),
+        ({"size": [10**12, 10**12], "counts": [0]}, "larger than any image"),
+        ({"size": [30, 20], "counts": [0, 600]}, r"size \(30, 20\).*\(20, 30\)"),
+    ],
+)
+def test_run_lengths_that_cannot_be_a_mask(
+    store: LabelStore, mask: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises((StoreError, GeometryError), match=reason):
+        apply(store, action="add", item="a.jpg", mask=mask, **{"class": "cat"})
+    assert store.edits.count() == 0
+
+
+def test_a_box_is_clipped_to_its_image_and_rounded(store: LabelStore) -> None:
+    apply(store, action="add", item="a.jpg", box=[-5, 2.504, float("inf"), 9], **{"class": "dog"})
+    assert store.objects("a.jpg")[-1].box_xyxy == (0.0, 2.5, 30.0, 9.0)
+
+
+def test_half_a_letter_is_kept_as_its_escape(store: LabelStore) -> None:
+    apply(store, action="flag", item="a.jpg", note="look \udcff", actor="\udcff")
+    apply(store, action="reshape", uid=store.objects("a.jpg")[0].uid, mask=MASK, model="\udcff")
+    flagged, reshaped = store.history("a.jpg")
+    assert (flagged.params["note"], flagged.actor) == ("look \\udcff", "\\udcff")
+    assert reshaped.model == "\\udcff"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "line 3: is not JSON"),
+        ("[" * 100_000, "line 3: is not JSON"),
+        ("7", "line 3: is no JSON object"),
+        ('{"action": "accept", "uid": "0123"}', "line 3: .* no object or candidate '0123'"),
+        ('{"action": "confirm", "item": "a.jpg", "version": "0123"}', "line 3: .* has changed"),
+    ],
+    ids=["cut off", "nested", "number", "unknown", "stale"],
+)
+def test_one_wrong_line_and_no_edit_is_applied(store: LabelStore, line: str, reason: str) -> None:
+    before = store.objects("a.jpg")
+    lines = ['{"action": "confirm", "item": "a.jpg"}\n', "\n", f"{line}\n"]
+    with pytest.raises(StoreError, match=f"(?s){reason}.*no edit of the file is applied"):
+        apply_edit_lines(store.edits, lines)
+    assert (store.objects("a.jpg"), store.edits.count()) == (before, 0)
