@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from grounded_sam2.cli.tables import print_line, terminal_text
 
@@ -38,7 +38,7 @@ def print_objects(store: LabelStore, item_id: str, run_id: int | None) -> None:
     for label in objects:
         table.add_row(
             label.uid,
-            escape(terminal_text(label.class_name)),
+            _cell(label.class_name),
             label.review,
             "–" if label.confidence is None else f"{label.confidence:.2f}",
             " ".join(f"{edge:.0f}" for edge in label.box_xyxy),
@@ -59,12 +59,17 @@ def print_history(store: LabelStore, item_id: str, run_id: int | None) -> None:
         table.add_row(
             str(edit.id),
             edit.at.removesuffix("+00:00").replace("T", " "),
-            escape(terminal_text(edit.actor)),
-            escape(terminal_text(_action(edit))),
-            " ".join(edit.uids) or escape(terminal_text(edit.item_id or "")),
+            _cell(edit.actor),
+            _cell(_action(edit)),
+            _cell(" ".join(edit.uids) or edit.item_id or ""),
             "undone" if edit.is_undone else "",
         )
     Console().print(table)
+
+
+def _cell(text: str) -> Text:
+    """A text as it is: neither markup nor the names of emoji in it mean anything."""
+    return Text(terminal_text(text))
 
 
 def _action(edit: Edit) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.command_line import draw_boxes, is_one_line
 
 from grounded_sam2.store import LabelStore
 
@@ -96,6 +97,49 @@ class TestEdits:
             assert text in printed
         assert "[red]cat" in cli("edit", labeled, "--list", item).out
 
+    @pytest.mark.parametrize("name", ["[red]", "[/red]", ":cat:", "cat\\", "\\[b]"])
+    def test_names_are_printed_as_they_are(
+        self, cli: Cli, labeled: Path, item: str, uid: str, name: str
+    ) -> None:
+        cli("edit", labeled, "--relabel", f"{uid}={name}", "--actor", name)
+        assert f" {name} " in cli("edit", labeled, "--list", item).out
+        printed = cli("edit", labeled, "--history", item).out
+        assert printed.count(f" {name} ") == 2  # who, and which class
+
+    def test_control_characters_are_escaped(
+        self, cli: Cli, labeled: Path, item: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        cli("edit", labeled, "--flag", f"{item}=look\x1b[31m\nhere", "--actor", "ann\x07\r")
+        printed = cli("edit", labeled, "--history", item).out
+        assert r"flag: look\x1b[31m\nhere" in printed
+        assert r"ann\x07\r" in printed
+
+    def test_an_item_with_control_characters_in_its_name(
+        self, cli: Cli, fakes: None, ontology: Path, tmp_path: Path
+    ) -> None:
+        name = "[red]\x1b[31m.png"
+        (tmp_path / "odd").mkdir()
+        draw_boxes(tmp_path / "odd" / name)
+        cli("label", tmp_path / "odd", "--ontology", ontology, "--out", tmp_path / "out")
+        assert cli("edit", tmp_path / "out", "--list", name).out == (
+            "[red]\\x1b[31m.png: no objects\n"
+        )
+        assert cli("edit", tmp_path / "out", "--confirm", name).code == 0
+        printed = cli("edit", tmp_path / "out", "--history", name).out
+        assert "\x1b" not in printed
+        assert "confirm" in printed
+
+    def test_the_labels_of_another_run(
+        self, cli: Cli, labeled: Path, images: Path, ontology: Path, item: str, uid: str
+    ) -> None:
+        options = ("--set", "detector.min_confidence=0.95", "--new-run")
+        cli("label", images, "--ontology", ontology, "--out", labeled, *options)
+        assert f"{item}: no objects" in cli("edit", labeled, "--list", item).out
+        assert uid in cli("edit", labeled, "--list", item, "--run", 1).out
+        assert cli("edit", labeled, "--relabel", f"{uid}=cat", "--run", 1).code == 0
+        assert uid in cli("edit", labeled, "--list", item).out  # a person's object is in all runs
+
     @pytest.mark.parametrize("source", ["file", "standard input"])
     def test_edits_from_json_lines(
         self,
@@ -153,10 +197,37 @@ class TestEdits:
             ["--undo", "--accept", "0123"],
             ["--undo", "--redo"],
             ["--from", "e.jsonl", "--undo"],
+            ["--from", "e.jsonl", "--item", "red.png"],
+            ["--confirm", "red.png", "--item", "red.png"],
         ],
     )
     def test_wrong_use_is_code_2(self, cli: Cli, labeled: Path, arguments: list[str]) -> None:
         assert cli("edit", labeled, *arguments).code == 2
+
+    def test_a_file_with_a_byte_order_mark(
+        self, cli: Cli, labeled: Path, item: str, uid: str, tmp_path: Path
+    ) -> None:
+        line = json.dumps({"action": "accept", "uid": uid})
+        (tmp_path / "edits.jsonl").write_text(line, encoding="utf-8-sig")
+        assert cli("edit", labeled, "--from", tmp_path / "edits.jsonl").code == 0
+        assert objects(labeled, item)[0][1] == "accepted"
+
+    def test_a_file_in_another_encoding_is_one_line_and_nothing_applied(
+        self, cli: Cli, labeled: Path, item: str, uid: str, tmp_path: Path
+    ) -> None:
+        lines = [
+            json.dumps({"action": "accept", "uid": uid}),
+            '{"action": "flag", "item": "a", "note": "ü"}',
+        ]
+        (tmp_path / "edits.jsonl").write_text("\n".join(lines), encoding="latin-1")
+        ran = cli("edit", labeled, "--from", tmp_path / "edits.jsonl")
+        assert (ran.code, is_one_line(ran.err)) == (1, True)
+        assert "edits.jsonl' is not UTF-8 text" in ran.err
+        assert objects(labeled, item)[0][1] == "unreviewed"
+
+    def test_a_uid_that_is_no_utf_8_is_one_line(self, cli: Cli, labeled: Path) -> None:
+        ran = cli("edit", labeled, "--accept", "\udcff")
+        assert (ran.code, is_one_line(ran.err)) == (1, True)
 
     def test_a_missing_file_is_one_line(self, cli: Cli, labeled: Path) -> None:
         ran = cli("edit", labeled, "--from", "absent.jsonl")

@@ -107,6 +107,7 @@ def edit(
       grounded-sam2 edit labeled --from edits.jsonl
     """
     from grounded_sam2.cli.edit_tables import print_edits, print_history, print_objects
+    from grounded_sam2.errors import StoreError
     from grounded_sam2.store import LabelStore
     from grounded_sam2.store.edit_json import apply_edit_lines, apply_edit_record
 
@@ -124,13 +125,22 @@ def edit(
         raise typer.BadParameter(
             "--undo, --redo and --from stand alone: give one of them at a time"
         )
+    if item is not None and not (accept or reject or delete or relabel or inversions):
+        raise typer.BadParameter(
+            "no option that is given is about it; use it with --accept, --reject, --relabel, "
+            "--delete, --undo or --redo",
+            param_hint="--item",
+        )
     records += [{"action": inversion, **of_frame} for inversion in inversions]
     if not records and from_file is None and list_objects is None and history is None:
         raise typer.BadParameter("nothing to do: give an edit, --list or --history")
     with LabelStore.open(folder) as store:
         if from_file is not None:
-            with _opened(from_file) as lines:
-                count = apply_edit_lines(store.edits, lines, run_id=run, actor=actor)
+            try:
+                with _opened(from_file) as lines:
+                    count = apply_edit_lines(store.edits, lines, run_id=run, actor=actor)
+            except UnicodeDecodeError as error:
+                raise StoreError(f"'{from_file}' is not UTF-8 text ({error})") from error
             print_edits(store, run, count)
         elif records:
             with store.edits.batch():
@@ -144,4 +154,4 @@ def edit(
 
 
 def _opened(file: Path) -> AbstractContextManager[TextIO]:
-    return nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8")
+    return nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8-sig")
